@@ -1,0 +1,1 @@
+"""seamo-bench: every backbone on every store under the same protocols."""

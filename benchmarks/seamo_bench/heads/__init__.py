@@ -1,0 +1,1 @@
+"""Heads that protocols put on features."""

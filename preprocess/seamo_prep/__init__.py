@@ -1,0 +1,1 @@
+"""seamo-prep: published archives to stores."""

@@ -1,0 +1,1 @@
+"""One module per published archive; found by listing this folder, imported when asked for."""

@@ -1,0 +1,334 @@
+"""The manifest: `data_manifest.yaml` (or a person's own YAML) as typed, frozen specs."""
+
+import math
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seamo.bands import SENSORS, Unit, band
+from seamo.errors import BandError, ManifestError
+
+TaskKind = Literal["pretrain", "single-label", "multi-label", "segmentation", "change", "none"]
+DType = Literal["uint8", "uint16", "int16", "float32"]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArchiveFile(_Spec):
+    """One published file: where it is, what it must be, how to get it when no link is allowed."""
+
+    name: str
+    urls: tuple[str, ...] = ()
+    bytes: int | None = None
+    md5: str | None = None
+    sha256: str | None = None
+    part: str = ""  # the group that `fetch --only` names
+    unpacks_to: str = ""  # the top folder inside, where it differs from the file's name
+    how: str = ""  # instructions where a licence or a login forbids a direct link
+    unverified: str = ""  # why a fact about this file is missing or uncertain
+
+
+class LayerSpec(_Spec):
+    """One array of a sample: same sensor, same grid, same dtype.
+
+    Args:
+        id: `s2_10m`; lower case, no dot.
+        stack: The layers that make one image share it (`s2_10m`, `s2_20m`, `s2_60m` -> `s2`), and share
+            their dates. Two products of one sensor are two stacks (`s2a`, `s2c`).
+        sensor: Key of `seamo.bands.SENSORS`.
+        product: Processing level (`L1C`, `L2A`, `GRD`), free text.
+        bands: Names in the order in which the store holds them.
+        gsd_m: Ground sampling distance of the grid, metres.
+        dtype, unit: Of the stored numbers.
+        fill: Value of a pixel that is not there; "nan" for floats, null if none exists.
+        size: (H, W) in pixels; null where images vary.
+        times: Number of dates T.
+    """
+
+    id: str = Field(pattern=r"^[a-z0-9_]+$")
+    stack: str = Field(pattern=r"^[a-z0-9_]+$")
+    sensor: str
+    product: str = ""
+    bands: tuple[str, ...]
+    gsd_m: float
+    dtype: DType
+    unit: Unit
+    fill: int | Literal["nan"] | None
+    size: tuple[int, int] | None
+    times: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _bands_exist(self) -> "LayerSpec":
+        if self.sensor not in SENSORS:
+            raise ValueError(f"no sensor {self.sensor!r}, there are {', '.join(SENSORS)}")
+        for name in self.bands:
+            try:
+                band(self.sensor, name)
+            except BandError as error:
+                raise ValueError(str(error)) from error
+        return self
+
+    @property
+    def fill_value(self) -> int | float | None:
+        """The fill value as a number, or None."""
+        return math.nan if self.fill == "nan" else self.fill
+
+
+class LabelClass(_Spec):
+    """One class: its name and the colour (`#rrggbb`) in which pictures show it."""
+
+    name: str
+    color: str = ""
+
+
+class LabelSpace(_Spec):
+    """A numbered list of classes; id = position.
+
+    Args:
+        classes: In id order.
+        raw: For masks: raw pixel value -> class id (255 = ignore). Values not listed are an error.
+        source: The label space this one is derived from, with `derived`: own id -> ids there.
+    """
+
+    classes: tuple[LabelClass, ...]
+    raw: dict[int, int] = Field(default_factory=dict)
+    source: str = ""
+    derived: dict[int, tuple[int, ...]] = Field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in id order."""
+        return tuple(item.name for item in self.classes)
+
+    def map_from_source(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Ids of this space for ids of its source space; ids without a class here are dropped."""
+        own = {theirs: ours for ours, many in self.derived.items() for theirs in many}
+        return tuple(sorted({own[i] for i in ids if i in own}))
+
+
+class TaskSpec(_Spec):
+    """What the labels are for; `label_space` is the default one, empty where there are no labels."""
+
+    kind: TaskKind
+    label_space: str = ""
+
+
+class SplitFile(_Spec):
+    """One published list of a split scheme."""
+
+    split: Literal["train", "val", "test", "exclude"]
+    file: str
+    urls: tuple[str, ...] = ()
+    md5: str | None = None
+    sha256: str | None = None
+    lines: int | None = None
+
+
+class SplitSpec(_Spec):
+    """A named split scheme that published lists (or the archive's own folders) define.
+
+    Args:
+        files: The lists. Empty with `in_archive`: the reader's index carries the column `split`.
+        val_from_train: Only train and test are published: 10 % of train becomes val (by scene where known).
+    """
+
+    files: tuple[SplitFile, ...] = ()
+    in_archive: bool = False
+    val_from_train: bool = False
+    label_space: str = ""  # where the scheme belongs to another label space than the task's default
+    note: str = ""
+
+
+class Statistics(_Spec):
+    """Published per-band mean and standard deviation: facts with a source, never a default."""
+
+    source: str
+    product: str = ""
+    unit: Unit
+    mean: dict[str, float]
+    std: dict[str, float]
+    note: str = ""
+
+
+class Expected(_Spec):
+    """Counts of the published data set."""
+
+    samples: int | None = None
+    splits: dict[str, dict[str, int]] = Field(default_factory=dict)  # scheme -> split -> count
+    class_range: tuple[int, int] | None = None  # smallest and largest number of samples of a class
+
+
+class DatasetSpec(_Spec):
+    """Everything seamo knows about one data set before it reads a byte of it."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    title: str
+    summary: str
+    homepage: str = ""
+    licence: str
+    citation: str
+    archives: tuple[ArchiveFile, ...] = ()
+    layers: tuple[LayerSpec, ...]
+    task: TaskSpec
+    label_spaces: dict[str, LabelSpace] = Field(default_factory=dict)
+    splits: dict[str, SplitSpec] = Field(default_factory=dict)
+    default_split: str = "hash-60-20-20"
+    expected: Expected = Expected()
+    statistics: dict[str, Statistics] = Field(default_factory=dict)
+    traps: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DatasetSpec":
+        ids = [layer.id for layer in self.layers]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"a layer id stands twice in {ids}")
+        if "label" in ids:
+            raise ValueError("'label' is the name of the mask, a layer cannot have it")
+        if self.task.label_space and self.task.label_space not in self.label_spaces:
+            raise ValueError(f"task names label space {self.task.label_space!r}, there are {list(self.label_spaces)}")
+        for stack in self.stacks:
+            if len({(one.sensor, one.times) for one in self.layers if one.stack == stack}) != 1:
+                raise ValueError(f"layers of stack {stack!r} differ in sensor or number of dates")
+        return self
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """Stack ids in order of first appearance."""
+        return tuple(dict.fromkeys(layer.stack for layer in self.layers))
+
+    def layer(self, layer_id: str) -> LayerSpec:
+        """One layer by id."""
+        for layer in self.layers:
+            if layer.id == layer_id:
+                return layer
+        raise ManifestError(
+            f"no layer {layer_id!r}", where=self.id, fix=f"Layers: {', '.join(one.id for one in self.layers)}."
+        )
+
+    def stack_layers(self, stack: str) -> tuple[LayerSpec, ...]:
+        """The layers of one stack, finest grid first."""
+        found = tuple(sorted((one for one in self.layers if one.stack == stack), key=lambda one: one.gsd_m))
+        if not found:
+            raise ManifestError(f"no stack {stack!r}", where=self.id, fix=f"Stacks: {', '.join(self.stacks)}.")
+        return found
+
+    def num_times(self, stack: str) -> int:
+        """Number of dates of a stack."""
+        return self.stack_layers(stack)[0].times
+
+    def label_space(self, name: str = "") -> LabelSpace:
+        """A label space by name, the task's default without one."""
+        chosen = name or self.task.label_space
+        if chosen not in self.label_spaces:
+            raise ManifestError(
+                f"no label space {chosen!r}", where=self.id, fix=f"Label spaces: {', '.join(self.label_spaces)}."
+            )
+        return self.label_spaces[chosen]
+
+    def with_sizes(self, sizes: Mapping[str, tuple[int, int]]) -> "DatasetSpec":
+        """The same spec with other layer sizes (a declared synthetic archive, a relaxed shape)."""
+        for layer_id in sizes:
+            self.layer(layer_id)
+        layers = tuple(one.model_copy(update={"size": sizes.get(one.id, one.size)}) for one in self.layers)
+        return self.model_copy(update={"layers": layers})
+
+    def only_layers(self, ids: tuple[str, ...]) -> "DatasetSpec":
+        """The same spec with some of its layers."""
+        chosen = {self.layer(layer_id).id for layer_id in ids}
+        return self.model_copy(update={"layers": tuple(one for one in self.layers if one.id in chosen)})
+
+
+def parse_spec(entry: Any, where: str) -> DatasetSpec:
+    """A spec from plain data (a manifest entry, the `spec` of a store.json).
+
+    Args:
+        entry: Mapping with the fields of `DatasetSpec`.
+        where: The file and entry, for messages.
+
+    Raises:
+        ManifestError: For an unknown key (with the nearest known one), a missing or a wrong value.
+    """
+    try:
+        return DatasetSpec.model_validate(entry)
+    except ValidationError as error:
+        raise _explain(error, where) from error
+
+
+def load_manifest(path: Path) -> dict[str, DatasetSpec]:
+    """Read a manifest: top level `datasets:`, id -> entry.
+
+    Raises:
+        ManifestError: If the file is not such a YAML, or an entry is wrong.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML)  # noqa: S506 - a safe loader
+    except OSError as error:
+        raise ManifestError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    except yaml.YAMLError as error:
+        raise ManifestError(f"is not YAML ({error})", where=str(path)) from error
+    if not isinstance(document, dict) or set(document) != {"datasets"} or not isinstance(document["datasets"], dict):
+        raise ManifestError("must hold one mapping, `datasets:`, from id to entry", where=str(path))
+    specs = {}
+    for dataset_id, entry in document["datasets"].items():
+        where = f"{path.name}: {dataset_id}"
+        if not isinstance(entry, dict):
+            raise ManifestError("entry is not a mapping", where)
+        specs[dataset_id] = parse_spec({"id": dataset_id, **entry}, where)
+    return specs
+
+
+@lru_cache(maxsize=1)
+def shipped_manifest() -> Mapping[str, DatasetSpec]:
+    """The project's own `data_manifest.yaml`, read once."""
+    return load_manifest(shipped_manifest_path())
+
+
+def shipped_manifest_path() -> Path:
+    """Where the shipped manifest is: inside the wheel, or at the top of an editable checkout."""
+    packaged = Path(str(files("seamo"))) / "data_manifest.yaml"
+    return packaged if packaged.is_file() else Path(__file__).resolve().parent.parent / "data_manifest.yaml"
+
+
+class _YAML(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe YAML that refuses a key given twice (plain YAML keeps the last one, silently)."""
+
+
+def _unique_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    found: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in found:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+        found[key] = loader.construct_object(value_node, deep=True)
+    return found
+
+
+_YAML.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def _explain(error: ValidationError, where: str) -> ManifestError:
+    first = error.errors()[0]
+    location = ".".join(str(part) for part in first["loc"])
+    fix = ""
+    if first["type"] == "extra_forbidden":
+        unknown = str(first["loc"][-1])
+        near = get_close_matches(unknown, sorted(_field_names()), n=1, cutoff=0.5)
+        fix = f"Did you mean {near[0]!r}?" if near else ""
+        return ManifestError(f"unknown key {unknown!r}", where=f"{where}: {location}", fix=fix)
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return ManifestError(message, where=f"{where}: {location}" if location else where)
+
+
+def _field_names() -> set[str]:
+    kinds = (DatasetSpec, ArchiveFile, LayerSpec, LabelClass, LabelSpace, TaskSpec, SplitFile, SplitSpec, Statistics)
+    return {name for kind in kinds for name in (*kind.model_fields, *Expected.model_fields)}

@@ -1,0 +1,1 @@
+"""SeaMo, the model: tokenizers, masks, encoder, temporal-multimodal fusion, decoders."""

@@ -1,0 +1,1 @@
+"""Two-stage pretraining: recipes, loop, checkpoints, figures."""

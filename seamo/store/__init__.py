@@ -1,0 +1,1 @@
+"""The store: chunked, sharded, checksummed samples that a team shares."""
