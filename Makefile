@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m seamo_bench.demo $(DEMO)
+	@echo "demo: being laid" && exit 1
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
