@@ -1,0 +1,67 @@
+"""Batch: what the loader hands out, in the store's own numbers; nothing is normalised here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from seamo.manifest import DatasetSpec
+
+NAT = torch.iinfo(torch.int64).min
+"""The date that is not there, as an int64 of seconds (numpy's NaT has the same bits)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """B samples of one store, stacked.
+
+    Args:
+        spec: The store's data set, restricted to the layers that were read.
+        rows: (B,) int64, rows of the store.
+        keys: The samples' keys.
+        layers: Layer id -> (B, T, C, H, W) in the stored dtype; a pixel that is not there holds the
+            layer's fill value.
+        valid: Layer id -> (B, T) bool: this date of this layer is there. False = the whole image is fill.
+        times: Stack id -> (B, T) int64 seconds since 1970 (UTC), `NAT` where there is no date.
+        size: (B, 2) int64 true height and width on the finest grid; what lies beyond is padding.
+        label: (B,) int64 class ids of a single-label set, (B, K) uint8 multi-hot of a multi-label one, or None.
+        mask: (B, H, W) uint8 class ids of a segmentation set (255 = ignore), or None.
+        padding: (B,) bool: a repeat that only keeps the ranks' batches equal; it counts nowhere.
+    """
+
+    spec: DatasetSpec
+    rows: Tensor
+    keys: tuple[str, ...]
+    layers: Mapping[str, Tensor]
+    valid: Mapping[str, Tensor]
+    times: Mapping[str, Tensor]
+    size: Tensor
+    label: Tensor | None
+    mask: Tensor | None
+    padding: Tensor
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with its tensors on a device.
+
+        Pinned batches are copied while the device goes on working; their memory is the host allocator's,
+        which does not hand it out again before the copy has ended.
+        """
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            rows=move(self.rows),
+            layers={name: move(one) for name, one in self.layers.items()},
+            valid={name: move(one) for name, one in self.valid.items()},
+            times={name: move(one) for name, one in self.times.items()},
+            size=move(self.size),
+            label=None if self.label is None else move(self.label),
+            mask=None if self.mask is None else move(self.mask),
+            padding=move(self.padding),
+        )
