@@ -59,7 +59,7 @@ class ShardPlan:
     drop_last: bool = False
     groups: Rows | None = None
     _order: Rows = field(init=False, repr=False)  # rows in reading order
-    _starts: Rows = field(init=False, repr=False)  # of the batches within it, and the end
+    _spans: Rows = field(init=False, repr=False)  # start and stop of each batch in it, flat
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -68,15 +68,15 @@ class ShardPlan:
             raise UsageError(f"{len(self.groups)} groups for {len(self.rows)} rows", where="ShardPlan")
         order, starts = _arrange(self)
         object.__setattr__(self, "_order", order)
-        object.__setattr__(self, "_starts", starts)
+        object.__setattr__(self, "_spans", starts)
 
     def __len__(self) -> int:
         """Number of global batches of the epoch, the same for every rank."""
-        return len(self._starts) // 2
+        return len(self._spans) // 2
 
     def batch_rows(self, index: int) -> Rows:
         """Rows of one global batch, all ranks together."""
-        return self._order[self._starts[2 * index] : self._starts[2 * index + 1]]
+        return self._order[self._spans[2 * index] : self._spans[2 * index + 1]]
 
     def share(self, index: int, rank: int = 0, world: int = 1) -> Share:
         """What `rank` of `world` reads of global batch `index`."""
