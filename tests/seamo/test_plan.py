@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from seamo.errors import UsageError
 from seamo.store.plan import ShardPlan, random_order
 
