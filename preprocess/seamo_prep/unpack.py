@@ -1,0 +1,249 @@
+"""The published files of one data set, wherever they are: extracted, in an archive, or in its parts.
+
+`Raw` answers by published name (`BigEarthNet-v1.0/<patch>/<patch>_B02.tif`), whatever holds the file. For each
+published top folder it takes the extracted tree if there is one, else the whole archive, else its parts; what
+lost is in `Raw.ignored`, for the CLI to name.
+
+How each form is read:
+    extracted   plain files; folders are listed with `os.scandir` when asked for, never all at once.
+    .zip, .tar  in place, by member offset, split into `.partXX` or not; nothing is unpacked to disk.
+    .tar.gz     the format has no random access. Members are listed in one pass and then read by a cursor that
+                only moves forward and keeps the last 256 MiB it passed; going further back starts again. Reading
+                in the archive's order (`reading_order`) costs one pass a process. Archives that were not packed
+                in sorted order are read far faster after `gunzip`.
+
+Names inside an archive are untrusted: an absolute name or one with `..` refuses the archive, links and devices are
+left out. In an extracted tree, which is the user's own disk, links are followed.
+
+What `--relax` accepts (`Raw.relax`), every other difference from the manifest being an `ArchiveError`:
+    shape    images of another size, all of one size in a layer (`archives.sized_spec` takes it from the first sample).
+    dtype    pixels of another type, if every value survives the cast to the manifest's type.
+    seasons  fewer dates than published (present dates first, the rest NaT and fill).
+    names    file names that differ from the published pattern in what the reader says.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from seamo.errors import ArchiveError, UsageError
+from seamo.identity import digest
+from seamo.manifest import DatasetSpec
+from seamo_prep.containers import Container, Joined, Tree, open_container
+
+Relax = Literal["shape", "dtype", "seasons", "names"]
+SYNTHETIC = "SYNTHETIC.json"
+
+_LOG = logging.getLogger(__name__)
+_PART = re.compile(r"(?P<base>.+)\.part(?P<part>[a-z]{2}|\d+)$")
+_CONTAINER = re.compile(r"\.(tar|tar\.gz|tgz|tar\.zst|zip)$")
+
+
+class Raw:
+    """Uniform access to the published files of one data set.
+
+    It can be pickled: what was opened or listed is not sent along but opened again on the other side when first
+    needed, so hand one `Raw` to a worker process, not one to a task.
+
+    Args:
+        root: The folder that holds the published top folders or archive files, or the folder above it, where
+            it is called by the data set's id (as `seamo-prep demo` writes it).
+        spec: The data set; its `archives` say which top folders there are. Without archives (one's own
+            imagery) every file under `root` belongs to it.
+        relax: What may differ from the manifest, of `shape`, `dtype`, `seasons`, `names`.
+
+    Raises:
+        ArchiveError: If the folder is not there, or an archive cannot be walked safely.
+        UsageError: If `relax` holds another word.
+    """
+
+    def __init__(self, root: Path, spec: DatasetSpec, relax: Iterable[str] = ()) -> None:
+        self.relax = frozenset(relax)
+        unknown = sorted(self.relax - set(get_args(Relax)))
+        if unknown:
+            raise UsageError(f"cannot relax {', '.join(unknown)}", fix=f"Known: {', '.join(get_args(Relax))}.")
+        if not root.is_dir():
+            raise ArchiveError("no such folder", str(root), "Give the folder that holds the published files.")
+        self.root = root / spec.id if (root / spec.id).is_dir() else root
+        self.dataset = spec.id
+        self.ignored: tuple[str, ...] = ()
+        self._tops = _published_tops(spec)
+        self._lists = {one.file for scheme in spec.splits.values() for one in scheme.files}
+        self._loose = {one.name for one in spec.archives} | self._lists | {SYNTHETIC}
+        self._holders: dict[str, Container] = {}
+        self._find()
+        for line in self.ignored:
+            _LOG.warning("ignored=%s", line)
+        self.synthetic = self._read_synthetic()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_holders": {top: one.closed() for top, one in self._holders.items()}}
+
+    @property
+    def tops(self) -> tuple[str, ...]:
+        """The published top folders that are there, sorted; ("",) where `root` itself is the tree."""
+        return tuple(sorted(self._holders))
+
+    def list_dir(self, name: str = "") -> tuple[list[str], list[str]]:
+        """Sub-folders and files of one folder, both sorted; two empty lists if it is not there.
+
+        Without a name: the published top folders, and the plain files beside them.
+        """
+        if name == "" and "" not in self._holders:
+            files = [one.name for one in _entries(self.root) if one.is_file()]
+            return list(self.tops), files
+        holder = self._holder(name)
+        return holder.list_dir(name) if holder else ([], [])
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Every file below a folder, depth first, in sorted order."""
+        folders, files = self.list_dir(prefix)
+        lead = f"{prefix}/" if prefix else ""
+        for file in files:
+            yield lead + file
+        for folder in folders:
+            yield from self.names(lead + folder)
+
+    def exists(self, name: str) -> bool:
+        """True if there is a file of that published name."""
+        holder = self._holder(name)
+        return holder.exists(name) if holder else (self.root / name).is_file()
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file.
+
+        Raises:
+            ArchiveError: If it is not there or its archive is damaged.
+        """
+        holder = self._holder(name)
+        if holder is not None:
+            return holder.read(name)
+        try:
+            return (self.root / name).read_bytes()
+        except OSError as error:
+            raise ArchiveError("is not there", self.where(name), "Fetch or unpack it again.") from error
+
+    def path(self, name: str) -> Path | None:
+        """Where the file lies on disk by itself; None if it is inside an archive or not there."""
+        holder = self._holder(name)
+        if holder is not None:
+            return holder.path(name)
+        return self.root / name if (self.root / name).is_file() else None
+
+    def reading_order(self, names: Iterable[str]) -> list[str]:
+        """The same names in the order in which they are cheapest to read."""
+
+        def position(name: str) -> tuple[str, int, str]:
+            holder = self._holder(name)
+            return (name.partition("/")[0], holder.position(name) if holder else 0, name)
+
+        return sorted(names, key=position)
+
+    def where(self, name: str) -> str:
+        """A published name as messages show it: with the folder or the archive that holds it."""
+        holder = self._holder(name)
+        return holder.where(name) if holder else str(self.root / name)
+
+    def fingerprint(self) -> str:
+        """Sha256 of the names and sizes of the files that the store is made from.
+
+        An archive counts as itself (its files, not its members); an extracted tree counts file by file, which
+        takes one listing and one `stat` a file, in the builder only. Split lists and `SYNTHETIC.json` count too.
+        """
+        found: list[tuple[str, int]] = []
+        for top in self.tops:
+            found += self._holders[top].sizes()
+        if "" not in self._holders:
+            beside = [one for one in _entries(self.root) if one.name in self._loose and one.is_file()]
+            held = {name for name, _ in found}
+            found += [(one.name, one.stat().st_size) for one in beside if not _CONTAINER.search(_base(one.name))]
+            found = sorted({*found} | {item for item in found if item[0] in held})
+        return digest(sorted(found))
+
+    def missing(self, what: str) -> ArchiveError:
+        """The error of a reader that finds nothing to read."""
+        tops = ", ".join(dict.fromkeys(self._tops.values())) or "any files"
+        return ArchiveError(
+            f"no {what}", str(self.root), f"RAW must hold {tops} (extracted), or the archives that contain them."
+        )
+
+    def _holder(self, name: str) -> Container | None:
+        return self._holders.get(name.partition("/")[0]) or self._holders.get("")
+
+    def _find(self) -> None:
+        if not self._tops:
+            self._holders[""] = Tree(self.root, "")
+            return
+        lost: list[str] = []
+        wanted = set(self._tops.values())
+        self._holders = {one.name: Tree(self.root, one.name) for one in _entries(self.root) if one.is_dir()
+                         and one.name in wanted}  # fmt: skip
+        for base, files in _archive_files(self.root, lost).items():
+            top = self._tops.get(base)
+            if top is not None and top in self._holders:
+                lost.append(f"{_title(files)} (its folder {top} is already there)")
+                continue
+            container = open_container(Joined(tuple(files)), base)
+            tops = [top] if top is not None else sorted(wanted & set(container.list_dir("")[0]))
+            fresh = [one for one in tops if one not in self._holders]
+            if not fresh:
+                lost.append(f"{_title(files)} (holds no published folder that is not already there)")
+            self._holders |= dict.fromkeys(fresh, container)
+        self.ignored = tuple(lost)
+
+    def _read_synthetic(self) -> dict[str, Any] | None:
+        file = self.root / SYNTHETIC
+        if not file.is_file():
+            return None
+        try:
+            found = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise ArchiveError(f"is not JSON ({error})", str(file), "Write the demo archive again.") from error
+        if not isinstance(found, dict):
+            raise ArchiveError("is not a JSON object", str(file), "Write the demo archive again.")
+        return found
+
+
+def declare_synthetic(folder: Path, *, what: str, sizes: dict[str, tuple[int, int]] | None = None) -> None:
+    """Write the `SYNTHETIC.json` of a demo archive: what it is, and the layer sizes that differ from the manifest."""
+    declared = {"synthetic": True, "what": what, "sizes": {key: list(size) for key, size in (sizes or {}).items()}}
+    (folder / SYNTHETIC).write_text(json.dumps(declared, indent=1) + "\n", encoding="utf-8")
+
+
+def _published_tops(spec: DatasetSpec) -> dict[str, str]:
+    """Archive file without its `.partXX` -> the folder it unpacks to."""
+    tops = {}
+    for one in spec.archives:
+        base = _base(one.name)
+        if _CONTAINER.search(base):
+            tops[base] = one.unpacks_to or _CONTAINER.sub("", base)
+    return tops
+
+
+def _base(name: str) -> str:
+    part = _PART.match(name)
+    return part["base"] if part else name
+
+
+def _archive_files(root: Path, lost: list[str]) -> dict[str, list[Path]]:
+    """Archive name -> its one file, or its parts in order."""
+    whole: dict[str, list[Path]] = {}
+    parts: dict[str, list[Path]] = {}
+    for one in _entries(root):
+        base = _base(one.name)
+        if one.is_file() and _CONTAINER.search(base):
+            (whole if base == one.name else parts).setdefault(base, []).append(one)
+    for base in sorted(whole.keys() & parts.keys()):
+        lost.append(f"{_title(parts.pop(base))} (the whole archive {base} is there)")
+    return dict(sorted((whole | parts).items()))
+
+
+def _entries(root: Path) -> list[Path]:
+    return sorted(one for one in root.iterdir() if not one.name.startswith("."))
+
+
+def _title(files: list[Path]) -> str:
+    return files[0].name if len(files) == 1 else f"{files[0].name} .. {files[-1].name}"
