@@ -70,7 +70,8 @@ class Tree(Container):
 
     def list_dir(self, name: str) -> tuple[list[str], list[str]]:
         """See `Container`; one `os.scandir`."""
-        folders, files = [], []
+        folders: list[str] = []
+        files: list[str] = []
         try:
             with os.scandir(self._on_disk(name)) as entries:
                 for entry in entries:
