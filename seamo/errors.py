@@ -41,6 +41,14 @@ class ArchiveError(SeamoError, ValueError):
     """A published archive is incomplete, damaged or not what the manifest says it is."""
 
 
+class DownloadError(SeamoError, OSError):
+    """A file could not be brought, or is not the one that was published."""
+
+    # OSError would otherwise read the second argument as a file name and drop the rest.
+    def __str__(self) -> str:
+        return SeamoError.__str__(self)
+
+
 class StoreError(SeamoError, ValueError):
     """A store is missing, unfinished, damaged or does not hold what is asked for."""
 

@@ -13,7 +13,7 @@ PACKAGES = {
     "seamo_prep": ROOT / "preprocess" / "seamo_prep",
     "seamo_bench": ROOT / "benchmarks" / "seamo_bench",
 }
-VALUES = {"seamo.bands", "seamo.errors", "seamo.identity"}
+VALUES = {"seamo.bands", "seamo.download", "seamo.errors", "seamo.identity"}
 SPECS = {"seamo.manifest", "seamo.sample", "seamo.stats", "seamo.resample"}
 
 # Room -> what of ours it may import. The first room that is a prefix of a module's name counts.
