@@ -5,7 +5,18 @@ from typing import Literal
 
 from seamo.bands import Unit
 
-Op = Literal["affine", "scale", "clip", "truncate-uint8", "wrap-uint8", "image-quantile-clip", "image-minmax"]
+Op = Literal[
+    "affine",
+    "scale",
+    "clip",
+    "truncate-uint8",
+    "wrap-uint8",
+    "image-quantile-clip",
+    "image-minmax",
+    "image-zscore",
+    "data-range",
+]
+Option = str | int | float | bool | tuple[int, ...] | tuple[tuple[int, ...], ...]
 MissingPolicy = Literal["fail", "zero", "mean", "nearest-wavelength", "select-columns"]
 Availability = Literal["weights", "none needed", "quoted only"]
 
@@ -22,6 +33,12 @@ class Step:
         wrap-uint8: fraction cut off, then modulo 256, as an unchecked cast to uint8 does.
         image-quantile-clip: x limited to its own quantiles a and b of this image.
         image-minmax: (x - min) / (max - min + a) of this image.
+        store-zscore: (x - mean) / std with the statistics of the store's training split. The adapter turns it
+            into `affine` with the numbers, so that what was applied stands in every record.
+        store-2std: x from mean - 2 std .. mean + 2 std to 0..1, clipped, with the same statistics.
+        image-zscore: (x - mean) / standard deviation of all bands of this image together.
+        data-range: [mean - a * std, mean + a * std] becomes [0, 1], mean and std being those of the data set that is
+            evaluated, per band: the only op whose numbers are not on the card.
     """
 
     op: Op
@@ -35,7 +52,8 @@ class InputSpec:
 
     Args:
         sensor: Key of `seamo.bands.SENSORS`.
-        bands: Names in the order of the network's input channels.
+        bands: Names in the order of the network's input channels; empty = every band of the sensor that the
+            store has, in canonical order (networks without published weights).
         unit: Unit of the numbers before `steps`.
         product: Processing level the weights were made on (`L1C`, `L2A`, `GRD`), for warnings and `explain`.
         steps: The published normalisation, in order.
@@ -54,7 +72,18 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One published checkpoint file."""
+    """One published checkpoint file.
+
+    Args:
+        urls: Direct links, tried in order.
+        filename: Name under which it is kept.
+        licence: Licence of the weights.
+        noncommercial: Whether the licence forbids commercial use; must then be accepted once.
+        sha256: Hex digest, or as many of its first digits as are published.
+        md5: Hex digest, where only that is published.
+        bytes: Size, where it is published.
+        how: Instructions where no direct link exists.
+    """
 
     urls: tuple[str, ...]
     filename: str
@@ -63,7 +92,7 @@ class Weights:
     sha256: str = ""
     md5: str = ""
     bytes: int | None = None
-    how: str = ""  # instructions where no direct link exists
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +104,9 @@ class BackboneCard:
         family: Module in `seamo_bench.backbones`.
         title: As tables print it.
         inputs: One per sensor that the network can take.
-        embed_dim: Width of the pooled feature.
-        size: Native image size in pixels.
+        joint: True if every sensor in `inputs` must be there; False: whichever of them the store has.
+        embed_dim: Width of the pooled feature; 0 = follows from the bands.
+        size: Native image size in pixels; 0 = images are taken as the store has them, never resized.
         multiple_of: Image sizes must be multiples of this (patch or total stride).
         any_size: False if only `size` is accepted.
         pos_interp: How position embeddings are interpolated to another grid, in words.
@@ -103,6 +133,7 @@ class BackboneCard:
     code_licence: str
     source: str
     any_size: bool = True
+    joint: bool = False
     pos_interp: str = ""
     pooling: str = ""
     levels: tuple[tuple[int, int], ...] = ()
@@ -113,4 +144,4 @@ class BackboneCard:
     verified: tuple[str, ...] = ()
     missing: MissingPolicy = "fail"
     trainable: bool = True
-    variant: tuple[tuple[str, str | int | float | bool], ...] = ()
+    variant: tuple[tuple[str, Option], ...] = ()

@@ -1,0 +1,106 @@
+"""SSL4EO-S12 MAE (Wang et al. 2023, arXiv 2211.07044): ViTs pretrained by masked autoencoding on SSL4EO-S12."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seamo.bands import S1, S2_L1C, Unit
+from seamo_bench.backbones._steps import DN_TO_8BIT, DN_TO_8BIT_WRAPPED, SSL4EO_S1
+from seamo_bench.backbones._variant import VIT_SIZES, check_quirk, vit_variant
+from seamo_bench.card import BackboneCard, InputSpec, Weights
+from seamo_bench.key_rules import KeyRules
+
+if TYPE_CHECKING:
+    from seamo_bench.backbones._vit import ViT
+
+WRAP = "wrap-uint8: DN above 10000 wrap around as an unchecked 8-bit cast does, instead of being limited to 255"
+S2_INPUT = InputSpec(
+    sensor="s2",
+    bands=S2_L1C,
+    unit=Unit.DN,
+    steps=DN_TO_8BIT,
+    source="github.com/zhu-xlab/SSL4EO-S12, datasets/EuroSat/eurosat_dataset.py",
+    product="L1C",
+)
+S1_INPUT = InputSpec(
+    sensor="s1",
+    bands=S1,
+    unit=Unit.DB,
+    steps=SSL4EO_S1,
+    source="github.com/zhu-xlab/FGMAE, datasets/EuroSat/eurosat_dataset_s1.py (VV, VH order; another loader says VH, VV)",
+    product="GRD",
+)
+
+# First digits, as the model page shows them.
+SHA256_PREFIX = {
+    "B13_vitb16_mae_ep99_enc.pth": "49be5af0cd97e501",
+    "B2_vitb16_mae_ep99_enc.pth": "400fc36b54512342",
+    "B13_vitl16_mae_ep99_enc.pth": "31c5550dd9b29c47",
+}
+
+
+def _card(size: str, patch: int, sensor: str) -> BackboneCard:
+    spec = S2_INPUT if sensor == "s2" else S1_INPUT
+    name = f"B{len(spec.bands)}_{size}{patch}_mae_ep99_enc.pth"
+    dim = VIT_SIZES[size][0]
+    proved = ("golden", "manifest") if (size, sensor) == ("vits", "s1") else ("golden",)
+    return BackboneCard(
+        id=f"ssl4eo-mae-{size}{patch}-{sensor}",
+        family="ssl4eo_mae",
+        title=f"SSL4EO-MAE ViT-{size[-1].upper()}/{patch}",
+        inputs=(spec,),
+        embed_dim=dim,
+        size=224,
+        multiple_of=patch,
+        code_licence="Apache-2.0",
+        source="arXiv 2211.07044; github.com/zhu-xlab/SSL4EO-S12",
+        pos_interp="bicubic to the size, not antialiased",
+        pooling="class token after the final norm",
+        levels=((dim, patch),) * 4,
+        weights=Weights(
+            urls=(f"https://huggingface.co/wangyi111/SSL4EO-S12/resolve/main/{name}",),
+            filename=name,
+            licence="CC-BY-4.0",
+            sha256=SHA256_PREFIX.get(name, ""),
+        ),
+        pretrained_on=("ssl4eo-s12",),
+        quirks=(WRAP,) if sensor == "s2" else (),
+        verified=proved,
+        variant=vit_variant(size, img_size=224, patch_size=patch),
+    )
+
+
+CARDS = tuple(
+    _card(size, patch, sensor)
+    for size, patch in (("vits", 16), ("vitb", 16), ("vitl", 16), ("vith", 14))
+    for sensor in ("s2", "s1")
+)
+
+
+def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
+    """The card with a deviation of the official code switched on.
+
+    Raises:
+        UsageError: If the card has no such quirk.
+    """
+    check_quirk(card, quirk)
+    return replace(card, inputs=tuple(replace(spec, steps=DN_TO_8BIT_WRAPPED) for spec in card.inputs))
+
+
+def rules(card: BackboneCard) -> KeyRules:  # noqa: ARG001 (one set of rules for all cards)
+    """Full files keep the MAE under `model`, encoder-only files are bare; the decoder and the unused head go."""
+    return KeyRules(places=("model", ""), drop=("decoder_*", "mask_token", "head.*", "fc_norm.*"))
+
+
+def build(card: BackboneCard) -> "ViT":
+    """The network of a card, with initial values."""
+    from seamo_bench.backbones._vit import plain_vit
+
+    return plain_vit(card, pool="cls", pos_interp="bicubic")
+
+
+def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
+    """The network with its published weights; with none, random from `seed`."""
+    from seamo_bench.weights import assemble
+
+    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)

@@ -1,0 +1,310 @@
+"""Published weights: opened without running their code, matched key by key, loaded whole or not at all."""
+
+import json
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from seamo.errors import CheckpointError
+from seamo_bench.key_rules import KeyRules, renamed
+
+# Classes that published files hold beside their tensors. They open as an empty `Holder` that never runs their code.
+HELD = (
+    "argparse.Namespace",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+)
+CONVERTED = "seamo_backbone"  # safetensors metadata key: the file holds parameters of this backbone, already renamed
+
+
+N = TypeVar("N", bound=nn.Module)
+
+
+class Holder:
+    """What stands in for an object of a published pickle that is not a tensor: its fields, none of its code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What became of every key of a file and every parameter of a network.
+
+    Args:
+        consumed: Keys of the file that fill a parameter, file key -> parameter.
+        dropped: Keys on the drop list.
+        initial: Parameters on the init list that keep their initial value.
+    """
+
+    consumed: Mapping[str, str]
+    dropped: tuple[str, ...]
+    initial: tuple[str, ...]
+
+
+def open_checkpoint(path: Path) -> dict[str, Any]:
+    """Open a published file: safetensors, or a torch pickle with a closed list of globals.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its top-level entries. Objects other than tensors and plain values are `Holder`s.
+
+    Raises:
+        CheckpointError: If the file is not there, cut off, damaged, or names a global that is not on the list.
+    """
+    if not path.is_file():
+        raise CheckpointError("there is no such file", str(path), "Fetch it first, or check the path.")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if len(head) == 16 and head[8:9] == b"{":  # 8 bytes of header length, then its JSON
+        return _open_safetensors(path)
+    if head[:2] == b"PK":
+        _check_zip(path)
+    allowed = [(Holder, name) for name in HELD]
+    try:
+        with torch.serialization.safe_globals(allowed):  # type: ignore[no-untyped-call]
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=head[:2] == b"PK")
+    except pickle.UnpicklingError as error:
+        raise _refusal(path, str(error)) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError, OSError) as error:
+        raise CheckpointError(f"cannot be read ({str(error).splitlines()[0][:200]})", str(path), _AGAIN) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"holds a {type(content).__name__}, not named tensors", str(path), "Is it a checkpoint?")
+    return content
+
+
+_AGAIN = "Fetch the file again."
+
+
+def _check_zip(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise CheckpointError(f"is cut off or damaged ({error})", str(path), _AGAIN) from error
+    if bad:
+        raise CheckpointError(f"is damaged: the checksum of its part {bad} is wrong", str(path), _AGAIN)
+
+
+def _refusal(path: Path, message: str) -> CheckpointError:
+    found = re.search(r"GLOBAL (\S+)", message) or re.search(
+        r"(?:class|function|call)\w* [`'\"]?([\w.]+\.[\w.]+)", message
+    )
+    if found:
+        return CheckpointError(
+            f"names {found.group(1)}, which is not on the closed list of what a checkpoint may hold; opening it could run code",
+            str(path),
+            "Take the file from its official address; do not unpickle it.",
+        )
+    reason = re.sub(r"\s+", " ", message.split("WeightsUnpickler error:")[-1]).strip()[:200]
+    return CheckpointError(f"is not a readable checkpoint ({reason})", str(path), _AGAIN)
+
+
+def _open_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"is cut off or damaged ({error})", str(path), _AGAIN) from error
+
+
+def converted_for(path: Path) -> str:
+    """Id of the backbone that a converted file belongs to; empty for any other file."""
+    if path.suffix != ".safetensors":
+        return ""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {}).get(CONVERTED, ""))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"is cut off or damaged ({error})", str(path), _AGAIN) from error
+
+
+def tensors_at(content: Mapping[str, Any], rules: KeyRules, where: str = "") -> dict[str, Tensor]:
+    """The state dict inside a file, nested dicts joined by `/`.
+
+    Raises:
+        CheckpointError: If none of the places of `rules` is there, or it holds no tensor.
+    """
+    for place in rules.places:
+        inside = content if place == "" else content.get(place)
+        if isinstance(inside, Mapping):
+            state = dict(_flatten(inside))
+            if state:
+                return state
+    wanted = " or ".join(repr(place) for place in rules.places if place) or "named tensors"
+    raise CheckpointError(
+        f"has no {wanted}; its entries: {', '.join(list(content)[:8])}",
+        where,
+        "This is the checkpoint of another model.",
+    )
+
+
+def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Tensor]]:
+    found: list[tuple[str, Tensor]] = []
+    for key, value in mapping.items():
+        if isinstance(value, Tensor):
+            found.append((f"{prefix}{key}", value))
+        elif isinstance(value, Mapping):
+            found += _flatten(value, f"{prefix}{key}/")
+    return found
+
+
+def match(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], rules: KeyRules, *, where: str = "") -> Coverage:
+    """Decide about every key and every parameter, by name and shape; nothing is copied.
+
+    Args:
+        wanted: The network's `state_dict()`.
+        state: The file's tensors, keys as in the file.
+        rules: The family's rules.
+        where: File name for messages.
+
+    Raises:
+        CheckpointError: If a key has no use, a parameter no value, two keys mean one parameter, or a shape differs.
+    """
+    consumed: dict[str, str] = {}
+    dropped: list[str] = []
+    unknown: list[str] = []
+    shapes: list[str] = []
+    for key, tensor in state.items():
+        if any(fnmatchcase(key, pattern) for pattern in rules.drop):
+            dropped.append(key)
+            continue
+        name = renamed(key, rules)
+        if name not in wanted:
+            unknown.append(key)
+        elif name in consumed.values():
+            raise CheckpointError(
+                f"two keys mean parameter {name}, one is {key}", where, "The file is not as published."
+            )
+        else:
+            consumed[key] = name
+            if tensor.shape != wanted[name].shape:
+                shapes.append(f"{key} is {_text(tensor)} in the file and {_text(wanted[name])} in the network")
+    filled = set(consumed.values())
+    absent = [name for name in wanted if name not in filled]
+    initial = [name for name in absent if any(fnmatchcase(name, pattern) for pattern in rules.init)]
+    missing = [name for name in absent if name not in set(initial)]
+    problems = []
+    if shapes:
+        problems.append(f"{len(shapes)} shapes differ, first: {shapes[0]}")
+    if unknown:
+        problems.append(f"{len(unknown)} keys of the file have no use: {_some(unknown)}")
+    if missing:
+        problems.append(f"{len(missing)} parameters have no value in the file: {_some(missing)}")
+    if problems:
+        fix = "It is the checkpoint of another model" if unknown or missing else "It is another size of this model"
+        raise CheckpointError("; ".join(problems), where, f"{fix}, or not as published. Nothing was loaded.")
+    return Coverage(consumed, tuple(dropped), tuple(initial))
+
+
+def _text(tensor: Tensor) -> str:
+    return "x".join(str(side) for side in tensor.shape) or "a number"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def load_exact(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    rules: KeyRules | None = None,
+    drop: Sequence[str] = (),
+    init: Sequence[str] = (),
+    where: str = "",
+) -> Coverage:
+    """Fill a network from named tensors, whole or not at all.
+
+    Args:
+        network: The network to fill.
+        state: Named tensors, keys as in the file.
+        rules: The family's rules; by default keys are parameter names.
+        drop: Further patterns of keys that are no part of the trunk.
+        init: Further patterns of parameters that keep their initial value.
+        where: File name for messages.
+
+    Returns:
+        What became of every key and parameter.
+
+    Raises:
+        CheckpointError: As `match`; the network is then unchanged.
+    """
+    rules = rules or KeyRules()
+    rules = KeyRules(rules.places, rules.strip, rules.rename, (*rules.drop, *drop), (*rules.init, *init))
+    wanted = network.state_dict()
+    coverage = match(wanted, state, rules, where=where)
+    bad = [key for key in coverage.consumed if state[key].is_floating_point() and not state[key].isfinite().all()]
+    if bad:
+        raise CheckpointError(
+            f"{len(bad)} tensors hold NaN or infinity: {_some(bad)}", where, "The file is damaged. " + _AGAIN
+        )
+    with torch.no_grad():
+        for key, name in coverage.consumed.items():
+            wanted[name].copy_(state[key])
+    return coverage
+
+
+def load_file(network: nn.Module, path: Path, *, rules: KeyRules, backbone: str) -> Coverage:
+    """Fill a network from a published file, or from one that `weights convert` wrote.
+
+    Args:
+        network: The network to fill.
+        path: The file.
+        rules: The family's rules for the published file.
+        backbone: Id of the card, compared with that of a converted file.
+
+    Raises:
+        CheckpointError: As `open_checkpoint` and `match`.
+    """
+    owner = converted_for(path)
+    if owner and owner != backbone:
+        raise CheckpointError(
+            f"was converted for {owner}, not for {backbone}", str(path), "Convert the right checkpoint."
+        )
+    content = open_checkpoint(path)
+    if owner:
+        return load_exact(network, content, init=rules.init, where=str(path))
+    return load_exact(network, tensors_at(content, rules, str(path)), rules=rules, where=str(path))
+
+
+def assemble(build: Callable[[], N], *, rules: KeyRules, weights: Path | None, seed: int, backbone: str) -> N:
+    """Build a network and load its weights; without weights its values are random from `seed` alone.
+
+    Args:
+        build: Makes the network.
+        rules: The family's key rules.
+        weights: Published or converted file, or None for a random network.
+        seed: Seed of every initial value (the caller's random state is left as it is).
+        backbone: Id of the card.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build()
+    if weights is not None:
+        load_file(network, weights, rules=rules, backbone=backbone)
+    return network.eval()
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The JSON card beside a converted file.
+
+    Raises:
+        CheckpointError: If it is not there or not JSON.
+    """
+    beside = path.with_suffix(".json")
+    try:
+        card: dict[str, Any] = json.loads(beside.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"has no readable card ({error})", str(beside), "Convert the published file again."
+        ) from error
+    return card
