@@ -1,0 +1,87 @@
+"""Fetching by manifest entry; the downloads themselves are tested in tests/seamo/test_download.py."""
+
+import functools
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from seamo_prep.fetch import fetch, items
+
+from seamo.errors import DownloadError, UsageError
+from seamo.manifest import DatasetSpec, parse_spec, shipped_manifest
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    (folder / "images.zip").write_bytes(b"images" * 1000)
+    (folder / "train.txt").write_bytes(b"a\nb\n")
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def toy(base: str, **archive: object) -> DatasetSpec:
+    images = {
+        "name": "images.zip",
+        "urls": [f"{base}/images.zip"],
+        "bytes": 6000,
+        "md5": hashlib.md5(b"images" * 1000).hexdigest(),  # noqa: S324 - the published kind of hash
+        "part": "images",
+    }
+    entry = {
+        "id": "toy",
+        "title": "Toy",
+        "summary": "A toy.",
+        "homepage": "https://example.org/toy",
+        "licence": "none",
+        "citation": "none",
+        "task": {"kind": "none"},
+        "layers": [],
+        "archives": [{**images, **archive}, {"name": "login.zip", "how": "Log in at example.org.", "part": "extra"}],
+        "splits": {"official": {"files": [{"split": "train", "file": "train.txt", "urls": [f"{base}/train.txt"]}]}},
+    }
+    return parse_spec(entry, "test")
+
+
+def test_fetch_brings_files_and_lists_and_tells_what_a_person_must_get(mirror: str, tmp_path: Path) -> None:
+    left = fetch(toy(mirror), tmp_path / "raw")
+    assert (tmp_path / "raw" / "images.zip").read_bytes() == b"images" * 1000
+    assert (tmp_path / "raw" / "train.txt").read_bytes() == b"a\nb\n"
+    assert [(item.file.name, item.how) for item in left] == [("login.zip", "Log in at example.org.")]
+
+
+def test_only_some_parts(mirror: str, tmp_path: Path) -> None:
+    fetch(toy(mirror), tmp_path / "raw", only=("splits",))
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["train.txt"]
+    with pytest.raises(UsageError, match=r"'image'.*extra, images, splits"):
+        items(toy(mirror), only=("image",))
+
+
+def test_one_bad_file_does_not_stop_the_others(mirror: str, tmp_path: Path) -> None:
+    spec = toy(mirror, md5="0" * 32)
+    with pytest.raises(DownloadError, match="its md5 is"):
+        fetch(spec, tmp_path / "raw")
+    assert (tmp_path / "raw" / "train.txt").exists()
+    assert not (tmp_path / "raw" / "images.zip").exists()
+
+
+def test_too_little_room_is_said_before_the_first_byte(mirror: str, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="are free"):
+        fetch(toy(mirror, bytes=10**18), tmp_path / "raw")
+    assert not list((tmp_path / "raw").iterdir())
+
+
+@pytest.mark.parametrize("dataset_id", sorted(shipped_manifest()))
+def test_every_shipped_file_has_a_link_or_an_instruction(dataset_id: str) -> None:
+    for item in items(shipped_manifest()[dataset_id]):
+        assert item.file.urls or item.how, item.file.name
+        for url in item.file.urls:
+            assert url.startswith(("https://", "http://"))
