@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from seamo_prep.fetch import fetch, items
 
 from seamo.errors import DownloadError, UsageError
 from seamo.manifest import DatasetSpec, parse_spec, shipped_manifest
+from seamo_prep.fetch import fetch, items
 
 
 @pytest.fixture
