@@ -1,0 +1,168 @@
+"""Per-band statistics: one streaming definition of mean, standard deviation and percentiles.
+
+Valid pixels only, float64, population standard deviation. Moments are kept for every sample and merged in row
+order, so the result does not depend on who computed them. Percentiles come from histograms of 65,536 bins: exact
+for 8- and 16-bit integers, in steps of 0.01 for floats (decibels) between -327.68 and 327.67.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.errors import UsageError
+
+NUM_BINS = 65536
+FLOAT_STEP = 0.01
+_FLOAT_START = -327.68
+PERCENTILES = (1.0, 2.0, 10.0, 25.0, 50.0, 75.0, 90.0, 98.0, 99.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Moments of a number of bands; every array is (C,) for one piece, or (N, C) for N pieces.
+
+    Args:
+        count: Valid pixels.
+        mean: Their mean, 0 where there is none.
+        m2: Sum of squared differences from `mean`.
+        low, high: Smallest and largest value; +inf and -inf where there is none.
+    """
+
+    count: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    m2: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Population standard deviation, NaN where there is no pixel."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.sqrt(self.m2 / self.count))
+
+
+def moments(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> Moments:
+    """Moments of every band of one image.
+
+    Args:
+        pixels: (T, C, H, W).
+        valid: The same shape; what counts.
+    """
+    bands = range(pixels.shape[1])
+    parts = [_band_moments(pixels[:, c][valid[:, c]]) for c in bands]
+    count, mean, m2, low, high = (np.array([part[k] for part in parts]) for k in range(5))
+    return Moments(count.astype(np.int64), mean, m2, low, high)
+
+
+def _band_moments(values: NDArray[Any]) -> tuple[int, float, float, float, float]:
+    if values.size == 0:
+        return 0, 0.0, 0.0, np.inf, -np.inf
+    exact = values.astype(np.float64)
+    mean = float(exact.mean())
+    exact -= mean
+    return values.size, mean, float(np.dot(exact, exact)), float(values.min()), float(values.max())
+
+
+def stack(pieces: Sequence[Moments]) -> Moments:
+    """Put pieces (C,) under one another: (N, C)."""
+    return Moments(
+        np.stack([one.count for one in pieces]),
+        np.stack([one.mean for one in pieces]),
+        np.stack([one.m2 for one in pieces]),
+        np.stack([one.low for one in pieces]),
+        np.stack([one.high for one in pieces]),
+    )
+
+
+def merge(pieces: Moments) -> Moments:
+    """Moments of all pieces together, (N, C) -> (C,), by the pairwise formula of Chan et al. (1979)."""
+    count = pieces.count.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(count > 0, (pieces.count * pieces.mean).sum(axis=0) / count, 0.0)
+    apart = pieces.count * (pieces.mean - mean) ** 2
+    m2 = pieces.m2.sum(axis=0) + apart.sum(axis=0)
+    low = pieces.low.min(axis=0, initial=np.inf)
+    return Moments(count, mean, m2, low, pieces.high.max(axis=0, initial=-np.inf))
+
+
+def histogram(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Histogram of every band of one image, (C, 65536); add them up.
+
+    Args:
+        pixels: (T, C, H, W) of dtype uint8, uint16, int16 or float32.
+        valid: The same shape; what counts.
+    """
+    counts = np.zeros((pixels.shape[1], NUM_BINS), dtype=np.int64)
+    add_to_histogram(counts, pixels, valid)
+    return counts
+
+
+def add_to_histogram(counts: NDArray[np.int64], pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    """Add one image to a histogram (C, 65536), in place."""
+    for c in range(pixels.shape[1]):
+        found = np.bincount(_bins(pixels[:, c][valid[:, c]]))
+        counts[c, : len(found)] += found
+
+
+def _bins(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype in (np.uint8, np.uint16):
+        return values
+    if values.dtype == np.int16:
+        return values.astype(np.int32) + 32768
+    if values.dtype == np.float32:
+        # Rounded before the floor: 0.29 must not fall into the bin of 0.28 by its last bit.
+        steps = np.floor((values.astype(np.float64) - _FLOAT_START) / FLOAT_STEP + 1e-6)
+        return np.clip(steps, 0, NUM_BINS - 1).astype(np.int32)
+    raise UsageError(f"no histogram is defined for {values.dtype}", where="stats")
+
+
+def percentiles(counts: NDArray[np.int64], dtype: str, q: Sequence[float] = PERCENTILES) -> NDArray[np.float64]:
+    """Percentiles from a histogram: the smallest value with at least q percent at or below it.
+
+    This is numpy's `inverted_cdf`. Floats give the lower edge of the bin.
+
+    Args:
+        counts: (C, 65536).
+        dtype: Of the pixels.
+        q: Percentages.
+
+    Returns:
+        (C, len(q)), NaN for a band without a pixel.
+    """
+    total = counts.cumsum(axis=1)
+    result = np.full((len(counts), len(q)), np.nan)
+    for c, running in enumerate(total):
+        if running[-1] > 0:
+            rank = np.maximum(1, np.ceil(np.asarray(q) / 100.0 * running[-1] - 1e-9))
+            result[c] = _value(np.searchsorted(running, rank), dtype)
+    return result
+
+
+def _value(index: NDArray[np.int64], dtype: str) -> NDArray[np.float64]:
+    if dtype == "float32":
+        return np.round(_FLOAT_START + index * FLOAT_STEP, 2)
+    return index.astype(np.float64) - (32768.0 if dtype == "int16" else 0.0)
+
+
+def describe(
+    bands: Sequence[str], total: Moments, counts: NDArray[np.int64] | None = None, dtype: str = ""
+) -> dict[str, Mapping[str, Any]]:
+    """Statistics as plain values: band -> count, mean, std, min, max and, with a histogram, percentiles.
+
+    A band without a valid pixel has a count of 0 and None for the rest.
+    """
+    quantiles = None if counts is None else percentiles(counts, dtype)
+    result: dict[str, Mapping[str, Any]] = {}
+    for c, name in enumerate(bands):
+        there = bool(total.count[c] > 0)
+        entry: dict[str, Any] = {"count": int(total.count[c])}
+        numbers = {"mean": total.mean[c], "std": total.std[c], "min": total.low[c], "max": total.high[c]}
+        entry |= {key: float(value) if there else None for key, value in numbers.items()}
+        if quantiles is not None:
+            pairs = zip(PERCENTILES, quantiles[c], strict=True)
+            entry["percentiles"] = {f"{q:g}": float(v) if there else None for q, v in pairs}
+        result[name] = entry
+    return result
