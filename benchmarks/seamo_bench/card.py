@@ -14,7 +14,8 @@ Op = Literal[
     "image-quantile-clip",
     "image-minmax",
     "image-zscore",
-    "data-range",
+    "store-zscore",
+    "store-2std",
 ]
 Option = str | int | float | bool | tuple[int, ...] | tuple[tuple[int, ...], ...]
 MissingPolicy = Literal["fail", "zero", "mean", "nearest-wavelength", "select-columns"]
@@ -33,12 +34,10 @@ class Step:
         wrap-uint8: fraction cut off, then modulo 256, as an unchecked cast to uint8 does.
         image-quantile-clip: x limited to its own quantiles a and b of this image.
         image-minmax: (x - min) / (max - min + a) of this image.
+        image-zscore: (x - mean) / standard deviation of all bands of this image together.
         store-zscore: (x - mean) / std with the statistics of the store's training split. The adapter turns it
             into `affine` with the numbers, so that what was applied stands in every record.
         store-2std: x from mean - 2 std .. mean + 2 std to 0..1, clipped, with the same statistics.
-        image-zscore: (x - mean) / standard deviation of all bands of this image together.
-        data-range: [mean - a * std, mean + a * std] becomes [0, 1], mean and std being those of the data set that is
-            evaluated, per band: the only op whose numbers are not on the card.
     """
 
     op: Op

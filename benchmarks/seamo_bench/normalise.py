@@ -9,7 +9,7 @@ from seamo.errors import UsageError
 from seamo_bench.card import Step
 
 
-def apply_steps(x: Tensor, steps: Sequence[Step], *, mean: Tensor | None = None, std: Tensor | None = None) -> Tensor:
+def apply_steps(x: Tensor, steps: Sequence[Step]) -> Tensor:
     """Normalise images as a card says.
 
     The arithmetic is done in float64, as numpy does it in the official loaders: a value that falls on the edge of an
@@ -18,24 +18,22 @@ def apply_steps(x: Tensor, steps: Sequence[Step], *, mean: Tensor | None = None,
     Args:
         x: (B, C, H, W), bands in the card's order, in the card's unit.
         steps: The card's steps; numbers per band, or one for all bands.
-        mean: (C,) mean of the evaluated data set, for steps that ask for it (`data-range`).
-        std: (C,) its standard deviation.
 
     Returns:
         (B, C, H, W) float32.
 
     Raises:
-        UsageError: If a step has neither one number nor one a band, or data statistics are needed and not given.
+        UsageError: If a step has neither one number nor one a band, or waits for the store's numbers.
     """
     if x.ndim != 4:
         raise UsageError(f"images have {x.ndim} dimensions", "apply_steps", "Give (B, C, H, W).")
     y = x.double()
     for step in steps:
-        y = _apply(y, step, mean, std)
+        y = _apply(y, step)
     return y.float()
 
 
-def _apply(x: Tensor, step: Step, mean: Tensor | None, std: Tensor | None) -> Tensor:
+def _apply(x: Tensor, step: Step) -> Tensor:
     match step.op:
         case "affine":
             return (x - _column(step.a, x, step)) / _column(step.b, x, step)
@@ -56,15 +54,10 @@ def _apply(x: Tensor, step: Step, mean: Tensor | None, std: Tensor | None) -> Te
         case "image-zscore":
             centred = x - x.nanmean(dim=(1, 2, 3), keepdim=True)
             return centred / centred.square().nanmean(dim=(1, 2, 3), keepdim=True).sqrt()
-        case "data-range":
-            if mean is None or std is None:
-                raise UsageError(
-                    "this normalisation needs the mean and standard deviation of the evaluated data set",
-                    "data-range",
-                    "Give those of the store's training split.",
-                )
-            reach = _column(step.a, x, step) * _column(tuple(std.tolist()), x, step)
-            return (x - (_column(tuple(mean.tolist()), x, step) - reach)) / (2 * reach)
+        case "store-zscore" | "store-2std":
+            raise UsageError(
+                f"step {step.op} has no numbers yet", "apply_steps", "The adapter puts those of the store into it."
+            )
 
 
 def _column(numbers: tuple[float, ...], x: Tensor, step: Step) -> Tensor:

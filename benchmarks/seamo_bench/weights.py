@@ -68,9 +68,9 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
         return _open_safetensors(path)
     if head[:2] == b"PK":
         _check_zip(path)
-    allowed = [(Holder, name) for name in HELD]
+    allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [(Holder, name) for name in HELD]
     try:
-        with torch.serialization.safe_globals(allowed):  # type: ignore[no-untyped-call]
+        with torch.serialization.safe_globals(allowed):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=head[:2] == b"PK")
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
@@ -100,7 +100,7 @@ def _refusal(path: Path, message: str) -> CheckpointError:
     )
     if found:
         return CheckpointError(
-            f"names {found.group(1)}, which is not on the closed list of what a checkpoint may hold; opening it could run code",
+            f"names {found.group(1)}, which is not on the closed list of what a checkpoint may hold; it could run code",
             str(path),
             "Take the file from its official address; do not unpickle it.",
         )
@@ -111,7 +111,7 @@ def _refusal(path: Path, message: str) -> CheckpointError:
 def _open_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+            return {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"is cut off or damaged ({error})", str(path), _AGAIN) from error
 

@@ -5,7 +5,7 @@ Shape suffixes: B batch, N tokens, D width, C bands, H/W pixels, h/w patches.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,8 @@ class Block(nn.Module):
     def forward(self, x_BND: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attention and MLP, each added to the residual stream."""
         x_BND = x_BND + self.attn(self.norm1(x_BND), mask)
-        return x_BND + self.mlp(self.norm2(x_BND))
+        out: Tensor = x_BND + self.mlp(self.norm2(x_BND))
+        return out
 
 
 class PatchEmbed(nn.Module):
@@ -125,7 +126,7 @@ def level_blocks(depth: int) -> tuple[int, ...]:
 
 def to_map(tokens_BND: Tensor, grid: tuple[int, int]) -> Tensor:
     """Row-major patch tokens (B, h*w, D) as a map (B, D, h, w)."""
-    return tokens_BND.transpose(1, 2).unflatten(2, grid)
+    return tokens_BND.transpose(1, 2).reshape(len(tokens_BND), -1, *grid)
 
 
 def keep(taps: Taps, name: str, value: Tensor) -> None:
@@ -212,9 +213,8 @@ class ViT(Network):
         """
         H, W = x_BCHW.shape[-2:]
         if H % self.patch_size or W % self.patch_size:
-            raise SampleError(
-                f"an image of {H} x {W} pixels is not whole patches of {self.patch_size}", fix="Resize or crop it."
-            )
+            what = f"an image of {H} x {W} pixels is not whole patches of {self.patch_size}"
+            raise SampleError(what, fix="Resize or crop it.")
         return H // self.patch_size, W // self.patch_size
 
     def embed(self, x_BCHW: Tensor, taps: Taps = None) -> Tensor:
@@ -224,7 +224,7 @@ class ViT(Network):
         tokens = self.patch_embed(x_BCHW).flatten(2).transpose(1, 2)
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
-        return tokens + table
+        return cast(Tensor, tokens + table)
 
     def run(self, x_BCHW: Tensor, taps: Taps = None) -> list[Tensor]:
         """The residual stream after every block."""
@@ -244,11 +244,11 @@ class ViT(Network):
         first = 0 if self.cls_token is None else 1
         match pool:
             case "cls":
-                return self.norm(stream[-1])[:, 0]
+                return cast(Tensor, self.norm(stream[-1])[:, 0])
             case "cls-last4":
                 return torch.cat([self.norm(x)[:, 0] for x in stream[-4:]], dim=-1)
             case "mean":
-                return self.norm(stream[-1])[:, first:].mean(1)
+                return cast(Tensor, self.norm(stream[-1])[:, first:].mean(1))
             case "mean-norm":  # LayerNorm after the mean, weight 1 and bias 0: it is in no published file
                 return F.layer_norm(stream[-1][:, first:].mean(1), self.norm.normalized_shape, eps=1e-6)
             case "cls-mean-interleaved":

@@ -27,7 +27,7 @@ S1_INPUT = InputSpec(
     bands=S1,
     unit=Unit.DB,
     steps=SSL4EO_S1,
-    source="github.com/zhu-xlab/FGMAE, datasets/EuroSat/eurosat_dataset_s1.py (VV, VH order; another loader says VH, VV)",
+    source="github.com/zhu-xlab/FGMAE, datasets/EuroSat/eurosat_dataset_s1.py (VV, VH; another says VH, VV)",
     product="GRD",
 )
 
@@ -87,7 +87,7 @@ def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
     return replace(card, inputs=tuple(replace(spec, steps=DN_TO_8BIT_WRAPPED) for spec in card.inputs))
 
 
-def rules(card: BackboneCard) -> KeyRules:  # noqa: ARG001 (one set of rules for all cards)
+def rules(card: BackboneCard) -> KeyRules:
     """Full files keep the MAE under `model`, encoder-only files are bare; the decoder and the unused head go."""
     return KeyRules(places=("model", ""), drop=("decoder_*", "mask_token", "head.*", "fc_norm.*"))
 
