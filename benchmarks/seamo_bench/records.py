@@ -4,24 +4,34 @@
 `cost` and `environment` is the same, byte for byte, when the run is repeated on the same platform.
 """
 
-import io
+import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seamo.errors import ProtocolError
 from seamo.identity import digest, file_sha256, write_atomically
-from seamo_bench.metrics import ClassPredictions, Kind, Predictions, Scoring, TilePredictions
+from seamo_bench.metrics import per_class, score
+from seamo_bench.predictions import (
+    Kind,
+    Predictions,
+    Scoring,
+    check_predictions,
+    predictions_bytes,
+    predictions_from_bytes,
+)
 
 Status = Literal["ok", "impossible", "failed"]
 Budget = Literal["full", "demo"]
 Scalar = bool | int | float | str | None
-FlagKind = Literal["degenerate-features", "filled-bands", "seen-in-pretraining", "unverified-card", "out-of-range", "data-check"]
+FlagKind = Literal[
+    "degenerate-features", "filled-bands", "seen-in-pretraining", "unverified-card", "out-of-range", "data-check"
+]
 Floor = Literal["", "image statistics", "random init", "supervised"]
 
 
@@ -265,6 +275,11 @@ def keys_sha256(keys: list[str]) -> str:
     return digest(sorted(keys))
 
 
+def scoring_of(facts: Facts) -> Scoring:
+    """What metrics must know about the task of a run."""
+    return Scoring(facts.task.kind, facts.task.background, facts.task.positive)
+
+
 def write_record(
     results: Path,
     facts: Facts,
@@ -291,9 +306,37 @@ def write_record(
         environment: Versions, device, code revision: written down beside, outside the key.
 
     Raises:
-        ProtocolError: If status, reason and predictions do not fit together, or the predictions are not finite.
+        ProtocolError: If status, reason and predictions do not fit together, or the predictions cannot be scored.
     """
-    raise NotImplementedError
+    if (status == "ok") != (predictions is not None) or (status != "ok") != bool(reason):
+        raise ProtocolError(f"a record that is {status} needs {'predictions' if status == 'ok' else 'a reason'} alone")
+    key = run_key(facts)
+    results.mkdir(parents=True, exist_ok=True)
+    file = None
+    scores: dict[str, float | None] = {}
+    classes: dict[str, tuple[float | None, ...]] = {}
+    if predictions is not None:
+        check_predictions(predictions, len(facts.task.classes))
+        scores, classes = _scores(predictions, facts)
+        data = predictions_bytes(predictions)
+        write_atomically(results / f"{key}.npz", data)
+        file = PredictionsFile(name=f"{key}.npz", sha256=hashlib.sha256(data).hexdigest())
+    record = Record(
+        key=key,
+        status=status,
+        reason=reason,
+        facts=facts,
+        about=about,
+        flags=flags,
+        scores=scores,
+        per_class=classes,
+        predictions=file,
+        cost=cost,
+        environment=dict(environment or {}),
+    )
+    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
+    write_atomically(results / f"{key}.json", (text + "\n").encode("utf-8"))
+    return record
 
 
 def find_record(results: Path, facts: Facts) -> Record | None:
@@ -302,12 +345,43 @@ def find_record(results: Path, facts: Facts) -> Record | None:
     Raises:
         ProtocolError: If the file is there but damaged (delete it to run again).
     """
-    raise NotImplementedError
+    path = results / f"{run_key(facts)}.json"
+    if not path.is_file():
+        return None
+    found = _read(path)
+    if isinstance(found, Damage):
+        raise ProtocolError(found.reason, where=str(path), fix="Delete the file to run this cell again.")
+    return found
 
 
 def read_records(results: Path) -> RecordSet:
-    """All records of a folder, and the files that are damaged or whose key does not match their facts."""
-    raise NotImplementedError
+    """All records of a folder, and the files that are damaged or whose key does not match their facts.
+
+    Raises:
+        ProtocolError: If the folder is not there.
+    """
+    if not results.is_dir():
+        raise ProtocolError("is not a folder of results", where=str(results), fix="Run a suite with --results first.")
+    found = [_read(path) for path in sorted(results.glob("*.json"))]
+    return RecordSet(
+        tuple(one for one in found if isinstance(one, Record)), tuple(one for one in found if isinstance(one, Damage))
+    )
+
+
+def _read(path: Path) -> Record | Damage:
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        return Damage(path, f"cannot be read ({error.strerror})")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return Damage(path, f"is not a record of format 1 ({place + ': ' if place else ''}{first['msg']})")
+    if record.key != run_key(record.facts):
+        return Damage(path, "its key is not the hash of its facts: the facts were changed after the run")
+    if path.name != f"{record.key}.json":
+        return Damage(path, f"holds the record {record.key}, which is not its name")
+    return record
 
 
 def load_predictions(record: Record, results: Path) -> Predictions:
@@ -316,9 +390,58 @@ def load_predictions(record: Record, results: Path) -> Predictions:
     Raises:
         ProtocolError: If there are none, or their sha256 is not the record's.
     """
-    raise NotImplementedError
+    if record.predictions is None:
+        raise ProtocolError(f"has no predictions, it is {record.status}: {record.reason}", where=record.key)
+    path = results / Path(record.predictions.name).name  # a name that climbs out of the folder stays inside
+    if not path.is_file():
+        raise ProtocolError("the predictions of this record are not there", where=str(path))
+    if file_sha256(path) != record.predictions.sha256:
+        raise ProtocolError(
+            "is not the file that the record describes (its sha256 differs)",
+            where=str(path),
+            fix="Delete the record's .json and run the cell again.",
+        )
+    return predictions_from_bytes(path.read_bytes())
+
+
+def _scores(
+    predictions: Predictions, facts: Facts
+) -> tuple[dict[str, float | None], dict[str, tuple[float | None, ...]]]:
+    # A protocol that reproduces older codes asks for their per-batch micro mAP with this parameter.
+    asked = facts.protocol.params.get("score_batches", ())
+    batches = tuple(size for size in asked if isinstance(size, int)) if isinstance(asked, tuple) else ()
+    scoring = scoring_of(facts)
+    return score(predictions, scoring, batches=batches), per_class(predictions, scoring)
 
 
 def verify(record: Record, results: Path) -> tuple[str, ...]:
     """Check a record as a referee would: key, predictions' hash, scores recomputed. Empty = nothing wrong."""
-    raise NotImplementedError
+    problems = []
+    if record.key != run_key(record.facts):
+        problems.append("its key is not the hash of its facts")
+    if record.status != "ok":
+        if record.scores or record.predictions is not None:
+            problems.append(f"it is {record.status} and yet has scores or predictions")
+        return tuple(problems)
+    try:
+        predictions = load_predictions(record, results)
+        check_predictions(predictions, len(record.facts.task.classes))
+    except ProtocolError as error:
+        return (*problems, str(error))
+    scores, classes = _scores(predictions, record.facts)
+    if set(scores) != set(record.scores) or set(classes) != set(record.per_class):
+        problems.append(f"its metrics are {sorted(record.scores)}, the predictions give {sorted(scores)}")
+        return tuple(problems)
+    for name, value in scores.items():
+        if not _same(value, record.scores[name]):
+            problems.append(f"{name} is {record.scores[name]}, the predictions give {value}")
+    for name, values in classes.items():
+        theirs = record.per_class[name]
+        if len(values) != len(theirs) or not all(map(_same, values, theirs)):
+            problems.append(f"the per-class {name} is not what the predictions give")
+    return tuple(problems)
+
+
+def _same(a: float | None, b: float | None) -> bool:
+    # Sums in another order (other BLAS, other CPU) differ in the last digits, a wrong score in the first.
+    return a is b if a is None or b is None else math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)

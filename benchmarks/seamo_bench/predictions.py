@@ -1,0 +1,232 @@
+"""Predictions as they are stored: what metrics, intervals and tables are computed from. Numpy only."""
+
+import io
+import zipfile
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.errors import ProtocolError
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.integer[Any]]
+Strings = NDArray[np.str_]
+Scale = Literal["logits", "probabilities"]
+Kind = Literal["single-label", "multi-label", "segmentation", "change"]
+
+
+def _no_strings() -> Strings:
+    return np.empty(0, dtype=np.str_)
+
+
+def _no_ints() -> Ints:
+    return np.empty(0, dtype=np.int16)
+
+
+def _no_ids() -> NDArray[np.uint8]:
+    return np.empty(0, dtype=np.uint8)
+
+
+def _no_shapes() -> Ints:
+    return np.empty((0, 2), dtype=np.int32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassPredictions:
+    """Class scores of N samples.
+
+    Args:
+        keys: (N,) sample keys. With folds, a key stands once per repeat.
+        labels: (N,) class ids (single-label) or (N, K) 0/1 (multi-label).
+        scores: (N, K) float32, finite.
+        scale: `logits` (softmax or sigmoid gives probabilities) or `probabilities`.
+        units: (N,) scene or spatial block of each sample; empty where unknown: samples are the units.
+        repeats, folds: (N,) of a cross-validation scheme; empty without.
+    """
+
+    keys: Strings
+    labels: Ints
+    scores: Floats
+    scale: Scale = "logits"
+    units: Strings = field(default_factory=_no_strings)
+    repeats: Ints = field(default_factory=_no_ints)
+    folds: Ints = field(default_factory=_no_ints)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TilePredictions:
+    """Confusion counts of N images (tiles, or stitched scenes).
+
+    Args:
+        keys: (N,) image keys.
+        confusion: (N, K, K) pixel counts, [image, true class, predicted class]; pixels that the label space
+            ignores are not in them (`tile_confusion`).
+        units: (N,) scene or spatial block; empty where unknown: images are the units.
+        ids: Predicted class ids of all images one after another, row by row; empty if not kept.
+        shapes: (N, 2) height and width of each image in `ids`.
+    """
+
+    keys: Strings
+    confusion: Ints
+    units: Strings = field(default_factory=_no_strings)
+    ids: NDArray[np.uint8] = field(default_factory=_no_ids)
+    shapes: Ints = field(default_factory=_no_shapes)
+
+
+Predictions = ClassPredictions | TilePredictions
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What a metric must know about the label space.
+
+    Args:
+        kind: Of the task.
+        background: Class that the `_no_background` metrics leave out.
+        positive: Class of the one-class metrics (change, water).
+    """
+
+    kind: Kind
+    background: int | None = None
+    positive: int | None = None
+
+
+def check_predictions(predictions: Predictions, num_classes: int) -> None:
+    """Refuse predictions that no metric can be computed from.
+
+    Raises:
+        ProtocolError: If shapes do not fit, there is no sample, a label is outside the classes, a score is
+            not finite, or (without folds) a key stands twice.
+    """
+    n = len(predictions.keys)
+    where = "predictions"
+    if n == 0:
+        raise ProtocolError("there is no sample to score", where, "Check the split: the test list is empty.")
+    if isinstance(predictions, TilePredictions):
+        if predictions.confusion.shape != (n, num_classes, num_classes):
+            raise ProtocolError(
+                f"confusion {predictions.confusion.shape} is not {(n, num_classes, num_classes)}", where
+            )
+        if (predictions.confusion < 0).any():
+            raise ProtocolError("a confusion count is negative", where)
+        if len(predictions.ids) and int(predictions.shapes.prod(axis=1).sum()) != len(predictions.ids):
+            raise ProtocolError(f"{len(predictions.ids)} class ids do not fill the stated shapes", where)
+    else:
+        _check_scores(predictions, n, num_classes)
+    if len(predictions.units) not in (0, n):
+        raise ProtocolError(f"{len(predictions.units)} units for {n} samples", where)
+    folded = isinstance(predictions, ClassPredictions) and len(predictions.folds) > 0
+    if not folded and len(np.unique(predictions.keys)) != n:
+        raise ProtocolError("a key stands twice, so a sample would count twice", where)
+
+
+def _check_scores(predictions: ClassPredictions, n: int, num_classes: int) -> None:
+    where, labels = "predictions", predictions.labels
+    if predictions.scores.shape != (n, num_classes):
+        raise ProtocolError(f"scores {predictions.scores.shape} are not {(n, num_classes)}", where)
+    bad = ~np.isfinite(predictions.scores).all(axis=1)
+    if bad.any():
+        raise ProtocolError(
+            f"{int(bad.sum())} of {n} samples have scores that are not finite, first {predictions.keys[bad][0]}",
+            where,
+            "The features or the head overflowed: look at the loss curve and the normalisation.",
+        )
+    if labels.shape not in ((n,), (n, num_classes)):
+        raise ProtocolError(f"labels {labels.shape} are neither {(n,)} nor {(n, num_classes)}", where)
+    top = num_classes - 1 if labels.ndim == 1 else 1
+    if labels.min() < 0 or labels.max() > top:
+        raise ProtocolError(f"labels run from {labels.min()} to {labels.max()}, outside 0..{top}", where)
+    if len(predictions.folds) not in (0, n) or len(predictions.repeats) != len(predictions.folds):
+        raise ProtocolError("folds and repeats must both be given for every sample", where)
+
+
+def tile_confusion(truth: Ints, predicted: Ints, num_classes: int, *, ignore: int = 255) -> Ints:
+    """Confusion counts (K, K), [true, predicted], of one image.
+
+    Args:
+        truth: (H, W) class ids; pixels equal to `ignore` count nowhere.
+        predicted: (H, W) class ids, all inside 0..K-1 where the truth is not ignored.
+        num_classes: K.
+        ignore: The label space's ignore id (`seamo.sample.IGNORE`).
+    """
+    there = truth != ignore
+    pairs = truth[there].astype(np.int64) * num_classes + predicted[there]
+    outside = there & ((truth >= num_classes) | (predicted >= num_classes))
+    if outside.any():
+        raise ProtocolError(f"a class id is outside 0..{num_classes - 1}", where="tile_confusion")
+    return np.asarray(np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes))
+
+
+def probabilities(predictions: ClassPredictions) -> Floats:
+    """(N, K) float64 probabilities: softmax (single-label) or sigmoid (multi-label) of logits."""
+    scores = predictions.scores.astype(np.float64)
+    if predictions.scale == "probabilities":
+        return scores
+    if predictions.labels.ndim == 2:
+        return np.asarray(0.5 * (1 + np.tanh(scores / 2)))  # a sigmoid that does not overflow
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def take(predictions: Predictions, rows: Ints) -> Predictions:
+    """The predictions of some samples (an order, or a part, without class ids of pixels)."""
+    units = predictions.units[rows] if len(predictions.units) else predictions.units
+    if isinstance(predictions, TilePredictions):
+        return TilePredictions(predictions.keys[rows], predictions.confusion[rows], units)
+    return ClassPredictions(
+        predictions.keys[rows], predictions.labels[rows], predictions.scores[rows], predictions.scale, units
+    )
+
+
+def fold_parts(predictions: ClassPredictions) -> list[ClassPredictions]:
+    """The test predictions of each (repeat, fold), in that order."""
+    parts = []
+    for repeat in np.unique(predictions.repeats):
+        for fold in np.unique(predictions.folds):
+            rows = np.flatnonzero((predictions.repeats == repeat) & (predictions.folds == fold))
+            if len(rows):
+                parts.append(take(predictions, rows))
+    return parts  # type: ignore[return-value]
+
+
+def predictions_bytes(predictions: Predictions) -> bytes:
+    """An .npz of the predictions, without pickles and equal for equal predictions (no clock in the zip)."""
+    arrays: dict[str, NDArray[Any]]
+    if isinstance(predictions, TilePredictions):
+        arrays = {
+            "keys": predictions.keys,
+            "confusion": predictions.confusion.astype(np.int64),
+            "units": predictions.units,
+            "ids": predictions.ids,
+            "shapes": predictions.shapes.astype(np.int32),
+        }
+    else:
+        arrays = {
+            "keys": predictions.keys,
+            "labels": predictions.labels.astype(np.uint8 if predictions.labels.ndim == 2 else np.int32),
+            "scores": predictions.scores.astype(np.float32),
+            "scale": np.array(predictions.scale),
+            "units": predictions.units,
+            "repeats": predictions.repeats.astype(np.int16),
+            "folds": predictions.folds.astype(np.int16),
+        }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            member.compress_type = zipfile.ZIP_DEFLATED
+            plain = io.BytesIO()
+            np.lib.format.write_array(plain, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(member, plain.getvalue())
+    return buffer.getvalue()
+
+
+def predictions_from_bytes(data: bytes) -> Predictions:
+    """What `predictions_bytes` wrote; pickles are refused."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        if "confusion" in arrays:
+            return TilePredictions(**{one.name: arrays[one.name] for one in fields(TilePredictions)})
+        values = {one.name: arrays[one.name] for one in fields(ClassPredictions)}
+    return ClassPredictions(**{**values, "scale": str(values["scale"])})
