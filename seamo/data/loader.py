@@ -1,12 +1,27 @@
 """Loader: batches of a store in a planned order, read by threads into recycled memory."""
 
+import itertools
+import math
+import weakref
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from seamo.data.batch import Batch
+from seamo.errors import SeamoError, StoreError, UsageError
+from seamo.manifest import DatasetSpec, LabelSpace
+from seamo.sample import IGNORE
+from seamo.store.plan import ShardPlan
 from seamo.store.reader import Store
+
+Array = NDArray[Any]
 
 
 class Loader:
@@ -14,7 +29,10 @@ class Loader:
 
     Threads read and decode straight into the batch's memory (the decoders release the GIL); batches come in
     the order of the plan, whatever the number of threads. Its whole state is (epoch, cursor), the cursor being
-    the number of global batches done.
+    the number of global batches done. Every iteration starts at that state.
+
+    A batch's memory is used again only when nothing refers to the batch any more, so batches may be kept.
+    Images of varying size come in batches of one size bucket, padded at the bottom and right (`Batch.size`).
 
     Args:
         store: An open store.
@@ -29,10 +47,19 @@ class Loader:
         drop_last: Leave out what does not fill a batch (training).
         rank: Rank of this process.
         world: Number of ranks; each gets an equal share of every global batch.
-        parts: Deliver a rank's share of a batch in this many batches (gradient accumulation).
+        parts: Deliver a rank's share of a global batch in this many batches (gradient accumulation).
         workers: Reading threads.
         prefetch: Batches that are read ahead.
         pin: Page-locked memory, for asynchronous copies to a GPU.
+
+    Raises:
+        UsageError: For a layer, label space, rank or count that cannot be.
+        StoreError: While iterating: a sample cannot be read (names it), or lacks its label.
+
+    Example:
+        >>> from seamo.testing.examples import tiny_store  # doctest: +SKIP
+        >>> for batch in Loader(store, store.rows("test"), 64):  # doctest: +SKIP
+        ...     features = model(batch.to("cuda"))
     """
 
     def __init__(
@@ -55,11 +82,252 @@ class Loader:
         prefetch: int = 2,
         pin: bool = False,
     ) -> None:
-        raise NotImplementedError
+        if min(workers, prefetch, parts) < 1 or not 0 <= rank < world:
+            raise UsageError(
+                f"workers={workers}, prefetch={prefetch}, parts={parts} must be 1 or more, rank {rank} below {world}",
+                where="Loader",
+            )
+        self.store = store
+        self.spec = store.spec.only_layers(_layer_ids(store.spec, layers))
+        self._labels = _LabelReader(store.spec, label_space)
+        self._rank, self._world, self._parts = rank, world, parts
+        self._workers, self._prefetch = workers, prefetch
+        self._memory = _Memory(pin)
+        index = store.index
+        self._keys: Array = index["key"].to_numpy()
+        self._height_width: Array = np.zeros((len(index), 2), dtype=np.int64)
+        if "height" in index:
+            self._height_width = index[["height", "width"]].to_numpy(dtype=np.int64)
+        rows = np.asarray(rows, dtype=np.int64)
+        self._vary = any(layer.size is None for layer in self.spec.layers)
+        buckets = self._height_width[rows].max(axis=1) if self._vary else None
+        self.plan = ShardPlan(
+            rows=rows,
+            batch=batch_size,
+            seed=seed,
+            epoch=epoch,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            groups=None if buckets is None else bucket_of(buckets),
+        )
+        if not 0 <= cursor <= len(self.plan):
+            raise UsageError(f"cursor {cursor} is outside the epoch's {len(self.plan)} batches", where="Loader")
+        self.cursor = cursor
 
     def __len__(self) -> int:
         """Batches that iterating gives on this rank."""
-        raise NotImplementedError
+        return sum(1 for _ in self._units())
 
     def __iter__(self) -> Iterator[Batch]:
-        raise NotImplementedError
+        units = self._units()
+        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="seamo-loader")
+        try:
+            pending = deque(self._start(executor, unit) for unit in itertools.islice(units, self._prefetch))
+            while pending:
+                pending.extend(self._start(executor, unit) for unit in itertools.islice(units, 1))
+                yield self._finish(pending.popleft())
+        finally:
+            # Also on an error, Ctrl-C and an early break: what has not begun is dropped, what runs is one sample long.
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _units(self) -> Iterator["_Unit"]:
+        for share in self.plan.shares(self._rank, self._world, self.cursor):
+            pieces = zip(
+                np.array_split(share.rows, self._parts), np.array_split(share.padding, self._parts), strict=True
+            )
+            yield from (_Unit(rows, padding) for rows, padding in pieces if len(rows))
+
+    def _start(self, executor: ThreadPoolExecutor, unit: "_Unit") -> "_Pending":
+        n = len(unit.rows)
+        finest = min(layer.gsd_m for layer in self.spec.layers)
+        side = int(bucket_of(self._height_width[unit.rows].max())) if self._vary else 0
+        layers = {}
+        for layer in self.spec.layers:
+            scaled = math.ceil(side * finest / layer.gsd_m)
+            height, width = layer.size or (scaled, scaled)
+            shape = (n, layer.times, len(layer.bands), height, width)
+            layers[layer.id] = self._memory.take(shape, np.dtype(layer.dtype))
+        mask = None
+        if self._labels.kind == "mask":
+            height, width = max(tuple(one.shape[-2:]) for one in layers.values())
+            mask = self._memory.take((n, height, width), np.dtype(np.uint8))
+        targets = {name: tensor.numpy() for name, tensor in layers.items()}
+        mask_target = None if mask is None else mask.numpy()
+        futures = [
+            executor.submit(
+                self._read, int(row), {name: one[i] for name, one in targets.items()}, _item(mask_target, i)
+            )
+            for i, row in enumerate(unit.rows)
+        ]
+        return _Pending(unit, layers, mask, futures)
+
+    def _read(self, row: int, out: dict[str, Array], mask: Array | None) -> "_Facts":
+        for name, target in out.items():
+            self.store.read_layer(row, name, target)
+        label = None
+        if mask is not None:
+            self.store.read_layer(row, "label", mask)
+            self._labels.map_mask(mask)
+        elif self._labels.kind != "none":
+            label = self._labels.row(self.store.read_label(row), str(self._keys[row]))
+        times = {}
+        dates = self.store.read_times(row)
+        for stack in self.spec.stacks:
+            seconds = np.full(self.spec.num_times(stack), np.iinfo(np.int64).min, dtype=np.int64)
+            if stack in dates:
+                seconds[:] = dates[stack].astype("datetime64[s]").astype(np.int64)
+            times[stack] = seconds
+        valid = {}
+        for layer in self.spec.layers:
+            dated = times[layer.stack] != np.iinfo(np.int64).min
+            # An archive without dates says nothing about what is there; one with dates leaves NaT where nothing is.
+            there = dated if dated.any() else np.ones_like(dated)
+            valid[layer.id] = there & self.store.is_valid(row, layer.id)
+        return _Facts(label, times, valid)
+
+    def _finish(self, pending: "_Pending") -> Batch:
+        facts = []
+        for row, future in zip(pending.unit.rows, pending.futures, strict=True):
+            error = future.exception()
+            if isinstance(error, SeamoError) or (error is not None and not isinstance(error, Exception)):
+                raise error
+            if error is not None:
+                key = self._keys[row]
+                raise StoreError(
+                    f"cannot be read ({type(error).__name__}: {error})", where=f"{self.store.title}: sample {key}"
+                ) from error
+            facts.append(future.result())
+        unit = pending.unit
+        labels = [one.label for one in facts if one.label is not None]
+        return Batch(
+            spec=self.spec,
+            rows=torch.from_numpy(np.array(unit.rows)),
+            keys=tuple(str(self._keys[row]) for row in unit.rows),
+            layers=pending.layers,
+            valid={one.id: torch.from_numpy(np.stack([f.valid[one.id] for f in facts])) for one in self.spec.layers},
+            times={stack: torch.from_numpy(np.stack([f.times[stack] for f in facts])) for stack in self.spec.stacks},
+            size=torch.from_numpy(self._height_width[unit.rows]),
+            label=torch.from_numpy(np.stack(labels)) if labels else None,
+            mask=pending.mask,
+            padding=torch.from_numpy(np.array(unit.padding)),
+        )
+
+
+def bucket_of(sides: Any) -> NDArray[np.int64]:
+    """The size bucket of the longer side: 32, 48, 64, 96, 128, ... (powers of two and halfway between).
+
+    Example:
+        >>> bucket_of([20, 33, 64, 400]).tolist()
+        [32, 48, 64, 512]
+    """
+    sides = np.maximum(np.asarray(sides, dtype=np.int64), 32)
+    power = 2 ** np.ceil(np.log2(sides)).astype(np.int64)
+    buckets: NDArray[np.int64] = np.where((sides <= power // 4 * 3) & (power > 32), power // 4 * 3, power)
+    return buckets
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    rows: NDArray[np.int64]
+    padding: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    label: Array | None
+    times: dict[str, NDArray[np.int64]]
+    valid: dict[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    unit: _Unit
+    layers: dict[str, Tensor]
+    mask: Tensor | None
+    futures: list[Future[_Facts]]
+
+
+class _Memory:
+    """Memory of batches, used again once nothing refers to the tensor made of it.
+
+    Fresh pages cost as much as decoding does. Page-locked memory comes from torch's own host allocator, which
+    recycles too, and waits for copies that are still under way.
+    """
+
+    def __init__(self, pin: bool) -> None:
+        self._pin = pin
+        self._free: dict[int, deque[Array]] = {}
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+        """A tensor whose contents are whatever was there."""
+        if self._pin:
+            torch_dtype = torch.from_numpy(np.empty(0, dtype=dtype)).dtype
+            return torch.empty(shape, dtype=torch_dtype, pin_memory=True)
+        size = math.prod(shape) * dtype.itemsize
+        free = self._free.setdefault(size, deque())
+        block = free.pop() if free else np.empty(size, dtype=np.uint8)
+        lease = block.view(dtype).reshape(shape)
+        # The tensor's storage holds `lease`; when the last view of it is gone, the block is free again.
+        weakref.finalize(lease, free.append, block).atexit = False
+        return torch.from_numpy(lease)
+
+
+class _LabelReader:
+    """Labels of one label space: `kind` is `single`, `multi`, `mask` or `none`."""
+
+    def __init__(self, spec: DatasetSpec, label_space: str) -> None:
+        kinds = {"single-label": "single", "multi-label": "multi", "segmentation": "mask", "change": "mask"}
+        self.kind = kinds.get(spec.task.kind, "none") if spec.task.label_space else "none"
+        self._id = spec.id
+        self._space: LabelSpace | None = None
+        if self.kind == "none":
+            return
+        space = spec.label_space(label_space)
+        self._num_classes = len(space.classes)
+        if label_space not in ("", spec.task.label_space):
+            if space.source != spec.task.label_space:
+                raise UsageError(
+                    f"label space {label_space!r} is not derived from {spec.task.label_space!r}", where=spec.id
+                )
+            self._space = space
+        self._lut = np.full(256, IGNORE, dtype=np.uint8)
+        if self.kind == "mask":
+            for source in range(IGNORE):
+                ids = self._space.map_from_source((source,)) if self._space else (source,)
+                self._lut[source] = ids[0] if ids else IGNORE
+
+    def row(self, label: int | tuple[int, ...] | Array | None, key: str) -> Array:
+        """A class id or the multi-hot vector of one sample."""
+        if label is None or isinstance(label, np.ndarray):
+            raise StoreError("has no label", where=f"{self._id} sample {key}")
+        ids = label if isinstance(label, tuple) else (label,)
+        if self._space is not None:
+            ids = self._space.map_from_source(ids)
+        if self.kind == "multi":
+            hot = np.zeros(self._num_classes, dtype=np.uint8)
+            hot[list(ids)] = 1
+            return hot
+        if len(ids) != 1:
+            raise StoreError(f"has {len(ids)} classes in this label space instead of one", f"{self._id} sample {key}")
+        return np.asarray(ids[0], dtype=np.int64)
+
+    def map_mask(self, mask: Array) -> None:
+        """Turn a mask's ids into this space's, in place."""
+        if self._space is not None:
+            mask[:] = self._lut[mask]
+
+
+def _layer_ids(spec: DatasetSpec, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    if wanted is None:
+        return tuple(layer.id for layer in spec.layers)
+    chosen: list[str] = []
+    for name in wanted:
+        if name in spec.stacks:
+            chosen.extend(layer.id for layer in spec.stack_layers(name))
+        else:
+            chosen.append(spec.layer(name).id)
+    return tuple(dict.fromkeys(chosen))
+
+
+def _item(array: Array | None, i: int) -> Array | None:
+    return None if array is None else array[i]
