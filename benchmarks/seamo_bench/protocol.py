@@ -1,0 +1,124 @@
+"""The contract of protocols: what one is, what it is given, what it gives back.
+
+A protocol is a module with `PROTOCOL: Protocol` and `run(context: Context) -> Iterator[Outcome]`. It sees rows,
+labels, features and a backbone; it never sees results folders, keys or records.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo_bench.predictions import Kind, Predictions
+from seamo_bench.records import Budget, Scalar, TaskFacts
+
+if TYPE_CHECKING:  # a protocol's card is listed without torch
+    import torch
+
+    from seamo.store.reader import Store
+    from seamo_bench.backbone import Backbone
+
+Rows = NDArray[np.int64]
+Params = Mapping[str, Scalar | tuple[Scalar, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What a protocol is; readable without torch.
+
+    Args:
+        id: As in suites and on the leaderboard.
+        version: Raised whenever the same facts would give another number.
+        title: One line for `list protocols`.
+        tasks: Kinds of task it can run.
+        needs: `features`: cached pooled features are enough; `network`: it trains or reads the network itself.
+        defaults: Every parameter with its default; a suite may override these and no others.
+        demo: Parameters that `--budget demo` sets.
+        num_seeds: How many seeds it runs, one record each.
+        together: All seeds are trained in one pass, so that they are always run together.
+        cross_validation: Whether it can run a `cv...` split scheme.
+    """
+
+    id: str
+    version: int
+    title: str
+    tasks: tuple[Kind, ...]
+    needs: Literal["features", "network"]
+    defaults: Params
+    demo: Params = field(default_factory=dict)
+    num_seeds: int = 1
+    together: bool = False
+    cross_validation: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Rows of one trial.
+
+    Args:
+        train, val, test: Rows of the store; `val` is empty in cross-validation.
+        repeat, fold: Which of a cross-validation scheme; -1 without.
+    """
+
+    train: Rows
+    val: Rows
+    test: Rows
+    repeat: int = -1
+    fold: int = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """All that a protocol works on.
+
+    Args:
+        task: Kind of task and classes.
+        backbone: Card, network and adapter, fitted to the store. Its network must be left as it was found.
+        store: The open store, for protocols that need pixels.
+        labels: One entry a row of the store: (N,) int64 class ids, or (N, K) uint8 multi-hot; None for masks.
+        features: Rows -> (n, D) float32 pooled features, cached on disk.
+        splits: Seed -> its trials: one, or one a fold and repeat of a cross-validation scheme.
+        params: `PROTOCOL.defaults` with the suite's and the budget's changes.
+        budget: `full` or `demo`.
+        precision: `fp32` or `bf16` (what the record says).
+        device: Where to compute.
+        progress: Called with (done, total, what) now and then.
+    """
+
+    task: TaskFacts
+    backbone: "Backbone"
+    store: "Store"
+    labels: NDArray[Any]
+    features: Callable[[Rows], NDArray[np.float32]]
+    splits: Mapping[int, tuple[Split, ...]]
+    params: Params
+    budget: Budget
+    precision: str
+    device: "torch.device"
+    progress: Callable[[int, int, str], None]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds to run, in order."""
+        return tuple(self.splits)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What one seed gave.
+
+    Args:
+        seed: Which.
+        predictions: Of the test rows in the order of `Split.test`, or of all folds.
+        chosen: What was chosen on validation, for readers.
+        notes: Flags: what a reader must know.
+        trainable_parameters: How many were trained.
+    """
+
+    seed: int
+    predictions: Predictions
+    chosen: Mapping[str, Scalar] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    trainable_parameters: int | None = None
