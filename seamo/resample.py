@@ -105,7 +105,7 @@ def _matrix32(src: int, dst: int, kernel: Kernel, antialias: bool) -> NDArray[np
     return matrix
 
 
-def _nearest(centre: NDArray[np.float64], src: int) -> NDArray[np.int64]:
+def _nearest(centre: NDArray[np.floating[Any]], src: int) -> NDArray[np.int64]:
     return np.clip(np.floor(centre).astype(np.int64), 0, src - 1)
 
 

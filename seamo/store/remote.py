@@ -1,0 +1,90 @@
+"""File access, in one place. Local files now; a bucket would be a second class with the same two methods."""
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from urllib.parse import unquote, urlsplit
+
+from seamo.errors import StoreError
+
+_MAX_OPEN = 256  # files a store keeps open; a default Linux process may have 1,024
+
+
+def local_path(url: str | Path) -> Path:
+    """The local path that a url names (`file://` or a plain path).
+
+    Raises:
+        StoreError: For any other scheme, which seamo cannot read yet.
+    """
+    if isinstance(url, Path):
+        return url
+    scheme, found, _ = url.partition("://")
+    if not found:
+        return Path(url)
+    if scheme != "file":
+        raise StoreError(f"{scheme}:// is not supported yet", where=url, fix="Copy the store to a local disk.")
+    return Path(unquote(urlsplit(url).path))
+
+
+class LocalFiles:
+    """Byte ranges of files below one folder. Thread-safe, and safe after a fork (reads carry their offset).
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type["LocalFiles"], tuple[Path]]:
+        return LocalFiles, (self.root,)
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a file.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        try:
+            return (self.root / name).read_bytes()
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """Some bytes of a file; fewer than asked for where the file ends early.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        try:
+            return os.pread(self._file(name).fd, length, offset)
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+
+    def _file(self, name: str) -> "_OpenFile":
+        with self._lock:
+            file = self._open.get(name)
+            if file is None:
+                file = self._open[name] = _OpenFile(self.root / name)
+                if len(self._open) > _MAX_OPEN:
+                    # Only forgotten here: it closes when the last thread that reads from it lets go.
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(name)
+            return file
+
+
+class _OpenFile:
+    def __init__(self, path: Path) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):  # not if opening failed
+            os.close(self.fd)
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot be read ({error.strerror})", where=str(path), fix="Build or copy the store again.")
