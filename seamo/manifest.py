@@ -31,6 +31,7 @@ class ArchiveFile(_Spec):
     md5: str | None = None
     sha256: str | None = None
     part: str = ""  # the group that `fetch --only` names
+    same_as: str = ""  # holds the samples of this other file; `fetch` takes it only when it is asked for by name
     unpacks_to: str = ""  # the top folder inside, where it differs from the file's name
     how: str = ""  # instructions where a licence or a login forbids a direct link
     unverified: str = ""  # why a fact about this file is missing or uncertain
@@ -131,6 +132,7 @@ class SplitFile(_Spec):
     md5: str | None = None
     sha256: str | None = None
     lines: int | None = None
+    note: str = ""
 
 
 class SplitSpec(_Spec):
