@@ -1,0 +1,281 @@
+"""Crop, flip and resize native-resolution layers on the device, every season its own way (paper 3.2).
+
+Resizing: half-pixel centres, bicubic kernel with a = -0.5, widened by the scale when shrinking (antialiased),
+weights renormalised at the crop's edge: what Pillow does to the cropped image. It is done as two matrix products,
+A_y X A_x^T, into which crop and flip are already folded.
+
+Shapes: B location, T season, C bands, h/w pixels of a layer, S output side; n = B * T.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from seamo.bands import positions
+from seamo.data.draws import CROPS, QUADRANTS, uniforms
+from seamo.errors import RecipeError, UsageError
+from seamo.manifest import LayerSpec
+
+Mode = Literal["partial", "same_full", "same_random", "none_overlap"]
+RateMode = Literal["area", "side"]
+
+_TRIES = 10  # of torchvision's RandomResizedCrop, after which it takes the whole image
+_RATIO = (3 / 4, 4 / 3)
+_NUMBERS = 2 * _TRIES + 3  # uniform numbers a view: size and shape of each try, row, column, flip
+_WEIGHT = 1e-4  # a resized pixel is valid if the invalid pixels it sees weigh no more than this in all
+
+
+@dataclass(frozen=True, slots=True)
+class CropConfig:
+    """How views are drawn (method notes 4.2).
+
+    Args:
+        mode: `partial`: a box per season; `same_random`: one box for all seasons; `same_full`: the whole image;
+            `none_overlap`: a quadrant per season, all different (at most 4 seasons).
+        rate: Smallest and largest size of a box; used by partial and same_random.
+        rate_mode: The size is a share of the area, with aspect ratio 3/4 to 4/3 (RandomResizedCrop), or of the
+            side of a square.
+        share: The sensors of a season share the box (needed where they share a mask).
+        flip: Half of the views, each season on its own, are mirrored left to right.
+        share_flip: The sensors of a season share the flip (needed where they share a mask).
+    """
+
+    mode: Mode = "partial"
+    rate: tuple[float, float] = (0.5, 1.0)
+    rate_mode: RateMode = "area"
+    share: bool = True
+    flip: bool = True
+    share_flip: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("mode", self.mode, Mode), ("rate_mode", self.rate_mode, RateMode)):
+            if value not in get_args(known):
+                raise RecipeError(f"is {value!r}", f"crop.{name}", f"Choose one of {', '.join(get_args(known))}.")
+        if len(self.rate) != 2 or not 0 < self.rate[0] <= self.rate[1] <= 1:
+            raise RecipeError(f"is {self.rate}, not 0 < smallest <= largest <= 1", "crop.rate")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """Where the images of a batch are looked at.
+
+    Args:
+        box: (B, T, 4) float64: top, left, height, width as shares of the image's height and width.
+        flip: (B, T) bool: mirrored left to right.
+    """
+
+    box: Tensor
+    flip: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """Cropped images.
+
+    Args:
+        pixels: (B, T, C, S, S) float32, in the layers' unit. Where not valid: the mean of the image's valid pixels
+            of that band, or 0 if it has none.
+        valid: (B, T, C, S, S), False where a pixel leans on one that is no measurement; None if there is none.
+    """
+
+    pixels: Tensor
+    valid: Tensor | None
+
+
+def draw_views(
+    config: CropConfig, rows: Tensor, *, sensors: Sequence[str], seasons: int, seed: int, epoch: int
+) -> dict[str, View]:
+    """Draw the views of a batch; those of a sample depend on (seed, epoch, row) alone.
+
+    Args:
+        config: How.
+        rows: (B,) int64 rows of the samples in their store; the views live on the same device.
+        sensors: Sensors that need one, in the model's order.
+        seasons: T.
+        seed: Of the run.
+        epoch: Of the run.
+
+    Returns:
+        Sensor -> view.
+
+    Raises:
+        RecipeError: If none_overlap has more than four seasons to place.
+    """
+    if config.mode == "none_overlap" and seasons > 4:
+        raise RecipeError(f"an image has four quadrants, there are {seasons} seasons", "crop.mode none_overlap")
+    B, M = len(rows), len(sensors)
+    numbers = uniforms(rows, M * seasons * _NUMBERS, seed=seed, epoch=epoch, stream=CROPS)
+    numbers = numbers.reshape(B, M, seasons, _NUMBERS)
+    ranks = uniforms(rows, M * 4, seed=seed, epoch=epoch, stream=QUADRANTS).reshape(B, M, 4).argsort(dim=-1)
+    views = {}
+    for m, sensor in enumerate(sensors):
+        source = 0 if config.share else m
+        box = _boxes(config, numbers[:, source], ranks[:, source, :seasons])
+        flips = numbers[:, 0 if config.share_flip else m, :, -1] < 0.5
+        views[sensor] = View(box, flips if config.flip else torch.zeros_like(flips))
+    return views
+
+
+def whole_view(batch: int, seasons: int, *, device: torch.device) -> View:
+    """The view of whole images, not mirrored: what evaluation uses."""
+    box = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64, device=device).expand(batch, seasons, 4)
+    return View(box, torch.zeros(batch, seasons, dtype=torch.bool, device=device))
+
+
+def _boxes(config: CropConfig, u_BTU: Tensor, quadrants_BT: Tensor) -> Tensor:
+    if config.mode == "same_full":
+        return torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=u_BTU.dtype, device=u_BTU.device).expand(*u_BTU.shape[:2], 4)
+    if config.mode == "none_overlap":
+        top, left = 0.5 * (quadrants_BT // 2), 0.5 * (quadrants_BT % 2)
+        half = torch.full_like(top, 0.5)
+        return torch.stack([top, left, half, half], dim=-1).double()
+    if config.mode == "same_random":
+        u_BTU = u_BTU[:, :1].expand_as(u_BTU)
+    height, width = _box_sizes(config, u_BTU)
+    top, left = (1 - height) * u_BTU[..., -3], (1 - width) * u_BTU[..., -2]
+    return torch.stack([top, left, height, width], dim=-1)
+
+
+def _box_sizes(config: CropConfig, u_BTU: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = config.rate
+    if config.rate_mode == "side":
+        side = low + (high - low) * u_BTU[..., 0]
+        return side, side
+    # RandomResizedCrop: the first of ten tries that fits into the image, else the whole image.
+    area = low + (high - low) * u_BTU[..., :_TRIES]
+    least, most = math.log(_RATIO[0]), math.log(_RATIO[1])
+    ratio = torch.exp(least + (most - least) * u_BTU[..., _TRIES : 2 * _TRIES])
+    heights, widths = (area / ratio).sqrt(), (area * ratio).sqrt()
+    fits = (heights <= 1) & (widths <= 1)
+    first = fits.int().argmax(dim=-1, keepdim=True)  # the first of several equal ones
+    none = ~fits.any(dim=-1)
+    height = heights.gather(-1, first).squeeze(-1).masked_fill(none, 1.0)
+    width = widths.gather(-1, first).squeeze(-1).masked_fill(none, 1.0)
+    return height, width
+
+
+def crop_stack(
+    layers: Mapping[str, Tensor],
+    specs: Sequence[LayerSpec],
+    view: View,
+    *,
+    bands: Sequence[str],
+    size: int,
+    holes: bool | None = None,
+) -> Crop:
+    """Crop, flip and resize the layers of one stack into one image per location and season.
+
+    Args:
+        layers: Layer id -> (B, T, C, h, w) as the store has it (any dtype); all layers cover the same ground.
+        specs: The stack's layers; say bands and fill value.
+        view: What to look at; the same ground in every layer.
+        bands: Bands of the result, by name.
+        size: S.
+        holes: False if no pixel holds a fill value; None: look (one wait for the device per layer).
+
+    Raises:
+        UsageError: If a layer is missing or has another shape.
+        BandError: If a band is in none of the layers.
+    """
+    have: list[str] = []
+    pixels, valid = [], []
+    for spec in specs:
+        wanted = [name for name in spec.bands if name in bands]
+        if not wanted:
+            continue
+        crop = _crop_layer(_checked(layers, spec, view), spec, wanted, view, size=size, holes=holes)
+        have += wanted
+        pixels.append(crop.pixels)
+        valid.append(crop.valid)
+    order = positions(have, bands, where=f"stack {specs[0].stack}" if specs else "no layers")
+    masks = None
+    if any(mask is not None for mask in valid):
+        filled = [torch.ones_like(x, dtype=torch.bool) if v is None else v for x, v in zip(pixels, valid, strict=True)]
+        masks = torch.cat(filled, dim=2)[:, :, order]
+    joined = torch.cat(pixels, dim=2)
+    return Crop(joined if order == list(range(len(have))) else joined[:, :, order], masks)
+
+
+def _checked(layers: Mapping[str, Tensor], spec: LayerSpec, view: View) -> Tensor:
+    if spec.id not in layers:
+        raise UsageError(f"no layer {spec.id}", "crop_stack", f"There is {', '.join(layers)}.")
+    shape = tuple(layers[spec.id].shape)
+    want = (*view.flip.shape, len(spec.bands))
+    if len(shape) != 5 or shape[:3] != want:
+        raise UsageError(f"layer {spec.id} is {shape} instead of {(*want, 'h', 'w')}", "crop_stack")
+    return layers[spec.id]
+
+
+def _crop_layer(
+    stored: Tensor, spec: LayerSpec, wanted: Sequence[str], view: View, *, size: int, holes: bool | None
+) -> Crop:
+    if len(wanted) != len(spec.bands):
+        stored = stored[:, :, positions(spec.bands, wanted)]
+    pixels = stored.float()
+    B, T, _, h, w = pixels.shape
+    top, left, height, width = view.box.reshape(B * T, 4).unbind(dim=1)
+    rows = resize_matrix(top * h, height * h, source=h, size=size)
+    cols = resize_matrix(left * w, width * w, source=w, size=size, flip=view.flip.reshape(B * T))
+    missing = None if holes is False else _missing(pixels, spec.fill_value)
+    if missing is None or (holes is None and not bool(missing.any())):
+        return Crop(_apply(rows, cols, pixels), None)
+    present = ~missing
+    total = torch.where(present, pixels, 0.0).sum(dim=(-2, -1), keepdim=True)
+    mean = total / present.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    valid = _apply(rows.abs(), cols.abs(), missing.float()) <= _WEIGHT
+    resized = _apply(rows, cols, torch.where(present, pixels, mean))
+    return Crop(torch.where(valid, resized, mean), valid)
+
+
+def _missing(pixels: Tensor, fill: float | None) -> Tensor | None:
+    if fill is None:
+        return None
+    return pixels.isnan() if math.isnan(fill) else pixels == fill
+
+
+def _apply(rows_nSh: Tensor, cols_nSw: Tensor, images_BTChw: Tensor) -> Tensor:
+    B, T, C, h, w = images_BTChw.shape
+    wide = images_BTChw.reshape(B * T, C * h, w) @ cols_nSw.transpose(1, 2)
+    out = rows_nSh[:, None] @ wide.reshape(B * T, C, h, -1)
+    return out.reshape(B, T, C, *out.shape[-2:])
+
+
+def resize_matrix(start: Tensor, extent: Tensor, *, source: int, size: int, flip: Tensor | None = None) -> Tensor:
+    """Matrices that cut and resize one axis.
+
+    Output pixel i has its centre at start + (i + 1/2) * extent / size source pixels (the first source pixel
+    covers 0 to 1) and is a mean of the source pixels that the cut touches, weighted by a bicubic kernel.
+
+    Args:
+        start: (n,) float64, where the cut begins, in source pixels.
+        extent: (n,) float64, its length.
+        source: Number of source pixels.
+        size: Number of output pixels.
+        flip: (n,) bool, where the output runs backwards.
+
+    Returns:
+        (n, size, source) float32; rows sum to 1.
+    """
+    scale = extent / size
+    centre_nS = start[:, None] + (torch.arange(size, device=start.device) + 0.5) * scale[:, None]
+    if flip is not None:
+        centre_nS = torch.where(flip[:, None], centre_nS.flip(1), centre_nS)
+    pixel = torch.arange(source, device=start.device)
+    # Whole pixels and fraction apart, so that float32 holds the distance to seven digits.
+    whole = centre_nS.floor()
+    apart = (pixel - whole[..., None]).float() + (0.5 - (centre_nS - whole))[..., None].float()
+    weight = bicubic(apart / scale.clamp(min=1.0)[:, None, None].float())
+    edge = 1e-6  # of a pixel: a box that ends on a pixel's border does not touch the next one
+    touched = (pixel + 1 > start[:, None] + edge) & (pixel < (start + extent)[:, None] - edge)
+    weight = weight * touched[:, None]
+    return weight / weight.sum(dim=-1, keepdim=True)
+
+
+def bicubic(distance: Tensor) -> Tensor:
+    """Cubic convolution kernel with a = -0.5 (Keys 1981), 0 beyond a distance of 2."""
+    x = distance.abs().clamp(max=2.0)
+    return torch.where(x < 1, (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2)
