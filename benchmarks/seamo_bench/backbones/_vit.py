@@ -9,7 +9,6 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seamo.errors import SampleError
 from seamo_bench.backbones._variant import number, whole
@@ -41,7 +40,7 @@ class Attention(nn.Module):
         B, N, D = x_BND.shape
         qkv = (self.q(x_BND), self.k(x_BND), self.v(x_BND)) if self.split else self.qkv(x_BND).chunk(3, dim=-1)
         q, k, v = (part.view(B, N, self.heads, D // self.heads).transpose(1, 2) for part in qkv)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         out: Tensor = self.proj(y.transpose(1, 2).reshape(B, N, D))
         return out
 
@@ -56,7 +55,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to the last axis."""
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        out: Tensor = self.fc2(nn.functional.gelu(self.fc1(x)))
         return out
 
 
@@ -113,9 +112,9 @@ def resize_table(table_1LD: Tensor, grid: tuple[int, int], how: PosInterp) -> Te
     plane = table_1LD.reshape(1, side, side, -1).permute(0, 3, 1, 2)
     if how == "dino":
         factors = ((grid[0] + 0.1) / side, (grid[1] + 0.1) / side)
-        plane = F.interpolate(plane, scale_factor=factors, mode="bicubic")
+        plane = nn.functional.interpolate(plane, scale_factor=factors, mode="bicubic")
     else:
-        plane = F.interpolate(plane, size=grid, mode="bicubic", align_corners=False)
+        plane = nn.functional.interpolate(plane, size=grid, mode="bicubic", align_corners=False)
     return plane.permute(0, 2, 3, 1).flatten(1, 2)
 
 
@@ -148,6 +147,7 @@ class ViT(Network):
         num_heads: Heads.
         mlp_ratio: Width of the MLP over width.
         cls: Whether there is a class token.
+        shared: The sensors are alternatives for the same channels (an RGB model fed from Sentinel-2).
         pool: How tokens become one vector.
         pos_interp: How the position table meets another grid.
         split_qkv: Three linear layers for q, k and v.
@@ -166,10 +166,12 @@ class ViT(Network):
         pool: Pool,
         pos_interp: PosInterp,
         cls: bool = True,
+        shared: bool = False,
         split_qkv: bool = False,
     ) -> None:
         super().__init__()
         self.sensors = dict(sensors)
+        self.shared = shared
         self.patch_size = patch_size
         self.pool = pool
         self.pos_interp = pos_interp
@@ -180,11 +182,16 @@ class ViT(Network):
         )
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
 
+    @property
+    def in_chans(self) -> int:
+        """Channels of the patch projection."""
+        return max(self.sensors.values()) if self.shared else sum(self.sensors.values())
+
     def make_embedding(self, img_size: int, embed_dim: int) -> None:
         """Create what `embed` needs: patch projection and position table."""
         side = img_size // self.patch_size
         extra = 0 if self.cls_token is None else 1
-        self.patch_embed = PatchEmbed(self.patch_size, sum(self.sensors.values()), embed_dim)
+        self.patch_embed = PatchEmbed(self.patch_size, self.in_chans, embed_dim)
         self.pos_embed = nn.Parameter(torch.randn(1, extra + side * side, embed_dim) * 0.02)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
@@ -196,6 +203,8 @@ class ViT(Network):
     def stack(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Concatenate the sensors' channels; an absent one is zero."""
         some = next(iter(inputs.values()))
+        if self.shared:
+            return some
         B, _, H, W = some.shape
         return torch.cat(
             [
@@ -250,7 +259,7 @@ class ViT(Network):
             case "mean":
                 return cast(Tensor, self.norm(stream[-1])[:, first:].mean(1))
             case "mean-norm":  # LayerNorm after the mean, weight 1 and bias 0: it is in no published file
-                return F.layer_norm(stream[-1][:, first:].mean(1), self.norm.normalized_shape, eps=1e-6)
+                return nn.functional.layer_norm(stream[-1][:, first:].mean(1), self.norm.normalized_shape, eps=1e-6)
             case "cls-mean-interleaved":
                 x = self.norm(stream[-1])
                 return torch.stack([x[:, 0], x[:, 1:].mean(1)], dim=-1).flatten(1)
@@ -267,7 +276,7 @@ class ViT(Network):
         return Features(self.pooled(stream, self.pool), self.levels(stream, self.grid(x)))
 
 
-def plain_vit(card: BackboneCard, *, pool: Pool, pos_interp: PosInterp, cls: bool = True) -> ViT:
+def plain_vit(card: BackboneCard, *, pool: Pool, pos_interp: PosInterp, cls: bool = True, shared: bool = False) -> ViT:
     """The ViT that a card's inputs and variant describe."""
     return ViT(
         {spec.sensor: len(spec.bands) for spec in card.inputs},
@@ -280,4 +289,5 @@ def plain_vit(card: BackboneCard, *, pool: Pool, pos_interp: PosInterp, cls: boo
         pool=pool,
         pos_interp=pos_interp,
         cls=cls,
+        shared=shared,
     )
