@@ -18,6 +18,7 @@ from seamo.data.batch import Batch
 from seamo.errors import SeamoError, StoreError, UsageError
 from seamo.manifest import DatasetSpec, LabelSpace
 from seamo.sample import IGNORE
+from seamo.store.format import bucket_of
 from seamo.store.plan import ShardPlan
 from seamo.store.reader import Store
 
@@ -100,7 +101,6 @@ class Loader:
             self._height_width = index[["height", "width"]].to_numpy(dtype=np.int64)
         rows = np.asarray(rows, dtype=np.int64)
         self._vary = any(layer.size is None for layer in self.spec.layers)
-        buckets = self._height_width[rows].max(axis=1) if self._vary else None
         self.plan = ShardPlan(
             rows=rows,
             batch=batch_size,
@@ -108,7 +108,7 @@ class Loader:
             epoch=epoch,
             shuffle=shuffle,
             drop_last=drop_last,
-            groups=None if buckets is None else bucket_of(buckets),
+            groups=_buckets(self._height_width[rows].max(axis=1)) if self._vary else None,
         )
         if not 0 <= cursor <= len(self.plan):
             raise UsageError(f"cursor {cursor} is outside the epoch's {len(self.plan)} batches", where="Loader")
@@ -140,7 +140,7 @@ class Loader:
     def _start(self, executor: ThreadPoolExecutor, unit: "_Unit") -> "_Pending":
         n = len(unit.rows)
         finest = min(layer.gsd_m for layer in self.spec.layers)
-        side = int(bucket_of(self._height_width[unit.rows].max())) if self._vary else 0
+        side = bucket_of(*self._height_width[unit.rows].max(axis=0)) if self._vary else 0
         layers = {}
         for layer in self.spec.layers:
             scaled = math.ceil(side * finest / layer.gsd_m)
@@ -213,17 +213,8 @@ class Loader:
         )
 
 
-def bucket_of(sides: Any) -> NDArray[np.int64]:
-    """The size bucket of the longer side: 32, 48, 64, 96, 128, ... (powers of two and halfway between).
-
-    Example:
-        >>> bucket_of([20, 33, 64, 400]).tolist()
-        [32, 48, 64, 512]
-    """
-    sides = np.maximum(np.asarray(sides, dtype=np.int64), 32)
-    power = 2 ** np.ceil(np.log2(sides)).astype(np.int64)
-    buckets: NDArray[np.int64] = np.where((sides <= power // 4 * 3) & (power > 32), power // 4 * 3, power)
-    return buckets
+def _buckets(sides: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.asarray([bucket_of(int(side), int(side)) for side in sides], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,219 @@
+"""From a batch of stored integers to what the model takes: season, crop, flip, resize, normalise; on the device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from seamo.data.batch import Batch
+from seamo.data.crops import CropConfig, crop_stack, draw_views
+from seamo.data.draws import MASKS, uniforms
+from seamo.data.normalise import Normalisation, check_range, normalisation_from, normalise
+from seamo.errors import RecipeError, StoreError
+from seamo.manifest import LayerSpec, Statistics
+from seamo.model.config import SeaMoConfig
+from seamo.model.masking import noise_shape
+from seamo.pretrain.recipe import Recipe
+from seamo.store.reader import Store
+
+SEASONS = 4  # a stream of `seamo.data.draws`, beside its CROPS, QUADRANTS and MASKS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What one forward pass takes.
+
+    Args:
+        images: Sensor -> (B, T, C, S, S), normalised.
+        noise: What decides the masks.
+        valid: Sensor -> (B, T), False where an image is absent; None: all are there.
+        pixel_valid: Sensor -> (B, T, C, S, S), False where a pixel is no measurement; None: all are.
+    """
+
+    images: dict[str, Tensor]
+    noise: Tensor
+    valid: dict[str, Tensor] | None
+    pixel_valid: dict[str, Tensor] | None
+
+
+@dataclass(frozen=True, slots=True)
+class InputPlan:
+    """How batches become inputs. What is drawn for a sample depends on (seed, epoch, row) alone.
+
+    Args:
+        config: The model.
+        crop: How views are drawn.
+        stacks: Sensor -> stack of the store.
+        layers: Sensor -> the stack's layers.
+        numbers: Sensor -> normalisation.
+        seasons: T of the model's input; 1 takes one season of the store's.
+        random_season: With one season: any that is there, not the first.
+        seed: Of the run.
+    """
+
+    config: SeaMoConfig
+    crop: CropConfig
+    stacks: Mapping[str, str]
+    layers: Mapping[str, tuple[LayerSpec, ...]]
+    numbers: Mapping[str, Normalisation]
+    seasons: int
+    random_season: bool
+    seed: int
+
+    @property
+    def layer_ids(self) -> tuple[str, ...]:
+        """Layers to read: those that hold a band of the model."""
+        return tuple(
+            layer.id
+            for sensor, layers in self.layers.items()
+            for layer in layers
+            if set(layer.bands) & set(self.config.bands[sensor])
+        )
+
+    def __call__(self, batch: Batch, device: torch.device, *, epoch: int, check: bool = False) -> Inputs:
+        """Inputs on the device.
+
+        Args:
+            batch: On the CPU, as the loader gives it.
+            device: Where to compute.
+            epoch: Counted over the whole run.
+            check: Refuse pixels that cannot be in the unit of the normalisation's numbers.
+
+        Raises:
+            UsageError: With `check`: names the bands.
+        """
+        there = self._there(batch)
+        if self.seasons == 1:
+            batch, there = self._one_season(batch, there, epoch)
+        complete = all(bool(one.all()) for one in there.values())
+        batch = batch.to(device)
+        views = draw_views(
+            self.crop,
+            batch.rows,
+            sensors=self.config.sensors,
+            seasons=self.seasons,
+            seed=self.seed,
+            epoch=epoch,
+        )
+        images, masks = {}, {}
+        for sensor in self.config.sensors:
+            bands, numbers = self.config.bands[sensor], self.numbers[sensor]
+            crop = crop_stack(batch.layers, self._read(sensor), views[sensor], bands=bands, size=self.config.size)
+            if check:
+                check_range(crop.pixels, numbers, valid=crop.valid)
+            images[sensor] = normalise(crop.pixels, numbers, valid=crop.valid)
+            if crop.valid is not None:
+                masks[sensor] = crop.valid
+        shape = noise_shape(self.config, len(batch), self.seasons)
+        count = 1
+        for extent in shape[1:]:
+            count *= extent
+        noise = uniforms(batch.rows, count, seed=self.seed, epoch=epoch, stream=MASKS).reshape(shape)
+        pixel_valid = None
+        if masks:
+            pixel_valid = {s: masks.get(s, torch.ones_like(image, dtype=torch.bool)) for s, image in images.items()}
+        valid = None if complete else {s: one.to(device) for s, one in there.items()}
+        return Inputs(images, noise, valid, pixel_valid)
+
+    def _read(self, sensor: str) -> tuple[LayerSpec, ...]:
+        wanted = set(self.config.bands[sensor])
+        return tuple(layer for layer in self.layers[sensor] if set(layer.bands) & wanted)
+
+    def _there(self, batch: Batch) -> dict[str, Tensor]:
+        # An image is there if all of its layers are.
+        return {
+            sensor: torch.stack([batch.valid[layer.id] for layer in self._read(sensor)]).all(dim=0)
+            for sensor in self.config.sensors
+        }
+
+    def _one_season(self, batch: Batch, there: dict[str, Tensor], epoch: int) -> tuple[Batch, dict[str, Tensor]]:
+        any_there = torch.stack(list(there.values())).any(dim=0)
+        season = torch.zeros(len(batch), dtype=torch.int64)
+        if self.random_season:
+            u = uniforms(batch.rows, 1, seed=self.seed, epoch=epoch, stream=SEASONS)[:, 0]
+            ranked = (~any_there).int().argsort(dim=1, stable=True)  # seasons that are there come first, in order
+            pick = (u * any_there.sum(dim=1)).floor().long()
+            season = ranked.gather(1, pick[:, None])[:, 0]
+        at = torch.arange(len(batch))
+        layers = {name: one[at, season][:, None] for name, one in batch.layers.items()}
+        if not self.random_season:  # a view, no copy
+            layers = {name: one[:, :1] for name, one in batch.layers.items()}
+        batch = replace(batch, layers=layers, valid={}, times={})
+        return batch, {sensor: one[at, season][:, None] for sensor, one in there.items()}
+
+
+def plan_inputs(recipe: Recipe, stage: int, store: Store) -> InputPlan:
+    """The inputs of a stage.
+
+    Raises:
+        StoreError: If the store lacks a stack or has too few seasons.
+        BandError: If its layers lack a band.
+        RecipeError: If the statistics are unknown or in another unit than the layers.
+    """
+    config, stacks = recipe.config(stage), recipe.data.stacks
+    for stack in stacks.values():
+        if stack not in store.spec.stacks:
+            raise StoreError(
+                f"no stack {stack!r}",
+                where=store.title,
+                fix=f"It has {', '.join(store.spec.stacks)}: set data.stacks, for example --set data.stacks.s2=s2a.",
+            )
+    times = {stack: store.spec.num_times(stack) for stack in stacks.values()}
+    if len(set(times.values())) > 1:
+        raise StoreError(f"stacks differ in their number of seasons ({times})", where=store.title)
+    seasons = min(times.values()) if config.temporal else 1
+    if config.temporal and seasons == 1:
+        raise StoreError(
+            f"has one season, stage {stage} of the recipe learns from several",
+            where=store.title,
+            fix="Give a store of several seasons, or --set stage2.epochs=0.",
+        )
+    return InputPlan(
+        config=config,
+        crop=recipe.crop,
+        stacks=dict(stacks),
+        layers={sensor: store.spec.stack_layers(stack) for sensor, stack in stacks.items()},
+        numbers={sensor: _numbers(recipe, sensor, store) for sensor in config.sensors},
+        seasons=seasons,
+        random_season=recipe.data.season_sampling == "random",
+        seed=recipe.seed,
+    )
+
+
+def _numbers(recipe: Recipe, sensor: str, store: Store) -> Normalisation:
+    name, layers = recipe.data.statistics[sensor], store.spec.stack_layers(recipe.data.stacks[sensor])
+    if name == "store":
+        statistics = store_statistics(store, layers)
+    elif name in store.spec.statistics:
+        statistics = store.spec.statistics[name]
+    else:
+        known = ", ".join(["store", *store.spec.statistics])
+        raise RecipeError(f"no statistics {name!r}", f"data.statistics.{sensor}", f"{store.spec.id} has {known}.")
+    units = {layer.unit for layer in layers}
+    if units != {statistics.unit}:
+        raise RecipeError(
+            f"statistics {name!r} are in {statistics.unit.value}, the layers in {', '.join(sorted(units))}",
+            f"data.statistics.{sensor}",
+        )
+    bands = recipe.model.bands[sensor]
+    return normalisation_from(statistics, bands, kind=recipe.data.scaling, eight_bit=recipe.data.eight_bit)
+
+
+def store_statistics(store: Store, layers: tuple[LayerSpec, ...]) -> Statistics:
+    """The store's own statistics of its train split (of all samples where it has none).
+
+    Raises:
+        StoreError: If a layer has none.
+    """
+    part = "train" if store.meta.counts.splits.get("train") else "all"
+    mean: dict[str, float] = {}
+    std: dict[str, float] = {}
+    for layer in layers:
+        bands = store.meta.statistics[part].get(layer.id, {})
+        for name in layer.bands:
+            if name not in bands or not bands[name]["count"]:
+                raise StoreError(f"has no statistics of {name}", where=f"{store.title}: layer {layer.id}")
+            mean[name], std[name] = float(bands[name]["mean"]), float(bands[name]["std"])
+    source = f"{store.title}, {part} samples, content {store.content[:12]}"
+    return Statistics(source=source, unit=layers[0].unit, mean=mean, std=std)
