@@ -70,12 +70,13 @@ class Raw:
         self.root = root / spec.id if (root / spec.id).is_dir() else root
         self.dataset = spec.id
         self.ignored: tuple[str, ...] = ()
+        """What is not read because something better is there: archives beside their folder, parts beside the whole."""
         self._tops = _published_tops(spec)
         self._lists = {one.file for scheme in spec.splits.values() for one in scheme.files}
         self._loose = {one.name for one in spec.archives} | self._lists | {SYNTHETIC}
         self._holders: dict[str, Container] = {}
         self._find()
-        for line in self.ignored:
+        for line in self.ignored:  # type: str
             _LOG.warning("ignored=%s", line)
         self.synthetic = self._read_synthetic()
 
@@ -158,10 +159,8 @@ class Raw:
             found += self._holders[top].sizes()
         if "" not in self._holders:
             beside = [one for one in _entries(self.root) if one.name in self._loose and one.is_file()]
-            held = {name for name, _ in found}
             found += [(one.name, one.stat().st_size) for one in beside if not _CONTAINER.search(_base(one.name))]
-            found = sorted({*found} | {item for item in found if item[0] in held})
-        return digest(sorted(found))
+        return digest(sorted(set(found)))  # an archive may hold several top folders
 
     def missing(self, what: str) -> ArchiveError:
         """The error of a reader that finds nothing to read."""
@@ -236,9 +235,9 @@ def _archive_files(root: Path, lost: list[str]) -> dict[str, list[Path]]:
         base = _base(one.name)
         if one.is_file() and _CONTAINER.search(base):
             (whole if base == one.name else parts).setdefault(base, []).append(one)
-    for base in sorted(whole.keys() & parts.keys()):
-        lost.append(f"{_title(parts.pop(base))} (the whole archive {base} is there)")
-    return dict(sorted((whole | parts).items()))
+    both = sorted(whole.keys() & parts.keys())
+    lost += [f"{_title(parts[base])} (the whole archive {base} is there)" for base in both]
+    return dict(sorted((parts | whole).items()))
 
 
 def _entries(root: Path) -> list[Path]:

@@ -44,7 +44,10 @@ class Archive(Protocol):
         """The samples of some rows, in their order. Pure: runs in worker processes."""
 
     def demo(self, raw: Path, world: "World", size: str) -> None:
-        """Write a small synthetic archive in the published layout into the folder `raw`; size: tiny | small."""
+        """Write a small synthetic archive into the folder `raw` (RAW/<id> of the CLI); size: tiny | small.
+
+        The layout, names, dtypes and the nodata rule are the published ones; `SYNTHETIC.json` declares it.
+        """
 
 
 def archive_ids() -> tuple[str, ...]:
