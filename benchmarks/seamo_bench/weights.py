@@ -111,7 +111,7 @@ def _refusal(path: Path, message: str) -> CheckpointError:
 def _open_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}
+            return {key: file.get_tensor(key) for key in sorted(file.keys())}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"is cut off or damaged ({error})", str(path), _AGAIN) from error
 

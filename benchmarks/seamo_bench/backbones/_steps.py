@@ -64,6 +64,8 @@ def zscore(mean: Sequence[float], std: Sequence[float]) -> tuple[Step, ...]:
     return (Step("affine", tuple(mean), tuple(std)),)
 
 
+# ESA's true-colour image of L1C: DN 3558 is the brightest 8-bit value (Sentinel-2 Products Specification Document).
+TRUE_COLOUR = (Step("affine", (0.0,), (3558.0,)), Step("scale", (255.0,)), Step("truncate-uint8"))
 # Sentinel-1 in dB, VV and VH (SSL4EO-S12, FG-MAE): limited to each image's own 1 % and 99 % quantiles, then
 # mean +- 2 sigma in 8 bit.
 SSL4EO_S1 = (Step("image-quantile-clip", (0.01,), (0.99,)), *two_sigma_8bit((-12.59, -20.26), (5.26, 5.91)))

@@ -20,6 +20,35 @@ def vit_variant(size: str, *, img_size: int, patch_size: int) -> tuple[tuple[str
     )
 
 
+# Blocks per stage and kind of block (He et al. 2016, table 1; Zagoruyko and Komodakis 2016 for the wide one).
+RESNETS: dict[str, tuple[tuple[int, ...], str, int]] = {
+    "r18": ((2, 2, 2, 2), "basic", 1),
+    "r50": ((3, 4, 6, 3), "bottleneck", 1),
+    "wrn50": ((3, 4, 6, 3), "bottleneck", 2),
+}
+# nn.Sequential(conv1, bn1, relu, maxpool, layer1..layer4), as SeCo and CaCo save it.
+SEQUENTIAL_RESNET = (
+    (r"^0\.", "conv1."),
+    (r"^1\.", "bn1."),
+    (r"^4\.", "layer1."),
+    (r"^5\.", "layer2."),
+    (r"^6\.", "layer3."),
+    (r"^7\.", "layer4."),
+)
+
+
+def resnet_variant(name: str) -> tuple[tuple[str, Option], ...]:
+    """Constructor numbers of a published ResNet."""
+    layers, block, factor = RESNETS[name]
+    return (("layers", layers), ("width", 64), ("block", block), ("bottleneck_factor", factor))
+
+
+def resnet_levels(name: str) -> tuple[tuple[int, int], ...]:
+    """(channels, stride) of its four stages."""
+    expansion = 1 if RESNETS[name][1] == "basic" else 4
+    return tuple((64 * expansion * 2**stage, 4 * 2**stage) for stage in range(4))
+
+
 def whole(card: BackboneCard, name: str) -> int:
     """A whole number of the card's variant.
 

@@ -1,35 +1,15 @@
 """SSL4EO-S12 MAE (Wang et al. 2023, arXiv 2211.07044): ViTs pretrained by masked autoencoding on SSL4EO-S12."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seamo.bands import S1, S2_L1C, Unit
-from seamo_bench.backbones._steps import DN_TO_8BIT, DN_TO_8BIT_WRAPPED, SSL4EO_S1
+from seamo_bench.backbones._inputs import S1_SSL4EO, S2_SSL4EO, WRAP, wrapped
 from seamo_bench.backbones._variant import VIT_SIZES, check_quirk, vit_variant
-from seamo_bench.card import BackboneCard, InputSpec, Weights
+from seamo_bench.card import BackboneCard, Weights
 from seamo_bench.key_rules import KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.backbones._vit import ViT
-
-WRAP = "wrap-uint8: DN above 10000 wrap around as an unchecked 8-bit cast does, instead of being limited to 255"
-S2_INPUT = InputSpec(
-    sensor="s2",
-    bands=S2_L1C,
-    unit=Unit.DN,
-    steps=DN_TO_8BIT,
-    source="github.com/zhu-xlab/SSL4EO-S12, datasets/EuroSat/eurosat_dataset.py",
-    product="L1C",
-)
-S1_INPUT = InputSpec(
-    sensor="s1",
-    bands=S1,
-    unit=Unit.DB,
-    steps=SSL4EO_S1,
-    source="github.com/zhu-xlab/FGMAE, datasets/EuroSat/eurosat_dataset_s1.py (VV, VH; another says VH, VV)",
-    product="GRD",
-)
 
 # First digits, as the model page shows them.
 SHA256_PREFIX = {
@@ -40,7 +20,7 @@ SHA256_PREFIX = {
 
 
 def _card(size: str, patch: int, sensor: str) -> BackboneCard:
-    spec = S2_INPUT if sensor == "s2" else S1_INPUT
+    spec = S2_SSL4EO if sensor == "s2" else S1_SSL4EO
     name = f"B{len(spec.bands)}_{size}{patch}_mae_ep99_enc.pth"
     dim = VIT_SIZES[size][0]
     proved = ("golden", "manifest") if (size, sensor) == ("vits", "s1") else ("golden",)
@@ -84,10 +64,10 @@ def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
         UsageError: If the card has no such quirk.
     """
     check_quirk(card, quirk)
-    return replace(card, inputs=tuple(replace(spec, steps=DN_TO_8BIT_WRAPPED) for spec in card.inputs))
+    return wrapped(card)
 
 
-def rules(card: BackboneCard) -> KeyRules:
+def rules(_card: BackboneCard) -> KeyRules:
     """Full files keep the MAE under `model`, encoder-only files are bare; the decoder and the unused head go."""
     return KeyRules(places=("model", ""), drop=("decoder_*", "mask_token", "head.*", "fc_norm.*"))
 

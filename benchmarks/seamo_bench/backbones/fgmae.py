@@ -1,0 +1,77 @@
+"""FG-MAE (Wang et al. 2023, arXiv 2310.18653): masked autoencoding of image features (HOG, NDI) on SSL4EO-S12."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seamo_bench.backbones._inputs import S1_SSL4EO, S2_SSL4EO, WRAP, wrapped
+from seamo_bench.backbones._variant import VIT_SIZES, check_quirk, vit_variant
+from seamo_bench.card import BackboneCard, Weights
+from seamo_bench.key_rules import KeyRules
+
+if TYPE_CHECKING:
+    from seamo_bench.backbones._vit import ViT
+
+
+def _card(size: str, patch: int, sensor: str) -> BackboneCard:
+    spec = S2_SSL4EO if sensor == "s2" else S1_SSL4EO
+    name = f"B{len(spec.bands)}_{size}{patch}_fgmae_ep99_enc.pth"
+    dim = VIT_SIZES[size][0]
+    return BackboneCard(
+        id=f"fgmae-{size}{patch}-{sensor}",
+        family="fgmae",
+        title=f"FGMAE ViT-{size[-1].upper()}/{patch}",
+        inputs=(spec,),
+        embed_dim=dim,
+        size=224,
+        multiple_of=patch,
+        code_licence="Apache-2.0",
+        source="arXiv 2310.18653; github.com/zhu-xlab/FGMAE",
+        pos_interp="bicubic to the size, not antialiased",
+        pooling="class token after the final norm",
+        levels=((dim, patch),) * 4,
+        weights=Weights(
+            urls=(f"https://huggingface.co/wangyi111/FGMAE/resolve/main/{name}",),
+            filename=name,
+            licence="CC-BY-4.0",
+        ),
+        pretrained_on=("ssl4eo-s12",),
+        quirks=(WRAP,) if sensor == "s2" else (),
+        verified=("golden",),
+        variant=vit_variant(size, img_size=224, patch_size=patch),
+    )
+
+
+CARDS = tuple(
+    _card(size, patch, sensor)
+    for size, patch in (("vits", 16), ("vitb", 16), ("vitl", 16), ("vith", 14))
+    for sensor in ("s2", "s1")
+)
+
+
+def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
+    """The card with a deviation of the official code switched on.
+
+    Raises:
+        UsageError: If the card has no such quirk.
+    """
+    check_quirk(card, quirk)
+    return wrapped(card)
+
+
+def rules(_card: BackboneCard) -> KeyRules:
+    """As MAE files, and the fixed filters of the HOG target."""
+    return KeyRules(places=("model", ""), drop=("decoder_*", "mask_token", "head.*", "fc_norm.*", "hog*"))
+
+
+def build(card: BackboneCard) -> "ViT":
+    """The network of a card, with initial values."""
+    from seamo_bench.backbones._vit import plain_vit
+
+    return plain_vit(card, pool="cls", pos_interp="bicubic")
+
+
+def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
+    """The network with its published weights; with none, random from `seed`."""
+    from seamo_bench.weights import assemble
+
+    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)

@@ -1,0 +1,59 @@
+"""GASSL (Ayush et al. 2021, arXiv 2011.09980): geography-aware MoCo of ResNet-50 on fMoW RGB."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seamo_bench.backbones._inputs import rgb_inputs
+from seamo_bench.backbones._variant import resnet_levels, resnet_variant
+from seamo_bench.card import BackboneCard, Weights
+from seamo_bench.key_rules import KeyRules
+
+if TYPE_CHECKING:
+    from seamo_bench.backbones._resnet import ResNet
+
+CARDS = (
+    BackboneCard(
+        id="gassl-r50",
+        family="gassl",
+        title="GASSL ResNet-50",
+        inputs=rgb_inputs("github.com/sustainlab-group/geography-aware-ssl (ImageNet mean and standard deviation)"),
+        embed_dim=2048,
+        size=224,
+        multiple_of=32,
+        code_licence="none stated",
+        source="arXiv 2011.09980; github.com/sustainlab-group/geography-aware-ssl",
+        pooling="global average of the last stage",
+        levels=resnet_levels("r50"),
+        weights=Weights(
+            urls=("https://zenodo.org/record/7379715/files/moco_geo%2Btp.pth.tar",),
+            filename="moco_geo+tp.pth.tar",
+            licence="none stated",
+        ),
+        pretrained_on=("fmow-rgb",),
+        verified=("golden", "manifest"),
+        variant=resnet_variant("r50"),
+    ),
+)
+
+
+def rules(_card: BackboneCard) -> KeyRules:
+    """The query encoder, without its projection, the key encoder and the queue."""
+    return KeyRules(
+        places=("state_dict",),
+        strip=("module.encoder_q.",),
+        drop=("module.encoder_q.fc.*", "module.encoder_k.*", "module.queue*"),
+    )
+
+
+def build(card: BackboneCard) -> "ResNet":
+    """The network of a card, with initial values."""
+    from seamo_bench.backbones._resnet import resnet
+
+    return resnet(card)
+
+
+def load(card: BackboneCard, weights: Path | None, seed: int) -> "ResNet":
+    """The network with its published weights; with none, random from `seed`."""
+    from seamo_bench.weights import assemble
+
+    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
