@@ -4,7 +4,7 @@ import itertools
 import math
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +118,7 @@ class Loader:
         """Batches that iterating gives on this rank."""
         return sum(1 for _ in self._units())
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         units = self._units()
         executor = ThreadPoolExecutor(self._workers, thread_name_prefix="seamo-loader")
         try:
