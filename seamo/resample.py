@@ -106,7 +106,8 @@ def _matrix32(src: int, dst: int, kernel: Kernel, antialias: bool) -> NDArray[np
 
 
 def _nearest(centre: NDArray[np.floating[Any]], src: int) -> NDArray[np.int64]:
-    return np.clip(np.floor(centre).astype(np.int64), 0, src - 1)
+    index: NDArray[np.int64] = np.clip(np.floor(centre).astype(np.int64), 0, src - 1)
+    return index
 
 
 def _triangle(distance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -77,6 +77,23 @@ def stack(pieces: Sequence[Moments]) -> Moments:
     )
 
 
+def concatenate(blocks: Sequence[Moments]) -> Moments:
+    """Put blocks (N_i, C) under one another."""
+    return Moments(
+        np.concatenate([one.count for one in blocks]),
+        np.concatenate([one.mean for one in blocks]),
+        np.concatenate([one.m2 for one in blocks]),
+        np.concatenate([one.low for one in blocks]),
+        np.concatenate([one.high for one in blocks]),
+    )
+
+
+def select(pieces: Moments, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Moments:
+    """Some of the pieces of an (N, C)."""
+    parts = (pieces.count, pieces.mean, pieces.m2, pieces.low, pieces.high)
+    return Moments(*(part[chosen] for part in parts))
+
+
 def merge(pieces: Moments) -> Moments:
     """Moments of all pieces together, (N, C) -> (C,), by the pairwise formula of Chan et al. (1979)."""
     count = pieces.count.sum(axis=0)

@@ -1,0 +1,254 @@
+"""The format's facts in one place: names of files, store.json, shard sizes, size buckets and codecs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from seamo.errors import StoreError
+from seamo.manifest import DatasetSpec, LayerSpec
+
+Layout = Literal["zarr", "webdataset"]
+CodecName = Literal["lz4", "compact", "none"]
+LabelKind = Literal["id", "set", "mask", "none"]
+
+FORMAT = "seamo-store/1"
+META_NAME = "store.json"
+INDEX_NAME = "index.parquet"
+CHECKSUMS_NAME = "checksums.json"  # relative name -> bytes and crc32c of every shard file
+LEDGER_NAME = "ledger.json"
+ZARR_NAME = "data.zarr"
+TAR_FOLDER = "shards"
+WORK_NAME = ".work"  # sidecars and partial files of a store that is being built
+LABEL = "label"  # the mask's name among layers
+IGNORE_FILL = 255
+NO_DATE = int(np.iinfo(np.int64).min)  # xarray decodes it as NaT
+
+BUCKETS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+_TYPICAL_SIZE = 128  # assumed where sizes vary, to choose the rows of a shard
+_SHARD_BYTES = 256 * 2**20  # of the biggest layer, before compression
+_MAX_ROWS = 512
+_MIN_ROWS = 16
+_WISHED_SHARDS = 16  # a small store still gives every core something to do
+
+# blosc: name of the compressor, level. Always bitshuffle (2), automatic block size.
+_BLOSC: dict[str, tuple[Literal["lz4", "zstd"], int]] = {"lz4": ("lz4", 5), "compact": ("zstd", 5)}
+_BITSHUFFLE = 2
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Counts(_Strict):
+    """How many samples a store holds.
+
+    Args:
+        samples: Rows.
+        bad: Rows of samples that could not be read.
+        published: Samples of the published data set, None if unknown.
+        splits: Samples of each split; "" for those that belong to none.
+        without: Layer -> readable samples that do not have it.
+    """
+
+    samples: int
+    bad: int
+    published: int | None
+    splits: dict[str, int]
+    without: dict[str, int]
+
+
+class StoreMeta(_Strict):
+    """store.json. Its presence means that the store is published.
+
+    Args:
+        format: Version of the format.
+        id, title: Of the data set; `title` says what it is a subset of, and "synthetic" when it is.
+        build: The 8 hex digits of the plan.
+        created: UTC, ISO 8601.
+        layout, codec, rows_per_shard, num_shards: How the samples lie.
+        spec: What the store holds: layers, label spaces, splits.
+        split_scheme: Named in every table.
+        limit, relax, archive: From the plan.
+        synthetic: The declaration of a synthetic archive, or None.
+        subset: Why this is not the whole published data set; empty if it is.
+        counts: Numbers of samples.
+        ledger: Number of entries of ledger.json.
+        content: sha256 of decoded samples, keys, labels, splits and band names.
+        checksums: Of index.parquet, checksums.json and ledger.json: sha256.
+        statistics: `all` and `train` -> layer -> band -> count, mean, std, min, max (`all`: percentiles).
+        provenance: Facts that the builder gave.
+        versions: Of the tools that wrote the store.
+    """
+
+    format: Literal["seamo-store/1"]
+    id: str
+    title: str
+    build: str
+    created: str
+    layout: Layout
+    codec: CodecName
+    rows_per_shard: int
+    num_shards: int
+    spec: DatasetSpec
+    split_scheme: str
+    limit: int | None
+    relax: tuple[str, ...]
+    archive: str
+    synthetic: dict[str, Any] | None
+    subset: str
+    counts: Counts
+    ledger: int
+    content: str
+    checksums: dict[str, str]
+    statistics: dict[str, dict[str, dict[str, dict[str, Any]]]]
+    provenance: dict[str, Any]
+    versions: dict[str, str]
+
+
+def read_meta(data: bytes, where: Path) -> StoreMeta:
+    """Parse store.json strictly.
+
+    Raises:
+        StoreError: If it is not such a document, naming the first wrong field.
+    """
+    try:
+        return StoreMeta.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise StoreError(
+            f"is not a {FORMAT} description ({place}: {first['msg']})", str(where), "Build the store again."
+        ) from error
+
+
+def title_of(spec: DatasetSpec, *, readable: int, synthetic: bool, subset: bool) -> str:
+    """Name of a store as every table shows it.
+
+    Example: `EuroSAT subset (202 of 27,000)`, `EuroSAT synthetic (600 samples)`.
+    """
+    if synthetic:
+        return f"{spec.title} synthetic ({readable:,} samples)"
+    if not subset:
+        return spec.title
+    published = f"{spec.expected.samples:,}" if spec.expected.samples else "unknown"
+    return f"{spec.title} subset ({readable:,} of {published})"
+
+
+def label_kind(spec: DatasetSpec) -> LabelKind:
+    """What `Sample.label` is for a data set's task."""
+    kinds: Mapping[str, LabelKind] = {
+        "single-label": "id",
+        "multi-label": "set",
+        "segmentation": "mask",
+        "change": "mask",
+    }
+    return kinds.get(spec.task.kind, "none")
+
+
+def finest_layer(spec: DatasetSpec) -> LayerSpec:
+    """The layer whose grid is the sample's: smallest ground sampling distance, first of equals."""
+    return min(spec.layers, key=lambda layer: layer.gsd_m)
+
+
+def stored_ids(spec: DatasetSpec) -> tuple[str, ...]:
+    """Layer ids in order, with `label` at the end where labels are masks."""
+    ids = tuple(layer.id for layer in spec.layers)
+    return (*ids, LABEL) if label_kind(spec) == "mask" else ids
+
+
+def bucket_of(height: int, width: int) -> int:
+    """The square size to which an image of varying size is padded, at the bottom and right.
+
+    Raises:
+        StoreError: If the image is larger than the largest bucket.
+    """
+    for bucket in BUCKETS:
+        if max(height, width) <= bucket:
+            return bucket
+    raise StoreError(f"image of {height} x {width} pixels is larger than {BUCKETS[-1]}", fix="Cut it into tiles.")
+
+
+def array_name(layer: str, bucket: int) -> str:
+    """Name of a layer's zarr array: `s2`, or `s2_96` for images of varying size padded to 96."""
+    return f"{layer}_{bucket}" if bucket else layer
+
+
+def is_label_array(array: str) -> bool:
+    """Whether a zarr array holds masks (`label`, `label_96`)."""
+    name, _, bucket = array.partition("_")
+    return name == LABEL and (bucket == "" or bucket.isdigit())
+
+
+def shard_file(layout: Layout, k: int, array: str = "") -> str:
+    """Name, within the store, of one shard's file; `array` for the zarr layout only."""
+    if layout == "webdataset":
+        return f"{TAR_FOLDER}/{k:06d}.tar"
+    dims = "0/0" if is_label_array(array) else "0/0/0/0"
+    return f"{ZARR_NAME}/{array}/c/{k}/{dims}"
+
+
+def rows_per_shard(spec: DatasetSpec, layout: Layout, num_rows: int) -> int:
+    """Samples in one shard: a power of two from 16 (or 1 for huge samples) to 512.
+
+    The biggest layer of a shard (all layers, in the webdataset layout) has at most 256 MiB before
+    compression; a store of a few thousand samples or more has at least 16 shards.
+    """
+    sizes = [_layer_bytes(layer) for layer in spec.layers]
+    largest = max(sizes) if layout == "zarr" else sum(sizes)
+    fit = _power_of_two(min(_MAX_ROWS, max(1, _SHARD_BYTES // largest)))
+    spread = max(_MIN_ROWS, _power_of_two(max(1, num_rows // _WISHED_SHARDS)))
+    return min(fit, spread)
+
+
+def _layer_bytes(layer: LayerSpec) -> int:
+    height, width = layer.size or (_TYPICAL_SIZE, _TYPICAL_SIZE)
+    return layer.times * len(layer.bands) * height * width * np.dtype(layer.dtype).itemsize
+
+
+def _power_of_two(value: int) -> int:
+    return 1 << (value.bit_length() - 1)
+
+
+def padding_value(layer: LayerSpec | None) -> int | float:
+    """What fills a pixel that is not there: the layer's fill, 0 without one, 255 in masks (None)."""
+    if layer is None:
+        return IGNORE_FILL
+    return 0 if layer.fill_value is None else layer.fill_value
+
+
+def compress(pixels: NDArray[Any], codec: CodecName) -> bytes:
+    """Bytes of one chunk, as zarr's codecs `bytes` (little endian) and `blosc` write it."""
+    if codec == "none":
+        return pixels.tobytes()
+    name, level = _BLOSC[codec]
+    size = pixels.dtype.itemsize
+    packed: bytes = blosc.compress(pixels, name.encode(), level, _BITSHUFFLE, 0, size)
+    return packed
+
+
+def decompress(data: bytes, codec: CodecName, out: NDArray[Any]) -> None:
+    """Decode one chunk into `out` (C-contiguous).
+
+    Raises:
+        RuntimeError, ValueError: If the bytes are not such a chunk.
+    """
+    if codec == "none":
+        out.reshape(-1)[:] = np.frombuffer(data, dtype=out.dtype)
+        return
+    blosc.decompress(data, out)
+
+
+def blosc_settings(codec: CodecName) -> tuple[Literal["lz4", "zstd"], int] | None:
+    """Compressor and level for the array's metadata; None for uncompressed."""
+    return _BLOSC.get(codec)
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli), the checksum that zarr's shards use too."""
+    return int(google_crc32c.value(data))

@@ -1,0 +1,244 @@
+"""Shard files of both layouts: written as a stream, then read back and compared."""
+
+import io
+import os
+import struct
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.errors import StoreError
+from seamo.store.format import CodecName, array_name, compress, crc32c, decompress, shard_file
+
+Array = NDArray[Any]
+_ABSENT = 2**64 - 1  # offset and length of a chunk that a zarr shard does not hold
+_BLOCK = 2**20
+_TAR_BLOCK = 512
+
+
+class Place(NamedTuple):
+    """Where one layer of one sample lies in its shard's file; a length of 0 = nowhere.
+
+    The checksum is of the stored bytes. In a tar the range is the pixels without the .npy header.
+    """
+
+    offset: int
+    length: int
+    crc32c: int
+    bucket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One layer of one sample as it is put into a file.
+
+    Args:
+        pixels: True extent, or padded to the bucket (zarr); fill where the sample lacks the layer.
+        bucket: Size bucket, 0 for layers of one size.
+    """
+
+    pixels: Array
+    bucket: int = 0
+
+
+class FileFacts(NamedTuple):
+    """Size and checksum of a finished file."""
+
+    bytes: int
+    crc32c: int
+
+
+class ShardFiles(Protocol):
+    """What writes the files of one shard."""
+
+    def add(self, position: int, key: str, layers: Mapping[str, Stored], facts: bytes) -> dict[str, Place]:
+        """Append one sample.
+
+        Args:
+            position: Within the shard.
+            key: Of the sample.
+            layers: Layer id -> pixels; a layer without pixels is left out.
+            facts: JSON about the sample (webdataset only).
+
+        Returns:
+            Where each layer lies.
+        """
+
+    def finish(self) -> dict[str, FileFacts]:
+        """Complete, flush, read back and check the files, and put them in place: name -> facts."""
+
+    def __enter__(self) -> "ShardFiles": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class _Part:
+    """One file under a hidden name, with what must be found in it."""
+
+    def __init__(self, parts: Path, name: str) -> None:
+        self.name = name
+        parts.mkdir(parents=True, exist_ok=True)
+        self.path = parts / f"{name.replace('/', '+')}.{os.uname().nodename}.{os.getpid()}"
+        self.file: BinaryIO = self.path.open("w+b")
+
+    def commit(self, folder: Path) -> FileFacts:
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.seek(0)
+        checksum = size = 0
+        while block := self.file.read(_BLOCK):
+            checksum = int(google_crc32c.extend(checksum, block))
+            size += len(block)
+        self.file.close()
+        final = folder / self.name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        self.path.replace(final)
+        return FileFacts(size, checksum)
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.file.flush()
+        return os.pread(self.file.fileno(), length, offset)
+
+    def drop(self) -> None:
+        self.file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class _Check(NamedTuple):
+    key: str
+    layer: str
+    place: Place
+    raw_crc32c: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def _read_back(part: _Part, checks: list[_Check], codec: CodecName) -> None:
+    for check in checks:
+        where = f"{part.name} sample {check.key} layer {check.layer}"
+        data = part.read(check.place.offset, check.place.length)
+        if len(data) != check.place.length or crc32c(data) != check.place.crc32c:
+            raise StoreError("the disk gave back other bytes than were written", where, "Check the disk, build again.")
+        pixels = np.empty(check.shape, dtype=check.dtype)
+        decompress(data, codec, pixels)
+        if crc32c(pixels.tobytes()) != check.raw_crc32c:
+            raise StoreError("decodes to other pixels than were written", where, "Check the memory, build again.")
+
+
+class ZarrShard:
+    """One file a layer, byte for byte what zarr-python writes: chunks in order, then their index.
+
+    Args:
+        folder: The store.
+        parts: Folder for files that are not finished.
+        k: Number of the shard.
+        rows: Chunks of a full shard.
+        codec: See `seamo.store.format`.
+    """
+
+    def __init__(self, folder: Path, parts: Path, k: int, *, rows: int, codec: CodecName) -> None:
+        self._folder, self._parts_folder, self._k = folder, parts, k
+        self._rows, self._codec = rows, codec
+        self._parts: dict[str, _Part] = {}
+        self._index: dict[str, NDArray[np.uint64]] = {}
+        self._checks: dict[str, list[_Check]] = {}
+
+    def add(self, position: int, key: str, layers: Mapping[str, Stored], facts: bytes) -> dict[str, Place]:
+        """See `ShardFiles`."""
+        del facts  # only the webdataset layout keeps them beside the pixels
+        places = {}
+        for layer, stored in layers.items():
+            array = array_name(layer, stored.bucket)
+            if array not in self._parts:
+                self._parts[array] = _Part(self._parts_folder, shard_file("zarr", self._k, array))
+                self._index[array] = np.full((self._rows, 2), _ABSENT, dtype="<u8")
+                self._checks[array] = []
+            pixels = np.ascontiguousarray(stored.pixels)
+            data = compress(pixels, self._codec)
+            file = self._parts[array].file
+            place = Place(file.tell(), len(data), crc32c(data), stored.bucket)
+            file.write(data)
+            self._index[array][position] = place.offset, place.length
+            raw = crc32c(pixels.tobytes())
+            self._checks[array].append(_Check(key, layer, place, raw, pixels.dtype.str, pixels.shape))
+            places[layer] = place
+        return places
+
+    def finish(self) -> dict[str, FileFacts]:
+        """See `ShardFiles`."""
+        for array, part in self._parts.items():
+            index = self._index[array].tobytes()
+            part.file.write(index + struct.pack("<I", crc32c(index)))
+            _read_back(part, self._checks[array], self._codec)
+        return {part.name: part.commit(self._folder) for part in self._parts.values()}
+
+    def __enter__(self) -> "ZarrShard":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for part in self._parts.values():
+            part.drop()
+
+
+class TarShard:
+    """One tar of uncompressed `<key>.<layer>.npy` and `<key>.json` members, with fixed headers.
+
+    Args:
+        folder: The store.
+        parts: Folder for files that are not finished.
+        k: Number of the shard.
+    """
+
+    def __init__(self, folder: Path, parts: Path, k: int) -> None:
+        self._folder = folder
+        self._part = _Part(parts, shard_file("webdataset", k))
+        # GNU: ustar cannot hold long keys, pax would write times.
+        self._tar = tarfile.TarFile(fileobj=self._part.file, mode="w", format=tarfile.GNU_FORMAT)
+        self._checks: list[_Check] = []
+
+    def add(self, position: int, key: str, layers: Mapping[str, Stored], facts: bytes) -> dict[str, Place]:
+        """See `ShardFiles`."""
+        del position
+        places = {}
+        for layer, stored in layers.items():
+            pixels = np.ascontiguousarray(stored.pixels)
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(pixels))
+            raw = pixels.tobytes()
+            start = self._member(f"{key}.{layer}.npy", header.getvalue() + raw)
+            place = Place(start + len(header.getvalue()), len(raw), crc32c(raw))
+            self._checks.append(_Check(key, layer, place, place.crc32c, pixels.dtype.str, pixels.shape))
+            places[layer] = place
+        self._member(f"{key}.json", facts)
+        return places
+
+    def _member(self, name: str, data: bytes) -> int:
+        info = tarfile.TarInfo(name)  # time 0, no owner: the same bytes whoever builds
+        info.size = len(data)
+        self._tar.addfile(info, io.BytesIO(data))
+        return self._part.file.tell() - -(-len(data) // _TAR_BLOCK) * _TAR_BLOCK
+
+    def finish(self) -> dict[str, FileFacts]:
+        """See `ShardFiles`."""
+        self._tar.close()
+        _read_back(self._part, self._checks, "none")
+        return {self._part.name: self._part.commit(self._folder)}
+
+    def __enter__(self) -> "TarShard":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._part.drop()

@@ -1,0 +1,369 @@
+"""Writing one shard, in any process: samples to files, and a sidecar that says what is in them.
+
+The sidecar is written last and holds everything that publishing needs: the rows of the index, the moments of every
+sample and band, a histogram of the shard, and the sizes of its files.
+"""
+
+import errno
+import io
+import json
+import zipfile
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo import stats
+from seamo.errors import StoreError
+from seamo.identity import canonical_json, digest, write_atomically
+from seamo.manifest import DatasetSpec
+from seamo.sample import IGNORE, Array, Sample, check_sample, valid_pixels
+from seamo.store.content import bad_digest, date_seconds, present_layers, sample_digest
+from seamo.store.format import (
+    IGNORE_FILL,
+    LABEL,
+    WORK_NAME,
+    CodecName,
+    Layout,
+    bucket_of,
+    finest_layer,
+    label_kind,
+    padding_value,
+)
+from seamo.store.shards import FileFacts, Place, ShardFiles, Stored, TarShard, ZarrShard
+from seamo.store.table import RowFacts, varying_layers
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """What is being built: everything that decides what the store will hold, known before the first byte.
+
+    Args:
+        spec: The spec with the layers and sizes that are built (`only_layers`, `with_sizes`).
+        split_scheme: Name of the split scheme.
+        layout: `zarr` or `webdataset`.
+        codec: `lz4`, `compact` (zstd) or `none`; the webdataset layout is always uncompressed.
+        limit: Build only the first so many samples.
+        relax: What may differ from the manifest (`shape`, `dtype`, `seasons`, `names`).
+        on_bad: `raise`, or `skip` to put unreadable samples into the ledger.
+        archive: Digest of the archive's file names and sizes.
+        synthetic: The declaration (`SYNTHETIC.json`) of a synthetic archive, or None for real data.
+    """
+
+    spec: DatasetSpec
+    split_scheme: str
+    layout: Layout = "zarr"
+    codec: CodecName = "lz4"
+    limit: int | None = None
+    relax: tuple[str, ...] = ()
+    on_bad: Literal["raise", "skip"] = "raise"
+    archive: str = ""
+    synthetic: Mapping[str, Any] | None = None
+
+    @property
+    def effective_codec(self) -> CodecName:
+        """The codec in use: the webdataset layout has none."""
+        return "none" if self.layout == "webdataset" else self.codec
+
+
+def build8(plan: BuildPlan) -> str:
+    """First 8 hex digits of the plan's digest: the folder in which the store lands.
+
+    Texts of the spec (title, citation, published statistics, ...) do not count: correcting one must not make
+    another store.
+    """
+    spec = plan.spec.model_dump(mode="json", include={"id", "layers", "task", "label_spaces", "splits"})
+    return digest(
+        {
+            "spec": spec,
+            "split_scheme": plan.split_scheme,
+            "layout": plan.layout,
+            "codec": plan.effective_codec,
+            "limit": plan.limit,
+            "relax": sorted(plan.relax),
+            "on_bad": plan.on_bad,
+            "archive": plan.archive,
+            "synthetic": None if plan.synthetic is None else dict(plan.synthetic),
+        }
+    )[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class BadSample:
+    """A sample that could not be read: it keeps its row, at fill, and stands in the ledger."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardJob:
+    """Everything a worker process needs to write one shard; pickles small.
+
+    Args:
+        folder: The half-built store.
+        plan: What is being built.
+        index: Number of the shard.
+        rows_per_shard: Of a full shard.
+        keys: Of this shard's rows.
+    """
+
+    folder: Path
+    plan: BuildPlan
+    index: int
+    rows_per_shard: int
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sidecar:
+    """What is known about a finished shard.
+
+    Args:
+        rows: One entry a sample.
+        files: Name within the store -> size and checksum.
+        moments: Layer -> (N, C).
+        histograms: Layer -> (C, 65536).
+    """
+
+    rows: list[RowFacts]
+    files: dict[str, FileFacts]
+    moments: dict[str, stats.Moments]
+    histograms: dict[str, NDArray[np.int64]]
+
+
+def write_shard(job: ShardJob, samples: Iterable[Sample | BadSample]) -> None:
+    """Write, read back, check and put in place one shard (in any process).
+
+    Samples are consumed as a stream: one of them is in memory at a time.
+
+    Args:
+        job: From `StoreWriter.job`.
+        samples: One item for each of `job.keys`, in that order.
+
+    Raises:
+        SampleError: If a sample breaks the spec.
+        StoreError: If keys do not match, the disk is full, or what was read back differs.
+    """
+    spec = job.plan.spec
+    rows: list[RowFacts] = []
+    moments: dict[str, list[stats.Moments]] = {layer.id: [] for layer in spec.layers}
+    histograms = {layer.id: np.zeros((len(layer.bands), stats.NUM_BINS), dtype=np.int64) for layer in spec.layers}
+    with disk_errors(job.folder), _shard_files(job) as files:
+        for item in samples:
+            _check_key(job, len(rows), item.key)
+            sample = _settled(item, spec)
+            layers = _stored(sample, spec, padded=job.plan.layout == "zarr")
+            facts = _row_facts(item, sample, job)
+            places = files.add(len(rows), item.key, layers, _member_facts(facts, spec))
+            rows.append(replace(facts, places=places))
+            for layer in spec.layers:
+                pixels = sample.layers.get(layer.id, np.empty((1, len(layer.bands), 0, 0), dtype=layer.dtype))
+                valid = valid_pixels(pixels, layer)
+                moments[layer.id].append(stats.moments(pixels, valid))
+                stats.add_to_histogram(histograms[layer.id], pixels, valid)
+        if len(rows) != len(job.keys):
+            raise StoreError(f"{len(rows)} samples instead of {len(job.keys)}", f"{spec.id} shard {job.index}")
+        written = files.finish()
+        stacked = {name: stats.stack(pieces) for name, pieces in moments.items()}
+        path = sidecar_path(job.folder, job.index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, _sidecar_bytes(Sidecar(rows, written, stacked, histograms)))
+
+
+def sidecar_path(folder: Path, k: int) -> Path:
+    """Where the sidecar of shard `k` is while a store is being built."""
+    return folder / WORK_NAME / "done" / f"{k:06d}.npz"
+
+
+def recorded_files(folder: Path, k: int) -> dict[str, FileFacts] | None:
+    """The files of a finished shard, None if there is no sidecar."""
+    path = sidecar_path(folder, k)
+    try:
+        with np.load(path) as arrays:
+            return _files(arrays["files"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise StoreError(f"is damaged ({error})", where=str(path), fix="Delete it and build again.") from error
+
+
+def read_sidecar(folder: Path, k: int) -> Sidecar:
+    """The sidecar of a finished shard."""
+    with np.load(sidecar_path(folder, k)) as arrays:
+        rows = [_row_from_json(entry) for entry in json.loads(arrays["rows"].tobytes())]
+        layers = [name.removesuffix("|histogram") for name in arrays.files if name.endswith("|histogram")]
+        moments = {
+            layer: stats.Moments(*(arrays[f"{layer}|{part}"] for part in ("count", "mean", "m2", "low", "high")))
+            for layer in layers
+        }
+        histograms = {layer: arrays[f"{layer}|histogram"].astype(np.int64) for layer in layers}
+        return Sidecar(rows, _files(arrays["files"]), moments, histograms)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Generator[None]:
+    """Turn errors of the operating system into one StoreError with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            what, fix = "the disk is full", "Make room and build again: finished shards are kept."
+        else:
+            what, fix = f"cannot be written ({error.strerror or error})", "Build again: finished shards are kept."
+        raise StoreError(what, where=str(error.filename or folder), fix=fix) from error
+
+
+def _shard_files(job: ShardJob) -> ShardFiles:
+    parts = job.folder / WORK_NAME / "parts"
+    if job.plan.layout == "webdataset":
+        return TarShard(job.folder, parts, job.index)
+    return ZarrShard(job.folder, parts, job.index, rows=job.rows_per_shard, codec=job.plan.codec)
+
+
+def _check_key(job: ShardJob, position: int, key: str) -> None:
+    where = f"{job.plan.spec.id} shard {job.index}"
+    if position >= len(job.keys):
+        raise StoreError(f"sample {key} is one too many", where)
+    if key != job.keys[position]:
+        raise StoreError(f"sample {key} came where {job.keys[position]} belongs", where)
+
+
+def _settled(item: Sample | BadSample, spec: DatasetSpec) -> Sample:
+    if isinstance(item, BadSample):
+        return Sample(item.key, {})
+    check_sample(item, spec)
+    kind = label_kind(spec)
+    found = (
+        "none"
+        if item.label is None
+        else "mask"
+        if isinstance(item.label, np.ndarray)
+        else "set"
+        if isinstance(item.label, tuple)
+        else "id"
+    )
+    if found not in (kind, "none"):
+        raise StoreError(f"label is {found!r} instead of {kind!r}", where=f"{spec.id} {item.key}")
+    size = finest_layer(spec).size
+    if isinstance(item.label, np.ndarray) and size is not None and item.label.shape != size:
+        raise StoreError(f"mask is {item.label.shape} instead of {size}", where=f"{spec.id} {item.key}")
+    label = item.label
+    if found == "set":
+        label = tuple(sorted({int(i) for i in label}))  # type: ignore[union-attr]
+    elif found == "id":
+        label = int(label)  # type: ignore[arg-type]
+    return replace(item, layers=present_layers(item, spec), label=label)
+
+
+def _stored(sample: Sample, spec: DatasetSpec, *, padded: bool) -> dict[str, Stored]:
+    result = {}
+    for layer in spec.layers:
+        pixels = sample.layers.get(layer.id)
+        fill = padding_value(layer)
+        if layer.size is not None:
+            if pixels is None:
+                pixels = np.full((layer.times, len(layer.bands), *layer.size), fill, dtype=layer.dtype)
+            result[layer.id] = Stored(pixels)
+        elif pixels is not None:
+            result[layer.id] = _in_bucket(pixels, fill) if padded else Stored(pixels)
+    if label_kind(spec) == "mask":
+        size = finest_layer(spec).size
+        if isinstance(sample.label, np.ndarray):
+            bucketed = padded and size is None
+            result[LABEL] = _in_bucket(sample.label, IGNORE_FILL) if bucketed else Stored(sample.label)
+        elif size is not None:
+            result[LABEL] = Stored(np.full(size, IGNORE_FILL, dtype=np.uint8))
+    return result
+
+
+def _in_bucket(pixels: Array, fill: float) -> Stored:
+    height, width = pixels.shape[-2:]
+    bucket = bucket_of(height, width)
+    padded = np.full((*pixels.shape[:-2], bucket, bucket), fill, dtype=pixels.dtype)
+    padded[..., :height, :width] = pixels
+    return Stored(padded, bucket)
+
+
+def _row_facts(item: Sample | BadSample, sample: Sample, job: ShardJob) -> RowFacts:
+    spec = job.plan.spec
+    finest = finest_layer(spec)
+    label = sample.label
+    sizes = {name: pixels.shape[-2:] for name, pixels in sample.layers.items()}
+    if isinstance(label, np.ndarray):
+        sizes[LABEL] = label.shape
+    # Without the finest layer, the sample's size is what another image of that grid says.
+    height, width = finest.size or sizes.get(finest.id) or sizes.get(LABEL) or max(sizes.values(), default=(0, 0))
+    varying = varying_layers(spec)
+    return RowFacts(
+        key=item.key,
+        digest=bad_digest(item.key) if isinstance(item, BadSample) else sample_digest(sample, spec),
+        shard=job.index,
+        label=list(label) if isinstance(label, tuple) else label if isinstance(label, int) else None,
+        dominant=_dominant(label) if isinstance(label, np.ndarray) else None,
+        dates={stack: seconds.tolist() for stack, seconds in date_seconds(sample.time, spec).items()},
+        scene=sample.scene,
+        y0=int(sample.offset[0]),
+        x0=int(sample.offset[1]),
+        height=int(height),
+        width=int(width),
+        crs=sample.geo.crs if sample.geo else "",
+        transform=tuple(float(one) for one in sample.geo.transform) if sample.geo else None,
+        valid=frozenset((*sample.layers, *([LABEL] if isinstance(label, np.ndarray) else []))),
+        sizes={name: (int(size[0]), int(size[1])) for name, size in sizes.items() if name in varying},
+        reason=item.reason if isinstance(item, BadSample) else "",
+    )
+
+
+def _dominant(mask: NDArray[np.uint8]) -> int | None:
+    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)[:IGNORE]
+    return int(counts.argmax()) if counts.any() else None  # of equals, the smallest id
+
+
+def _member_facts(row: RowFacts, spec: DatasetSpec) -> bytes:
+    # What a plain webdataset reader gets beside the pixels.
+    facts = _row_to_json(row)
+    del facts["places"], facts["digest"], facts["shard"]
+    return canonical_json({"dataset": spec.id, **facts})
+
+
+def _sidecar_bytes(sidecar: Sidecar) -> bytes:
+    arrays: dict[str, NDArray[Any]] = {}
+    arrays["rows"] = _text(json.dumps([_row_to_json(row) for row in sidecar.rows]).encode())
+    arrays["files"] = _text(json.dumps(sidecar.files).encode())
+    for layer, one in sidecar.moments.items():
+        arrays[f"{layer}|histogram"] = sidecar.histograms[layer]
+        arrays |= {f"{layer}|{part}": getattr(one, part) for part in ("count", "mean", "m2", "low", "high")}
+    sink = io.BytesIO()
+    np.savez_compressed(sink, allow_pickle=False, **arrays)
+    return sink.getvalue()
+
+
+def _text(data: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(data, dtype=np.uint8)
+
+
+def _files(array: NDArray[np.uint8]) -> dict[str, FileFacts]:
+    return {name: FileFacts(*facts) for name, facts in json.loads(array.tobytes()).items()}
+
+
+def _row_to_json(row: RowFacts) -> dict[str, Any]:
+    return {**asdict(row), "digest": row.digest.hex(), "valid": sorted(row.valid)}
+
+
+def _row_from_json(entry: Mapping[str, Any]) -> RowFacts:
+    transform = entry["transform"]
+    return RowFacts(
+        **{
+            **entry,
+            "digest": bytes.fromhex(entry["digest"]),
+            "valid": frozenset(entry["valid"]),
+            "transform": None if transform is None else tuple(transform),
+            "places": {name: Place(*place) for name, place in entry["places"].items()},
+            "sizes": {name: (size[0], size[1]) for name, size in entry["sizes"].items()},
+        }
+    )

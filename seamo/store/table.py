@@ -1,0 +1,183 @@
+"""index.parquet: one row a sample, as GeoParquet (footprints in WGS84 with a bounding-box covering)."""
+
+import io
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.warp import transform as warp_points
+
+from seamo.errors import StoreError
+from seamo.manifest import DatasetSpec
+from seamo.store.format import LABEL, NO_DATE, finest_layer, label_kind, stored_ids
+from seamo.store.shards import Place
+
+_ROWS_PER_GROUP = 65536
+_DATE = pa.timestamp("ms", tz="UTC")
+_BOX = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
+# One WKB polygon of five points: byte order 1, type 3, one ring, five points, 93 bytes.
+_WKB = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("xy", "<f8", (5, 2))])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowFacts:
+    """What the index says about one sample, except its split.
+
+    Args:
+        key: Of the sample.
+        digest: See `seamo.store.content`.
+        shard: Number of its shard.
+        label: Class id, list of ids, or None (masks too).
+        dominant: The most frequent class of a mask, or None.
+        dates: Stack -> seconds, `NO_DATE` where absent.
+        scene, y0, x0, height, width: See design: pixels of the finest grid, true size.
+        crs: Of `transform`; empty without a georeference.
+        transform: Six numbers, or None.
+        places: Layer -> where it lies.
+        valid: Layers that the sample has.
+        sizes: Layer -> true height and width, for layers of varying size.
+        reason: Why the sample could not be read; empty if it could.
+    """
+
+    key: str
+    digest: bytes
+    shard: int
+    label: int | list[int] | None = None
+    dominant: int | None = None
+    dates: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    scene: str = ""
+    y0: int = 0
+    x0: int = 0
+    height: int = 0
+    width: int = 0
+    crs: str = ""
+    transform: tuple[float, ...] | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)
+    valid: frozenset[str] = frozenset()
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    reason: str = ""
+
+
+def index_bytes(
+    spec: DatasetSpec, rows: Sequence[RowFacts], splits: Sequence[str], folds: NDArray[np.int8] | None
+) -> bytes:
+    """The bytes of index.parquet; equal input gives equal bytes.
+
+    Raises:
+        StoreError: If a sample's coordinate system cannot be understood.
+    """
+    boxes, polygons = _footprints(rows)
+    columns: dict[str, Any] = {
+        "key": pa.array([row.key for row in rows], pa.string()),
+        "split": pa.array(splits, pa.string()),
+        "label": _labels(spec, rows),
+        "time": pa.array([_first_date(row) for row in rows], _DATE),
+        "footprint": pa.array(polygons, pa.binary()),
+        "bbox": pa.array(boxes, _BOX),
+        "scene": pa.array([row.scene for row in rows], pa.string()),
+    }
+    for name in ("y0", "x0", "height", "width", "shard"):
+        columns[name] = pa.array([getattr(row, name) for row in rows], pa.int32())
+    columns["crs"] = pa.array([row.crs or None for row in rows], pa.string())
+    columns["transform"] = pa.array([row.transform for row in rows], pa.list_(pa.float64()))
+    columns["sha256"] = pa.array([row.digest for row in rows], pa.binary(32))
+    columns["readable"] = pa.array([not row.reason for row in rows], pa.bool_())
+    if label_kind(spec) == "mask":
+        columns["dominant"] = pa.array([row.dominant for row in rows], pa.int32())
+    for stack in spec.stacks:
+        values = [[None if s == NO_DATE else s * 1000 for s in row.dates[stack]] for row in rows]
+        columns[f"{stack}.time"] = pa.array(values, pa.list_(_DATE))
+    if folds is not None:
+        columns |= {f"fold{r}": pa.array(folds[:, r], pa.int8()) for r in range(folds.shape[1])}
+    varying = varying_layers(spec)
+    for layer in stored_ids(spec):
+        places = [row.places.get(layer, Place(0, 0, 0)) for row in rows]
+        columns[f"{layer}.offset"] = pa.array([one.offset for one in places], pa.int64())
+        columns[f"{layer}.length"] = pa.array([one.length for one in places], pa.int64())
+        columns[f"{layer}.crc32c"] = pa.array([one.crc32c for one in places], pa.uint32())
+        columns[f"{layer}.valid"] = pa.array([layer in row.valid for row in rows], pa.bool_())
+        if layer in varying:
+            sizes = [row.sizes.get(layer, (0, 0)) for row in rows]
+            columns[f"{layer}.bucket"] = pa.array([one.bucket for one in places], pa.int32())
+            columns[f"{layer}.height"] = pa.array([size[0] for size in sizes], pa.int32())
+            columns[f"{layer}.width"] = pa.array([size[1] for size in sizes], pa.int32())
+    table = pa.table(columns).replace_schema_metadata({"geo": _geo_metadata(boxes)})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", compression_level=3, row_group_size=_ROWS_PER_GROUP)
+    return sink.getvalue()
+
+
+def varying_layers(spec: DatasetSpec) -> frozenset[str]:
+    """Layers (and `label`) whose images differ in size."""
+    varying = {layer.id for layer in spec.layers if layer.size is None}
+    if label_kind(spec) == "mask" and finest_layer(spec).size is None:
+        varying.add(LABEL)
+    return frozenset(varying)
+
+
+def _labels(spec: DatasetSpec, rows: Sequence[RowFacts]) -> pa.Array:
+    kind = pa.list_(pa.int32()) if label_kind(spec) == "set" else pa.int32()
+    return pa.array([row.label for row in rows], kind)
+
+
+def _first_date(row: RowFacts) -> int | None:
+    there = [s for seconds in row.dates.values() for s in seconds if s != NO_DATE]
+    return min(there) * 1000 if there else None
+
+
+def _footprints(rows: Sequence[RowFacts]) -> tuple[list[dict[str, float] | None], list[bytes | None]]:
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        if row.transform is not None and row.height and row.width:
+            groups[row.crs].append(i)
+    boxes: list[dict[str, float] | None] = [None] * len(rows)
+    polygons: list[bytes | None] = [None] * len(rows)
+    for crs, members in groups.items():
+        corners = np.stack([_corners(rows[i]) for i in members])
+        try:
+            lon, lat = warp_points(crs, "EPSG:4326", corners[..., 0].ravel(), corners[..., 1].ravel())
+        except RasterioError as error:
+            raise StoreError(f"coordinate system {crs!r} is not understood ({error})", rows[members[0]].key) from error
+        points = np.stack([lon, lat], axis=-1).reshape(len(members), 5, 2)
+        wkb = np.zeros(len(members), dtype=_WKB)
+        wkb["order"], wkb["type"], wkb["rings"], wkb["points"], wkb["xy"] = 1, 3, 1, 5, points
+        low, high = points.min(axis=1), points.max(axis=1)
+        for place, i in enumerate(members):
+            (xmin, ymin), (xmax, ymax) = low[place].tolist(), high[place].tolist()
+            boxes[i] = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+            polygons[i] = wkb[place].tobytes()
+    return boxes, polygons
+
+
+def _corners(row: RowFacts) -> NDArray[np.float64]:
+    # Counter-clockwise from the lower left for a north-up image, as GeoParquet recommends, closed.
+    a, b, c, d, e, f = row.transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    h, w = row.height, row.width
+    cols, lines = np.array([0.0, w, w, 0.0, 0.0]), np.array([h, h, 0.0, 0.0, h], dtype=np.float64)
+    return np.stack([a * cols + b * lines + c, d * cols + e * lines + f], axis=-1)
+
+
+def _geo_metadata(boxes: Sequence[dict[str, float] | None]) -> bytes:
+    known = [box for box in boxes if box is not None]
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "covering": {"bbox": {name: ["bbox", name] for name in ("xmin", "ymin", "xmax", "ymax")}},
+    }
+    if known:
+        column["bbox"] = [
+            min(box["xmin"] for box in known),
+            min(box["ymin"] for box in known),
+            max(box["xmax"] for box in known),
+            max(box["ymax"] for box in known),
+        ]
+    # No `crs` member: GeoParquet's default, longitude and latitude on WGS84 (OGC:CRS84).
+    facts = {"version": "1.1.0", "primary_column": "footprint", "columns": {"footprint": column}}
+    return json.dumps(facts, sort_keys=True).encode()
