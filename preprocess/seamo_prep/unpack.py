@@ -69,14 +69,13 @@ class Raw:
             raise ArchiveError("no such folder", str(root), "Give the folder that holds the published files.")
         self.root = root / spec.id if (root / spec.id).is_dir() else root
         self.dataset = spec.id
-        self.ignored: tuple[str, ...] = ()
-        """What is not read because something better is there: archives beside their folder, parts beside the whole."""
         self._tops = _published_tops(spec)
         self._lists = {one.file for scheme in spec.splits.values() for one in scheme.files}
         self._loose = {one.name for one in spec.archives} | self._lists | {SYNTHETIC}
         self._holders: dict[str, Container] = {}
-        self._find()
-        for line in self.ignored:  # type: str
+        self.ignored: tuple[str, ...] = self._find()
+        """What is not read because something better is there: archives beside their folder, parts beside the whole."""
+        for line in self.ignored:
             _LOG.warning("ignored=%s", line)
         self.synthetic = self._read_synthetic()
 
@@ -172,10 +171,10 @@ class Raw:
     def _holder(self, name: str) -> Container | None:
         return self._holders.get(name.partition("/")[0]) or self._holders.get("")
 
-    def _find(self) -> None:
+    def _find(self) -> tuple[str, ...]:
         if not self._tops:
             self._holders[""] = Tree(self.root, "")
-            return
+            return ()
         lost: list[str] = []
         wanted = set(self._tops.values())
         self._holders = {one.name: Tree(self.root, one.name) for one in _entries(self.root) if one.is_dir()
@@ -191,7 +190,7 @@ class Raw:
             if not fresh:
                 lost.append(f"{_title(files)} (holds no published folder that is not already there)")
             self._holders |= dict.fromkeys(fresh, container)
-        self.ignored = tuple(lost)
+        return tuple(lost)
 
     def _read_synthetic(self) -> dict[str, Any] | None:
         file = self.root / SYNTHETIC

@@ -87,7 +87,7 @@ def known_specs() -> Mapping[str, DatasetSpec]:
     return specs
 
 
-def sized_spec(raw: "Raw", rows: "pd.DataFrame", spec: DatasetSpec) -> DatasetSpec:
+def sized_spec(archive: Archive, raw: "Raw", rows: "pd.DataFrame", *, spec: DatasetSpec) -> DatasetSpec:
     """The spec with the sizes that this archive really has, where they may differ from the manifest's.
 
     They may where `SYNTHETIC.json` declares them, and with `--relax shape`, which takes them from the first
@@ -100,7 +100,7 @@ def sized_spec(raw: "Raw", rows: "pd.DataFrame", spec: DatasetSpec) -> DatasetSp
     if "shape" not in raw.relax or rows.empty:
         return spec
     open_spec = spec.model_copy(update={"layers": tuple(one.model_copy(update={"size": None}) for one in spec.layers)})
-    first = next(iter(load_archive(spec.id).read(raw, rows.iloc[:1], open_spec)))
+    first = next(iter(archive.read(raw, rows.iloc[:1], open_spec)))
     return spec.with_sizes({key: (pixels.shape[2], pixels.shape[3]) for key, pixels in first.layers.items()})
 
 

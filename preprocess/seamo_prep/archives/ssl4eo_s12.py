@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -157,7 +158,11 @@ def _demo_date(raw: Path, scene: Scene, location: str, *, dates: list[np.datetim
         f"S1A_IW_GRDH_1SDV_{stamps[0]}_{stamps[0][:-2]}25_031883_03AE27_9BAF",
         *(f"{stamp}_{stamp[:-2]}30_T32UQD" for stamp in stamps[1:]),
     )
-    images = (scene.s1(dates[0]), scene.s2(dates[1], "L2A"), scene.s2(dates[2], "L1C"))
+    images: tuple[dict[str, NDArray[Any]], ...] = (
+        scene.s1(dates[0]),
+        scene.s2(dates[1], "L2A"),
+        scene.s2(dates[2], "L1C"),
+    )
     for stack, name, bands, expected in zip(("s1", "s2a", "s2c"), names, images, (S1, S2_L2A, S2_L1C), strict=True):
         folder = raw / stack / location / name
         folder.mkdir(parents=True)
