@@ -90,8 +90,8 @@ def concatenate(blocks: Sequence[Moments]) -> Moments:
 
 def select(pieces: Moments, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Moments:
     """Some of the pieces of an (N, C)."""
-    parts = (pieces.count, pieces.mean, pieces.m2, pieces.low, pieces.high)
-    return Moments(*(part[chosen] for part in parts))
+    numbers = (one[chosen] for one in (pieces.mean, pieces.m2, pieces.low, pieces.high))
+    return Moments(pieces.count[chosen], *numbers)
 
 
 def merge(pieces: Moments) -> Moments:

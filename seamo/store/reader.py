@@ -1,17 +1,27 @@
 """Reading a store: samples, layers, stacks and rows of splits, by direct byte ranges."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo.manifest import DatasetSpec
-from seamo.sample import Sample
+from seamo.bands import canonical, positions
+from seamo.errors import StoreError, UsageError
+from seamo.manifest import DatasetSpec, LayerSpec
+from seamo.resample import Kernel, resize
+from seamo.sample import GeoRef, Sample, valid_pixels
+from seamo.store import format as fmt
+from seamo.store.columns import IndexColumns
+from seamo.store.remote import LocalFiles, local_path
+from seamo.store.subsets import Subset, keys_sha256, strata, subset_name, take, take_seco
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+    from seamo.data.loader import Loader
 
 Array = NDArray[Any]
 
@@ -25,46 +35,134 @@ def open_store(url: str | Path) -> "Store":
     Raises:
         StoreError: If there is no store, only an unfinished one, or several.
     """
-    raise NotImplementedError
+    path = local_path(url)
+    if path.name == fmt.META_NAME:
+        path = path.parent
+    if not path.is_dir():
+        raise StoreError("there is no such folder", where=str(path), fix="`seamo-prep ls ROOT` lists stores.")
+    if (path / fmt.META_NAME).is_file():
+        return Store(path)
+    found = sorted(one.parent for one in path.glob(f"[!.]*/{fmt.META_NAME}"))
+    if len(found) == 1:
+        return Store(found[0])
+    if found:
+        names = ", ".join(one.name for one in found)
+        raise StoreError(f"holds {len(found)} stores ({names})", str(path), "Name one of them.")
+    if path.name.endswith(".partial") or any(path.glob(".*.partial")):
+        raise StoreError("is not finished", str(path), "Run the same `seamo-prep build` again: it goes on.")
+    raise StoreError("holds no store (no store.json)", str(path), "`seamo-prep ls ROOT` lists stores.")
 
 
 class Store:
     """A published store. Opening reads store.json only; the index is read when first needed.
 
     Thread-safe; may be used after a fork and pickles as its path.
+
+    Args:
+        path: Folder that holds store.json.
     """
 
-    path: Path
-    spec: DatasetSpec
-    title: str  # "EuroSAT subset (202 of 27,000)"; every table shows it
-    content: str  # sha256 of what is inside, whatever the layout
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files = LocalFiles(path)
+        self.meta = fmt.read_meta(self._files.read(fmt.META_NAME), path / fmt.META_NAME)
+        self._columns = IndexColumns(self._files, self.meta.spec, self.meta.counts.samples)
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
+        return Store, (self.path,)
+
+    def __repr__(self) -> str:
+        return f"Store({self.title!r}, {self.path})"
 
     def __len__(self) -> int:
-        raise NotImplementedError
-
-    def __getitem__(self, i: int) -> Sample:
-        raise NotImplementedError
+        return self.meta.counts.samples
 
     @property
+    def spec(self) -> DatasetSpec:
+        """What the store holds."""
+        return self.meta.spec
+
+    @property
+    def title(self) -> str:
+        """Name with what it is a subset of: "EuroSAT subset (202 of 27,000)"; every table shows it."""
+        return self.meta.title
+
+    @property
+    def content(self) -> str:
+        """The sha256 of what is inside, whatever the layout."""
+        return self.meta.content
+
+    @cached_property
     def index(self) -> "pd.DataFrame":
-        """One row a sample: key, split, label, scene, y0, x0, height, width, shard, <layer>.{offset,..}."""
-        raise NotImplementedError
+        """One row a sample: key, split, label, time, scene, y0, x0, height, width, shard, ...
+
+        All columns of index.parquet except footprint, bbox, transform and sha256, which `read_index` gives.
+        """
+        heavy = ("footprint", "bbox", "transform", "sha256")
+        return self.read_index([name for name in self._columns.names if name not in heavy])
+
+    def read_index(self, columns: list[str]) -> "pd.DataFrame":
+        """Some columns of index.parquet (`footprint`: WKB bytes in WGS84)."""
+        return self._columns.frame(columns)
 
     def row(self, key: str) -> int:
-        """Row of a key."""
-        raise NotImplementedError
+        """Row of a key.
 
-    def rows(self, split: str, fraction: float = 1.0, salt: int = 0) -> NDArray[np.int64]:
-        """Rows of a split, ascending (`all`: every readable sample); a fraction by the subset rule."""
-        raise NotImplementedError
+        Raises:
+            StoreError: If there is no such sample.
+        """
+        found = self._columns.rows_by_key.get(key)
+        if found is None:
+            raise StoreError(f"no sample {key!r}", where=self.title, fix="`store.index['key']` lists them.")
+        return found
 
-    def shape(self, i: int, layer: str) -> tuple[int, int, int, int]:
-        """True (T, C, H, W) of one sample's layer."""
-        raise NotImplementedError
+    def rows(self, split: str, fraction: float = 1.0, salt: int | str = 0) -> NDArray[np.int64]:
+        """Rows of a split, ascending.
+
+        Args:
+            split: `train`, `val`, `test`, or `all`: every readable sample.
+            fraction: Less than 1 for a subset by the rule of `seamo.store.subsets`.
+            salt: Another subset of the same size; `seco` for SeCo's rule (with repeats, in drawn order).
+
+        Raises:
+            StoreError: If the store has no such split.
+        """
+        return self.subset(split, fraction, salt).rows
+
+    def subset(self, split: str, fraction: float = 1.0, salt: int | str = 0) -> Subset:
+        """Rows as `rows` gives them, with the subset's name and the digest of its keys."""
+        splits = self._columns.text("split")
+        if split == "all":
+            rows = np.flatnonzero(self._columns.array("readable"))
+        elif split in self.meta.counts.splits and split:
+            rows = np.flatnonzero(splits == split)
+        else:
+            there = ", ".join((*(name for name in self.meta.counts.splits if name), "all"))
+            raise StoreError(f"no split {split!r} in scheme {self.meta.split_scheme}", self.title, f"Splits: {there}.")
+        keys = self._columns.text("key")
+        if salt == "seco" and fraction != 1.0:
+            rows = rows[take_seco(len(rows), fraction)]
+        elif fraction != 1.0:
+            groups = strata(
+                self.spec.task.kind,
+                [self._columns.class_of(int(i)) for i in rows],
+                [str(scene) for scene in self._columns.text("scene")[rows]],
+            )
+            rows = rows[take(self.spec.id, [str(k) for k in keys[rows]], groups, fraction=fraction, salt=salt)]
+        chosen = [str(key) for key in keys[rows]]
+        return Subset(subset_name(split, fraction, salt), rows.astype(np.int64), keys_sha256(chosen))
+
+    def shape(self, i: int, layer: str) -> tuple[int, ...]:
+        """True shape of one sample's layer: (T, C, H, W), or (H, W) of the mask."""
+        if layer == fmt.LABEL:
+            finest = fmt.finest_layer(self.spec)
+            return finest.size or self._columns.size(i, finest, fmt.LABEL)
+        spec = self.spec.layer(layer)
+        return (spec.times, len(spec.bands), *(spec.size or self._columns.size(i, spec, layer)))
 
     def is_valid(self, i: int, layer: str) -> bool:
         """Whether the sample has this layer; if not, reading it gives the fill value."""
-        raise NotImplementedError
+        return bool(self._columns.array(f"{layer}.valid")[i])
 
     def read_layer(self, i: int, layer: str, out: Array | None = None) -> Array:
         """One layer of one sample, (T, C, H, W) in the stored dtype; `label` gives the mask (H, W).
@@ -72,30 +170,148 @@ class Store:
         Args:
             i: Row.
             layer: Layer id, or `label`.
-            out: Where to write, C-contiguous, of the stored dtype; if it is larger than the image (size
-                buckets), the rest is padded with fill at the bottom and right. Allocated if None.
+            out: Where to write, of the stored dtype; if it is larger than the image (size buckets), the rest is
+                padded with fill at the bottom and right. Allocated if None.
 
         Raises:
             StoreError: If the bytes are truncated or damaged: names shard, sample and layer.
+            UsageError: If `out` has another dtype or is too small.
         """
-        raise NotImplementedError
+        spec: LayerSpec | None = None if layer == fmt.LABEL else self.spec.layer(layer)
+        if spec is None and fmt.label_kind(self.spec) != "mask":
+            raise StoreError("labels are not masks", where=self.title, fix="Use read_label.")
+        shape = self.shape(i, layer)
+        dtype = np.dtype("uint8" if spec is None else spec.dtype)
+        target = np.empty(shape, dtype=dtype) if out is None else out
+        if (
+            target.dtype != dtype
+            or target.ndim != len(shape)
+            or any(have < need for have, need in zip(target.shape, shape, strict=True))
+        ):
+            raise UsageError(f"out is {target.dtype} {target.shape} instead of {dtype} {shape}", where=layer)
+        place = self._columns.place(i, layer)
+        if place.length == 0:
+            target[...] = fmt.padding_value(spec)
+            return target
+        stored = (*shape[:-2], place.bucket, place.bucket) if place.bucket else shape
+        if target.shape == stored and target.flags.c_contiguous:
+            self._decode(i, layer, target)
+            return target
+        pixels = np.empty(stored, dtype=dtype)
+        self._decode(i, layer, pixels)
+        height, width = shape[-2:]
+        if target.shape != shape:
+            target[...] = fmt.padding_value(spec)
+        target[..., :height, :width] = pixels[..., :height, :width]
+        return target
+
+    def _decode(self, i: int, layer: str, target: Array) -> None:
+        place = self._columns.place(i, layer)
+        shard = int(self._columns.array("shard")[i])
+        name = fmt.shard_file(self.meta.layout, shard, fmt.array_name(layer, place.bucket))
+        data = self._files.read_range(name, place.offset, place.length)
+        problem = ""
+        if len(data) != place.length:
+            problem = f"the file ends early ({len(data)} of {place.length} bytes)"
+        elif fmt.crc32c(data) != place.crc32c:
+            problem = "the bytes are damaged (crc32c differs)"
+        else:
+            try:
+                fmt.decompress(data, self.meta.codec, target)
+            except (RuntimeError, ValueError) as error:
+                problem = f"the bytes do not decode ({error})"
+        if problem:
+            key = self._columns.text("key")[i]
+            raise StoreError(
+                problem,
+                where=f"{self.path / name}: sample {key} layer {layer}",
+                fix="Copy the store again, or delete it and build it again.",
+            )
 
     def read_label(self, i: int) -> int | tuple[int, ...] | NDArray[np.uint8] | None:
         """The label as in `Sample.label`."""
-        raise NotImplementedError
+        if fmt.label_kind(self.spec) != "mask":
+            return self._columns.label(i)
+        return self.read_layer(i, fmt.LABEL) if self.is_valid(i, fmt.LABEL) else None
 
     def read_times(self, i: int) -> dict[str, NDArray[np.datetime64]]:
-        """Stack -> (T,) datetime64[s], NaT where absent."""
-        raise NotImplementedError
+        """Stack -> (T,) datetime64[s], NaT where absent; stacks without any date are left out."""
+        found = {stack: self._columns.dates(stack)[i] for stack in self.spec.stacks}
+        return {stack: dates for stack, dates in found.items() if not np.isnat(dates).all()}
+
+    def read_geo(self, i: int) -> GeoRef | None:
+        """The georeference of the finest grid."""
+        return self._columns.geo(i)
+
+    def __getitem__(self, i: int) -> Sample:
+        if not -len(self) <= i < len(self):
+            raise IndexError(i)
+        i %= len(self)
+        layers = {one.id: self.read_layer(i, one.id) for one in self.spec.layers if self.is_valid(i, one.id)}
+        return Sample(
+            key=str(self._columns.text("key")[i]),
+            layers=layers,
+            time=self.read_times(i),
+            geo=self.read_geo(i),
+            label=self.read_label(i),
+            scene=str(self._columns.text("scene")[i]),
+            offset=(int(self._columns.array("y0")[i]), int(self._columns.array("x0")[i])),
+        )
 
     def stack_bands(self, stack: str) -> tuple[str, ...]:
         """Bands of `read_stack`, in canonical order."""
-        raise NotImplementedError
+        layers = self.spec.stack_layers(stack)
+        return canonical(layers[0].sensor, [name for layer in layers for name in layer.bands])
 
-    def read_stack(self, i: int, stack: str, *, kernel: str = "bilinear") -> NDArray[np.float32]:
-        """A whole image, (T, C, H, W) on the finest grid, bands in canonical order, NaN where missing."""
-        raise NotImplementedError
+    def read_stack(self, i: int, stack: str, *, kernel: Kernel = "bilinear") -> NDArray[np.float32]:
+        """A whole image: every layer of a stack resampled to the finest grid of the stack.
 
-    def to_xarray(self, key: str, time: int | str | None = None) -> "xr.Dataset":
-        """A rioxarray-ready Dataset: (band, y, x) with CRS and coordinates; all dates without `time`."""
-        raise NotImplementedError
+        Args:
+            i: Row.
+            stack: Stack id.
+            kernel: The resampling of the coarser layers (`seamo.resample`).
+
+        Returns:
+            (T, C, H, W) float32, bands as `stack_bands`, NaN where missing.
+        """
+        layers = self.spec.stack_layers(stack)
+        height, width = self.shape(i, layers[0].id)[-2:]
+        parts = []
+        for layer in layers:
+            pixels = self.read_layer(i, layer.id)
+            values = pixels.astype(np.float32)
+            values[~valid_pixels(pixels, layer)] = np.nan
+            if not self.is_valid(i, layer.id):
+                values[...] = np.nan  # also where no fill value tells
+            parts.append(resize(values, (height, width), kernel))
+        have = [name for layer in layers for name in layer.bands]
+        return np.ascontiguousarray(np.concatenate(parts, axis=1)[:, positions(have, self.stack_bands(stack))])
+
+    def to_xarray(
+        self, key: str, time: int | str | None = None, *, stack: str | None = None, kernel: Kernel = "bilinear"
+    ) -> "xr.Dataset":
+        """A rioxarray-ready Dataset of one sample: see `seamo.store.view.to_dataset`."""
+        from seamo.store.view import to_dataset  # xarray and rioxarray take a second to import
+
+        return to_dataset(self, self.row(key), time=time, stack=stack, kernel=kernel)
+
+    def loader(
+        self,
+        split: str,
+        batch: int,
+        *,
+        fraction: float = 1.0,
+        salt: int | str = 0,
+        layers: tuple[str, ...] | None = None,
+        label_space: str = "",
+        seed: int = 0,
+        shuffle: bool = False,
+        workers: int = 2,
+    ) -> "Loader":
+        """Batches of a split as torch tensors (`seamo.data.loader.Loader`, which has more options)."""
+        from seamo.data.loader import Loader  # the store itself works without torch
+
+        rows = self.rows(split, fraction, salt)
+        return Loader(
+            self, rows, batch, layers=layers, label_space=label_space, seed=seed, shuffle=shuffle, workers=workers
+        )

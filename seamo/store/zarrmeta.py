@@ -49,6 +49,8 @@ def write_zarr_metadata(
         dates: Stack -> (N, T) int64 seconds, `NO_DATE` where absent.
         buckets: Layer -> size buckets in use, for layers (and masks) of varying size.
     """
+    for old in (folder / "zarr.json", *folder.glob("*/zarr.json")):
+        old.unlink(missing_ok=True)  # of a builder that was killed here
     root = zarr.open_group(folder, mode="a", zarr_format=3)
     arrays = _Arrays(root, len(keys), rows_per_shard, codec)
     times = _time_dims(spec)

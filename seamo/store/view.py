@@ -1,0 +1,116 @@
+"""One sample as an xarray Dataset that rioxarray understands."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rioxarray  # noqa: F401 - gives Datasets their `rio`
+import xarray as xr
+from affine import Affine
+from numpy.typing import NDArray
+
+from seamo.errors import StoreError
+from seamo.resample import Kernel
+from seamo.store import format as fmt
+
+if TYPE_CHECKING:
+    from seamo.store.reader import Store
+
+
+def to_dataset(
+    store: "Store", i: int, *, time: int | str | None = None, stack: str | None = None, kernel: Kernel = "bilinear"
+) -> xr.Dataset:
+    """One sample as a Dataset with a variable a stack, on the sample's finest grid.
+
+    Dims are (band, y, x), or (time, band, y, x) without `time`. Where several stacks are asked for, each has its own
+    `band_<stack>`, because their bands differ. Stacks of one layer keep their dtype and say their fill as `nodata`;
+    the others are float32 with NaN, coarser layers resampled with `kernel` (named in the attributes). A mask is
+    `label` (y, x).
+
+    Args:
+        store: The store.
+        i: Row.
+        time: Slot number, or a date such as `2021-06-30` on which every stack asked for has an image.
+        stack: One stack; all of them if None.
+        kernel: Resampling of coarser layers.
+
+    Raises:
+        StoreError: If there is no image at `time`, or stacks lie on different grids.
+    """
+    stacks = store.spec.stacks if stack is None else (stack,)
+    own_band = len(stacks) > 1
+    own_time = len({store.spec.num_times(one) for one in stacks}) > 1
+    times = store.read_times(i)
+    variables: dict[str, Any] = {}
+    coords: dict[str, Any] = {}
+    height, width = _size(store, i)
+    for one in stacks:
+        pixels, attributes = _image(store, i, one, kernel)
+        if pixels.shape[-2:] != (height, width):
+            raise StoreError(
+                f"stack {one} is {pixels.shape[-2:]} pixels, the sample {(height, width)}",
+                store.title,
+                "Name one stack.",
+            )
+        band = f"band_{one}" if own_band else "band"
+        slots = f"time_{one}" if own_time else "time"
+        coords[band] = np.array(store.stack_bands(one), dtype=object)
+        dates = times.get(one, np.full(len(pixels), np.datetime64("NaT"), dtype="datetime64[s]"))
+        acquired = dates.astype("datetime64[ns]")
+        if time is None:
+            variables[one] = ((slots, band, "y", "x"), pixels, attributes)
+            coords[f"acquired_{one}" if own_band else "time"] = ((slots,), acquired)
+        else:
+            slot = _slot(dates, time, f"{store.title} stack {one}")
+            variables[one] = ((band, "y", "x"), pixels[slot], attributes)
+            coords[f"acquired_{one}" if own_band else "time"] = acquired[slot]
+    if fmt.label_kind(store.spec) == "mask" and store.is_valid(i, fmt.LABEL):
+        variables["label"] = (("y", "x"), store.read_layer(i, fmt.LABEL), {"nodata": fmt.IGNORE_FILL})
+    dataset = xr.Dataset(variables, coords, {"key": _key(store, i), "title": store.title})
+    return _georeferenced(dataset, store, i, height=height, width=width)
+
+
+def _key(store: "Store", i: int) -> str:
+    return str(store.read_index(["key"])["key"].iloc[i])
+
+
+def _size(store: "Store", i: int) -> tuple[int, int]:
+    shape = store.shape(i, fmt.finest_layer(store.spec).id)
+    return shape[-2], shape[-1]
+
+
+def _image(store: "Store", i: int, stack: str, kernel: Kernel) -> tuple[NDArray[Any], dict[str, Any]]:
+    layers = store.spec.stack_layers(stack)
+    facts: dict[str, Any] = {"unit": str(layers[0].unit), "sensor": layers[0].sensor, "product": layers[0].product}
+    if len(layers) > 1:
+        return store.read_stack(i, stack, kernel=kernel), facts | {"resampling": kernel, "nodata": np.nan}
+    order = [layers[0].bands.index(name) for name in store.stack_bands(stack)]
+    if layers[0].fill_value is not None:
+        facts["nodata"] = layers[0].fill_value
+    return store.read_layer(i, layers[0].id)[:, order], facts
+
+
+def _slot(dates: NDArray[np.datetime64], time: int | str, where: str) -> int:
+    if isinstance(time, int):
+        if not 0 <= time < len(dates):
+            raise StoreError(f"no slot {time}", where, f"There are {len(dates)}.")
+        return time
+    found = np.flatnonzero(dates.astype("datetime64[D]") == np.datetime64(time, "D"))
+    if not len(found):
+        raise StoreError(f"no image on {time}", where, f"Dates: {', '.join(str(d)[:10] for d in dates)}.")
+    return int(found[0])
+
+
+def _georeferenced(dataset: xr.Dataset, store: "Store", i: int, *, height: int, width: int) -> xr.Dataset:
+    geo = store.read_geo(i)
+    a, b, c, d, e, f = geo.transform if geo else (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    if not b and not d:  # a turned grid has no x of a column
+        dataset = dataset.assign_coords(x=c + a * (np.arange(width) + 0.5), y=f + e * (np.arange(height) + 0.5))
+    for name in dataset.data_vars:
+        nodata = dataset[name].attrs.pop("nodata", None)
+        if nodata is not None:
+            dataset[name].rio.write_nodata(nodata, inplace=True)
+    placed: xr.Dataset = dataset.rio.set_spatial_dims("x", "y")
+    if geo is not None:
+        placed = placed.rio.write_crs(geo.crs).rio.write_transform(Affine(a, b, c, d, e, f))
+        placed = placed.rio.write_coordinate_system()
+    return placed
