@@ -140,7 +140,7 @@ class Fusion(nn.Module):
 
     def __init__(self, config: SeaMoConfig) -> None:
         super().__init__()
-        self.sensors, self.prev = config.sensors, config.tm.prev
+        self.sensors, self.tm = config.sensors, config.tm
         self.blocks = nn.ModuleDict(
             {sensor: nn.ModuleList(_make_block(config) for _ in range(config.tm.depth)) for sensor in config.sensors}
         )
@@ -157,8 +157,9 @@ class Fusion(nn.Module):
             Sensor -> H (B, T, N, D).
         """
         seasons = next(iter(features.values())).shape[1]
+        handed_on = there if self.tm.prev == "F" or there is None else fusable(there, self.tm)
         # With F of the previous season the seasons do not depend on each other: the first, then all others at once.
-        cuts = [0, 1, seasons] if self.prev == "F" and seasons > 1 else list(range(seasons + 1))
+        cuts = [0, 1, seasons] if self.tm.prev == "F" and seasons > 1 else list(range(seasons + 1))
         fused: dict[str, list[Tensor]] = {sensor: [] for sensor in self.sensors}
         for start, stop in pairwise(cuts):
             step = {}
@@ -167,8 +168,8 @@ class Fusion(nn.Module):
                 other = _part(features, there, others[0], start, stop) if others else None
                 previous = None
                 if start > 0:
-                    previous = _part(features, there, sensor, start - 1, stop - 1)
-                    if self.prev == "H":
+                    previous = _part(features, handed_on, sensor, start - 1, stop - 1)
+                    if self.tm.prev == "H":
                         previous = Part(fused[sensor][-1].flatten(0, 1), previous.there)
                 own = features[sensor][:, start:stop]
                 x = own.flatten(0, 1)
@@ -178,6 +179,14 @@ class Fusion(nn.Module):
             for sensor in self.sensors:
                 fused[sensor].append(step[sensor])
         return {sensor: torch.cat(parts, dim=1) for sensor, parts in fused.items()}
+
+
+def fusable(there: Mapping[str, Tensor], tm: FusionConfig) -> dict[str, Tensor]:
+    """Which images can come out of the TM block: those that are there, with `algorithm1` in all sensors."""
+    if tm.variant == "text":
+        return dict(there)
+    everywhere = torch.stack(list(there.values())).all(dim=0)
+    return dict.fromkeys(there, everywhere)
 
 
 def _make_block(config: SeaMoConfig) -> nn.Module:

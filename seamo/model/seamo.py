@@ -14,7 +14,7 @@ from seamo.errors import UsageError
 from seamo.model.config import SeaMoConfig
 from seamo.model.decoder import Decoder, patch_moments
 from seamo.model.encoder import Encoder
-from seamo.model.fusion import Fusion
+from seamo.model.fusion import Fusion, fusable
 from seamo.model.masking import Masks, draw_masks, noise_shape
 from seamo.model.tokenizer import Positions, Tokenizer, patchify, unpatchify
 
@@ -226,10 +226,11 @@ class SeaMo(nn.Module):
         pixel_valid: Mapping[str, Tensor] | None,
     ) -> Output:
         terms, counts, masked = {}, {}, {}
+        usable = None if valid is None else fusable(valid, self.config.tm)
         for m, s in enumerate(self.config.sensors):
             masked[s] = counted = masks.masked[:, :, m]
-            for name in self.config.sensors if self.config.tm.variant == "algorithm1" else (s,):
-                counted = counted if valid is None else counted & valid[name][:, :, None]
+            if usable is not None:
+                counted = counted & usable[s][:, :, None]
             if pixel_valid is not None:
                 counted = counted & patchify(pixel_valid[s], self.config.patch).all(dim=-1)
             values = patches[s].float() if patches[s].dtype != torch.float64 else patches[s]
