@@ -84,8 +84,8 @@ def read(raw: Raw, rows: pd.DataFrame, spec: DatasetSpec) -> Iterator[Sample]:
             if order and dates is not None:
                 time[stack] = dates
             for layer in spec.stack_layers(stack) if order else ():
-                layers[layer.id], place = _pixels(raw, [cells[f"_{_cell(layer.id, slot, layer.times)}"] for slot in order],
-                                                  layer)  # fmt: skip
+                files = [cells[f"_{_cell(layer.id, slot, layer.times)}"] for slot in order]
+                layers[layer.id], place = _pixels(raw, files, layer)
                 geo = place if geo is None and layer.gsd_m == finest else geo
         label = _label(raw, cells.get("_label", ""), spec)
         yield Sample(key=cells["key"], layers=layers, time=time, geo=geo, label=label, scene=cells.get("scene", ""))
