@@ -218,7 +218,7 @@ def predictions_bytes(predictions: Predictions) -> bytes:
             member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             member.compress_type = zipfile.ZIP_DEFLATED
             plain = io.BytesIO()
-            np.lib.format.write_array(plain, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array(plain, np.asarray(array, order="C"), allow_pickle=False)
             archive.writestr(member, plain.getvalue())
     return buffer.getvalue()
 

@@ -256,7 +256,7 @@ def test_a_predictions_name_cannot_leave_the_folder(tmp_path):
 
 
 def test_a_full_disk_leaves_no_record(tmp_path, monkeypatch):
-    def full(path, data):
+    def full(path, _data):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(r, "write_atomically", full)
