@@ -1,13 +1,20 @@
 """Backbone: a card, its network and the adapter that feeds it; loaded by name, run folder or checkpoint."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from seamo.data.batch import Batch
+from seamo.errors import ProtocolError
 from seamo_bench.adapter import Adapter
 from seamo_bench.card import BackboneCard, MissingPolicy
+from seamo_bench.catalogue import check_selection, family, find_card, weights_path
 from seamo_bench.network import Features, Network
+from seamo_bench.trials import store_statistics
+from seamo_bench.wiring import STORE_OPS
 
 if TYPE_CHECKING:
     from seamo.store.reader import Store
@@ -21,11 +28,13 @@ class Backbone:
         card: Its card, inputs reduced to what the store has when it was loaded for one.
         network: The trunk, in evaluation mode.
         adapter: Turns batches of one store into inputs; None until the first batch shows which.
+        make: Seed -> a new network with the same weights; what has none is random from the seed.
     """
 
     card: BackboneCard
     network: Network
     adapter: Adapter | None
+    make: Callable[[int], Network]
 
     def features(self, batch: Batch) -> Features:
         """Pooled features and dense levels of a batch, without gradients.
@@ -39,7 +48,10 @@ class Backbone:
         Raises:
             BandError, ProtocolError: If the card cannot read this store; see `seamo_bench.wiring.wire`.
         """
-        raise NotImplementedError
+        if self.adapter is None:
+            self.adapter = Adapter(self.card, batch.spec)
+        with torch.no_grad():
+            return self.network.forward_features(self.adapter(batch))
 
 
 def load_backbone(
@@ -63,5 +75,28 @@ def load_backbone(
         size: Image size in pixels; None = the card's.
         date: Which date of every stack, for stores with several.
         seed: Of a random initialisation.
+
+    Raises:
+        UsageError: If there is no such backbone.
+        CheckpointError: If its weights are missing or do not fit.
+        BandError, ProtocolError: If it cannot read the store.
+
+    Example:
+        >>> load_backbone("image-statistics").card.title
+        'Image statistics'
     """
-    raise NotImplementedError
+    found = find_card(str(name_or_run))
+    module = family(found.module)
+    card = found.card
+    adapter = None
+    if store is not None:
+        adapter = Adapter(card, store.spec, missing=missing, size=size, statistics=store_statistics(store), date=date)
+        check_selection(adapter.wiring, module)
+        card = adapter.wiring.card
+    elif any(step.op in STORE_OPS for one in card.inputs for step in one.steps) or missing or size or date:
+        raise ProtocolError(
+            "needs a store for its bands, statistics or settings", card.id, "load_backbone(..., store=store)"
+        )
+    path = weights_path(card, weights)
+    network: Network = module.load(card, path, seed)
+    return Backbone(card, network.eval(), adapter, lambda s: module.load(card, path, s))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seamo.errors import ProtocolError
 from seamo_bench.predictions import Kind, Predictions
 from seamo_bench.records import Budget, Scalar, TaskFacts
 
@@ -122,3 +123,27 @@ class Outcome:
     chosen: Mapping[str, Scalar] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     trainable_parameters: int | None = None
+
+
+def number(params: Params, name: str) -> float:
+    """A numeric parameter.
+
+    Raises:
+        ProtocolError: If it is not a number.
+    """
+    value = params[name]
+    if isinstance(value, bool | str | tuple) or value is None:
+        raise ProtocolError(f"is {value!r}, not a number", f"parameter {name}")
+    return float(value)
+
+
+def numbers(params: Params, name: str) -> tuple[float, ...]:
+    """A parameter that lists numbers.
+
+    Raises:
+        ProtocolError: If it is not a list of numbers, or empty.
+    """
+    value = params[name]
+    if not isinstance(value, tuple) or not value:
+        raise ProtocolError(f"is {value!r}, not a list of numbers", f"parameter {name}")
+    return tuple(number({name: one}, name) for one in value)

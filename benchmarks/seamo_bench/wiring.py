@@ -57,7 +57,8 @@ class SensorWiring:
         stack: Stack of the store that is read.
         layers: Its layers, finest grid first.
         channels: One per band of `input.bands`.
-        kept: Positions of `input.bands` among the card's own bands (`select-columns` drops some).
+        kept: Positions of `input.bands` among the card's own bands.
+        dropped: Bands of the card that `select-columns` leaves out.
         statistics: Where the numbers of the steps come from.
     """
 
@@ -66,6 +67,7 @@ class SensorWiring:
     layers: tuple[LayerSpec, ...]
     channels: tuple[Channel, ...]
     kept: tuple[int, ...]
+    dropped: tuple[str, ...]
     statistics: str
 
 
@@ -204,7 +206,8 @@ def _wire_sensor(
     channels = tuple(_channel(card, bands[position], source[bands[position]], have, want.unit) for position in kept)
     steps, origin = _resolve(card, want, [source[name] for name in bands], have, statistics.get(stack))
     chosen = replace(want, bands=tuple(bands[position] for position in kept), steps=_restrict(steps, kept, len(bands)))
-    return SensorWiring(chosen, stack, layers, channels, tuple(kept), origin)
+    dropped = tuple(name for position, name in enumerate(bands) if position not in kept)
+    return SensorWiring(chosen, stack, layers, channels, tuple(kept), dropped, origin)
 
 
 def _pick_stack(card: BackboneCard, want: InputSpec, spec: DatasetSpec, named: str) -> str:

@@ -1,8 +1,8 @@
 """SeaMo's encoder as a backbone: tokenizers, encoder, final norm; fusion and decoders are dropped."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from seamo.model.seamo import SeaMo
@@ -13,45 +13,46 @@ class SeaMoNetwork(Network):
     """The encoder of a SeaMo model.
 
     Args:
-        model: Decoders and fusion are taken off it.
-        kept: Sensor -> positions of the bands that will be fed; the tokenizer loses the other columns.
+        model: Taken over: decoders, fusion and the tokenizers of sensors that are not fed are taken off it.
+        kept: Sensor -> positions of the bands that will be fed; its tokenizer loses the other columns.
         num_levels: Dense levels, at evenly spaced blocks; the sensors' maps of one level are averaged.
     """
 
     def __init__(self, model: SeaMo, kept: Mapping[str, Sequence[int]], *, num_levels: int) -> None:
         super().__init__()
+        config = model.config
         model.fusion = None
         model.decoders = nn.ModuleDict()
-        patch = model.config.patch
-        bands = dict(model.config.bands)
-        for sensor in list(model.tokenizers):
-            if sensor not in kept:
-                del model.tokenizers[sensor]
-                continue
-            columns = list(kept[sensor])
-            if columns != list(range(len(bands[sensor]))):
-                _cut(model.tokenizers[sensor], columns, patch)
+        model.tokenizers = nn.ModuleDict(
+            {sensor: model.tokenizers[sensor] for sensor in config.sensors if sensor in kept}
+        )
+        bands = dict(config.bands)
+        for sensor, columns in kept.items():
+            if list(columns) != list(range(len(bands[sensor]))):
+                _cut(model.tokenizers[sensor], columns, config.patch)
                 bands[sensor] = tuple(bands[sensor][position] for position in columns)
+        model.config = replace(config, bands=bands)
         self.model = model
         self.sensors = tuple(kept)
-        depth = model.config.depth
-        self.blocks = tuple(round((k + 1) * depth / num_levels) - 1 for k in range(num_levels))
+        self.blocks = tuple(round((k + 1) * config.depth / num_levels) - 1 for k in range(num_levels))
 
     def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
-        """Mean of all tokens after the final norm, and maps after evenly spaced blocks."""
+        """Mean of all tokens after the final norm, and maps after evenly spaced blocks (the last one included)."""
         images = {sensor: inputs[sensor] for sensor in self.sensors}
-        height, width = (side // self.model.config.patch for side in next(iter(images.values())).shape[-2:])
-        tokens = self.model.encode(images)
-        return Features(tokens.mean(dim=1), ())
+        levels = self.model.encode_levels(images, self.blocks)
+        patch = self.model.config.patch
+        height, width = (side // patch for side in images[self.sensors[0]].shape[-2:])
+        maps = tuple(
+            level.view(len(level), len(images), height, width, -1).mean(dim=1).permute(0, 3, 1, 2) for level in levels
+        )
+        return Features(self.model.encoder.norm(levels[-1]).mean(dim=1), maps)
 
-    def levels(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """Dense maps (B, D, h, w)."""
-        raise NotImplementedError
 
-
-def _cut(tokenizer: nn.Module, columns: list[int], patch: int) -> None:
-    weight = tokenizer.weight
-    assert isinstance(weight, Tensor)
-    cube = weight.detach().view(weight.shape[0], -1, patch * patch)[:, columns]
-    tokenizer.weight = nn.Parameter(cube.reshape(weight.shape[0], -1).clone())
+def _cut(tokenizer: nn.Module, columns: Sequence[int], patch: int) -> None:
+    """Leave only some bands' columns in a linear patch embedding, whose values run band, row, column."""
+    if not isinstance(tokenizer, nn.Linear):
+        raise TypeError("SeaMo's tokenizers are linear layers")
+    weight = tokenizer.weight.detach()
+    cube = weight.view(len(weight), -1, patch * patch)
+    tokenizer.weight = nn.Parameter(cube[:, list(columns)].flatten(1).clone())
     tokenizer.in_features = len(columns) * patch * patch

@@ -1,0 +1,201 @@
+"""SeaMo: a run's folder, one of its checkpoints or an exported folder; and the same architecture with random weights.
+
+Names: `PATH` normalises with the kind of the model's card and the statistics of the store at hand (data sets differ in
+product level); `PATH@pretrain` with the statistics of pretraining; `PATH@random:SEED` is the architecture of PATH
+with random weights; `seamo-random` is `seamo-base` with random weights of seed 0.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seamo.bands import S1, S2_L2A, Unit, positions
+from seamo.errors import CheckpointError, UsageError
+from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
+
+if TYPE_CHECKING:
+    from seamo_bench.network import Network
+
+SELECTS_COLUMNS = True
+CARD = "card.json"
+NUM_LEVELS = 4
+
+_RANDOM = BackboneCard(
+    id="seamo-random",
+    family="seamo",
+    title="SeaMo base, random init",
+    inputs=(
+        InputSpec("s2", S2_L2A, Unit.DN, (Step("store-2std"),), "store", product="L2A", fill=0.5),
+        InputSpec("s1", S1, Unit.DB, (Step("store-2std"),), "store", product="GRD", fill=0.5),
+    ),
+    embed_dim=768,
+    size=128,
+    multiple_of=8,
+    pos_interp="sine-cosine, computed for the grid",
+    pooling="mean of all tokens after the final norm",
+    levels=((768, 8),) * NUM_LEVELS,
+    code_licence="Apache-2.0",
+    availability="none needed",
+    source="arXiv 2412.19237; this project",
+    verified=("package",),
+    variant=(("floor", "random init"), ("seed", 0)),
+)
+CARDS = (_RANDOM,)
+
+
+def card_of(name: str) -> BackboneCard | None:
+    """The card of a folder that holds a SeaMo model; None if `name` names no such folder.
+
+    Raises:
+        UsageError: If what stands behind `@` is neither `pretrain` nor `random:SEED`.
+        CheckpointError: If the folder's card is damaged.
+    """
+    path, _, how = name.partition("@")
+    folder = _model_folder(Path(path))
+    if folder is None:
+        return None
+    if how not in ("", "pretrain") and not (how.startswith("random:") and how[7:].isdecimal()):
+        raise UsageError(f"{how!r} behind @ is neither pretrain nor random:SEED", where=name)
+    described = _read(folder / CARD)
+    config, provenance = described["config"], described["provenance"]
+    run = _run_name(folder)
+    card = replace(
+        _RANDOM,
+        id=run,
+        title=f"SeaMo ({run})",
+        inputs=tuple(
+            _input(sensor, tuple(bands), described["normalisation"][sensor], own=how == "pretrain")
+            for sensor, bands in config["bands"].items()
+        ),
+        embed_dim=int(config["dim"]),
+        size=int(config["size"]),
+        multiple_of=int(config["patch"]),
+        levels=((int(config["dim"]), int(config["patch"])),) * min(NUM_LEVELS, int(config["depth"])),
+        availability="weights",
+        weights=Weights((), str(folder / "model.safetensors"), "of the run", sha256=described["weights"]["sha256"]),
+        pretrained_on=_pretrained_on(provenance),
+        variant=_variant(provenance, run),
+    )
+    if how == "pretrain":
+        return replace(card, id=f"{run}-pretrain-statistics", title=f"SeaMo ({run}, statistics of pretraining)")
+    if not how:
+        return card
+    seed = int(how[7:])
+    group = f"{dict(card.variant)['group']}-random"
+    return replace(
+        card,
+        id=f"{run}-random-{seed}",
+        title=f"SeaMo ({group}, random init)",
+        availability="none needed",
+        weights=None,
+        pretrained_on=(),
+        variant=(
+            ("floor", "random init"),
+            ("seed", seed),
+            ("group", group),
+            ("pretraining_seed", seed),
+            ("config", json.dumps(config, sort_keys=True)),
+        ),
+    )
+
+
+def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
+    """The encoder. The seed of random weights is the card's; `seed` is added to it.
+
+    Args:
+        card: Its inputs hold the sensors and bands that will be fed.
+        weights: `model.safetensors` inside a model's folder; None for random weights.
+        seed: 0, or the seed of a training run that starts from random weights.
+    """
+    import torch
+
+    from seamo.model.checkpoint import load_model
+    from seamo.model.config import SeaMoConfig, parse_config, stage_one
+    from seamo.model.seamo import SeaMo
+    from seamo_bench.backbones._seamo_network import SeaMoNetwork
+
+    if weights is not None:
+        model, _ = load_model(weights.parent)
+    else:
+        options = dict(card.variant)
+        config = parse_config(json.loads(str(options["config"]))) if "config" in options else SeaMoConfig()
+        generator = torch.Generator().manual_seed(int(str(options["seed"])) + 1000 * seed)
+        model = SeaMo(stage_one(config), generator=generator)  # the encoder is the same in both stages
+    kept = {one.sensor: positions(model.config.bands[one.sensor], one.bands, card.id) for one in card.inputs}
+    return SeaMoNetwork(model, kept, num_levels=len(card.levels)).eval()
+
+
+def _model_folder(path: Path) -> Path | None:
+    for folder in (path, path / "final"):
+        if (folder / CARD).is_file():
+            return folder
+    return None
+
+
+def _run_name(folder: Path) -> str:
+    folder = folder.resolve()
+    if folder.name == "final":
+        return folder.parent.name
+    return f"{folder.parent.parent.name}-{folder.name}" if folder.parent.name == "checkpoints" else folder.name
+
+
+def _read(path: Path) -> dict[str, Any]:
+    # The full check is load_model's; listing must not load torch.
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if all(isinstance(card[key], dict) for key in ("config", "normalisation", "provenance", "weights")):
+            return card
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"is not the card of a SeaMo model ({error})", str(path)) from error
+    raise CheckpointError("is not the card of a SeaMo model", str(path))
+
+
+def _input(sensor: str, bands: tuple[str, ...], numbers: Mapping[str, Any], *, own: bool) -> InputSpec:
+    """The model's input: the kind of its normalisation, with the store's statistics or (`own`) the model's."""
+    two_sigma = numbers["kind"] == "two-sigma"
+    mean = tuple(float(numbers["mean"][name]) for name in bands)
+    std = tuple(float(numbers["std"][name]) for name in bands)
+    steps: tuple[Step, ...]
+    if not own:
+        steps = (Step("store-2std" if two_sigma else "store-zscore"),)
+    elif two_sigma:
+        low = tuple(m - 2 * s for m, s in zip(mean, std, strict=True))
+        steps = (Step("affine", low, tuple(4 * s for s in std)), Step("clip", (0.0,), (1.0,)))
+    else:
+        steps = (Step("affine", mean, std),)
+    if numbers.get("eight_bit"):  # rounded to multiples of 1/255, as in pretraining
+        steps += (
+            Step("scale", (255.0,)),
+            Step("affine", (-0.5,), (1.0,)),
+            Step("truncate-uint8"),
+            Step("affine", (0.0,), (255.0,)),
+        )
+    source = str(numbers["source"]) if own else "store"
+    return InputSpec(
+        sensor,
+        bands,
+        Unit(numbers["unit"]),
+        steps,
+        source,
+        product=str(numbers.get("product", "")),
+        fill=0.5 if two_sigma else 0.0,
+    )
+
+
+def _pretrained_on(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    store = provenance.get("store")
+    return (str(store["id"]),) if isinstance(store, Mapping) and "id" in store else ()
+
+
+def _variant(provenance: Mapping[str, Any], run: str) -> tuple[tuple[str, str | int], ...]:
+    """Runs that differ only in their seed are one group: named by the run's folder without its seed."""
+    recipe = provenance.get("recipe")
+    seed = recipe.get("seed") if isinstance(recipe, Mapping) else provenance.get("seed")
+    if not isinstance(seed, int):
+        return (("group", run),)
+    group = run
+    for tail in (f"-seed{seed}", f"-seed-{seed}", f"-s{seed}", f"-{seed}"):
+        group = group.removesuffix(tail)
+    return (("group", group), ("pretraining_seed", seed))

@@ -1,0 +1,196 @@
+"""What there is: backbone families, protocols and suites, found by listing folders and entry points. No torch here."""
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import seamo_bench.backbones
+import seamo_bench.protocols
+from seamo.errors import CheckpointError, ProtocolError, UsageError
+from seamo.identity import digest, file_sha256
+from seamo_bench import protocol as contract
+from seamo_bench.card import BackboneCard
+from seamo_bench.wiring import Wiring
+
+if TYPE_CHECKING:
+    from seamo_bench.network import Network
+
+SUITES = Path(__file__).parent / "suites"
+
+
+class Family(Protocol):
+    """A module of `seamo_bench.backbones`, or one that an entry point of the group `seamo.backbones` names.
+
+    A family may also have `card_of(name: str) -> BackboneCard | None`: cards of names that no list can hold
+    (`timm:<id>`, a run folder).
+    """
+
+    CARDS: tuple[BackboneCard, ...]
+
+    def load(self, card: BackboneCard, weights: Path | None, seed: int) -> "Network":
+        """The network of a card, whose `inputs` hold the bands that will really be fed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A card and the module that made it."""
+
+    card: BackboneCard
+    module: str
+
+
+def families() -> list[str]:
+    """Modules of all backbone families, our own first, then those of other packages, each sorted."""
+    return [*_own(seamo_bench.backbones), *_outside("seamo.backbones")]
+
+
+def family(module: str) -> Any:
+    """Import one family (its top level loads no torch).
+
+    Raises:
+        ProtocolError: If an outside module cannot be imported or has no cards.
+    """
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise ProtocolError(f"cannot be imported ({error})", module, "Repair or uninstall the package.") from error
+    if not hasattr(found, "CARDS"):
+        raise ProtocolError("has no CARDS", module, "A backbone family needs CARDS and load.")
+    return found
+
+
+@lru_cache(maxsize=1)
+def cards() -> dict[str, Found]:
+    """Every listed card by id.
+
+    Raises:
+        ProtocolError: If two families claim one id.
+    """
+    found: dict[str, Found] = {}
+    for module in families():
+        for card in family(module).CARDS:
+            if card.id in found:
+                raise ProtocolError(f"backbone {card.id} is also in {found[card.id].module}", module)
+            found[card.id] = Found(card, module)
+    return found
+
+
+def find_card(name: str) -> Found:
+    """The card of a name: a listed id, or whatever a family makes of it (a run folder, `timm:<id>`).
+
+    Raises:
+        UsageError: If no family knows it; names the nearest id.
+    """
+    known = cards()
+    if name in known:
+        return known[name]
+    for module in families():
+        found = family(module)
+        card = found.card_of(name) if hasattr(found, "card_of") else None
+        if card is not None:
+            return Found(card, module)
+    raise _unknown("backbone", name, list(known), "It is no folder of a SeaMo run either. ")
+
+
+def protocols() -> dict[str, str]:
+    """Protocol id -> module. Ids are module names with `-` for `_`; nothing is imported."""
+    modules = [*_own(seamo_bench.protocols), *_outside("seamo.protocols")]
+    return {module.rsplit(".", 1)[-1].replace("_", "-"): module for module in modules}
+
+
+def find_protocol(protocol_id: str) -> contract.Protocol:
+    """What a protocol is.
+
+    Raises:
+        UsageError: If there is none of that id; names the nearest.
+    """
+    known = protocols()
+    if protocol_id not in known:
+        raise _unknown("protocol", protocol_id, list(known))
+    found: contract.Protocol = importlib.import_module(known[protocol_id]).PROTOCOL
+    if found.id != protocol_id:
+        raise ProtocolError(f"calls itself {found.id!r}", known[protocol_id], "Module name and id must agree.")
+    return found
+
+
+def runner(protocol_id: str) -> Any:
+    """The `run` function of a protocol (this loads torch)."""
+    return importlib.import_module(protocols()[protocol_id]).run
+
+
+def suites() -> dict[str, Path]:
+    """Shipped suites: id -> file."""
+    return {path.stem: path for path in sorted(SUITES.glob("*.yaml"))}
+
+
+def check_selection(wiring: Wiring, module: Any) -> None:
+    """Refuse `select-columns` for families whose input layer cannot lose columns."""
+    if any(one.dropped for one in wiring.sensors) and not hasattr(module, "SELECTS_COLUMNS"):
+        raise ProtocolError("its input layer cannot lose columns", wiring.card.id, "Choose another policy.")
+
+
+def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
+    """The checkpoint file of a card: the given one, or the one that lies where the card says.
+
+    Raises:
+        CheckpointError: If the card needs weights that are not there, or `given` is not what it names.
+        ProtocolError: If there are no public weights.
+    """
+    if card.availability == "quoted only":
+        raise ProtocolError("has no public weights: its published numbers are quoted only", card.id)
+    if card.weights is None:
+        if given is not None and card.availability == "none needed" and not card.trainable:
+            raise CheckpointError("takes no weights", card.id)
+        return given
+    path = given if given is not None else Path(card.weights.filename)
+    if not path.is_file():
+        raise CheckpointError(
+            f"weights {path.name} are not there", card.id, "`seamo-bench weights fetch` gets them; or name the file."
+        )
+    return path
+
+
+def weights_digest(path: Path | None) -> str:
+    """What a record says about the weights: the file's sha256; empty where nothing is loaded."""
+    return "" if path is None else file_sha256(path)
+
+
+def card_digest(card: BackboneCard) -> str:
+    """Digest of the whole card, except where its weights lie."""
+    plain = asdict(card)
+    if card.weights is not None:
+        plain["weights"] = {"sha256": card.weights.sha256, "licence": card.weights.licence}
+    return digest(_finite(plain))
+
+
+def _finite(value: Any) -> Any:
+    """NaN (a card's fill) as text, because canonical JSON has none."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return "nan" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _own(package: Any) -> Iterator[str]:
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda one: one.name):
+        if not info.name.startswith("_"):
+            yield f"{package.__name__}.{info.name}"
+
+
+def _outside(group: str) -> list[str]:
+    return sorted({point.module for point in entry_points(group=group)})
+
+
+def _unknown(kind: str, name: str, known: list[str], more: str = "") -> UsageError:
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return UsageError(f"no {kind} {name!r}", fix=f"{hint}{more}`seamo-bench list {kind}s` shows all.")

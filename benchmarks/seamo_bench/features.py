@@ -1,0 +1,208 @@
+"""Pooled features, computed once per (store content, card and weights, adapter) and kept in memory-mapped parts.
+
+A part is two files, `<name>.rows.npy` and `<name>.npy` (float32, one row a sample), each written atomically; it
+counts when both are there. Whoever asks for rows gets what is cached and computes the rest, so protocols, label
+fractions and killed runs share one cache, and none of it has to fit into memory.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seamo.data.loader import Loader
+from seamo.errors import ProtocolError
+from seamo.identity import digest, write_atomically
+from seamo_bench.adapter import check_range
+from seamo_bench.backbone import Backbone
+from seamo_bench.protocol import Rows
+from seamo_bench.records import AdapterFacts, BackboneFacts
+
+if TYPE_CHECKING:
+    from seamo.store.reader import Store
+
+Floats = NDArray[np.float32]
+VERSION = 1  # raised when the way from pixels to features changes
+PART_ROWS = 2048
+NOTES = "first-batch.json"
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """Report no progress."""
+    del done, total, what
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How features are computed; nothing here changes a number beyond rounding.
+
+    Args:
+        device: Where.
+        batch_size: Images at a time.
+        workers: Reading threads.
+        progress: Called with (done, total, what).
+    """
+
+    device: torch.device
+    batch_size: int = 64
+    workers: int = 2
+    progress: Callable[[int, int, str], None] = silent
+
+
+class FeatureCache:
+    """Features of one backbone on one store.
+
+    Args:
+        root: Folder of all feature caches.
+        store: The store.
+        backbone: Loaded for that store.
+        facts: Of the backbone, as the record has them.
+        work: How to compute.
+    """
+
+    def __init__(self, root: Path, store: "Store", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
+        if backbone.adapter is None:
+            raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
+        self.folder = root / cache_name(store.content, facts, backbone.adapter.describe())
+        self._store, self._backbone, self._work = store, backbone, work
+
+    def take(self, rows: Rows) -> Floats:
+        """Features (n, D) of the given rows, in their order; what is not cached is computed first.
+
+        Raises:
+            ProtocolError: If the first batch is not normalised, or a feature is not finite.
+        """
+        parts = self._parts()
+        where = _places(parts, len(self._store))
+        missing = np.unique(rows[where[rows, 0] < 0])
+        if len(missing):
+            self._compute(missing)
+            parts = self._parts()
+            where = _places(parts, len(self._store))
+        width = parts[0][1].shape[1]
+        out = np.empty((len(rows), width), dtype=np.float32)
+        for number in np.unique(where[rows, 0]):
+            here = np.flatnonzero(where[rows, 0] == number)
+            out[here] = parts[number][1][where[rows[here], 1]]
+        return out
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the first batch showed after normalisation."""
+        path = self.folder / NOTES
+        return tuple(json.loads(path.read_text())) if path.is_file() else ()
+
+    def _parts(self) -> list[tuple[Rows, Floats]]:
+        """Every complete part: its rows, and its features without reading them."""
+        found = []
+        for path in sorted(self.folder.glob("*.rows.npy")):
+            features = path.with_name(path.name.removesuffix(".rows.npy") + ".npy")
+            if features.is_file():
+                found.append((np.load(path), np.load(features, mmap_mode="r")))
+        return found
+
+    def _compute(self, rows: Rows) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        work, adapter = self._work, self._backbone.adapter
+        if adapter is None:  # cannot be: __init__ looked
+            return
+        network = self._backbone.network.to(work.device).eval()
+        loader = Loader(
+            self._store, rows, work.batch_size, layers=adapter.wiring.layers, workers=work.workers, shuffle=False
+        )
+        part = max(1, PART_ROWS // work.batch_size) * work.batch_size
+        kept_rows: list[Rows] = []
+        kept: list[Floats] = []
+        done = 0
+        with torch.inference_mode():
+            for batch in loader:
+                batch = batch.to(work.device)
+                inputs = adapter(batch)
+                if done == 0:
+                    notes = check_range(inputs, adapter.wiring)
+                    write_atomically(self.folder / NOTES, json.dumps(notes).encode())
+                real = ~batch.padding
+                features = network.forward_features(inputs).pooled[real].float().cpu().numpy()
+                if not np.isfinite(features).all():
+                    first = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+                    raise ProtocolError(
+                        f"gives features that are not finite, first for {batch.keys[first]}", self._backbone.card.id
+                    )
+                kept.append(features)
+                kept_rows.append(batch.rows[real].cpu().numpy())
+                done += len(features)
+                work.progress(done, len(rows), f"features of {self._backbone.card.id}")
+                if sum(len(one) for one in kept) >= part:
+                    self._write(kept_rows, kept)
+                    kept_rows, kept = [], []
+        if kept:
+            self._write(kept_rows, kept)
+
+    def _write(self, rows: list[Rows], features: list[Floats]) -> None:
+        chosen = np.concatenate(rows)
+        name = hashlib.sha256(chosen.tobytes()).hexdigest()[:16]
+        write_atomically(self.folder / f"{name}.rows.npy", _npy(chosen))
+        write_atomically(self.folder / f"{name}.npy", _npy(np.concatenate(features)))
+
+
+def cache_name(content: str, backbone: BackboneFacts, adapter: AdapterFacts) -> str:
+    """Folder of a cache: the digest of everything that decides the features."""
+    return digest(
+        {
+            "version": VERSION,
+            "content": content,
+            "backbone": backbone.model_dump(mode="json"),
+            "adapter": adapter.model_dump(mode="json"),
+        }
+    )[:24]
+
+
+def _places(parts: list[tuple[Rows, Floats]], num_rows: int) -> Rows:
+    """Row of the store -> (part, position in it), -1 where it is in none; the first part counts."""
+    where = np.full((num_rows, 2), -1, dtype=np.int64)
+    for number in reversed(range(len(parts))):
+        rows = parts[number][0]
+        where[rows, 0] = number
+        where[rows, 1] = np.arange(len(rows))
+    return where
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def degenerate(features: Floats) -> str:
+    """Why features cannot tell samples apart; empty if nothing is suspicious.
+
+    Looked at are the share of dimensions that never change, and the effective rank: exp of the entropy of the
+    singular values' shares (Roy and Vetterli 2007), after every dimension was standardised.
+
+    Args:
+        features: (N, D), N of a thousand is plenty.
+    """
+    if len(features) < 3:
+        return ""
+    x = features.astype(np.float64)
+    scale = x.std(axis=0)
+    alive = scale > 1e-6 * np.maximum(np.abs(x).max(axis=0), 1e-12)
+    if not alive.any():
+        return "all features are constant"
+    constant = 1.0 - alive.mean()
+    if constant > 0.5:
+        return f"{constant:.0%} of the features are constant"
+    x = (x[:, alive] - x[:, alive].mean(axis=0)) / scale[alive]
+    values = np.linalg.svd(x, compute_uv=False)
+    share = values[values > 0] / values.sum()
+    effective = float(np.exp(-(share * np.log(share)).sum()))
+    if effective < 2.0 and min(x.shape) > 4:
+        return f"effective rank of the features is {effective:.1f} of {min(x.shape)}"
+    return ""

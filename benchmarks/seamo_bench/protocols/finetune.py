@@ -1,0 +1,253 @@
+"""Fine-tuning: the whole network and a linear head; AdamW, layer decay, warm-up and cosine, as MAE does it."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.layers.drop import DropPath
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seamo.data.batch import Batch
+from seamo.data.loader import Loader
+from seamo.errors import ProtocolError, TrainingError
+from seamo_bench.adapter import Adapter, check_range
+from seamo_bench.network import Network
+from seamo_bench.protocol import Context, Outcome, Protocol, Rows, Split, number, numbers
+from seamo_bench.protocols._choice import best, merit, predictions_of
+from seamo_bench.protocols._layers import layer_ids
+
+PROTOCOL = Protocol(
+    id="finetune",
+    version=1,
+    title="Fine-tuning: AdamW, layer decay, warm-up and cosine; base learning rate chosen on validation",
+    tasks=("single-label", "multi-label"),
+    needs="network",
+    defaults={
+        "epochs": 50,
+        "warmup": 5,
+        "batch": 256,
+        "base_lrs": (1e-5, 5e-5, 2e-4, 5e-4, 1e-3),
+        "scale_lr": True,
+        "weight_decay": 0.05,
+        "layer_decay": 0.75,
+        "drop_path": 0.2,
+        "smoothing": 0.1,
+        "mixup": 0.8,
+        "cutmix": 1.0,
+        "flip": True,
+    },
+    demo={"epochs": 2, "warmup": 0, "base_lrs": (2e-4,), "batch": 32},
+    num_seeds=3,
+)
+
+
+class Classifier(nn.Module):
+    """Backbone, pooled feature, linear head (weights N(0, 0.01), zero bias)."""
+
+    def __init__(self, network: Network, width: int, num_classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.head = nn.Linear(width, num_classes)
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Logits (B, K)."""
+        logits: Tensor = self.head(self.network.forward_features(inputs).pooled)
+        return logits
+
+
+def run(context: Context) -> Iterator[Outcome]:
+    """Seed by seed: train once per base learning rate, choose on validation, test the chosen one."""
+    if not context.backbone.card.trainable:
+        raise ProtocolError("has nothing to train", context.backbone.card.id)
+    for seed in context.seeds:
+        trial = context.splits[seed][0]
+        rates = numbers(context.params, "base_lrs")
+        merits: list[tuple[float, float]] = []
+        scores: list[NDArray[np.float32]] = []
+        parameters = 0
+        for rate in rates:
+            model = train(context, trial, base_lr=rate, seed=seed)
+            parameters = sum(one.numel() for one in model.parameters() if one.requires_grad)
+            merits.append(merit(predict(context, model, trial.val), context.labels[trial.val]))
+            if best(merits) == len(merits) - 1:  # only the best so far is tested, and only its scores leave
+                scores = [predict(context, model, trial.test)]
+        chosen = best(merits)
+        yield Outcome(
+            seed,
+            predictions_of(context, [trial.test], scores, scale="logits"),
+            chosen={"base_lr": rates[chosen], "validation": merits[chosen][0]},
+            trainable_parameters=parameters,
+        )
+
+
+def train(context: Context, trial: Split, *, base_lr: float, seed: int) -> Classifier:
+    """One training run.
+
+    Raises:
+        TrainingError: If the loss is not finite.
+    """
+    p, device = context.params, context.device
+    adapter = _adapter(context)
+    batch_size = min(int(number(p, "batch")), len(trial.train))
+    epochs = int(number(p, "epochs"))
+    rng = np.random.default_rng([seed, 1])
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # drop path and head draw from torch's own state, inside this fork only
+        model = _classifier(context, trial, seed).to(device)
+        groups = parameter_groups(model, weight_decay=number(p, "weight_decay"), decay=number(p, "layer_decay"))
+        lr = base_lr * batch_size / 256 if p["scale_lr"] else base_lr
+        optimiser = torch.optim.AdamW(groups, lr=lr)
+        steps = len(trial.train) // batch_size
+        for epoch in range(epochs):
+            model.train()
+            for step, batch in enumerate(_loader(context, adapter, trial.train, batch_size, seed=seed, epoch=epoch)):
+                at = epoch + step / steps
+                for group in optimiser.param_groups:
+                    group["lr"] = lr * float(group["scale"]) * factor(at, epochs, number(p, "warmup"))
+                moved = batch.to(device)
+                inputs = adapter(moved)
+                if epoch == 0 and step == 0:
+                    check_range(inputs, adapter.wiring)
+                target = soft_targets(_labels(context, batch).to(device), context, smoothing=number(p, "smoothing"))
+                inputs, target = augment(inputs, target, context, rng)
+                with torch.autocast(device.type, torch.bfloat16, enabled=context.precision == "bf16"):
+                    logits = model(inputs).float()
+                loss = _loss(logits, target, context)
+                if not bool(torch.isfinite(loss)):
+                    raise TrainingError(
+                        f"loss is {loss.item()} in epoch {epoch}", f"{context.backbone.card.id} lr {lr:g}"
+                    )
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+            context.progress(epoch + 1, epochs, f"epochs (seed {seed}, base lr {base_lr:g})")
+    return model.eval()
+
+
+def predict(context: Context, model: Classifier, rows: Rows) -> NDArray[np.float32]:
+    """Logits (n, K) of rows, in their order."""
+    adapter = _adapter(context)
+    size = min(int(number(context.params, "batch")), 256)
+    parts = []
+    with (
+        torch.inference_mode(),
+        torch.autocast(context.device.type, torch.bfloat16, enabled=context.precision == "bf16"),
+    ):
+        for batch in Loader(context.store, rows, size, layers=adapter.wiring.layers, shuffle=False):
+            logits = model(adapter(batch.to(context.device))).float().cpu()
+            parts.append(logits[~batch.padding].numpy())
+    return np.concatenate(parts)
+
+
+def factor(at: float, epochs: int, warmup: float) -> float:
+    """Share of the learning rate at a point in epochs: linear warm-up, then half a cosine to 0."""
+    if at < warmup:
+        return at / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (at - warmup) / max(epochs - warmup, 1e-9)))
+
+
+def parameter_groups(model: Classifier, *, weight_decay: float, decay: float) -> list[dict[str, object]]:
+    """Groups of one layer each: `scale` = decay ** (layers above); no weight decay for vectors."""
+    ids = layer_ids([name for name, _ in model.network.named_parameters()])
+    top = max(ids.values(), default=0)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        layer = top if name.startswith("head.") else ids[name.removeprefix("network.")]
+        groups.setdefault((layer, parameter.ndim > 1), []).append(parameter)
+    return [
+        {"params": chosen, "scale": decay ** (top - layer), "weight_decay": weight_decay if decayed else 0.0}
+        for (layer, decayed), chosen in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def soft_targets(labels: Tensor, context: Context, *, smoothing: float) -> Tensor:
+    """(B, K) targets: one-hot with label smoothing, or the classes of a multi-label task as they are."""
+    if labels.ndim == 2:
+        return labels.float()
+    num_classes = len(context.task.classes)
+    return functional.one_hot(labels, num_classes).float() * (1.0 - smoothing) + smoothing / num_classes
+
+
+def augment(
+    inputs: dict[str, Tensor], target: Tensor, context: Context, rng: np.random.Generator
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Flips of single images, then mixup or cutmix of the batch with itself in reverse order; all sensors alike.
+
+    Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019) take turns by a fair coin where both are on; neither is
+    used for multi-label tasks.
+    """
+    p = context.params
+    if p["flip"]:
+        for axis in (2, 3):
+            flipped = torch.from_numpy(rng.random(len(target)) < 0.5).to(target.device)[:, None, None, None]
+            inputs = {sensor: torch.where(flipped, x.flip(axis), x) for sensor, x in inputs.items()}
+    strengths = [(name, number(p, name)) for name in ("mixup", "cutmix") if number(p, name) > 0]
+    if not strengths or context.task.kind != "single-label":
+        return inputs, target
+    name, alpha = strengths[int(rng.integers(len(strengths)))]
+    share = float(rng.beta(alpha, alpha))
+    if name == "mixup":
+        inputs = {sensor: share * x + (1.0 - share) * x.flip(0) for sensor, x in inputs.items()}
+    else:
+        side = math.sqrt(1.0 - share)
+        centre, mixed = rng.random(2), {}
+        for sensor, x in inputs.items():
+            height, width = x.shape[2:]
+            rows = slice(max(0, round((centre[0] - side / 2) * height)), round((centre[0] + side / 2) * height))
+            columns = slice(max(0, round((centre[1] - side / 2) * width)), round((centre[1] + side / 2) * width))
+            mixed[sensor] = x.clone()
+            mixed[sensor][:, :, rows, columns] = x.flip(0)[:, :, rows, columns]
+            patch = x[0, 0, rows, columns].numel()
+            share = 1.0 - patch / (height * width)  # what was really replaced
+        inputs = mixed
+    return inputs, share * target + (1.0 - share) * target.flip(0)
+
+
+def set_drop_path(network: nn.Module, rate: float) -> None:
+    """Stochastic depth of timm's blocks: rising linearly from 0 to `rate`."""
+    blocks = [module for module in network.modules() if hasattr(module, "drop_path1") and hasattr(module, "drop_path2")]
+    for index, block in enumerate(blocks):
+        own = rate * index / max(len(blocks) - 1, 1)
+        block.drop_path1 = DropPath(own) if own > 0 else nn.Identity()
+        block.drop_path2 = DropPath(own) if own > 0 else nn.Identity()
+
+
+def _classifier(context: Context, trial: Split, seed: int) -> Classifier:
+    network = context.backbone.make(seed)
+    set_drop_path(network, number(context.params, "drop_path"))
+    adapter = _adapter(context)
+    first = next(iter(Loader(context.store, trial.train[:1], 1, layers=adapter.wiring.layers)))
+    with torch.no_grad():
+        width = network.eval().forward_features(adapter(first)).pooled.shape[1]
+    model = Classifier(network, width, len(context.task.classes))
+    nn.init.normal_(model.head.weight, std=0.01)
+    nn.init.zeros_(model.head.bias)
+    return model
+
+
+def _adapter(context: Context) -> Adapter:
+    adapter = context.backbone.adapter
+    if adapter is None:
+        raise ProtocolError("was not loaded for a store", context.backbone.card.id)
+    return adapter
+
+
+def _loader(context: Context, adapter: Adapter, rows: Rows, size: int, *, seed: int, epoch: int) -> Loader:
+    return Loader(
+        context.store, rows, size, layers=adapter.wiring.layers, seed=seed, epoch=epoch, shuffle=True, drop_last=True
+    )
+
+
+def _labels(context: Context, batch: Batch) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(context.labels[batch.rows.cpu().numpy()]))
+
+
+def _loss(logits: Tensor, target: Tensor, context: Context) -> Tensor:
+    if context.task.kind == "multi-label":
+        return functional.binary_cross_entropy_with_logits(logits, target)
+    return functional.cross_entropy(logits, target)

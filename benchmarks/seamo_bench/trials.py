@@ -1,0 +1,208 @@
+"""What a store gives a protocol: task, labels, splits and statistics, as plain arrays. No torch, no pixels."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.errors import ProtocolError
+from seamo.identity import digest
+from seamo.manifest import LabelSpace, Statistics
+from seamo.store.splits import COMPUTED, CV_SCHEME, Facts, assign, cv_folds
+from seamo.store.subsets import rank, strata, take
+from seamo_bench.predictions import Kind
+from seamo_bench.protocol import Rows, Split
+from seamo_bench.records import Budget, SplitFacts, StoreFacts, TaskFacts, keys_sha256
+
+if TYPE_CHECKING:
+    from seamo.store.reader import Store
+
+DEMO_SAMPLES = 64  # of each split, with `--budget demo`
+
+
+def store_facts(store: "Store") -> StoreFacts:
+    """What a record says about a store."""
+    meta = store.meta
+    return StoreFacts(
+        id=store.spec.id, content=store.content, synthetic=meta.synthetic is not None, subset=bool(meta.subset)
+    )
+
+
+def store_statistics(store: "Store") -> dict[str, Statistics]:
+    """Stack -> mean and standard deviation of its bands over the store's training split, in the layers' unit."""
+    found: dict[str, Statistics] = {}
+    train = store.meta.statistics.get("train", {})
+    for stack in store.spec.stacks:
+        layers = [layer for layer in store.spec.stack_layers(stack) if layer.id in train]
+        units = {layer.unit for layer in layers}
+        numbers = {
+            name: entry
+            for layer in layers
+            for name, entry in train[layer.id].items()
+            if entry["mean"] is not None and entry["std"] is not None
+        }
+        if len(units) == 1 and numbers:
+            found[stack] = Statistics(
+                source=f"{store.meta.split_scheme}, {store.content[:12]}",
+                unit=units.pop(),
+                mean={name: float(entry["mean"]) for name, entry in numbers.items()},
+                std={name: float(entry["std"]) for name, entry in numbers.items()},
+            )
+    return found
+
+
+def task_facts(store: "Store", scheme: str, label_space: str = "") -> TaskFacts:
+    """The task in one of its label spaces: the named one, the split scheme's own, or the default.
+
+    Raises:
+        ProtocolError: If the store has no labels.
+    """
+    spec = store.spec
+    if spec.task.kind not in get_args(Kind):
+        raise ProtocolError(f"has no labels to evaluate on (task {spec.task.kind})", spec.id)
+    own = spec.splits[scheme].label_space if scheme in spec.splits else ""
+    name = label_space or own or spec.task.label_space
+    return TaskFacts(kind=spec.task.kind, classes=spec.label_space(name).names, label_space=name)
+
+
+def labels_of(store: "Store", task: TaskFacts) -> NDArray[Any]:
+    """Labels of all rows: (N,) int64 class ids, -1 without one; or (N, K) uint8 multi-hot."""
+    space = store.spec.label_space(task.label_space)
+    raw = store.index["label"].tolist()
+    if task.kind == "single-label":
+        return np.array([_one(label, space) for label in raw], dtype=np.int64)
+    hot = np.zeros((len(raw), len(task.classes)), dtype=np.uint8)
+    for row, label in enumerate(raw):
+        if label is not None:
+            ids = tuple(int(i) for i in label)
+            hot[row, list(space.map_from_source(ids) if space.source else ids)] = 1
+    return hot
+
+
+def _one(label: Any, space: LabelSpace) -> int:
+    if label is None or label != label or int(label) < 0:  # NaN: no label
+        return -1
+    ids = space.map_from_source((int(label),)) if space.source else (int(label),)
+    return ids[0] if ids else -1
+
+
+def labelled(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows that have at least one class."""
+    return np.asarray(labels >= 0 if labels.ndim == 1 else labels.any(axis=1))
+
+
+def units_of(store: "Store") -> NDArray[np.str_]:
+    """Scene of every row, the unit that intervals resample; empty array if any is unknown."""
+    if "scene" not in store.index:
+        return np.empty(0, dtype=np.str_)
+    scenes = store.index["scene"].fillna("").to_numpy(dtype=np.str_)
+    return scenes if (scenes != "").all() else np.empty(0, dtype=np.str_)
+
+
+def make_trials(
+    store: "Store", labels: NDArray[Any], *, scheme: str, fraction: float, salt: int, budget: Budget
+) -> tuple[Split, ...]:
+    """Rows of train, val and test of one seed; 25 trials for `cv5x5`.
+
+    Args:
+        store: The store.
+        labels: From `labels_of`; rows without a class are in no split.
+        scheme: Split scheme: the store's own, or one that follows from the keys alone.
+        fraction: Share of the training rows that is used.
+        salt: Of the subset rule; the run's seed.
+        budget: `demo` uses at most 64 samples of each split.
+
+    Raises:
+        ProtocolError: If the scheme is not the store's and cannot be computed, or a split is empty.
+    """
+    usable = labelled(labels)
+    if scheme == CV_SCHEME:
+        if fraction != 1.0:
+            raise ProtocolError("cross-validation uses all labels; a fraction of them is not defined", scheme)
+        return _cross_validation(store, usable, budget)
+    names = _split_names(store, scheme)
+    train = np.flatnonzero((names == "train") & usable).astype(np.int64)
+    if fraction < 1.0 and len(train):
+        train = train[_subset(store, train, fraction, salt)]
+    parts = [train, *(np.flatnonzero((names == name) & usable).astype(np.int64) for name in ("val", "test"))]
+    for name, rows in zip(("train", "val", "test"), parts, strict=True):
+        if not len(rows):
+            raise ProtocolError(f"split {name} of {scheme} is empty", store.title, "Choose another split scheme.")
+    if budget == "demo":
+        parts = [_few(store, rows) for rows in parts]
+    return (Split(parts[0], parts[1], parts[2]),)
+
+
+def _split_names(store: "Store", scheme: str) -> NDArray[Any]:
+    own = store.meta.split_scheme
+    if scheme == own:
+        return store.index["split"].to_numpy(dtype=np.str_)
+    if scheme not in COMPUTED:
+        raise ProtocolError(
+            f"has split scheme {own}, not {scheme}", store.title, f"Build it with --splits {scheme}, or use {own}."
+        )
+    names, _ = assign(store.spec, scheme, _facts(store, range(len(store))))
+    readable = np.zeros(len(store), dtype=np.bool_)
+    readable[store.rows("all")] = True
+    return np.where(readable, np.array(names, dtype=np.str_), "")
+
+
+def _facts(store: "Store", rows: Sequence[int] | Rows) -> Facts:
+    part = store.index.iloc[list(rows)]
+    labels = [_hashable(label) for label in part["label"].tolist()]
+    scenes = part["scene"].fillna("").tolist() if "scene" in part else [""] * len(part)
+    return Facts(part["key"].tolist(), labels, scenes)
+
+
+def _hashable(label: Any) -> int | tuple[int, ...] | None:
+    if label is None or (isinstance(label, float) and np.isnan(label)):
+        return None
+    return int(label) if isinstance(label, int | float | np.number) else tuple(int(i) for i in label)
+
+
+def _subset(store: "Store", rows: Rows, fraction: float, salt: int) -> Rows:
+    facts = _facts(store, rows)
+    groups = strata(store.spec.task.kind, facts.labels, facts.scenes)
+    return take(store.spec.id, facts.keys, groups, fraction=fraction, salt=salt)
+
+
+def _few(store: "Store", rows: Rows) -> Rows:
+    if len(rows) <= DEMO_SAMPLES:
+        return rows
+    keys = store.index["key"].iloc[rows].tolist()
+    order = sorted(range(len(rows)), key=lambda position: rank(store.spec.id, "demo", keys[position]))
+    return np.sort(rows[order[:DEMO_SAMPLES]])
+
+
+def _cross_validation(store: "Store", usable: NDArray[np.bool_], budget: Budget) -> tuple[Split, ...]:
+    rows = store.rows("all")
+    rows = rows[usable[rows]]
+    if "fold0" in store.index:
+        folds = store.index.iloc[rows][[f"fold{repeat}" for repeat in range(5)]].to_numpy(dtype=np.int64)
+    else:
+        facts = _facts(store, rows)
+        folds = cv_folds(store.spec.id, facts.keys, strata(store.spec.task.kind, facts.labels, facts.scenes))
+    if budget == "demo":
+        few = np.isin(rows, _few(store, rows))
+        rows, folds = rows[few], folds[few]
+    nothing = np.empty(0, dtype=np.int64)
+    return tuple(
+        Split(rows[folds[:, repeat] != fold], nothing, rows[folds[:, repeat] == fold], repeat, fold)
+        for repeat in range(folds.shape[1])
+        for fold in range(5)
+    )
+
+
+def split_facts(store: "Store", trials: Sequence[Split], *, scheme: str, fraction: float, salt: int) -> SplitFacts:
+    """What a record says about the samples that were used."""
+    keys = store.index["key"]
+    if len(trials) == 1:
+        parts = {"train": trials[0].train, "val": trials[0].val, "test": trials[0].test}
+        lists = {name: keys_sha256(keys.iloc[rows].tolist()) for name, rows in parts.items()}
+    else:
+        folds = [[trial.repeat, trial.fold, keys_sha256(keys.iloc[trial.test].tolist())] for trial in trials]
+        every = np.union1d(trials[0].train, trials[0].test)
+        lists = {"all": keys_sha256(keys.iloc[every].tolist()), "folds": digest(folds)}
+    # The salt changes nothing where all labels are used: the key must not either.
+    return SplitFacts(scheme=scheme, lists=lists, fraction=fraction, salt=salt if fraction < 1.0 else 0)
