@@ -112,3 +112,16 @@ def check_quirk(card: BackboneCard, quirk: str) -> None:
     names = [text.split(":")[0] for text in card.quirks]
     if quirk not in names:
         raise UsageError(f"has no quirk {quirk!r}", card.id, f"Its quirks: {', '.join(names) or 'none'}.")
+
+
+def groups(card: BackboneCard, name: str) -> tuple[tuple[int, ...], ...]:
+    """A list of lists of whole numbers of the card's variant.
+
+    Raises:
+        UsageError: If it is not there or not such a list.
+    """
+    value = dict(card.variant).get(name)
+    found = tuple(item for item in value if isinstance(item, tuple)) if isinstance(value, tuple) else ()
+    if not isinstance(value, tuple) or len(found) != len(value):
+        raise UsageError(f"variant {name} is {value!r}, not a list of lists", card.id)
+    return found
