@@ -43,25 +43,35 @@ def save_model(directory: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
         raise CheckpointError(f"key {taken[0]!r} is written by save_model", "card", "Leave it out.")
     _check_card(card, model.config, "card")
     part = directory.with_name(f".{directory.name}.{os.getpid()}.part")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
     try:
-        weights = part / WEIGHTS
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, weights)
-        described = {
-            "format": FORMAT,
-            "seamo": __version__,
-            "config": model.config.to_dict(),
-            "weights": {"sha256": file_sha256(weights), "bytes": weights.stat().st_size},
-            **card,
-        }
-        (part / CARD).write_text(json.dumps(described, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        for path in (weights, part / CARD, part):
-            _flush(path)
+        part.mkdir(parents=True)
+        _write_parts(part, model, card)
         part.rename(directory)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot be written ({error})", str(directory), "Free space, or choose another."
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_parts(part: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
+    weights = part / WEIGHTS
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, weights)
+    described = {
+        "format": FORMAT,
+        "seamo": __version__,
+        "config": model.config.to_dict(),
+        "weights": {"sha256": file_sha256(weights), "bytes": weights.stat().st_size},
+        **card,
+    }
+    try:
+        text = json.dumps(described, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"cannot be written as JSON ({error})", "card") from error
+    (part / CARD).write_text(text + "\n", encoding="utf-8")
+    for path in (weights, part / CARD, part):
+        _flush(path)
 
 
 def load_model(path: Path, *, drop_path: float = 0.0) -> tuple[SeaMo, dict[str, Any]]:
