@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import GeoRef
-from seamo.store.format import INDEX_NAME, finest_layer, label_kind
+from seamo.store.format import INDEX_NAME, finest_layer, label_kind, varying_layers
 from seamo.store.remote import LocalFiles
 from seamo.store.shards import Place
-from seamo.store.table import varying_layers
 
 if TYPE_CHECKING:
     import pandas as pd

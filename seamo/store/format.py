@@ -162,6 +162,14 @@ def stored_ids(spec: DatasetSpec) -> tuple[str, ...]:
     return (*ids, LABEL) if label_kind(spec) == "mask" else ids
 
 
+def varying_layers(spec: DatasetSpec) -> frozenset[str]:
+    """Layers (and `label`) whose images differ in size."""
+    varying = {layer.id for layer in spec.layers if layer.size is None}
+    if label_kind(spec) == "mask" and finest_layer(spec).size is None:
+        varying.add(LABEL)
+    return frozenset(varying)
+
+
 def bucket_of(height: int, width: int) -> int:
     """The square size to which an image of varying size is padded, at the bottom and right.
 

@@ -5,6 +5,7 @@ import os
 import struct
 import tarfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -109,7 +110,8 @@ class _Part:
         return os.pread(self.file.fileno(), length, offset)
 
     def drop(self) -> None:
-        self.file.close()
+        with suppress(OSError):  # on a full disk, closing fails too; the error that counts is on its way
+            self.file.close()
         self.path.unlink(missing_ok=True)
 
 

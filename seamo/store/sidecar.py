@@ -33,9 +33,10 @@ from seamo.store.format import (
     finest_layer,
     label_kind,
     padding_value,
+    varying_layers,
 )
 from seamo.store.shards import FileFacts, Place, ShardFiles, Stored, TarShard, ZarrShard
-from seamo.store.table import RowFacts, varying_layers
+from seamo.store.table import RowFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from rasterio.warp import transform as warp_points
 
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec
-from seamo.store.format import LABEL, NO_DATE, finest_layer, label_kind, stored_ids
+from seamo.store.format import NO_DATE, label_kind, stored_ids, varying_layers
 from seamo.store.shards import Place
 
 _ROWS_PER_GROUP = 65536
@@ -112,14 +112,6 @@ def index_bytes(
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", compression_level=3, row_group_size=_ROWS_PER_GROUP)
     return sink.getvalue()
-
-
-def varying_layers(spec: DatasetSpec) -> frozenset[str]:
-    """Layers (and `label`) whose images differ in size."""
-    varying = {layer.id for layer in spec.layers if layer.size is None}
-    if label_kind(spec) == "mask" and finest_layer(spec).size is None:
-        varying.add(LABEL)
-    return frozenset(varying)
 
 
 def _labels(spec: DatasetSpec, rows: Sequence[RowFacts]) -> pa.Array:

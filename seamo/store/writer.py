@@ -38,7 +38,7 @@ from seamo.store.sidecar import (
 )
 from seamo.store.splits import Facts, assign
 from seamo.store.subsets import keys_sha256
-from seamo.store.table import RowFacts, index_bytes, varying_layers
+from seamo.store.table import RowFacts, index_bytes
 from seamo.store.zarrmeta import write_zarr_metadata
 
 __all__ = ["BadSample", "BuildPlan", "ShardJob", "StoreWriter", "build8", "write_shard"]
@@ -325,7 +325,7 @@ def _class_of(row: RowFacts) -> int | tuple[int, ...] | None:
 def _buckets(plan: BuildPlan, rows: Sequence[RowFacts]) -> dict[str, list[int]]:
     return {
         layer: sorted({row.places[layer].bucket for row in rows if layer in row.places})
-        for layer in varying_layers(plan.spec)
+        for layer in fmt.varying_layers(plan.spec)
     }
 
 
