@@ -181,6 +181,7 @@ class _Run:
             "pretrained_on": self.store.spec.id,
             "store": {"title": self.store.title, "content": self.store.content, "synthetic": bool(meta.synthetic)},
             "stacks": dict(self.recipe.data.stacks),
+            "crop": self.recipe.to_dict()["crop"],
             "products": {
                 sensor: sorted({layer.product for layer in layers})
                 for sensor, layers in self.plans[stage].layers.items()

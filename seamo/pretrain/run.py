@@ -18,6 +18,8 @@ import yaml
 import seamo
 from seamo.errors import TrainingError, UsageError
 from seamo.identity import write_atomically
+from seamo.model.checkpoint import CARD
+from seamo.pretrain.checkpoint import latest_checkpoint
 from seamo.pretrain.recipe import Recipe, differences, read_yaml
 
 RECIPE, ENVIRONMENT, RUN = "recipe.yaml", "environment.json", "run.json"
@@ -120,6 +122,25 @@ def read_run(path: Path) -> dict[str, Any]:
     facts = json.loads((path / RUN).read_text(encoding="utf-8"))
     around = json.loads((path / ENVIRONMENT).read_text(encoding="utf-8"))
     return {"recipe": read_yaml(path / RECIPE), "store": facts["store"], "environment": around}
+
+
+def find_model(path: Path) -> Path:
+    """The model of a run (finished, or its newest whole checkpoint), or the model's own folder.
+
+    Raises:
+        UsageError: If there is neither.
+    """
+    if (path / CARD).is_file():
+        return path
+    if (path / RUN).is_file():
+        run = RunFolder(path)
+        if run.final.is_dir():
+            return run.final
+        newest = latest_checkpoint(run.checkpoints)
+        if newest is not None:
+            return newest.path
+        raise UsageError("has no checkpoint yet", where=str(path))
+    raise UsageError("is neither a run nor a model", where=str(path), fix="Give a folder of `seamo pretrain --out`.")
 
 
 def environment() -> dict[str, Any]:

@@ -1,0 +1,126 @@
+"""`seamo`: pretrain, look at what was learned, describe runs."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seamo.errors import RecipeError, SeamoError, UsageError
+
+STOPPED = 75  # exit status after SIGTERM or SIGUSR1: a checkpoint is written, go on with --resume (EX_TEMPFAIL)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+StoreOption = Annotated[str, typer.Option("--store", help="A store (folder of `seamo-prep build`).", metavar="STORE")]
+
+
+@app.callback()
+def _global(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Pretrain SeaMo and look at what it learned.
+
+    Exit status: 0 done, 1 the work failed, 2 wrong usage, 75 stopped by SIGTERM or SIGUSR1 after a checkpoint
+    (go on with --resume).
+    """
+    del debug  # `main` has taken it out, wherever it stood
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (seamo-tiny, seamo-base, ...) or a YAML file.")],
+    store: StoreOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.", metavar="RUN")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the recipe: dotted.key=value.", metavar="KEY=VALUE")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped (or begin it).")] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda; cuda where there is one.")] = "",
+) -> None:
+    """Pretrain from a store; under torchrun on several devices."""
+    from seamo.pretrain.loop import Stopped
+    from seamo.pretrain.loop import pretrain as train
+    from seamo.pretrain.ranks import joined
+    from seamo.pretrain.recipe import load_recipe
+    from seamo.store.reader import open_store
+
+    resolved = load_recipe(recipe, changes or [])
+    opened = open_store(store)
+    rank, world, local = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
+    if rank == 0:
+        typer.echo(f"{resolved.name} on {opened.title}, split {resolved.data.split}", err=True)
+    with joined(rank, world, local, device=device) as ranks:
+        try:
+            final = train(resolved, opened, out, resume=resume, ranks=ranks, progress=sys.stderr)
+        except Stopped as stopped:
+            typer.echo(f"stopped as asked; go on with --resume (checkpoint {stopped.checkpoint})", err=True)
+            raise typer.Exit(STOPPED) from None
+    if rank == 0:
+        typer.echo(str(final))
+
+
+_TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
+
+@app.command()
+def reconstruct(
+    run: Annotated[Path, typer.Argument(help="A run, or a folder with a model.")],
+    store: StoreOption,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Picture to write.", metavar="FILE.png")],
+    key: Annotated[str, typer.Option("--key", help="Sample; the first of val without it.")] = "",
+    seed: Annotated[int, typer.Option("--seed", help="Of crop and mask.")] = 0,
+    crops: Annotated[bool, typer.Option("--crops", help="Draw the crop modes instead.")] = False,
+) -> None:
+    """Draw input, masked input, reconstruction and target of one sample, per season and sensor."""
+    from seamo.pretrain.figures import draw_crops, draw_reconstruction
+    from seamo.store.reader import open_store
+
+    draw = draw_crops if crops else draw_reconstruction
+    draw(run, open_store(store), out, key=key, seed=seed)
+    typer.echo(str(out))
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A run, a checkpoint or a folder with a model.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Say what a run or a model is."""
+    from seamo.pretrain.describe import describe
+
+    facts = describe(path)
+    if as_json:
+        typer.echo(json.dumps([{"id": path.name, **facts}], indent=1))
+        return
+    for name, value in _lines(facts):
+        typer.echo(f"{name:34} {value}")
+
+
+def _lines(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in facts.items():
+        inside = isinstance(value, dict)
+        found += _lines(value, f"{prefix}{name}.") if inside else [(f"{prefix}{name}", value)]
+    return found
+
+
+def main() -> None:
+    """Run a command; an error is one message, with `--debug` (anywhere) also its traceback."""
+    arguments = [one for one in sys.argv[1:] if one != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        app(arguments)
+    except SeamoError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, UsageError | RecipeError) else 1)
+
+
+if __name__ == "__main__":
+    main()

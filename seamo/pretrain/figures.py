@@ -1,0 +1,182 @@
+"""Pictures of a pretrained model: what it saw, what was hidden, what it painted; and how crops are drawn."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seamo.data.batch import Batch
+from seamo.data.crops import CropConfig, Mode, View, crop_stack, draw_views, whole_view
+from seamo.data.loader import Loader
+from seamo.data.normalise import Normalisation, normalise, parse_normalisation
+from seamo.errors import UsageError
+from seamo.model.checkpoint import load_model
+from seamo.model.seamo import SeaMo
+from seamo.pretrain.inputs import InputPlan
+from seamo.pretrain.run import find_model
+from seamo.store.reader import Store
+
+_WHOLE = 128  # pixels in which whole images are shown
+_GREY = 0.35  # hidden patches and absent images
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    model: SeaMo
+    plan: InputPlan
+    batch: Batch
+    title: str
+
+
+def draw_reconstruction(path: Path, store: Store, out: Path, *, key: str = "", seed: int = 0) -> None:
+    """Draw input | masked | reconstruction | target of one sample, per season and sensor.
+
+    The input is the whole stored image with the crop that the model saw; the other three are that crop.
+
+    Args:
+        path: A run or a model.
+        store: Where the sample is.
+        out: PNG (or another format that matplotlib knows by its ending).
+        key: Of the sample; the first of `val` (of all samples where there is no val) without it.
+        seed: Of crop and mask.
+    """
+    shown = _show(path, store, key, seed)
+    plan, device = shown.plan, torch.device("cpu")
+    inputs = plan(shown.batch, device, epoch=0)
+    with torch.no_grad():
+        output = shown.model(inputs.images, noise=inputs.noise, valid=inputs.valid, pixel_valid=inputs.pixel_valid)
+        painted = shown.model.paint(output, inputs.images)
+    views = draw_views(
+        plan.crop, shown.batch.rows, sensors=plan.config.sensors, seasons=plan.seasons, seed=seed, epoch=0
+    )
+    whole = _whole_images(shown)
+    sensors, patch = plan.config.sensors, plan.config.patch
+    figure = Figure(figsize=(8.6, 2.05 * plan.seasons * len(sensors) + 0.5), layout="constrained")
+    axes: NDArray[Any] = np.asarray(figure.subplots(plan.seasons * len(sensors), 4, squeeze=False))
+    for place, name in enumerate(("input, crop outlined", "masked", "reconstruction", "target")):
+        axes[0, place].set_title(name, fontsize=9)
+    for t in range(plan.seasons):
+        for m, sensor in enumerate(sensors):
+            row, how = axes[t * len(sensors) + m], plan.numbers[sensor]
+            hidden = _patches_to_pixels(output.masked[sensor][0, t], plan.config.grid, patch)
+            there = inputs.valid is None or bool(inputs.valid[sensor][0, t])
+            target = _picture(inputs.images[sensor][0, t], how)
+            masked = np.where(hidden[..., None], _GREY, target)
+            pictures = [_picture(whole[sensor][0, t], how), masked, _picture(painted[sensor][0, t], how), target]
+            row[0].set_ylabel(f"season {t + 1}, {sensor}", fontsize=8)
+            for axis, picture in zip(row, pictures, strict=True):
+                _place(axis, picture if there else np.full_like(picture, _GREY), note="" if there else "absent")
+            if there:
+                _outline(row[0], views[sensor], t, pictures[0].shape)
+    figure.suptitle(f"{shown.title}: {shown.batch.keys[0]}", fontsize=9)
+    _save(figure, out)
+
+
+def draw_crops(path: Path, store: Store, out: Path, *, key: str = "", seed: int = 0) -> None:
+    """Draw the crop modes over one sample's seasons (Figure 2 of the paper); arguments as `draw_reconstruction`."""
+    shown = _show(path, store, key, seed)
+    plan = shown.plan
+    sensor = plan.config.sensors[0]
+    whole = _whole_images(shown)[sensor]
+    modes: tuple[Mode, ...] = get_args(Mode)
+    figure = Figure(figsize=(2.1 * plan.seasons + 0.5, 2.15 * len(modes) + 0.4), layout="constrained")
+    axes: NDArray[Any] = np.asarray(figure.subplots(len(modes), plan.seasons, squeeze=False))
+    for row, mode in zip(axes, modes, strict=True):
+        crop = CropConfig(mode=mode, rate=plan.crop.rate, rate_mode=plan.crop.rate_mode)
+        views = draw_views(crop, shown.batch.rows, sensors=[sensor], seasons=plan.seasons, seed=seed, epoch=0)
+        for t, axis in enumerate(row):
+            picture = _picture(whole[0, t], plan.numbers[sensor])
+            mirrored = bool(views[sensor].flip[0, t])
+            _place(axis, picture, note="mirrored" if mirrored else "")
+            _outline(axis, views[sensor], t, picture.shape)
+        row[0].set_ylabel(mode, fontsize=9)
+    for t, axis in enumerate(axes[0]):
+        axis.set_title(f"season {t + 1}", fontsize=9)
+    figure.suptitle(f"{shown.title}: {shown.batch.keys[0]}", fontsize=9)
+    _save(figure, out)
+
+
+def _show(path: Path, store: Store, key: str, seed: int) -> _Shown:
+    model, card = load_model(find_model(path))
+    model.eval()
+    config, made = model.config, card["provenance"]
+    stacks = made.get("stacks", {})
+    missing = [sensor for sensor in config.sensors if stacks.get(sensor) not in store.spec.stacks]
+    if missing:
+        raise UsageError(f"has no stack for {', '.join(missing)}; the model learned from {stacks}", where=store.title)
+    numbers: dict[str, Normalisation] = {
+        sensor: parse_normalisation(card["normalisation"][sensor], config.bands[sensor]) for sensor in config.sensors
+    }
+    plan = InputPlan(
+        config=config,
+        crop=CropConfig(**{**made.get("crop", {}), "rate": tuple(made.get("crop", {}).get("rate", (0.5, 1.0)))}),
+        stacks=stacks,
+        layers={sensor: store.spec.stack_layers(stacks[sensor]) for sensor in config.sensors},
+        numbers=numbers,
+        seasons=store.spec.num_times(stacks[config.sensors[0]]) if config.temporal else 1,
+        random_season=False,
+        seed=seed,
+    )
+    if key:
+        row = store.row(key)
+    else:
+        split = "val" if store.meta.counts.splits.get("val") else "all"
+        row = int(store.rows(split)[0])
+    batch = next(iter(Loader(store, np.array([row]), 1, layers=plan.layer_ids)))
+    return _Shown(model, plan, batch, store.title)
+
+
+def _whole_images(shown: _Shown) -> dict[str, Tensor]:
+    plan, batch = shown.plan, shown.batch
+    if plan.seasons == 1:
+        batch = replace(batch, layers={name: one[:, :1] for name, one in batch.layers.items()})
+    view = whole_view(1, plan.seasons, device=torch.device("cpu"))
+    images = {}
+    for sensor in plan.config.sensors:
+        crop = crop_stack(batch.layers, plan.layers[sensor], view, bands=plan.config.bands[sensor], size=_WHOLE)
+        images[sensor] = normalise(crop.pixels, plan.numbers[sensor], valid=crop.valid)
+    return images
+
+
+def _picture(image: Tensor, how: Normalisation) -> NDArray[np.float32]:
+    """(C, H, W) normalised -> (H, W, 3) in [0, 1]: true colour where there is one, else the first band in grey."""
+    colour = [how.bands.index(name) for name in ("B04", "B03", "B02") if name in how.bands]
+    chosen = image[colour] if len(colour) == 3 else image[:1].expand(3, -1, -1)
+    if how.kind == "z-score":
+        chosen = (chosen + 2) / 4
+    picture: NDArray[np.float32] = chosen.clamp(0, 1).permute(1, 2, 0).float().numpy()
+    return picture
+
+
+def _patches_to_pixels(hidden: Tensor, grid: int, patch: int) -> NDArray[np.bool_]:
+    pixels: NDArray[np.bool_] = np.kron(hidden.reshape(grid, grid).numpy(), np.ones((patch, patch), dtype=np.bool_))
+    return pixels
+
+
+def _outline(axis: Axes, view: View, t: int, shape: tuple[int, ...]) -> None:
+    top, left, height, width = (float(value) for value in view.box[0, t])
+    h, w = shape[:2]
+    corner, extent = (left * w - 0.5, top * h - 0.5), (width * w, height * h)
+    axis.add_patch(Rectangle(corner, *extent, fill=False, edgecolor="#ffcc00", linewidth=1.6))
+
+
+def _place(axis: Axes, picture: NDArray[Any], *, note: str) -> None:
+    axis.imshow(picture, interpolation="nearest")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    if note:
+        axis.text(0.04, 0.05, note, transform=axis.transAxes, fontsize=7, color="white", backgroundcolor="black")
+
+
+def _save(figure: Figure, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"svg.hashsalt": "seamo"}):
+        figure.savefig(out, dpi=130)
