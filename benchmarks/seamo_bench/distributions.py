@@ -52,7 +52,10 @@ def _t_quantiles(p: Floats, df: float) -> Floats:
 
 
 def _beta_regularised(a: float, x: Floats, y: Floats) -> Floats:
-    """I_x(a, 1/2), y = 1 - x given apart because it loses digits near 1: the continued fraction DLMF 8.17.22 by Lentz' method, on the side where it converges."""
+    """I_x(a, 1/2) by the continued fraction DLMF 8.17.22 (Lentz' method), on the side where it converges.
+
+    y = 1 - x is given apart because it loses digits where x is near 1.
+    """
     b = 0.5
     front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     with np.errstate(divide="ignore"):

@@ -94,7 +94,13 @@ class Difference:
 
 
 def sampling(
-    runs: Sequence[Predictions], name: str, scoring: Scoring, *, resamples: int = RESAMPLES, seed: int = 0
+    runs: Sequence[Predictions],
+    name: str,
+    scoring: Scoring,
+    *,
+    parents: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Sampling:
     """What is known of the mean score of runs that differ only in their seed.
 
@@ -102,13 +108,15 @@ def sampling(
         runs: Predictions of the same samples, one a run.
         name: Metric.
         scoring: The task.
+        parents: The pretraining run each belongs to. Runs of one parent are averaged first, and the seed
+            level is that of the parents. Empty: every run is its own.
         resamples: Number of draws.
         seed: Of the draws; runs on the same units get the same weights.
 
     Raises:
         ProtocolError: If the runs do not hold the same samples with the same labels.
     """
-    return _sampling([runs], [1.0], name, scoring, resamples, seed)
+    return _sampling([runs], [1.0], [parents], name, scoring, resamples, seed)
 
 
 def interval(draws: Sampling, *, level: float = LEVEL) -> Interval:
@@ -141,6 +149,7 @@ def paired_difference(
     name: str,
     scoring: Scoring,
     *,
+    parents: tuple[Sequence[str], Sequence[str]] = ((), ()),
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -153,7 +162,7 @@ def paired_difference(
     Raises:
         ProtocolError: If the samples or labels differ.
     """
-    both = _sampling([a, b], [1.0, -1.0], name, scoring, resamples, seed)
+    both = _sampling([a, b], [1.0, -1.0], parents, name, scoring, resamples, seed)
     if len(a) == len(b) == 1 and name == "top1" and both.unit == "samples":
         first, second = _aligned([a[0], b[0]])
         assert isinstance(first, ClassPredictions)  # noqa: S101 - top1 is defined for nothing else
@@ -179,22 +188,34 @@ def p_value(draws: Sampling) -> float | None:
 def _sampling(
     groups: Sequence[Sequence[Predictions]],
     signs: Sequence[float],
+    parents: Sequence[Sequence[str]],
     name: str,
     scoring: Scoring,
     resamples: int,
     seed: int,
 ) -> Sampling:
-    """Sum over groups of sign x mean over runs."""
+    """Sum over groups of sign x mean over parents of the mean over their runs."""
     if any(len(group) == 0 for group in groups):
         raise ProtocolError("there is no run to take an interval of")
+    codes = [_codes(group, given) for group, given in zip(groups, parents, strict=True)]
+    shares = [1 / (np.bincount(code)[code] * (code.max() + 1)) for code in codes]
     if _folded(groups[0][0]):
-        return _over_folds(groups, signs, name, scoring, resamples, seed)
-    flat = _aligned([run for group in groups for run in group])
-    sizes = [len(group) for group in groups]
-    mix = np.concatenate([np.full(n, sign / n) for n, sign in zip(sizes, signs, strict=True)])
-    values = np.array([compute(name, run, scoring)[0] for run in flat])
-    base = _over_units(flat, mix, name, scoring, resamples, np.random.default_rng(seed))
-    return _with_seeds(base, np.split(values, np.cumsum(sizes)[:-1]), _own_rng(seed, values))
+        base, flat_values = _over_folds(groups, signs, shares, name, scoring, resamples, seed)
+    else:
+        flat = _aligned([run for group in groups for run in group])
+        mix = np.concatenate([sign * share for share, sign in zip(shares, signs, strict=True)])
+        flat_values = np.array([compute(name, run, scoring)[0] for run in flat])
+        base = _over_units(flat, mix, name, scoring, resamples, np.random.default_rng(seed))
+    values = np.split(flat_values, np.cumsum([len(group) for group in groups])[:-1])
+    means = [np.bincount(code, one) / np.bincount(code) for code, one in zip(codes, values, strict=True)]
+    return _with_seeds(base, means, _own_rng(seed, flat_values))
+
+
+def _codes(group: Sequence[Predictions], parents: Sequence[str]) -> Any:
+    names = list(parents) or [str(i) for i in range(len(group))]
+    if len(names) != len(group):
+        raise ProtocolError(f"{len(names)} parents for {len(group)} runs")
+    return np.unique(names, return_inverse=True)[1]
 
 
 def _own_rng(seed: int, values: Floats) -> np.random.Generator:
@@ -266,7 +287,9 @@ def _jackknife(base: Sampling, mixed: Any, codes: Any, resamples: int, rng: np.r
 def _with_seeds(base: Sampling, groups: Sequence[Floats], rng: np.random.Generator) -> Sampling:
     """Add the seeds' level: t(S - 1) with the standard error of the mean over runs, group by group."""
     counts = [len(values) for values in groups]
-    spread = float(np.std(groups[0], ddof=1)) if len(groups) == 1 and counts[0] > 1 else None
+    spread = base.spread
+    if spread is None and len(groups) == 1 and counts[0] > 1:
+        spread = float(np.std(groups[0], ddof=1))
     draws, methods = base.draws, [base.method]
     for values in groups:
         if len(values) > 1 and len(draws):
@@ -274,7 +297,7 @@ def _with_seeds(base: Sampling, groups: Sequence[Floats], rng: np.random.Generat
             grid = t_grid(len(values) - 1, len(draws))
             draws = draws + error * rng.permutation(grid)
     note = base.note
-    if min(counts) == 1:
+    if min(counts) == 1 and base.unit != "folds":
         note = "; ".join(part for part in (note, "one seed: the spread over seeds is not in the interval") if part)
     if max(counts) > 1:
         methods.append("nested with " + " and ".join(str(count) for count in counts) + " seeds")
@@ -290,59 +313,51 @@ def _with_seeds(base: Sampling, groups: Sequence[Floats], rng: np.random.Generat
     )
 
 
-def fold_values(runs: Sequence[Predictions], name: str, scoring: Scoring) -> Floats:
-    """(k,) score of each (repeat, fold), averaged over runs."""
-    rows = []
-    for run in runs:
-        if not _folded(run):
-            raise ProtocolError("has no folds, the other runs have", where="predictions")
-        assert isinstance(run, ClassPredictions)  # noqa: S101 - only they have folds
-        rows.append([compute(name, part, scoring)[0] for part in fold_parts(run)])
-    if len({len(row) for row in rows}) != 1:
-        raise ProtocolError("the runs do not have the same number of folds", where="predictions")
-    return np.asarray(np.mean(rows, axis=0))
+def fold_values(run: Predictions, name: str, scoring: Scoring) -> Floats:
+    """(k,) score of each (repeat, fold) of one run."""
+    if not isinstance(run, ClassPredictions) or not _folded(run):
+        raise ProtocolError("has no folds, the other runs have", where="predictions")
+    return np.array([compute(name, part, scoring)[0] for part in fold_parts(run)])
 
 
 def _over_folds(
     groups: Sequence[Sequence[Predictions]],
     signs: Sequence[float],
+    shares: Sequence[Floats],
     name: str,
     scoring: Scoring,
     resamples: int,
     seed: int,
-) -> Sampling:
-    _same_folds([run for group in groups for run in group])
-    values = sum(
-        (sign * fold_values(group, name, scoring) for group, sign in zip(groups, signs, strict=True)),
-        start=np.zeros(1),
-    )
-    first = groups[0][0]
-    assert isinstance(first, ClassPredictions)  # noqa: S101 - only they have folds
-    folds = len(np.unique(first.folds))
-    k = len(values)
-    sd = float(np.std(values, ddof=1))
-    # n_test / n_train = (1 / folds) / (1 - 1 / folds)
-    error = sd * math.sqrt(1 / k + 1 / (folds - 1))
-    mean = float(np.mean(values))
-    method = f"{k} folds ({k // folds} x {folds}), corrected resampled t (Nadeau and Bengio 2003)"
+) -> tuple[Sampling, Floats]:
+    """The sampling over folds, and the mean of each run."""
+    runs = [run for group in groups for run in group]
+    table = np.stack([fold_values(run, name, scoring) for run in runs])
+    folds = _num_folds(runs)
+    mix = np.concatenate([sign * share for share, sign in zip(shares, signs, strict=True)])
+    values = mix @ table
+    k, sd, mean = len(values), float(np.std(values, ddof=1)), float(np.mean(values))
+    error = sd * math.sqrt(1 / k + 1 / (folds - 1))  # n_test / n_train = (1 / folds) / (1 - 1 / folds)
     draws = mean + error * _own_rng(seed, values).permutation(t_grid(k - 1, resamples))
-    return Sampling(mean, draws, method, k, "folds", len(groups[0]), spread=sd)
+    method = f"{k} folds ({k // folds} x {folds}), corrected resampled t (Nadeau and Bengio 2003)"
+    return Sampling(mean, draws, method, k, "folds", 0, spread=sd), table.mean(axis=1)
 
 
 def _folded(run: Predictions) -> bool:
     return isinstance(run, ClassPredictions) and len(run.folds) > 0
 
 
-def _same_folds(runs: Sequence[Predictions]) -> None:
-    first = runs[0]
-    assert isinstance(first, ClassPredictions)  # noqa: S101 - only they have folds
-    for run in runs[1:]:
-        if not _folded(run) or not isinstance(run, ClassPredictions):
-            raise ProtocolError("runs with and without folds cannot be compared", where="predictions")
-        if sorted(zip(first.repeats, first.folds, first.keys, strict=True)) != sorted(
-            zip(run.repeats, run.folds, run.keys, strict=True)
-        ):
-            raise ProtocolError("the runs' folds do not hold the same samples", where="predictions")
+def _num_folds(runs: Sequence[Predictions]) -> int:
+    """Folds a repeat, the same samples in each of them for every run."""
+    contents = []
+    for run in runs:
+        if not isinstance(run, ClassPredictions):
+            raise ProtocolError("runs of two kinds of task cannot be compared", where="predictions")
+        order = np.lexsort((run.keys, run.folds, run.repeats))
+        contents.append((run.repeats[order], run.folds[order], run.keys[order], run.labels[order]))
+    for content in contents[1:]:
+        if not all(np.array_equal(a, b) for a, b in zip(contents[0], content, strict=True)):
+            raise ProtocolError("the runs' folds do not hold the same samples and labels", where="predictions")
+    return len(np.unique(contents[0][1]))
 
 
 def _aligned(runs: Sequence[Predictions]) -> list[Predictions]:

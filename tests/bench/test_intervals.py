@@ -193,6 +193,16 @@ def test_seed_level_is_t_of_the_mean_over_runs():
     assert ci.num_seeds == 3
 
 
+def test_seeds_of_one_pretraining_are_averaged_first():
+    shares = (0.78, 0.80, 0.85, 0.87)
+    runs = [hits(np.arange(4000) < 4000 * share) for share in shares]
+    ci = iv.interval(iv.sampling(runs, "top1", SINGLE, parents=["a", "a", "b", "b"]))
+    assert ci.num_seeds == 2
+    assert ci.spread == pytest.approx(np.std([0.79, 0.86], ddof=1))
+    uneven = iv.sampling(runs, "top1", SINGLE, parents=["a", "a", "a", "b"])
+    assert uneven.value == pytest.approx((np.mean(shares[:3]) + shares[3]) / 2)
+
+
 def test_perfect_scores_keep_an_interval():
     ci = iv.interval(iv.sampling([hits(np.ones(50, bool))], "top1", SINGLE))
     assert (ci.low, ci.high) == pytest.approx(d.wilson(50, 50, 0.95))
@@ -253,7 +263,7 @@ def test_cv5x5_is_the_corrected_resampled_t():
 def test_paired_folds_and_mismatched_folds():
     a, b = folded(0, edge=0.8), folded(1)
     diff = iv.paired_difference([a], [b], "top1", SINGLE)
-    means = iv.fold_values([a], "top1", SINGLE) - iv.fold_values([b], "top1", SINGLE)
+    means = iv.fold_values(a, "top1", SINGLE) - iv.fold_values(b, "top1", SINGLE)
     t = means.mean() / math.sqrt((1 / 25 + 1 / 4) * means.var(ddof=1))
     assert diff.p == pytest.approx(2 * stats.t.sf(abs(t), 24), abs=2e-3)
     shuffled = ClassPredictions(b.keys[::-1], b.labels, b.scores, repeats=b.repeats, folds=b.folds)
