@@ -7,6 +7,7 @@ every real sample. Format: TIFF 6.0 (Adobe, 1992), Technical Note 3 for the floa
 """
 
 import struct
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from seamo.errors import ArchiveError
@@ -157,6 +158,9 @@ def layer_pixels(raw: Raw, names: Sequence[str], layer: LayerSpec) -> tuple[NDAr
         ArchiveError: If a file is missing, damaged, or not of the layer's size or dtype.
     """
     rasters = [read_tiff(raw, name) for name in names]
+    if layer.size is None:  # any size, but the same in all bands
+        height, width = rasters[0].pixels.shape[1:]
+        layer = layer.model_copy(update={"size": (height, width)})
     checked = [check_pixels(raw, name, one.pixels, layer, bands=1) for name, one in zip(names, rasters, strict=True)]
     return np.concatenate(checked), rasters[0]
 
@@ -310,9 +314,11 @@ def _locate(tags: dict[int, tuple[Any, ...]]) -> tuple[str, Transform | None] | 
 
 def _decode_gdal(data: bytes, where: str) -> Raster:
     try:
-        with MemoryFile(data) as memory, memory.open(driver="GTiff") as source:
-            pixels = source.read()
-            crs, affine = source.crs, source.transform
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said by `transform`
+            with MemoryFile(data) as memory, memory.open(driver="GTiff") as source:
+                pixels = source.read()
+                crs, affine = source.crs, source.transform
     except RasterioError as error:
         raise ArchiveError(f"cannot be decoded ({error})", where, _FETCH_AGAIN) from error
     code = crs.to_epsg() if crs else None

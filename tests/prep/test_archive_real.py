@@ -18,7 +18,7 @@ from seamo_prep.rasters import decode_tiff
 from seamo_prep.unpack import Raw
 
 # Typed from the publication of each archive, not from our code.
-EUROSAT_FILE_ORDER = "B01 B02 B03 B04 B05 B06 B07 B08 B09 B10 B11 B12 B8A".split()
+EUROSAT_FILE_ORDER = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A"]
 NATIVE = {
     "10m": ["B02", "B03", "B04", "B08"],
     "20m": ["B05", "B06", "B07", "B8A", "B11", "B12"],
@@ -192,7 +192,9 @@ def test_bigearthnet_s1_without_s2_goes_to_the_ledger(samples: Path) -> None:
     assert (row["scene"], row["x0"], row["y0"]) == ("S2B_MSIL2A_20180204T94161", 57 * 120, 38 * 120)
 
 
-def test_bigearthnet_pairs_by_name_where_s1_has_no_json(all_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_bigearthnet_pairs_by_name_where_s1_has_no_json(
+    all_pairs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     bare = tmp_path_factory.mktemp("bare")
     (bare / "BigEarthNet-v1.0").symlink_to(all_pairs / "BigEarthNet-v1.0")
     truth = {}
