@@ -97,7 +97,7 @@ class SeaMo(nn.Module):
         Raises:
             UsageError: If an image is missing, or has another shape than the configuration says.
         """
-        B, T = self._check(images)
+        B, T = self._check(images, valid, pixel_valid)
         if noise is None:
             if generator is None:
                 raise UsageError("neither noise nor a generator decides the masks", where="SeaMo.forward")
@@ -165,7 +165,12 @@ class SeaMo(nn.Module):
         for decoder in self.decoders.values():
             decoder.recompute = on  # type: ignore[assignment]
 
-    def _check(self, images: Mapping[str, Tensor]) -> tuple[int, int]:
+    def _check(
+        self,
+        images: Mapping[str, Tensor],
+        valid: Mapping[str, Tensor] | None,
+        pixel_valid: Mapping[str, Tensor] | None,
+    ) -> tuple[int, int]:
         config, shapes = self.config, {s: tuple(x.shape) for s, x in images.items()}
         if set(images) != set(config.sensors):
             raise UsageError(f"images of {', '.join(images)} instead of {', '.join(config.sensors)}", "SeaMo.forward")
@@ -174,6 +179,12 @@ class SeaMo(nn.Module):
             want = (B, T, len(config.bands[s]), config.size, config.size)
             if shapes[s] != want:
                 raise UsageError(f"images are {shapes[s]} instead of {want}", f"SeaMo.forward {s}")
+            if valid is not None and (s not in valid or valid[s].shape != (B, T)):
+                raise UsageError(f"valid lacks {s}, or its shape is not {(B, T)}", "SeaMo.forward")
+            if pixel_valid is not None and (
+                s not in pixel_valid or pixel_valid[s].shape not in (want, (B, T, 1, *want[3:]))
+            ):
+                raise UsageError(f"pixel_valid lacks {s}, or its shape is not {want}", "SeaMo.forward")
         if T != 1 and not config.temporal:
             raise UsageError(f"{T} seasons, and temporal is off", "SeaMo.forward", "Give one season.")
         return B, T

@@ -261,6 +261,30 @@ def test_forward_refuses_more_seasons_than_it_has_and_no_noise():
         SeaMo(SMALL)(images_of(SMALL, 1, 2), noise=rand(1, 2, 9, seed=0))
 
 
+def test_forward_refuses_validity_that_does_not_fit():
+    model, images, noise = SeaMo(SMALL), images_of(SMALL, 2, 2), rand(2, 2, 16, seed=0)
+    there = torch.ones(2, 2, dtype=torch.bool)
+    with pytest.raises(UsageError, match="valid lacks s1"):
+        model(images, noise=noise, valid={"s2": there})
+    with pytest.raises(UsageError, match=r"valid lacks s2, or its shape is not \(2, 2\)"):
+        model(images, noise=noise, valid={"s2": there[:, :1], "s1": there})
+    with pytest.raises(UsageError, match="pixel_valid lacks s2"):
+        model(images, noise=noise, pixel_valid={"s2": there, "s1": there})
+
+
+def test_autocast_stays_close_and_keeps_the_loss_in_float32():
+    model = SeaMo(SMALL, generator=torch.Generator().manual_seed(0))
+    images, noise = images_of(SMALL, 4, 3), rand(4, 3, 16, seed=5)
+    valid = {s: torch.tensor([[True, True, False]] * 4) for s in SMALL.sensors}
+    exact = model(images, noise=noise, valid=valid).loss
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(images, noise=noise, valid=valid).loss
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, exact, rtol=0.01, atol=0)
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_encode_refuses_what_does_not_fit():
     model = SeaMo(SMALL)
     with pytest.raises(UsageError, match="not multiples of patch 4"):
@@ -269,3 +293,32 @@ def test_encode_refuses_what_does_not_fit():
         model.encode({"rgb": torch.zeros(1, 3, 16, 16)})
     with pytest.raises(UsageError, match=r"images are \(2, 8, 8\) instead of"):
         model.encode({"s2": torch.zeros(1, 3, 16, 16), "s1": torch.zeros(1, 2, 8, 8)})
+
+
+@pytest.mark.parametrize("sensor", ["s2", "s1"])
+def test_the_encoder_is_a_timm_vision_transformer(sensor: str):
+    """One sensor's tokenizer and the encoder, moved into timm's own model, give the same tokens."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    model = SeaMo(SMALL, generator=torch.Generator().manual_seed(0)).eval()
+    bands = len(SMALL.bands[sensor])
+    vit = VisionTransformer(
+        img_size=16,
+        patch_size=4,
+        in_chans=bands,
+        embed_dim=32,
+        depth=2,
+        num_heads=4,
+        num_classes=0,
+        class_token=False,
+        global_pool="avg",
+        fc_norm=False,
+    ).eval()
+    state = {name.removeprefix("encoder."): x for name, x in model.state_dict().items() if name.startswith("encoder.")}
+    tokenizer = model.tokenizers[sensor]
+    state["patch_embed.proj.weight"] = tokenizer.weight.view(32, bands, 4, 4)
+    state["patch_embed.proj.bias"] = tokenizer.bias
+    state["pos_embed"] = model.positions(4, 4)[None]
+    vit.load_state_dict(state, strict=True)
+    images = images_of(SMALL, 2, 1)[sensor][:, 0]
+    torch.testing.assert_close(model.encode({sensor: images}), vit.forward_features(images), atol=1e-5, rtol=0)
