@@ -11,8 +11,9 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, BinaryIO, Self, cast
+from typing import IO, Any, BinaryIO, cast
 
 from seamo.errors import ArchiveError
 
@@ -36,8 +37,8 @@ class Container(ABC):
         """Bytes of a file; `ArchiveError` if it is not there."""
 
     @abstractmethod
-    def sizes(self) -> list[tuple[str, int]]:
-        """(name, bytes) of the files on disk."""
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """(name, bytes) of the files on disk, in a fixed order."""
 
     @abstractmethod
     def where(self, name: str) -> str:
@@ -50,10 +51,6 @@ class Container(ABC):
     def position(self, name: str) -> int:  # noqa: ARG002 - only an archive has one
         """Where the file stands in reading order."""
         return 0
-
-    def closed(self) -> Self:
-        """The same container without what was opened or listed, for pickling."""
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +80,12 @@ class Tree(Container):
 
     def exists(self, name: str) -> bool:
         """See `Container`."""
-        return self._on_disk(name).is_file()
+        return os.path.isfile(self._on_disk(name))  # noqa: PTH113 - called millions of times, a Path costs more
 
     def read(self, name: str) -> bytes:
         """See `Container`."""
         try:
-            with self._on_disk(name).open("rb", buffering=0) as file:
+            with open(self._on_disk(name), "rb", buffering=0) as file:  # noqa: PTH123 - as above
                 return file.readall()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise ArchiveError("the file is not there", self.where(name), "Unpack the archive again.") from error
@@ -97,36 +94,32 @@ class Tree(Container):
 
     def path(self, name: str) -> Path | None:
         """See `Container`."""
-        return self._on_disk(name) if self.exists(name) else None
+        return Path(self._on_disk(name)) if self.exists(name) else None
 
-    def sizes(self) -> list[tuple[str, int]]:
+    def sizes(self) -> Iterator[tuple[str, int]]:
         """See `Container`."""
-        return list(self._walk(str(self.root / self.top), self.top))
+        return self._walk(str(self.root / self.top), self.top)
 
     def where(self, name: str) -> str:
         """See `Container`."""
         return str(self.root / name)
 
-    def _on_disk(self, name: str) -> Path:
-        if ".." in name.split("/") or name.startswith("/"):
+    def _on_disk(self, name: str) -> str:
+        if name.startswith("/") or ".." in name.split("/"):
             raise ArchiveError(
                 f"the name {name!r} leads out of the folder", str(self.root), "Correct the list it is in."
             )
-        return self.root / name
+        return f"{self.root}/{name}"
 
     def _walk(self, folder: str, name: str) -> Iterator[tuple[str, int]]:
-        below = []
         with os.scandir(folder) as entries:
-            for entry in entries:
-                inner = f"{name}/{entry.name}" if name else entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    below.append((entry.path, inner))
-                else:
-                    yield inner, entry.stat().st_size
-        for path, inner in below:
-            yield from self._walk(path, inner)
+            listed = sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
+        for entry in listed:
+            inner = f"{name}/{entry.name}" if name else entry.name
+            if entry.is_dir():
+                yield from self._walk(entry.path, inner)
+            else:
+                yield inner, entry.stat().st_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +131,11 @@ class Joined:
     def open(self) -> BinaryIO:
         """The joined bytes, seekable."""
         return self.files[0].open("rb") if len(self.files) == 1 else io.BufferedReader(_JoinedIO(self.files))
+
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """Size and time of change of each file: what tells one state of the archive from another."""
+        found = [one.stat() for one in self.files]
+        return tuple((one.st_size, one.st_mtime_ns) for one in found)
 
     def __str__(self) -> str:
         return str(self.files[0]) if len(self.files) == 1 else f"{self.files[0]} .. {self.files[-1].name}"
@@ -189,6 +187,9 @@ class Archive(Container):
         self._members: dict[str, tuple[int, int]] | None = None  # name -> (position, bytes)
         self._folders: dict[str, tuple[set[str], set[str]]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (type(self), self.source, self.source.stamp())
+
     @property
     def members(self) -> dict[str, tuple[int, int]]:
         """Member -> (position, bytes); safe names only."""
@@ -198,6 +199,8 @@ class Archive(Container):
             except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
                 raise ArchiveError(f"cannot be listed ({error})", str(self.source), "Fetch it again.") from error
             self._folders = {"": (set(), set())}
+            # Hidden files are no part of any archive (`__MACOSX/._x.tif` looks like a TIFF and is none).
+            listed = {name: at for name, at in listed.items() if not name.startswith("__MACOSX/") and "/." not in name}
             for name in listed:
                 self._add_parents(name)
             self._members = listed
@@ -232,9 +235,9 @@ class Archive(Container):
     @abstractmethod
     def _read(self, name: str) -> bytes: ...
 
-    def sizes(self) -> list[tuple[str, int]]:
+    def sizes(self) -> Iterator[tuple[str, int]]:
         """See `Container`."""
-        return [(one.name, one.stat().st_size) for one in self.source.files]
+        return ((one.name, one.stat().st_size) for one in self.source.files)
 
     def position(self, name: str) -> int:
         """See `Container`."""
@@ -243,10 +246,6 @@ class Archive(Container):
     def where(self, name: str) -> str:
         """See `Container`."""
         return f"{self.source}!{name}"
-
-    def closed(self) -> Self:
-        """See `Container`."""
-        return type(self)(self.source)
 
     def _add_parents(self, name: str) -> None:
         parent, _, leaf = name.rpartition("/")
@@ -268,6 +267,12 @@ class Archive(Container):
             raise ArchiveError(f"holds the name {name!r}, which leads out of the archive", str(self.source),
                                "This is not the published file; fetch it again.")  # fmt: skip
         return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+@lru_cache(maxsize=16)
+def _reopen(kind: type[Archive], source: "Joined", stamp: tuple[tuple[int, int], ...]) -> Archive:  # noqa: ARG001
+    """An unpickled archive: one a process and state of its files, so that it is listed once for all tasks."""
+    return kind(source)
 
 
 class Zip(Archive):
@@ -333,14 +338,14 @@ class TarGz(Archive):
 
     def _list(self) -> dict[str, tuple[int, int]]:
         with self._open() as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            members = _tar_members(tar, self)
-        self._order = sorted(members, key=lambda name: members[name][0])
-        return members
+            return _tar_members(tar, self)
 
     def _read(self, name: str) -> bytes:
         if name in self._passed:
             return self._passed[name]
         offset = self.members[name][0]
+        if not self._order:
+            self._order = sorted(self.members, key=self.position)
         if self._stream is None or self._next >= len(self._order) or offset < self.members[self._order[self._next]][0]:
             if self._stream is not None:
                 _LOG.warning("reading=%s from its start again; gunzip it for random access", self.source)

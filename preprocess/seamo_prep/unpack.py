@@ -22,6 +22,7 @@ What `--relax` accepts (`Raw.relax`), every other difference from the manifest b
     names    file names that differ from the published pattern in what the reader says.
 """
 
+import hashlib
 import json
 import logging
 import re
@@ -30,7 +31,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from seamo.errors import ArchiveError, UsageError
-from seamo.identity import digest
 from seamo.manifest import DatasetSpec
 from seamo_prep.containers import Container, Joined, Tree, open_container
 
@@ -46,7 +46,7 @@ class Raw:
     """Uniform access to the published files of one data set.
 
     It can be pickled: what was opened or listed is not sent along but opened again on the other side when first
-    needed, so hand one `Raw` to a worker process, not one to a task.
+    needed, once a process for all copies. One process may use it from one thread at a time.
 
     Args:
         root: The folder that holds the published top folders or archive files, or the folder above it, where
@@ -78,9 +78,6 @@ class Raw:
         for line in self.ignored:
             _LOG.warning("ignored=%s", line)
         self.synthetic = self._read_synthetic()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_holders": {top: one.closed() for top, one in self._holders.items()}}
 
     @property
     def tops(self) -> tuple[str, ...]:
@@ -124,7 +121,7 @@ class Raw:
         try:
             return (self.root / name).read_bytes()
         except OSError as error:
-            raise ArchiveError("is not there", self.where(name), "Fetch or unpack it again.") from error
+            raise ArchiveError("the file is not there", self.where(name), "Fetch or unpack it again.") from error
 
     def path(self, name: str) -> Path | None:
         """Where the file lies on disk by itself; None if it is inside an archive or not there."""
@@ -153,13 +150,14 @@ class Raw:
         An archive counts as itself (its files, not its members); an extracted tree counts file by file, which
         takes one listing and one `stat` a file, in the builder only. Split lists and `SYNTHETIC.json` count too.
         """
-        found: list[tuple[str, int]] = []
-        for top in self.tops:
-            found += self._holders[top].sizes()
-        if "" not in self._holders:
-            beside = [one for one in _entries(self.root) if one.name in self._loose and one.is_file()]
-            found += [(one.name, one.stat().st_size) for one in beside if not _CONTAINER.search(_base(one.name))]
-        return digest(sorted(set(found)))  # an archive may hold several top folders
+        found = hashlib.sha256()  # fed file by file: a full tree has ten million
+        for holder in dict.fromkeys(self._holders[top] for top in self.tops):
+            for name, size in holder.sizes():
+                found.update(f"{size} {name}\n".encode("utf-8", "surrogateescape"))
+        for one in _entries(self.root) if "" not in self._holders else ():
+            if one.name in self._loose and one.is_file() and not _CONTAINER.search(_base(one.name)):
+                found.update(f"{one.stat().st_size} {one.name}\n".encode())
+        return found.hexdigest()
 
     def missing(self, what: str) -> ArchiveError:
         """The error of a reader that finds nothing to read."""

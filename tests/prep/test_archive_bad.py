@@ -242,7 +242,7 @@ def test_split_lists(demo: Callable[[str], Path]) -> None:
         official_lists(Raw(root, spec), spec, "official")
     train.unlink()
     assert not has_lists(Raw(root, spec), spec, "official")
-    with pytest.raises(ArchiveError, match="is not there"):
+    with pytest.raises(ArchiveError, match="the file is not there"):
         official_lists(Raw(root, spec), spec, "official")
 
 

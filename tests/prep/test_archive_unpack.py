@@ -25,6 +25,9 @@ def spec() -> DatasetSpec:
     return shipped_manifest()["eurosat"]
 
 
+HIDDEN = "EuroSAT_MS/Forest/._Forest_1.tif", "__MACOSX/EuroSAT_MS/Forest/Forest_1.tif"
+
+
 def write_tree(root: Path) -> None:
     for name, data in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -33,13 +36,14 @@ def write_tree(root: Path) -> None:
 
 def write_zip(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, data in FILES.items():
+        for name, data in (FILES | dict.fromkeys(HIDDEN, b"not a TIFF")).items():
             file.writestr(name, data)
 
 
 def write_tar(path: Path, mode: str) -> None:
     with tarfile.open(path, mode) as file:  # type: ignore[call-overload]
-        for name, data in reversed(FILES.items()):  # not in sorted order
+        # Not in sorted order, and with a file that some systems hide beside each.
+        for name, data in reversed((FILES | dict.fromkeys(HIDDEN, b"not a TIFF")).items()):
             info = tarfile.TarInfo(f"./{name}")
             info.size = len(data)
             file.addfile(info, io.BytesIO(data))
