@@ -1,0 +1,315 @@
+"""`seamo-bench`: plan, run, read and check evaluations. Nothing heavy is imported before it is needed."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seamo.errors import SeamoError, UsageError
+
+app = typer.Typer(
+    help="Evaluate any backbone on any store under the same protocols.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+StoresOption = Annotated[Path, typer.Option("--stores", help="Folder of stores, one folder a data set.")]
+ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of records.")]
+BackbonesOption = Annotated[str, typer.Option("--backbones", help="Comma-separated; default: the suite's.")]
+BudgetOption = Annotated[str, typer.Option("--budget", help="full | demo (2 epochs, 64 samples; part of the key).")]
+WeightsOption = Annotated[Path, typer.Option("--weights", help="Folder of checkpoint files.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+ResultsArgument = Annotated[Path, typer.Argument(help="Folder of records.")]
+WEIGHTS = Path("weights")
+
+
+@app.callback()
+def _options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug messages.")] = False,  # noqa: ARG001
+) -> None:
+    # `main` takes --debug out of the arguments, wherever it stands; declared here for --help.
+    pass
+
+
+@app.command("list")
+def list_things(
+    kind: Annotated[str, typer.Argument(help="backbones | protocols | suites")], as_json: JsonOption = False
+) -> None:
+    """What there is, with availability and licence."""
+    from seamo_bench import catalogue
+
+    if kind == "backbones":
+        rows = [
+            {
+                "id": card.id,
+                "title": card.title,
+                "family": card.family,
+                "sensors": "+".join(one.sensor for one in card.inputs) if card.joint else _sensors(card.inputs),
+                "size": card.size,
+                "availability": card.availability,
+                "licence": card.weights.licence if card.weights else "",
+                "verified": ", ".join(card.verified) or "unverified",
+            }
+            for card in (found.card for found in catalogue.cards().values())
+        ]
+    elif kind == "protocols":
+        rows = []
+        for name in catalogue.protocols():
+            one = catalogue.find_protocol(name)
+            rows.append({"id": one.id, "version": one.version, "title": one.title, "tasks": ", ".join(one.tasks)})
+    elif kind == "suites":
+        from seamo_bench.suite import load_suite
+
+        loaded = [load_suite(name) for name in catalogue.suites()]
+        rows = [{"id": one.id, "title": one.title, "rows": len(one.rows)} for one in loaded]
+    else:
+        raise UsageError(f"cannot list {kind!r}", fix="Choose backbones, protocols or suites.")
+    _show(rows, as_json=as_json)
+
+
+def _sensors(inputs: Any) -> str:
+    return " | ".join(one.sensor for one in inputs)
+
+
+@app.command()
+def plan(
+    suite: Annotated[str, typer.Argument(help="A shipped suite, or a YAML file.")],
+    stores: StoresOption,
+    results: ResultsOption = Path("results"),
+    backbones: BackbonesOption = "",
+    budget: BudgetOption = "full",
+    weights: WeightsOption = WEIGHTS,
+    as_json: JsonOption = False,
+) -> None:
+    """The matrix: done, will run, impossible (why), estimated cost."""
+    from seamo_bench.plan import Places, listing, make_plan
+    from seamo_bench.suite import load_suite
+
+    cells = make_plan(load_suite(suite), _names(backbones), Places(stores, results, weights), _budget(budget))
+    rows = listing(cells)
+    if as_json:
+        _show(rows, as_json=True)
+        return
+    short = [
+        {
+            "id": row["id"],
+            "status": row["status"],
+            "seeds": f"{row['seeds_to_run']}/{row['seeds']}" if row["seeds"] else "",
+            "cost": _duration(row["seconds"]) if row["seconds"] else "",
+            "notes": row["reason"] or "; ".join(row["checks"]),
+        }
+        for row in rows
+    ]
+    _show(short, as_json=False)
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A shipped suite, or a YAML file.")],
+    stores: StoresOption,
+    results: ResultsOption,
+    backbones: BackbonesOption = "",
+    budget: BudgetOption = "full",
+    weights: WeightsOption = WEIGHTS,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Images at a time, for features.")] = 64,
+    workers: Annotated[int, typer.Option(help="Reading threads.")] = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what has no record yet; one failure stops nothing else."""
+    from seamo_bench.plan import Places, make_plan
+    from seamo_bench.suite import load_suite
+
+    chosen = _budget(budget)
+    places = Places(stores, results, weights)
+    cells = make_plan(load_suite(suite), _names(backbones), places, chosen)
+
+    import torch
+
+    from seamo_bench.run import Machine, run_plan
+
+    if threads:
+        torch.set_num_threads(threads)
+    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    progress = _Progress()
+    machine = Machine(where, batch_size, workers)
+    records = run_plan(cells, places, machine=machine, progress=progress.cell, inner=progress.inner)
+    rows = [
+        {
+            "id": record.key,
+            "status": record.status,
+            "backbone": record.about.backbone,
+            "store": record.about.stores[0],
+            "protocol": record.facts.protocol.id,
+            "seed": record.facts.seed,
+            "reason": record.reason,
+            "scores": record.scores,
+        }
+        for record in records
+    ]
+    progress.end()
+    if as_json:
+        _show(rows, as_json=True)
+    else:
+        count = {state: sum(row["status"] == state for row in rows) for state in ("ok", "impossible", "failed")}
+        done = sum(cell.status == "done" for cell in cells)
+        _say(f"{done} cells were done; records written: " + ", ".join(f"{n} {state}" for state, n in count.items()))
+        for row in rows:
+            if row["status"] == "failed":
+                _say(f"failed: {row['backbone']} | {row['store']} | {row['protocol']}: {row['reason']}")
+    if any(row["status"] == "failed" for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    backbone: Annotated[str, typer.Argument(help="Card id, or a SeaMo run.")],
+    store: Annotated[Path, typer.Argument(help="A store.")],
+    missing: Annotated[str, typer.Option(help="Missing-band policy; default: the card's.")] = "",
+    size: Annotated[int, typer.Option(help="Image size; default: the card's.")] = 0,
+    date: Annotated[int, typer.Option(help="Which date of every stack.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """What happens to each channel, from the store's layer, band and unit to the network's input slot."""
+    from seamo.store.reader import open_store
+    from seamo_bench.catalogue import check_selection, family, find_card
+    from seamo_bench.trials import store_statistics
+    from seamo_bench.wiring import explain as rows_of
+    from seamo_bench.wiring import wire
+
+    opened = open_store(store)
+    found = find_card(backbone)
+    wiring = wire(
+        found.card,
+        opened.spec,
+        statistics=store_statistics(opened),
+        missing=missing or None,  # type: ignore[arg-type]
+        size=size or None,
+        date=date,
+    )
+    check_selection(wiring, family(found.module))
+    rows = rows_of(wiring, opened.spec)
+    _show(rows, as_json=as_json)
+    if not as_json:
+        _say(f"{opened.title} -> {found.card.title}: {wiring.resampling()}; missing bands: {wiring.missing}")
+
+
+@app.command()
+def verify(record: Annotated[Path, typer.Argument(help="A record's JSON file.")]) -> None:
+    """Check a record as a referee would: key, hash of the predictions, scores recomputed."""
+    from seamo.errors import ProtocolError
+    from seamo_bench.records import read_records
+    from seamo_bench.records import verify as check
+
+    found = read_records(record.parent)
+    own = [one for one in found.records if f"{one.key}.json" == record.name]
+    damage = [one.reason for one in found.damaged if one.path.name == record.name]
+    if not own:
+        raise ProtocolError(damage[0] if damage else "there is no such record", where=str(record))
+    wrong = check(own[0], record.parent)
+    if wrong:
+        raise ProtocolError("; ".join(wrong), where=str(record))
+    _say(f"{record.name}: key, predictions and scores agree")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _budget(text: str) -> Any:
+
+    if text not in ("full", "demo"):
+        raise UsageError(f"no budget {text!r}", fix="Choose full or demo.")
+    return text
+
+
+def _show(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        _say(json.dumps(rows, indent=1, default=str))
+        return
+    if not rows:
+        return
+    columns = list(rows[0])
+    texts = [[str(row[column]) for column in columns] for row in rows]
+    widths = [max(len(column), *(len(text[i]) for text in texts)) for i, column in enumerate(columns)]
+    for line in (columns, ["-" * width for width in widths], *texts):
+        _say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class _Progress:
+    """Progress on stderr: which cell, how far in it, rate and time left; at most two lines a second."""
+
+    def __init__(self) -> None:
+        self._cell = ""
+        self._what = ""
+        self._began = 0.0
+        self._said = 0.0
+
+    def cell(self, done: int, total: int, name: str) -> None:
+        """A cell begins."""
+        self._cell = f"[{min(done + 1, total)}/{total}] {name}"
+        self._what = ""
+        if name:
+            self._write(self._cell)
+
+    def inner(self, done: int, total: int, what: str) -> None:
+        """Something inside the cell goes on."""
+        import time
+
+        now = time.monotonic()
+        if what != self._what or done <= 1:
+            self._what, self._began, self._first = what, now, done
+        if now - self._said < 0.5 and done < total:
+            return
+        self._said = now
+        rate = (done - self._first) / max(now - self._began, 1e-9)
+        left = f", {rate:.1f}/s, {_duration((total - done) / rate)} left" if rate > 0 and done < total else ""
+        self._write(f"{self._cell}: {what} {done}/{total}{left}")
+
+    def end(self) -> None:
+        """The last line ends."""
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")
+
+    def _write(self, line: str) -> None:
+        sys.stderr.write(f"\r\033[K{line}" if sys.stderr.isatty() else f"{line}\n")
+        sys.stderr.flush()
+
+
+def main() -> None:
+    """Entry point: exit 1 if the work failed, 2 for wrong usage; an error is one message (`--debug`: its traceback)."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app(args=[one for one in arguments if one != "--debug"])
+    except SeamoError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"seamo-bench: {error}\n")
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+"""The plan of a suite: every cell with its facts and key; done, to run, or impossible and why. No pixels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
+from seamo.manifest import shipped_manifest
+from seamo.store.reader import Store, open_store
+from seamo_bench.card import BackboneCard
+from seamo_bench.catalogue import (
+    card_digest,
+    check_selection,
+    family,
+    find_card,
+    find_protocol,
+    weights_digest,
+    weights_path,
+)
+from seamo_bench.protocol import Protocol, Split
+from seamo_bench.records import (
+    About,
+    BackboneFacts,
+    Budget,
+    Facts,
+    Flag,
+    Floor,
+    ProtocolFacts,
+    Record,
+    SplitFacts,
+    StoreFacts,
+    TaskFacts,
+    find_record,
+    read_records,
+    run_key,
+)
+from seamo_bench.suite import Row, Suite, num_seeds, protocol_params
+from seamo_bench.trials import labels_of, make_trials, split_facts, store_facts, store_statistics, task_facts
+from seamo_bench.wiring import Wiring, wire
+
+Status = Literal["done", "will run", "impossible"]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a suite runs.
+
+    Args:
+        stores: Folder of stores, one folder a data set id.
+        results: Folder of records.
+        weights: Folder of checkpoint files.
+    """
+
+    stores: Path
+    results: Path
+    weights: Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One backbone on one row.
+
+    Args:
+        backbone: Name as asked for.
+        row: Of the suite.
+        status: What will happen.
+        reason: Why it is impossible.
+        facts: Seed -> facts of its record; the one entry of an impossible cell has no adapter.
+        todo: Seeds that have no record yet.
+        about: What tables print.
+        flags: What a reader must know before anything has run.
+        checks: What to know before running, in words.
+        trials: Seed -> rows.
+        protocol, store, labels, wiring, weights: What running it needs; None where impossible.
+        seconds: Estimated cost, None if nothing like it has run here yet.
+    """
+
+    backbone: str
+    row: Row
+    status: Status
+    facts: Mapping[int, Facts]
+    about: About
+    reason: str = ""
+    todo: tuple[int, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    checks: tuple[str, ...] = ()
+    trials: Mapping[int, tuple[Split, ...]] = field(default_factory=dict)
+    protocol: Protocol | None = None
+    store: Store | None = None
+    labels: NDArray[Any] | None = None
+    wiring: Wiring | None = None
+    weights: Path | None = None
+    seconds: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Short name for listings."""
+        scheme = f" {self.row.split}" if self.row.split else ""
+        share = f" {self.row.fraction:.0%}" if self.row.fraction < 1 else ""
+        return f"{self.backbone} | {self.row.store}{scheme}{share} | {self.row.protocol}"
+
+    @property
+    def blank(self) -> Facts:
+        """Facts of the record that stands for this cell while it is impossible."""
+        first = next(iter(self.facts.values()))
+        backbone = first.backbone.model_copy(update={"weights": ""})
+        split = SplitFacts(scheme=self.row.split or "default", lists={}, fraction=self.row.fraction)
+        update = {"adapter": None, "backbone": backbone, "split": split, "seed": 0}
+        return first.model_copy(update=update)
+
+
+def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Budget = "full") -> list[Cell]:
+    """Every cell of a suite, grouped by store and backbone so that a network is loaded once.
+
+    Raises:
+        UsageError: If a backbone or a protocol is unknown.
+        ProtocolError: If a row's parameters are wrong.
+    """
+    names = list(backbones) or list(suite.backbones)
+    found = {name: find_card(name) for name in names}
+    protocols = {row.protocol: find_protocol(row.protocol) for row in suite.rows}
+    known = _past(places.results)
+    opened: dict[str, Store | str] = {}
+    labels: dict[tuple[str, str], NDArray[Any]] = {}
+    trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]] = {}
+    cells = []
+    for dataset in dict.fromkeys(row.store for row in suite.rows):
+        for name in names:
+            for row in suite.rows:
+                if row.store == dataset:
+                    one = _Planner(protocols[row.protocol], row, name, found[name].card, found[name].module, budget)
+                    cells.append(one.plan(places, opened, labels, trials, known))
+    return cells
+
+
+@dataclass(slots=True, eq=False)
+class _Planner:
+    protocol: Protocol
+    row: Row
+    name: str
+    card: BackboneCard
+    module: str
+    budget: Budget
+
+    def plan(
+        self,
+        places: Places,
+        opened: dict[str, Store | str],
+        labels: dict[tuple[str, str], NDArray[Any]],
+        trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]],
+        known: Sequence[Record],
+    ) -> Cell:
+        row = self.row
+        if row.store not in opened:
+            opened[row.store] = _open(places.stores / row.store)
+        store = opened[row.store]
+        params = protocol_params(self.protocol, row, self.budget)
+        if isinstance(store, str):
+            return self._impossible(store, params, None)
+        try:
+            self._suits()
+            scheme = row.split or store.meta.split_scheme
+            task = task_facts(store, scheme, row.label_space)
+            if task.kind not in self.protocol.tasks:
+                return self._impossible(f"{self.protocol.id} cannot run {task.kind} tasks", params, store)
+            place = (row.store, task.label_space)
+            if place not in labels:
+                labels[place] = labels_of(store, task)
+            wiring = wire(
+                self.card,
+                store.spec,
+                statistics=store_statistics(store),
+                missing=row.missing,
+                size=row.size,
+                date=row.date,
+            )
+            check_selection(wiring, family(self.module))
+            chosen: dict[int, tuple[Split, ...]] = {}
+            folded = scheme.startswith("cv")
+            seeds = 1 if folded else num_seeds(self.protocol, row, self.budget)
+            for seed in range(seeds):
+                salt = seed if row.fraction < 1.0 else 0
+                key = (*place, scheme, row.fraction, salt)
+                if key not in trials:
+                    trials[key] = make_trials(
+                        store, labels[place], scheme=scheme, fraction=row.fraction, salt=salt, budget=self.budget
+                    )
+                chosen[seed] = trials[key]
+            if folded and not self.protocol.cross_validation:
+                return self._impossible(f"{self.protocol.id} does not run cross-validation", params, store)
+            weights = weights_path(self.card, _given(self.card, places.weights))
+        except SeamoError as error:
+            return self._impossible(str(error), params, store)
+        backbone = BackboneFacts(id=self.card.id, card=card_digest(self.card), weights=weights_digest(weights))
+        facts = {
+            seed: Facts(
+                stores=(store_facts(store),),
+                split=split_facts(store, chosen[seed], scheme=scheme, fraction=row.fraction, salt=seed),
+                task=task,
+                backbone=backbone,
+                protocol=ProtocolFacts(id=self.protocol.id, version=self.protocol.version, params=dict(params)),
+                adapter=wiring.facts(),
+                seed=seed,
+                precision=row.precision,
+                budget=self.budget,
+            )
+            for seed in chosen
+        }
+        about = self._about(store.title, chosen[0])
+        done = {seed for seed, one in facts.items() if _is_done(places.results, one)}
+        todo = tuple(seed for seed in facts if seed not in done)
+        return Cell(
+            self.name,
+            row,
+            "will run" if todo else "done",
+            facts,
+            about,
+            todo=todo,
+            flags=_flags(self.card, wiring, store),
+            checks=_checks(self.card, wiring, store),
+            trials=chosen,
+            protocol=self.protocol,
+            store=store,
+            labels=labels[place],
+            wiring=wiring,
+            weights=weights,
+            seconds=_estimate(known, facts[0], about, len(todo)),
+        )
+
+    def _suits(self) -> None:
+        card, needs = self.card, self.protocol.needs
+        if needs == "network" and not card.trainable:
+            raise UsageError("has nothing to train", card.id)
+        if needs == "features" and dict(card.variant).get("floor") == "supervised" and card.weights is None:
+            raise UsageError("has no pretrained weights to probe: it is trained by finetune", card.id)
+
+    def _impossible(self, reason: str, params: Mapping[str, Any], store: Store | None) -> Cell:
+        row = self.row
+        manifest = shipped_manifest()
+        if store is not None:
+            where, spec, title = store_facts(store), store.spec, store.title
+        elif row.store in manifest:
+            where, spec, title = StoreFacts(id=row.store, content=""), manifest[row.store], manifest[row.store].title
+        else:
+            raise UsageError(f"no store and no manifest entry {row.store!r}", fix=reason)
+        kind = spec.task.kind if spec.task.kind not in ("pretrain", "none") else self.protocol.tasks[0]
+        space = row.label_space or spec.task.label_space
+        classes = spec.label_space(space).names if space in spec.label_spaces else ()
+        facts = Facts(
+            stores=(where,),
+            split=SplitFacts(scheme=row.split or "default", lists={}, fraction=row.fraction),
+            task=TaskFacts(kind=kind, classes=classes, label_space=space),
+            backbone=BackboneFacts(id=self.card.id, card=card_digest(self.card)),
+            protocol=ProtocolFacts(id=self.protocol.id, version=self.protocol.version, params=dict(params)),
+            precision=row.precision,
+            budget=self.budget,
+        )
+        return Cell(self.name, row, "impossible", {0: facts}, self._about(title, ()), reason=reason)
+
+    def _about(self, title: str, trials: Sequence[Split]) -> About:
+        options = dict(self.card.variant)
+        seed = options.get("pretraining_seed")
+        floor = str(options.get("floor", ""))
+        floors: dict[str, Floor] = {
+            "image statistics": "image statistics",
+            "random init": "random init",
+            "supervised": "supervised",
+        }
+        samples = {}
+        if len(trials) == 1:
+            samples = {"train": len(trials[0].train), "val": len(trials[0].val), "test": len(trials[0].test)}
+        elif trials:
+            samples = {"all": len(trials[0].train) + len(trials[0].test)}
+        return About(
+            stores=(title,),
+            backbone=self.card.title,
+            group=str(options.get("group", "")),
+            pretraining_seed=seed if isinstance(seed, int) else None,
+            floor=floors.get(floor, ""),
+            samples=samples,
+        )
+
+
+def _open(path: Path) -> Store | str:
+    try:
+        return open_store(path)
+    except StoreError as error:
+        return str(error)
+
+
+def _given(card: BackboneCard, folder: Path) -> Path | None:
+    if card.weights is None or Path(card.weights.filename).is_absolute():
+        return None
+    return folder / card.weights.filename
+
+
+def _is_done(results: Path, facts: Facts) -> bool:
+    try:
+        record = find_record(results, facts)
+    except ProtocolError:  # damaged: it is run again and replaced
+        return False
+    return record is not None and record.status == "ok"
+
+
+def _flags(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]:
+    flags = []
+    made_up = [channel.band for one in wiring.sensors for channel in one.channels if channel.filled]
+    if made_up:
+        flags.append(Flag(kind="filled-bands", text=f"{', '.join(made_up)} not in the store: {wiring.missing}"))
+    dropped = [name for one in wiring.sensors for name in one.dropped]
+    if dropped:
+        flags.append(Flag(kind="filled-bands", text=f"{', '.join(dropped)} not in the store: input columns left out"))
+    if store.spec.id in card.pretrained_on:
+        flags.append(Flag(kind="seen-in-pretraining", text=f"pretrained on {store.spec.id}"))
+    if not card.verified:
+        flags.append(Flag(kind="unverified-card", text="no reference output proves this implementation"))
+    return tuple(flags)
+
+
+def _checks(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]:
+    notes = []
+    if store.meta.synthetic is not None:
+        notes.append("synthetic data")
+    if store.meta.subset:
+        notes.append(f"subset: {store.meta.subset}")
+    if store.meta.counts.bad:
+        notes.append(f"{store.meta.counts.bad} samples could not be read when it was built")
+    if card.weights is not None and card.weights.noncommercial:
+        notes.append(f"weights are licensed {card.weights.licence}, not for commercial use")
+    for one in wiring.sensors:
+        products = {layer.product for layer in one.layers if layer.product}
+        if one.input.product and products - {one.input.product}:
+            notes.append(f"{one.stack} is {', '.join(sorted(products))}, the weights were made on {one.input.product}")
+    return tuple(notes)
+
+
+def _past(results: Path) -> Sequence[Record]:
+    return read_records(results).records if results.is_dir() else ()
+
+
+def _estimate(known: Sequence[Record], facts: Facts, about: About, seeds: int) -> float | None:
+    """Seconds, from what the same protocol and backbone took before, by sample; None without such a record."""
+    per_sample = [
+        record.cost.seconds / max(1, sum(record.about.samples.values()))
+        for record in known
+        if record.status == "ok"
+        and record.cost.seconds
+        and (record.facts.protocol.id, record.facts.backbone.id) == (facts.protocol.id, facts.backbone.id)
+        and record.facts.budget == facts.budget
+    ]
+    if not per_sample or not seeds:
+        return None
+    return float(np.median(per_sample)) * max(1, sum(about.samples.values())) * seeds
+
+
+def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """The plan as plain rows, each with an `id`."""
+    return [
+        {
+            "id": cell.id,
+            "backbone": cell.backbone,
+            "store": cell.about.stores[0],
+            "protocol": cell.row.protocol,
+            "status": cell.status,
+            "seeds": len(cell.facts) if cell.status != "impossible" else 0,
+            "seeds_to_run": len(cell.todo),
+            "seconds": cell.seconds,
+            "reason": cell.reason,
+            "checks": [*cell.checks, *(flag.text for flag in cell.flags)],
+            "keys": [run_key(facts) for facts in cell.facts.values()],
+        }
+        for cell in cells
+    ]

@@ -1,0 +1,217 @@
+"""Running a plan: cell by cell, records written as soon as a seed is done; one failure stops nothing else."""
+
+import logging
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from seamo.errors import SeamoError
+from seamo.store.reader import Store
+from seamo_bench.backbone import Backbone, load_backbone
+from seamo_bench.catalogue import runner
+from seamo_bench.features import FeatureCache, Work, degenerate
+from seamo_bench.plan import Cell, Places
+from seamo_bench.protocol import Context, Outcome, Rows
+from seamo_bench.records import Cost, Flag, Record, run_key, write_record
+
+log = logging.getLogger(__name__)
+
+# What the code of a backbone or a protocol may raise: a cell that fails is a record with its reason, and the
+# suite goes on. Interrupts and exits are not in the list.
+CELL_ERRORS = (
+    SeamoError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+FEATURES = "features"  # folder of the cache, inside the results
+_DEGENERATE_ROWS = 1000
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a suite runs; nothing here is part of a key.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:1`.
+        batch_size: Images at a time, for features.
+        workers: Reading threads.
+    """
+
+    device: str = "cpu"
+    batch_size: int = 64
+    workers: int = 2
+
+
+def run_plan(
+    cells: Sequence[Cell],
+    places: Places,
+    *,
+    machine: Machine,
+    progress: Progress,
+    inner: Progress,
+) -> Iterator[Record]:
+    """Run what has no record yet and yield every record as it is written.
+
+    Args:
+        cells: From `seamo_bench.plan.make_plan`.
+        places: Folders.
+        machine: Where to run.
+        progress: Called with (cells done, cells, name of the cell) before each cell.
+        inner: Called from inside a cell.
+    """
+    loaded: tuple[Any, Backbone] | None = None
+    for number, cell in enumerate(cells):
+        progress(number, len(cells), cell.id)
+        if cell.status == "impossible":
+            yield write_record(
+                places.results, cell.blank, about=cell.about, status="impossible", reason=cell.reason,
+                environment=environment(machine),
+            )  # fmt: skip
+            continue
+        if cell.status == "done":
+            continue
+        started = time.monotonic()
+        try:
+            wanted = (cell.backbone, cell.row.store, cell.row.missing, cell.row.size, cell.row.date)
+            if loaded is None or loaded[0] != wanted:
+                loaded = None  # the old network goes before the new one comes
+                loaded = (wanted, _load(cell))
+            yield from _run_cell(cell, loaded[1], places, machine, inner, started)
+        except CELL_ERRORS as error:
+            log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
+            reason = str(error) if isinstance(error, SeamoError) else f"{type(error).__name__}: {error}"
+            yield from _record_failure(cell, places, machine, reason or type(error).__name__)
+    progress(len(cells), len(cells), "")
+
+
+def _load(cell: Cell) -> Backbone:
+    row = cell.row
+    return load_backbone(
+        cell.backbone, store=_of(cell.store), weights=cell.weights, missing=row.missing, size=row.size, date=row.date
+    )
+
+
+def _of(store: Store | None) -> Store:
+    if store is None:
+        raise RuntimeError("an impossible cell has no store")
+    return store
+
+
+def _run_cell(
+    cell: Cell, backbone: Backbone, places: Places, machine: Machine, inner: Progress, started: float
+) -> Iterator[Record]:
+    protocol, store = cell.protocol, _of(cell.store)
+    if protocol is None:
+        raise RuntimeError("an impossible cell has no protocol")
+    device = torch.device(machine.device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seeds = tuple(cell.facts) if protocol.together else cell.todo
+    work = Work(device, machine.batch_size, machine.workers, inner)
+    facts = cell.facts[seeds[0]]
+    cache = FeatureCache(places.results / FEATURES, store, backbone, facts=facts.backbone, work=work)
+    context = Context(
+        task=facts.task,
+        backbone=backbone,
+        store=store,
+        labels=cell.labels,  # type: ignore[arg-type]
+        features=cache.take,
+        splits={seed: cell.trials[seed] for seed in seeds},
+        params=facts.protocol.params,
+        budget=facts.budget,
+        precision=facts.precision,
+        device=device,
+        progress=inner,
+    )
+    flags = cell.flags
+    if protocol.needs == "features":
+        flags += _feature_flags(context, cache)
+    for outcome in runner(protocol.id)(context):
+        yield write_record(
+            places.results,
+            cell.facts[outcome.seed],
+            about=cell.about.model_copy(update={"chosen": dict(outcome.chosen)}),
+            predictions=outcome.predictions,
+            flags=flags + tuple(Flag(kind="data-check", text=note) for note in outcome.notes),
+            cost=_cost(backbone, outcome, device, started),
+            environment=environment(machine),
+        )
+        started = time.monotonic()
+    (places.results / f"{run_key(cell.blank)}.json").unlink(missing_ok=True)  # it is not impossible any more
+
+
+def _record_failure(cell: Cell, places: Places, machine: Machine, reason: str) -> Iterator[Record]:
+    for seed in cell.todo:
+        path = places.results / f"{run_key(cell.facts[seed])}.json"
+        if path.is_file() and path.with_suffix(".npz").is_file():
+            continue  # this seed was done before the next one failed
+        yield write_record(
+            places.results,
+            cell.facts[seed],
+            about=cell.about,
+            status="failed",
+            reason=reason,
+            flags=cell.flags,
+            environment=environment(machine),
+        )
+
+
+def _feature_flags(context: Context, cache: FeatureCache) -> tuple[Flag, ...]:
+    """Looks at a sample of the training features: they are computed here, before the protocol asks for them."""
+    trials = [trial for one in context.splits.values() for trial in one]
+    rows: Rows = np.unique(np.concatenate([trial.train for trial in trials]))
+    # All at once, in one pass over the store, and in an order that does not depend on the protocol.
+    cache.fill(np.union1d(rows, np.concatenate([part for trial in trials for part in (trial.val, trial.test)])))
+    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _DEGENERATE_ROWS)).astype(np.int64)]
+    flags = [Flag(kind="out-of-range", text=note) for note in cache.notes]
+    found = degenerate(context.features(sample))
+    if found:
+        flags.append(Flag(kind="degenerate-features", text=found))
+    return tuple(flags)
+
+
+def _cost(backbone: Backbone, outcome: Outcome, device: torch.device, started: float) -> Cost:
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Cost(
+        seconds=round(time.monotonic() - started, 3),
+        peak_memory_mib=round(peak, 1),
+        parameters=sum(one.numel() for one in backbone.network.parameters()),
+        trainable_parameters=outcome.trainable_parameters,
+        notes="of this seed; features that were cached before cost nothing here",
+    )
+
+
+def environment(machine: Machine) -> dict[str, str]:
+    """What a record notes beside its facts."""
+    device = torch.device(machine.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "seamo": version("seamo"),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "scikit-learn": version("scikit-learn"),
+        "timm": version("timm"),
+        "python": platform.python_version(),
+        "device": f"{device.type}: {name}",
+        "threads": str(torch.get_num_threads()),
+    }
