@@ -133,7 +133,7 @@ def build_table(
         if metric(name).higher_is_better and known:
             samplings[column.id] = known
             ranges[column.id] = score_range(name, len(records[0].facts.task.classes))
-    rows = _rows(found.records, cells, [head.column for head in heads])
+    rows = _rows(found.records, cells, heads)
     shown = tuple(row for row in rows if any((row.id, head.column) in cells for head in heads))
     return Table(
         tuple(heads),
@@ -205,9 +205,11 @@ def _head(
     words = [column.protocol]
     siblings = [other for other in groups if other.dataset == column.dataset and other.protocol == column.protocol]
     own = json.loads(column.params)
-    for key in sorted({key for other in siblings for key in json.loads(other.params)}):
-        if len({json.dumps(json.loads(other.params).get(key)) for other in siblings}) > 1:
-            words.append(f"{key}={own.get(key, 'default')}")
+    words += [
+        f"{key}={own.get(key, 'default')}"
+        for key in sorted({key for other in siblings for key in json.loads(other.params)})
+        if len({json.dumps(json.loads(other.params).get(key)) for other in siblings}) > 1
+    ]
     words.append(f"{100 * column.fraction:g} % of labels")
     words.append(f"split {column.scheme}")
     if column.budget == "demo":
@@ -216,11 +218,16 @@ def _head(
     return Head(column, name, stores, ", ".join(words), any(s.synthetic for s in records[0].facts.stores), notes)
 
 
-def _rows(records: Sequence[Record], cells: Mapping[tuple[str, Column], Cell], columns: Sequence[Column]) -> list[Row]:
+def _rows(records: Sequence[Record], cells: Mapping[tuple[str, Column], Cell], heads: Sequence[Head]) -> list[Row]:
     about = {row_of(record): record.about for record in records}
     places: dict[str, list[float]] = {row: [] for row in about}
-    for column in columns:
-        values = {row: cell.interval.value for (row, where), cell in cells.items() if where == column and cell.interval}
+    for head in heads:
+        sign = 1 if metric(head.metric).higher_is_better else -1
+        values = {
+            row: sign * cell.interval.value
+            for (row, where), cell in cells.items()
+            if where == head.column and cell.interval
+        }
         for row, value in values.items():
             places[row].append(sum(other > value for other in values.values()) / max(1, len(values) - 1))
 

@@ -1,0 +1,222 @@
+"""The leaderboard: what shares a column, what is marked, what is refused, and the exports."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from seamo.errors import ProtocolError
+from seamo_bench import records as r
+from seamo_bench import tables
+from seamo_bench.compare import compare, paired_group_difference, row_of
+from seamo_bench.leaderboard import build_table
+from seamo_bench.predictions import ClassPredictions
+
+CLASSES = ("Forest", "River", "Sea", "Town")
+TITLE = "EuroSAT subset (202 of 27,000)"
+
+
+def facts(backbone, *, seed=0, dataset="eurosat", content="c" * 64, version=1, params=None, weights="w", **rest):
+    return r.Facts(
+        stores=(r.StoreFacts(id=dataset, content=content, subset=True),),
+        split=r.SplitFacts(scheme="official", lists={"train": "1" * 64, "test": rest.pop("test", "2" * 64)}),
+        task=r.TaskFacts(kind="single-label", classes=CLASSES, label_space=dataset),
+        backbone=r.BackboneFacts(id=backbone, card="d" * 64, weights=weights),
+        protocol=r.ProtocolFacts(id="linear", version=version, params=params or {}),
+        seed=seed,
+        **rest,
+    )
+
+
+def predictions(share, seed, n=400):
+    """Right with probability `share`; labels the same for every seed."""
+    labels = np.random.default_rng(1).integers(0, 4, n)
+    rng = np.random.default_rng([2, seed])
+    guess = np.where(rng.random(n) < share, labels, (labels + 1) % 4)
+    keys = np.array([f"k{i:04d}" for i in range(n)])
+    return ClassPredictions(keys, labels, (3 * np.eye(4)[guess]).astype(np.float32))
+
+
+def put(folder, backbone, share, *, seed=0, about=None, flags=(), pseed=0, **rest):
+    about = r.About(stores=(TITLE,), backbone=backbone.title(), **(about or {}))
+    return r.write_record(
+        folder,
+        facts(backbone, seed=seed, **rest),
+        about=about,
+        predictions=predictions(share, 100 * pseed + seed + sum(map(ord, backbone))),
+        flags=flags,
+    )
+
+
+@pytest.fixture
+def results(tmp_path):
+    for seed in range(3):
+        put(tmp_path, "strong", 0.90, seed=seed)
+        put(tmp_path, "equal", 0.895, seed=seed)
+        put(tmp_path, "weak", 0.60, seed=seed)
+    put(tmp_path, "imagestats", 0.5, about={"floor": "image statistics"})
+    reason = "needs B8A, the store has none"
+    about = r.About(stores=(TITLE,), backbone="Blind")
+    r.write_record(tmp_path, facts("blind"), about=about, status="impossible", reason=reason)
+    return tmp_path
+
+
+def build(folder, **options):
+    return build_table(r.read_records(folder), folder, resamples=400, **options)
+
+
+def test_values_marks_and_blanks(results):
+    table = build(results)
+    (head,) = table.heads
+    assert head.dataset == TITLE
+    cells = {row: cell for (row, _), cell in table.cells.items()}
+    strong = [one for one in r.read_records(results).records if one.facts.backbone.id == "strong"]
+    assert cells["strong"].interval.value == pytest.approx(np.mean([one.scores["top1"] for one in strong]))
+    assert cells["strong"].interval.num_seeds == 3
+    assert cells["strong"].num_test == 400
+    assert cells["strong"].best
+    assert cells["equal"].best
+    assert not cells["weak"].best
+    assert cells["weak"].p_worse < 0.05
+    assert (cells["blind"].status, cells["blind"].reason) == ("impossible", "needs B8A, the store has none")
+    order = [row.id for row in table.rows]
+    assert set(order[:2]) == {"strong", "equal"}
+    assert order[-1] == "imagestats"  # a floor stands last, however good
+    assert any(TITLE in note for note in table.notes)
+    assert any("random init, supervised" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"content": "x" * 64}, "the store's content"),
+        ({"version": 2}, "the protocol's version"),
+        ({"test": "3" * 64}, "the test list"),
+        ({"precision": "bf16"}, "precision"),
+    ],
+)
+def test_records_that_differ_in_a_fact_are_refused(results, change, what):
+    put(results, "other", 0.8, **change)
+    with pytest.raises(ProtocolError, match=what):
+        build(results)
+    table = build(results, mixed=True)
+    assert any("MIXED" in note and what in note for note in table.notes)
+    assert all(cell.p_worse is None for cell in table.cells.values())
+
+
+def test_two_weights_under_one_name_are_not_seeds(results):
+    put(results, "strong", 0.9, seed=9, weights="other")
+    with pytest.raises(ProtocolError, match="the weights or the card of strong"):
+        build(results)
+
+
+def test_parameters_budget_and_fraction_make_columns(results):
+    put(results, "strong", 0.8, params={"head": "upernet"})
+    put(results, "strong", 0.8, budget="demo")
+    table = build(results)
+    assert len(table.heads) == 3
+    titles = [head.protocol for head in table.heads]
+    assert any("head=upernet" in title for title in titles)
+    assert any("demo budget" in title for title in titles)
+    assert any("DEMO BUDGET" in note for note in table.notes)
+
+
+def test_a_changed_prediction_stops_the_table(results):
+    record = next(one for one in r.read_records(results).records if one.status == "ok")
+    (results / record.predictions.name).write_bytes(b"x")
+    with pytest.raises(ProtocolError, match="sha256"):
+        build(results)
+
+
+def test_damaged_files_are_named(results):
+    (results / "broken.json").write_text("{")
+    table = build(results)
+    assert any("broken.json" in note for note in table.notes)
+
+
+def test_empty_results(tmp_path):
+    with pytest.raises(ProtocolError, match="no record"):
+        build(tmp_path)
+
+
+def test_aggregate_over_two_data_sets(results):
+    for name, share in (("strong", 0.9), ("equal", 0.9), ("weak", 0.5), ("imagestats", 0.4)):
+        put(
+            results,
+            name,
+            share,
+            dataset="other-set",
+            about={"floor": "image statistics"} if name == "imagestats" else {},
+        )
+    table = build(results)
+    assert set(table.aggregates) == {"strong", "equal", "weak", "imagestats"}
+    assert table.aggregates["imagestats"].mean_rank.value == 4
+    assert table.aggregates["strong"].iqm.value > table.aggregates["weak"].iqm.value
+
+
+def test_groups_of_pretraining_seeds(results):
+    for pseed in range(3):
+        for name, share in (("seamo", 0.88), ("seamo-random", 0.7)):
+            for seed in range(2):
+                put(
+                    results,
+                    f"{name}-{pseed}",
+                    share,
+                    seed=seed,
+                    pseed=pseed + 1,
+                    weights=f"{name}{pseed}",
+                    about={"group": name, "pretraining_seed": pseed},
+                )
+    found = r.read_records(results)
+    sides = [[one for one in found.records if row_of(one) == name] for name in ("seamo", "seamo-random")]
+    diff = paired_group_difference(*sides, results)
+    means = [np.mean([one.scores["top1"] for one in side]) for side in sides]
+    assert diff.interval.value == pytest.approx(means[0] - means[1])
+    assert diff.interval.low > 0
+    assert "3 and 3 seeds" in diff.interval.method  # pretrainings, not the six runs
+    (one,) = compare(found.records, results, "seamo", "seamo-random")
+    assert one.difference.interval.value == pytest.approx(means[0] - means[1])
+    cell = next(cell for (row, _), cell in build(results).cells.items() if row == "seamo")
+    assert cell.interval.num_seeds == 3
+    assert len(cell.records) == 6
+    with pytest.raises(ProtocolError, match="no score of 'nobody'"):
+        compare(found.records, results, "seamo", "nobody")
+
+
+def test_flags_become_footnotes_in_every_export(results):
+    flag = r.Flag(kind="filled-bands", text="B10 | made up & 100 % of it_")
+    put(results, "filled", 0.8, flags=(flag,))
+    table = build(results)
+    text, markdown, latex = tables.to_text(table), tables.to_markdown(table), tables.to_latex(table)
+    for export in (text, markdown, latex, tables.to_csv(table)):
+        assert "202 of 27,000" in export
+        assert "needs B8A" in export
+    assert "(a) filled-bands: B10 | made up" in text
+    assert r"B10 \| made up" in markdown
+    widths = {line.replace(r"\|", "").count("|") for line in markdown.splitlines() if line.startswith("|")}
+    assert widths == {3}
+    assert r"made up \& 100 \% of it\_" in latex
+    assert "[floor: image statistics]" in text
+
+
+def test_csv_and_json_hold_the_same_cells(results):
+    table = build(results)
+    objects = json.loads(json.dumps(tables.to_objects(table), allow_nan=False))
+    frame = pd.read_csv(io.StringIO(tables.to_csv(table)))
+    assert [one["id"] for one in objects] == frame["id"].tolist()
+    assert len({one["id"] for one in objects}) == len(objects)
+    strong = frame[frame["backbone"] == "strong"].iloc[0]
+    assert strong["low"] < strong["value"] < strong["high"]
+    assert strong["num_test"] == 400
+    blind = next(one for one in objects if one["backbone"] == "blind")
+    assert (blind["value"], blind["status"]) == (None, "impossible")
+
+
+def test_an_error_metric_prefers_small_values(results):
+    table = build(results, metric_name="nll")
+    best = [row.id for row in table.rows if table.cells[(row.id, table.heads[0].column)].best]
+    assert "weak" not in best
+    assert "imagestats" not in best
+    assert table.rows[0].id in ("strong", "equal")
