@@ -1,7 +1,7 @@
 """Reference outputs of official model codes, compared field by field with our networks.
 
-The folder format (`card.json`, published-format checkpoints, `case_*.safetensors`) is described in the README that comes
-with the outputs; `golden_rigs` knows how each model is fed.
+The folder format (`card.json`, published-format checkpoints, `case_*.safetensors`) is described in the README that
+comes with the outputs; `golden_rigs` knows how each model is fed.
 """
 
 import json

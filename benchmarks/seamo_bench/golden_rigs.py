@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from seamo.bands import positions
+from seamo_bench.backbones import galileo
 from seamo_bench.backbones._bare import alibi
 from seamo_bench.backbones._croma import CROMA
 from seamo_bench.backbones._dofa import DOFA
+from seamo_bench.backbones._galileo import S2_GROUPS, SPACE, SPACE_TIME, STATIC, TIME, Galileo
 from seamo_bench.backbones._inputs import OSCD_QUANTILES
+from seamo_bench.backbones._presto import NO_CLASS, NUM_CHANNELS, Presto, cartesian, ndvi
 from seamo_bench.backbones._resnet import ResNet
 from seamo_bench.backbones._satmae import GroupViT
 from seamo_bench.backbones._satvit import SatViT
@@ -250,6 +253,109 @@ def feed_satlas(network: Network, card: BackboneCard, case: Case) -> Fields:
     return found
 
 
+def feed_presto(network: Network, card: BackboneCard, case: Case) -> Fields:
+    """Presto: series of 17 channels put together from whichever sensors the case has."""
+    net = cast(Presto, network)
+    size = tuple(case.fields["input.x.norm"].shape[:2])
+    values = torch.zeros(*size, NUM_CHANNELS)  # what is missing is 0 before normalisation
+    mask = torch.ones(*size, NUM_CHANNELS)
+    if "input.s1.raw" in case.fields:
+        values[..., :2], mask[..., :2] = case.fields["input.s1.raw"], 0
+    if "input.s2.raw" in case.fields:
+        names = [f"B{name[1:]:0>2}" for name in case.info["raw_bands"]["s2"]]
+        for channel, name in enumerate(spec_of(card, "s2").bands, start=2):
+            if name in names:
+                values[..., channel], mask[..., channel] = case.fields["input.s2.raw"][..., names.index(name)], 0
+    for modality, channels in (("era5", slice(12, 14)), ("srtm", slice(14, 16))):
+        if f"input.{modality}.raw" in case.fields:
+            values[..., channels], mask[..., channels] = case.fields[f"input.{modality}.raw"], 0
+    shift = torch.tensor([25.0] * 2 + [0.0] * 10 + [-272.15] + [0.0] * 3 + [0.0])
+    divide = torch.tensor([25.0] * 2 + [10000.0] * 10 + [35.0, 0.03, 2000.0, 50.0, 1.0])
+    x = (values + shift) / divide
+    x[..., 16] = ndvi(x[..., 8], x[..., 4])
+    mask[..., 16] = torch.maximum(mask[..., 8], mask[..., 4])
+    cover = case.fields.get("input.dw.raw", torch.full(size, NO_CLASS))
+    found: Fields = {"input.x.norm": x, "input.mask": mask, "input.dynamic_world": cover}
+    found["pooled"] = net.run(
+        case.fields["input.x.norm"],
+        case.fields["input.mask"],
+        dynamic_world_BT=case.fields["input.dynamic_world"],
+        latlon_B2=case.fields["input.latlons"],
+        month_B=case.fields["input.month"],
+        taps=found,
+    )
+    return found
+
+
+def feed_galileo(network: Network, card: BackboneCard, case: Case) -> Fields:
+    """Galileo, normalised as the official helper does (its own quirk)."""
+    net = cast(Galileo, network)
+    arrays, found = _galileo_arrays(galileo.with_quirk(card, "helper-normalisation"), case)
+    given = _galileo_given(case)
+    groups: Fields = {}
+    for kind, layout in (("space_time", SPACE_TIME), ("space", SPACE), ("time", TIME), ("static", STATIC)):
+        fed = case.fields[f"input.{kind}_x.norm"]
+        found[f"input.{kind}_x.norm"] = arrays[kind]
+        shown = torch.tensor([float(name not in given) for name in layout])
+        found[f"input.{kind}_mask"] = shown.expand(*fed.shape[:-1], -1)
+        for name, channels in layout.items():
+            if name in given:
+                part = fed[..., list(channels)]
+                last = {"space_time": (0, 3, 4, 1, 2), "space": (0, 3, 1, 2)}.get(kind)
+                groups[name] = part.permute(last) if last else part
+    patch, gsd_m = int(case.info["patch_size"]), float(case.info["input_resolution_m"])
+    tokens = net.run(groups, case.fields["input.months"], patch=patch, gsd_m=gsd_m, taps=found)
+    final = net.norm(tokens.stream[-1])
+    found["pooled"] = final.mean(1)
+    found["pooled.per_patch"] = net.per_patch(tokens, final)
+    names = tokens.given[0]
+    shape = (len(final), *tokens.grid, tokens.steps)
+    out = net.norm.bias.expand(*shape, len(SPACE_TIME), -1).clone()  # the norm of a token that is not there
+    mask = torch.ones(*shape, len(SPACE_TIME))
+    places = [list(SPACE_TIME).index(name) for name in names]
+    count = tokens.grid[0] * tokens.grid[1] * tokens.steps * len(names)
+    out[..., places, :] = final[:, :count].reshape(*shape, len(names), -1)
+    mask[..., places] = 0
+    found["out.s_t_x"], found["out.s_t_m"] = out, mask
+    return found
+
+
+GALILEO_SOURCES = {
+    "s1": ("S1",),
+    "s2": S2_GROUPS,
+    "srtm": ("SRTM",),
+    "era5": ("ERA5",),
+    "latlon": ("location",),
+}
+
+
+def _galileo_given(case: Case) -> set[str]:
+    return {
+        name for modality, names in GALILEO_SOURCES.items() if f"input.{modality}.raw" in case.fields for name in names
+    }
+
+
+def _galileo_arrays(card: BackboneCard, case: Case) -> tuple[Fields, Fields]:
+    """The four normalised arrays; the helper's fixed numbers for what our card does not take."""
+    arrays = {kind: torch.zeros_like(case.fields[f"input.{kind}_x.norm"]) for kind in ("space_time", "space", "time")}
+    arrays["static"] = torch.zeros_like(case.fields["input.static_x.norm"])
+    arrays["space_time"][..., :2] = -1.0  # 0 dB normalised
+    arrays["time"][..., 0] = 272.15 / 35
+    arrays["static"][..., 0] = -1.0
+    for sensor, channels in (("s1", slice(0, 2)), ("s2", slice(2, 12))):
+        if f"input.{sensor}.raw" in case.fields:
+            raw = case.fields[f"input.{sensor}.raw"].float().permute(2, 3, 0, 1)  # T C H W
+            arrays["space_time"][0, ..., channels] = apply_steps(raw, spec_of(card, sensor).steps).permute(2, 3, 0, 1)
+    if "input.srtm.raw" in case.fields:
+        arrays["space"][0, ..., :2] = case.fields["input.srtm.raw"] / torch.tensor([2000.0, 50.0])
+    if "input.era5.raw" in case.fields:
+        shifted = case.fields["input.era5.raw"] + torch.tensor([272.15, 0.0])
+        arrays["time"][0, :, :2] = shifted / torch.tensor([35.0, 0.03])
+    if "input.latlon.raw" in case.fields:
+        arrays["static"][..., 1:4] = cartesian(case.fields["input.latlon.raw"][None])
+    return arrays, {}
+
+
 RESNET_ALIAS = {"bottleneck_factor": "bottleneck_width_factor"}
 RIGS: dict[str, Rig] = {
     "ssl4eo_mae_s2": Rig("ssl4eo_mae", "ssl4eo-mae-vits16-s2", feed_vit),
@@ -277,4 +383,6 @@ RIGS: dict[str, Rig] = {
     "dofa_v1": Rig("dofa", "dofa-base-s2", feed_dofa),
     "satlas_swin_v2_b_s2_ms": Rig("satlas", "satlas-swinb-s2", feed_satlas),
     "satlas_swin_v2_b_s1": Rig("satlas", "satlas-swinb-s1", feed_satlas),
+    "presto": Rig("presto", "presto", feed_presto, given=("input.latlons", "input.month")),
+    "galileo_nano": Rig("galileo", "galileo-nano", feed_galileo, given=("input.months",)),
 }

@@ -1,4 +1,4 @@
-"""DOFA's dynamic patch embedding: kernels generated from wavelengths. Shape suffixes as in `_vit`, P generator width."""
+"""DOFA's dynamic patch embedding: kernels generated from wavelengths. Shape suffixes as in `_vit`, P: its width."""
 
 from collections.abc import Mapping, Sequence
 

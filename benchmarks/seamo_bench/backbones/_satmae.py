@@ -41,7 +41,7 @@ class GroupViT(ViT):
     def make_embedding(self, img_size: int, embed_dim: int) -> None:
         """One projection a group; spatial, group and class-group tables."""
         side = img_size // self.patch_size
-        self.patch_embed = nn.ModuleList(
+        self.patch_embed: nn.ModuleList = nn.ModuleList(
             PatchEmbed(self.patch_size, len(group), embed_dim) for group in self.channel_groups
         )
         self.pos_embed = nn.Parameter(torch.randn(1, 1 + side * side, embed_dim - self.group_width) * 0.02)

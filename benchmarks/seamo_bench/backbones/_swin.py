@@ -31,15 +31,17 @@ class Swin(Network):
             block=SwinTransformerBlockV2,
             downsample_layer=PatchMergingV2,
         )
-        self.features: nn.Sequential = whole_network.features
-        self.features[0][0] = nn.Conv2d(len(card.inputs[0].bands), dim, patch, patch)
+        self.features = nn.Sequential(*whole_network.features)
+        stem = self.features[0]
+        assert isinstance(stem, nn.Sequential)  # noqa: S101 (narrows the type)
+        stem[0] = nn.Conv2d(len(card.inputs[0].bands), dim, patch, patch)
 
     def run(self, x_BCHW: Tensor, taps: Taps = None) -> list[Tensor]:
         """Outputs of the four stages, channels first."""
         x = self.features[0](x_BCHW)
         keep(taps, "tokens.embed", x)
         stages: list[Tensor] = []
-        for layer in self.features[1:]:
+        for layer in list(self.features)[1:]:
             stage = len(stages) + 1
             if isinstance(layer, nn.Sequential):
                 for index, block in enumerate(layer):

@@ -191,7 +191,7 @@ class ViT(Network):
         """Create what `embed` needs: patch projection and position table."""
         side = img_size // self.patch_size
         extra = 0 if self.cls_token is None else 1
-        self.patch_embed = PatchEmbed(self.patch_size, self.in_chans, embed_dim)
+        self.patch_embed: nn.Module = PatchEmbed(self.patch_size, self.in_chans, embed_dim)
         self.pos_embed = nn.Parameter(torch.randn(1, extra + side * side, embed_dim) * 0.02)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""SatMAE (Cong et al. 2022, arXiv 2207.08051) and SatMAE++ (Noman et al. 2024, arXiv 2403.05419), group-channel ViTs."""
+"""SatMAE (Cong et al. 2022, arXiv 2207.08051) and SatMAE++ (Noman et al. 2024, arXiv 2403.05419)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,0 +1,70 @@
+"""Presto (Tseng et al. 2023, arXiv 2304.14065): a small transformer over pixel time series."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seamo.bands import S1, Unit
+from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
+from seamo_bench.key_rules import KeyRules
+
+if TYPE_CHECKING:
+    from seamo_bench.backbones._presto import Presto
+
+S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+SOURCE = "github.com/nasaharvest/presto: (x + add) / divide, NDVI from the normalised bands"
+S1_STEPS = (Step("affine", (-25.0,), (25.0,)),)
+S2_STEPS = (Step("affine", (0.0,), (10000.0,)),)
+
+CARDS = (
+    BackboneCard(
+        id="presto",
+        family="presto",
+        title="Presto",
+        inputs=(
+            InputSpec(sensor="s2", bands=S2_BANDS, unit=Unit.DN, steps=S2_STEPS, source=SOURCE, product="L1C"),
+            InputSpec(sensor="s1", bands=S1, unit=Unit.DB, steps=S1_STEPS, source=SOURCE, product="GRD"),
+        ),
+        embed_dim=128,
+        size=0,
+        multiple_of=1,
+        code_licence="MIT",
+        source="arXiv 2304.14065; github.com/nasaharvest/presto",
+        pos_interp="none: every pixel is a series of its own",
+        pooling="norm of the mean token of every pixel, then the mean over pixels; without a place 0, 0 and June",
+        levels=((128, 1),),
+        weights=Weights(
+            urls=("https://github.com/nasaharvest/presto/raw/main/data/default_model.pt",),
+            filename="default_model.pt",
+            licence="MIT",
+            sha256="559c9d76f525bdf2dd3774da8b1e7f1510769b73baacac12e9e4d8d5c67fbe65",
+        ),
+        pretrained_on=("presto-lem",),
+        verified=("golden", "manifest"),
+        variant=(
+            ("embed_dim", 128),
+            ("depth", 2),
+            ("num_heads", 8),
+            ("mlp_ratio", 4),
+            ("max_sequence_length", 24),
+        ),
+    ),
+)
+
+
+def rules(_card: BackboneCard) -> KeyRules:
+    """The encoder of a bare autoencoder."""
+    return KeyRules(strip=("encoder.",), drop=("decoder.*",))
+
+
+def build(card: BackboneCard) -> "Presto":
+    """The network of a card, with initial values."""
+    from seamo_bench.backbones._presto import Presto
+
+    return Presto(card)
+
+
+def load(card: BackboneCard, weights: Path | None, seed: int) -> "Presto":
+    """The network with its published weights; with none, random from `seed`."""
+    from seamo_bench.weights import assemble
+
+    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
