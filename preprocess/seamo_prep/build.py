@@ -1,0 +1,331 @@
+"""Building a store from a published archive: index, plan, shards on worker processes, publish.
+
+One worker owns a whole shard. What is finished stays, whatever happens to the builder; building the same thing again
+goes on where it stopped, and says at once if it is published already.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from seamo.errors import ArchiveError, SampleError, SeamoError, StoreError, UsageError
+from seamo.manifest import DatasetSpec
+from seamo.sample import Sample, check_sample
+from seamo.store.format import META_NAME, Layout
+from seamo.store.splits import COMPUTED, HASH_SCHEME
+from seamo.store.writer import BadSample, BuildPlan, ShardJob, StoreWriter, build8, write_shard
+from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
+from seamo_prep.splits import has_lists, official_lists
+from seamo_prep.unpack import Raw
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from distributed import Client, Future
+
+OnBad = Literal["raise", "skip"]
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+"""Called with (samples done, samples in all); the first call tells what an earlier build left."""
+_WORTH_PROCESSES = 500  # samples
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be chosen about a build.
+
+    Args:
+        layout: `zarr` or `webdataset`.
+        layers: Layer ids to build; empty takes all.
+        splits: Name of the split scheme; empty takes the data set's own where its lists are in RAW, else
+            `hash-60-20-20`.
+        limit: Build only the first so many samples, in key order.
+        relax: What may differ from the manifest (`seamo_prep.unpack`).
+        on_bad: `raise`, or `skip` to put unreadable samples into the store's ledger.
+    """
+
+    layout: Layout = "zarr"
+    layers: tuple[str, ...] = ()
+    splits: str = ""
+    limit: int | None = None
+    relax: tuple[str, ...] = ()
+    on_bad: OnBad = "raise"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Who does the work.
+
+    Args:
+        workers: Local processes; 1 works in this process. 0 takes a process a core where there are enough samples
+            to repay the few seconds that starting them costs.
+        scheduler: Address of a dask scheduler instead, whose workers see RAW and the store under the same paths.
+    """
+
+    workers: int = 0
+    scheduler: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build gave.
+
+    Args:
+        path: The store.
+        was_there: True if it was published before.
+        samples: Rows; 0 if it was there.
+        ledger: Number of names that were left out or could not be read; 0 if it was there.
+    """
+
+    path: Path
+    was_there: bool
+    samples: int = 0
+    ledger: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What every worker needs besides its shard."""
+
+    archive_id: str
+    raw: Raw
+    spec: DatasetSpec
+    on_bad: OnBad
+
+
+def build(
+    dataset_id: str,
+    *,
+    raw: Path,
+    root: Path,
+    options: Options,
+    engine: Engine,
+    say: Say,
+    progress: Progress,
+) -> Built:
+    """Build one store, or find it built.
+
+    Args:
+        dataset_id: Of the manifest, or `folder` for one's own imagery.
+        raw: Folder that holds the published files.
+        root: Folder of stores.
+        options: What to build.
+        engine: Who builds it.
+        say: Called with each remark that a person should read.
+        progress: See `Progress`.
+
+    Raises:
+        UsageError: For an unknown data set, layer or split scheme.
+        ArchiveError, SampleError: With the file at fault; shards that are finished stay.
+        StoreError: If the disk is full or another process builds the same.
+    """
+    archive = load_archive(dataset_id)
+    spec = _spec(dataset_id, raw, options.layers)
+    files = Raw(raw, spec, options.relax)
+    for line in files.ignored:
+        say(f"not read: {line}")
+    scheme = _scheme(files, spec, options, say)
+    rows: pd.DataFrame | None = None
+    if "shape" in options.relax:  # only then do sizes come from a sample
+        rows = _index(archive, files, spec, options)
+    spec = sized_spec(archive, files, _no_rows() if rows is None else rows, spec=spec)
+    plan = BuildPlan(
+        spec=spec,
+        split_scheme=scheme,
+        layout=options.layout,
+        limit=options.limit,
+        relax=tuple(sorted(options.relax)),
+        on_bad=options.on_bad,
+        archive=files.fingerprint(),
+        synthetic=files.synthetic,
+    )
+    place = root / spec.id / build8(plan)
+    if (place / META_NAME).is_file():
+        return Built(place, was_there=True)
+    if rows is None:
+        rows = _index(archive, files, spec, options)
+    keys = [str(key) for key in rows["key"]]
+    splits = _published_splits(files, spec, scheme, rows)
+    source = _Source(dataset_id, files, spec, options.on_bad)
+    with StoreWriter(root, plan, keys) as writer:
+        _write_shards(writer, rows, source, engine=engine, progress=progress)
+        left_out = list(rows.attrs["ledger"])
+        provenance: dict[str, Any] = {"tops": list(files.tops), "not_read": list(files.ignored)}
+        path = writer.publish(splits=splits, ledger=left_out, provenance=provenance)
+        return Built(path, was_there=False, samples=len(keys), ledger=len(left_out))
+
+
+def _spec(dataset_id: str, raw: Path, layers: tuple[str, ...]) -> DatasetSpec:
+    spec = folder.load_spec(raw) if dataset_id == "folder" else known_specs()[dataset_id]
+    known = [layer.id for layer in spec.layers]
+    for name in layers:
+        if name not in known:
+            raise UsageError(f"no layer {name!r}", spec.id, f"Layers: {', '.join(known)}.")
+    return spec.only_layers(layers) if layers else spec
+
+
+def _index(archive: Archive, raw: Raw, spec: DatasetSpec, options: Options) -> "pd.DataFrame":
+    if options.limit is not None and options.limit < 1:
+        raise UsageError(f"limit {options.limit} is less than 1")
+    rows = archive.index(raw, spec)
+    if rows.empty:
+        raise raw.missing("samples")
+    if options.limit is None:
+        return rows
+    ledger = rows.attrs["ledger"]
+    rows = rows.iloc[: options.limit]
+    rows.attrs["ledger"] = ledger
+    return rows
+
+
+def _no_rows() -> "pd.DataFrame":
+    import pandas as pd  # half a second, and only here
+
+    return pd.DataFrame({"key": []})
+
+
+def _scheme(raw: Raw, spec: DatasetSpec, options: Options, say: Say) -> str:
+    """Name of the split scheme in use; said aloud, because every number depends on it."""
+    known = (*spec.splits, *COMPUTED)
+    if options.splits and options.splits not in known:
+        raise UsageError(f"no split scheme {options.splits!r}", spec.id, f"Schemes: {', '.join(known)}.")
+    wished = options.splits or spec.default_split
+    published = spec.splits.get(wished)
+    if not options.splits and published is not None and published.files and not has_lists(raw, spec, wished):
+        say(f"splits: {HASH_SCHEME}, because the lists of {wished!r} are not in {raw.root} (`fetch` brings them)")
+        return HASH_SCHEME
+    say(f"splits: {wished}")
+    return wished
+
+
+def _published_splits(raw: Raw, spec: DatasetSpec, scheme: str, rows: "pd.DataFrame") -> Mapping[str, str] | None:
+    if scheme not in spec.splits:
+        return None
+    if spec.splits[scheme].in_archive:
+        if "split" not in rows:
+            raise ArchiveError(f"carries no splits for the scheme {scheme!r}", str(raw.root))
+        return {str(key): str(split) for key, split in zip(rows["key"], rows["split"], strict=True)}
+    return official_lists(raw, spec, scheme, [str(key) for key in rows["key"]])
+
+
+def _write_shards(
+    writer: StoreWriter, rows: "pd.DataFrame", source: _Source, *, engine: Engine, progress: Progress
+) -> None:
+    todo = [k for k in range(writer.num_shards) if not writer.is_done(k)]
+    total = len(rows)
+    done = total - sum(len(writer.rows_of(k)) for k in todo)
+    progress(done, total)
+    if not todo:
+        return
+    cores = len(os.sched_getaffinity(0)) if total - done >= _WORTH_PROCESSES else 1
+    workers = min(engine.workers or cores, len(todo))
+    if engine.scheduler or workers > 1:
+        finished = _on_cluster(writer, rows, source, todo=todo, engine=Engine(workers, engine.scheduler))
+    else:
+        finished = _in_process(writer, rows, source, todo)
+    for k in finished:
+        done += len(writer.rows_of(k))
+        progress(done, total)
+
+
+def _in_process(writer: StoreWriter, rows: "pd.DataFrame", source: _Source, todo: list[int]) -> Iterator[int]:
+    for k in todo:
+        _write_one(source, _slice(writer, rows, k), writer.job(k))
+        yield k
+
+
+def _on_cluster(
+    writer: StoreWriter, rows: "pd.DataFrame", source: _Source, *, todo: list[int], engine: Engine
+) -> Iterator[int]:
+    from distributed import Client, KilledWorker, LocalCluster  # half a second, and only for parallel builds
+
+    if engine.scheduler:
+        with Client(engine.scheduler) as client:  # type: ignore[no-untyped-call]
+            yield from _submit(client, writer, rows, source=source, todo=todo)
+        return
+    cluster = LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=engine.workers,
+        threads_per_worker=1,  # TIFFs are read in processes: threads do not make it faster
+        processes=True,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+    )
+    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        try:
+            yield from _submit(client, writer, rows, source=source, todo=todo)
+        except KilledWorker as error:
+            raise StoreError(
+                f"worker processes were killed four times at one shard ({error.task})",
+                str(writer.folder),
+                "Probably out of memory: build again with fewer workers; finished shards are kept.",
+            ) from error
+
+
+def _submit(
+    client: "Client", writer: StoreWriter, rows: "pd.DataFrame", *, source: _Source, todo: list[int]
+) -> Iterator[int]:
+    from distributed import as_completed
+
+    # Scattered, so that a worker opens the archive once and not once a shard.
+    shared = client.scatter(source, broadcast=True)  # type: ignore[no-untyped-call]
+    waiting = iter(todo)
+    ahead = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    shard_of: dict[Future[None], int] = {}
+
+    def submit_next() -> "Future[None] | None":
+        k = next(waiting, None)
+        if k is None:
+            return None
+        future = client.submit(
+            _write_one, shared, _slice(writer, rows, k), writer.job(k), pure=False, key=f"shard-{k}-{writer.build}"
+        )
+        shard_of[future] = k
+        return future
+
+    first = [one for one in (submit_next() for _ in range(ahead)) if one is not None]
+    queue = as_completed(first)  # type: ignore[no-untyped-call]
+    for future in queue:
+        future.result()  # raises what the worker raised
+        k = shard_of.pop(future)
+        following = submit_next()
+        if following is not None:
+            queue.add(following)  # type: ignore[no-untyped-call]
+        yield k
+
+
+def _slice(writer: StoreWriter, rows: "pd.DataFrame", k: int) -> "pd.DataFrame":
+    span = writer.rows_of(k)
+    part = rows.iloc[span.start : span.stop]
+    part.attrs = {}  # the ledger of the whole archive need not travel with every shard
+    return part
+
+
+def _write_one(source: _Source, rows: "pd.DataFrame", job: ShardJob) -> None:
+    archive = load_archive(source.archive_id)
+    if source.on_bad == "raise":
+        write_shard(job, archive.read(source.raw, rows, source.spec))
+    else:
+        write_shard(job, _skipping(archive, source, rows))
+
+
+def _skipping(archive: Archive, source: _Source, rows: "pd.DataFrame") -> Iterator[Sample | BadSample]:
+    """The samples of `rows`, with a `BadSample` for each that cannot be read."""
+    position = 0
+    while position < len(rows):
+        samples = archive.read(source.raw, rows.iloc[position:], source.spec)
+        try:
+            for sample in samples:
+                check_sample(sample, source.spec)
+                yield sample
+                position += 1
+        except (ArchiveError, SampleError) as error:
+            yield BadSample(str(rows["key"].iloc[position]), _reason(error))
+            position += 1
+        else:
+            return
+
+
+def _reason(error: SeamoError) -> str:
+    return f"{error.where}: {error.what}" if error.where else error.what

@@ -1,0 +1,79 @@
+"""Demo archives: small synthetic stand-ins in the published layouts, one folder a data set."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+from seamo.errors import UsageError
+from seamo.testing.world import World
+from seamo_prep.archives import archive_ids, load_archive
+from seamo_prep.unpack import SYNTHETIC
+
+Size = Literal["tiny", "small"]
+DEMO_SEED = 7
+
+
+def write_demos(
+    raw: Path,
+    *,
+    only: Sequence[str] = (),
+    size: Size = "tiny",
+    seasons: bool = True,
+    workers: int = 2,
+    tell: Callable[[str, str], None],
+) -> list[Path]:
+    """Write `raw/<id>` for every data set; an archive that is complete is kept as it is.
+
+    Args:
+        raw: Where the folders go.
+        only: Ids; empty takes all.
+        size: `tiny` for tests, `small` for `make demo`.
+        seasons: False stops the phenology of the synthetic world.
+        workers: Processes.
+        tell: Called with (id, what happened).
+
+    Returns:
+        The folders, in the order of ids.
+
+    Raises:
+        UsageError: For an unknown id, or a folder of that name that is no demo archive.
+    """
+    known = (*archive_ids(), "folder")
+    ids = tuple(dict.fromkeys(only)) or archive_ids()
+    for dataset_id in ids:
+        if dataset_id not in known:
+            raise UsageError(f"no data set {dataset_id!r}", fix=f"Known: {', '.join(known)}.")
+    raw.mkdir(parents=True, exist_ok=True)
+    missing = []
+    for dataset_id in ids:
+        declared = raw / dataset_id / SYNTHETIC
+        if declared.is_file():
+            tell(dataset_id, f"kept ({json.loads(declared.read_bytes()).get('what', '')})")
+        elif (raw / dataset_id).exists():
+            # Archives are renamed into place whole, so this is none of ours, and perhaps somebody's data.
+            raise UsageError("is there already and is no demo archive", str(raw / dataset_id), "Name another folder.")
+        else:
+            missing.append(dataset_id)
+    if workers == 1 or len(missing) < 2:
+        for dataset_id in missing:
+            _write(dataset_id, raw, size, seasons)
+            tell(dataset_id, "written")
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            running = {pool.submit(_write, one, raw, size, seasons): one for one in missing}
+            for future in as_completed(running):
+                future.result()
+                tell(running[future], "written")
+    return [raw / dataset_id for dataset_id in ids]
+
+
+def _write(dataset_id: str, raw: Path, size: Size, seasons: bool) -> None:
+    part = raw / f".{dataset_id}.partial"
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+    part.mkdir()
+    load_archive(dataset_id).demo(part, World(DEMO_SEED, seasons=seasons), size)
+    part.rename(raw / dataset_id)
