@@ -90,11 +90,12 @@ def _grid(table: Table) -> tuple[list[str], list[list[str]], Mapping[Flag, str]]
         head += [f"IQM ({some.iqm.method})", "Mean rank"]
         for row, line in zip(table.rows, body, strict=True):
             one = table.aggregates.get(row.id)
-            line += [interval_text("iqm", one.iqm), _rank(one.mean_rank)] if one else ["", ""]
+            line += [interval_text("iqm", one.iqm), rank_text(one.mean_rank)] if one else ["", ""]
     return head, body, marks
 
 
-def _rank(one: Interval) -> str:
+def rank_text(one: Interval) -> str:
+    """A mean rank with its interval."""
     return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" if one.low is not None else f"{one.value:.2f}"
 
 
