@@ -19,7 +19,7 @@ What `--relax` accepts (`Raw.relax`), every other difference from the manifest b
     shape    images of another size, all of one size in a layer (`archives.sized_spec` takes it from the first sample).
     dtype    pixels of another type, if every value survives the cast to the manifest's type.
     seasons  fewer dates than published (present dates first, the rest NaT and fill).
-    names    file names that differ from the published pattern in what the reader says.
+    names    file names that differ from the published pattern, in what each reader says.
 """
 
 import hashlib
@@ -107,7 +107,7 @@ class Raw:
     def exists(self, name: str) -> bool:
         """True if there is a file of that published name."""
         holder = self._holder(name)
-        return holder.exists(name) if holder else (self.root / name).is_file()
+        return holder.exists(name) if holder else self._is_beside(name)
 
     def read(self, name: str) -> bytes:
         """The bytes of one file.
@@ -118,17 +118,16 @@ class Raw:
         holder = self._holder(name)
         if holder is not None:
             return holder.read(name)
-        try:
-            return (self.root / name).read_bytes()
-        except OSError as error:
-            raise ArchiveError("the file is not there", self.where(name), "Fetch or unpack it again.") from error
+        if not self._is_beside(name):
+            raise ArchiveError("the file is not there", self.where(name), "Fetch or unpack it again.")
+        return (self.root / name).read_bytes()
 
     def path(self, name: str) -> Path | None:
         """Where the file lies on disk by itself; None if it is inside an archive or not there."""
         holder = self._holder(name)
         if holder is not None:
             return holder.path(name)
-        return self.root / name if (self.root / name).is_file() else None
+        return self.root / name if self._is_beside(name) else None
 
     def reading_order(self, names: Iterable[str]) -> list[str]:
         """The same names in the order in which they are cheapest to read."""
@@ -166,6 +165,10 @@ class Raw:
             f"no {what}", str(self.root), f"RAW must hold {tops} (extracted), or the archives that contain them."
         )
 
+    def _is_beside(self, name: str) -> bool:
+        """True for a plain file directly in `root`."""
+        return "/" not in name and (self.root / name).is_file()
+
     def _holder(self, name: str) -> Container | None:
         return self._holders.get(name.partition("/")[0]) or self._holders.get("")
 
@@ -198,9 +201,14 @@ class Raw:
             found = json.loads(file.read_bytes())
         except ValueError as error:
             raise ArchiveError(f"is not JSON ({error})", str(file), "Write the demo archive again.") from error
-        if not isinstance(found, dict):
-            raise ArchiveError("is not a JSON object", str(file), "Write the demo archive again.")
-        return found
+        sizes = found.get("sizes", {}) if isinstance(found, dict) else None
+        is_right = isinstance(sizes, dict) and all(
+            isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
+            for size in sizes.values()
+        )
+        if not is_right:
+            raise ArchiveError("is not what `demo` writes", str(file), "Write the demo archive again.")
+        return dict(found)
 
 
 def declare_synthetic(folder: Path, *, what: str, sizes: dict[str, tuple[int, int]] | None = None) -> None:

@@ -193,6 +193,41 @@ def test_bigearthnet_json(demo: Callable[[str], Path]) -> None:
         build("bigearthnet-v1", root)
 
 
+def test_bigearthnet_misnamed_files_with_names_relaxed(demo: Callable[[str], Path]) -> None:
+    root = demo("bigearthnet-v1")
+    good = build("bigearthnet-v1", root)
+    folder = min((root / "BigEarthNet-v1.0").iterdir())
+    for path in folder.iterdir():
+        path.rename(folder / path.name.replace("_0_0_", "_0_0_41_"))
+    with pytest.raises(ArchiveError, match="the file is not there"):
+        build("bigearthnet-v1", root)
+    for ours, theirs in zip(build("bigearthnet-v1", root, "names"), good, strict=True):
+        assert (ours.key, ours.label) == (theirs.key, theirs.label)
+        assert all(np.array_equal(ours.layers[name], theirs.layers[name]) for name in theirs.layers)
+
+
+def test_bigearthnet_s1_alone_needs_no_s2_band(demo: Callable[[str], Path]) -> None:
+    root = demo("bigearthnet-v1")
+    good = build("bigearthnet-v1", root)
+    for path in (root / "BigEarthNet-v1.0").rglob("*.tif"):
+        path.unlink()
+    spec = shipped_manifest()["bigearthnet-v1"].only_layers(("s1",))
+    archive, raw = load_archive(spec.id), Raw(root, spec)
+    found = list(archive.read(raw, archive.index(raw, spec), spec))
+    for ours, theirs in zip(found, good, strict=True):
+        assert set(ours.layers) == set(ours.time) == {"s1"}
+        assert np.array_equal(ours.layers["s1"], theirs.layers["s1"])
+        assert (ours.label, ours.geo) == (theirs.label, theirs.geo)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"sizes": {"s2": 5}}', '{"sizes": {"s2": [0, 8]}}'])
+def test_synthetic_json_is_checked(demo: Callable[[str], Path], text: str) -> None:
+    root = demo("eurosat")
+    (root / "SYNTHETIC.json").write_text(text)
+    with pytest.raises(ArchiveError, match=r"SYNTHETIC\.json"):
+        build("eurosat", root)
+
+
 def test_ssl4eo_seasons(demo: Callable[[str], Path]) -> None:
     root = demo("ssl4eo-s12")
     location = root / "s2a" / "0000001"

@@ -9,12 +9,12 @@ No nodata is published: NaN in Sentinel-1 is missing, nothing else.
 
 The scene is the product that a patch was cut from (its name without column and row): neighbouring patches share it.
 
-`--relax names` takes band files by their ending (`*_B02.tif`), and folders of any name.
+`--relax names` takes files by their ending (`*_B02.tif`), and folders of any name.
 """
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -68,12 +68,12 @@ def read(raw: Raw, rows: pd.DataFrame, spec: DatasetSpec) -> Iterator[Sample]:
     class_ids = {name: number for number, name in enumerate(spec.label_space().names)}
     for row in rows.to_dict("records"):
         s2 = _Patch(f"{S2_TREE}/{row['key']}")
-        about = _read_json(raw, s2.json)
+        about = _read_json(raw, s2.json(raw))
         label = _label(raw, s2, about, class_ids)
         layers, time, rasters = _stack(raw, s2, spec, "s2", about.get("acquisition_date"))
         if row["_s1"]:
             s1 = _Patch(f"{S1_TREE}/{row['_s1']}")
-            about_s1 = _read_json(raw, s1.json) if raw.exists(s1.json) else {}
+            about_s1 = _read_json(raw, s1.json(raw)) if raw.exists(s1.json(raw)) else {}
             _compare(raw, s1, about_s1, about)
             more, dates, with_s1 = _stack(raw, s1, spec, "s1", about_s1.get("acquisition_time"))
             _compare_places(raw, s1, rasters, with_s1)
@@ -102,14 +102,16 @@ class _Patch:
     def name(self) -> str:
         return self.folder.rpartition("/")[2]
 
-    @property
-    def json(self) -> str:
-        return f"{self.folder}/{self.name}_labels_metadata.json"
+    def json(self, raw: Raw) -> str:
+        return self._file(raw, "labels_metadata.json")
 
     def band(self, raw: Raw, band: str) -> str:
-        published = f"{self.folder}/{self.name}_{band}.tif"
+        return self._file(raw, f"{band}.tif")
+
+    def _file(self, raw: Raw, ending: str) -> str:
+        published = f"{self.folder}/{self.name}_{ending}"
         if "names" in raw.relax and not raw.exists(published):
-            alike = [file for file in raw.list_dir(self.folder)[1] if file.endswith(f"_{band}.tif")]
+            alike = [file for file in raw.list_dir(self.folder)[1] if file.endswith(f"_{ending}")]
             return f"{self.folder}/{alike[0]}" if len(alike) == 1 else published
         return published
 
@@ -132,7 +134,7 @@ def _pairs(raw: Raw, patches: list[str], ledger: list[tuple[str, str]]) -> dict[
         if match := _S2_NAME.fullmatch(name):
             ours[match["col"], match["row"]].append(name)
     names = _patches(raw, S1_TREE, _S1_NAME)
-    of_json = {_Patch(f"{S1_TREE}/{name}").json: name for name in names}
+    of_json = {_Patch(f"{S1_TREE}/{name}").json(raw): name for name in names}
     for file in raw.reading_order(of_json):
         name = of_json[file]
         partner = _read_json(raw, file).get("corresponding_s2_patch") if raw.exists(file) else None
@@ -146,9 +148,9 @@ def _pairs(raw: Raw, patches: list[str], ledger: list[tuple[str, str]]) -> dict[
             one for one in near
             if abs(_name_time(_S2_NAME.fullmatch(one)["time"]) - day) <= np.timedelta64(_PAIR_DAYS, "D")  # type: ignore[index]
         ]  # fmt: skip
-    wanted = [one for near in candidates.values() for one in near]
+    wanted = Counter(one for near in candidates.values() for one in near)
     for name, near in candidates.items():
-        if len(near) == 1 and wanted.count(near[0]) == 1:
+        if len(near) == 1 and wanted[near[0]] == 1:
             said[name] = near[0]
         else:
             ledger.append((f"{S1_TREE}/{name}", "its JSON names no Sentinel-2 patch, and none fits alone"))
@@ -179,7 +181,7 @@ def _stack(
         try:
             date: np.datetime64 = np.datetime64(acquired.replace(" ", "T"), "s")
         except ValueError as error:
-            raise ArchiveError(f"has no valid date {acquired!r}", raw.where(patch.json)) from error
+            raise ArchiveError(f"has no valid date {acquired!r}", raw.where(patch.json(raw))) from error
     else:
         date = _name_time(match["time"]) if match else np.datetime64("NaT", "s")
     return layers, {stack: np.array([date], dtype="datetime64[s]")}, rasters
@@ -206,19 +208,21 @@ def _read_json(raw: Raw, name: str) -> dict[str, Any]:
 def _label(raw: Raw, patch: _Patch, about: dict[str, Any], class_ids: dict[str, int]) -> tuple[int, ...]:
     names = about.get("labels")
     if not isinstance(names, list) or not names:
-        raise ArchiveError("names no labels", raw.where(patch.json), "Unpack the archive again.")
+        raise ArchiveError("names no labels", raw.where(patch.json(raw)), "Unpack the archive again.")
     unknown = [str(name) for name in names if name not in class_ids]
     if unknown:
         near = get_close_matches(unknown[0], class_ids, n=1)
         hint = f"Did the archive mean {near[0]!r}?" if near else "The labels are the 43 CORINE classes of the manifest."
-        raise ArchiveError(f"no class {unknown[0]!r}", raw.where(patch.json), hint)
+        raise ArchiveError(f"no class {unknown[0]!r}", raw.where(patch.json(raw)), hint)
     return tuple(sorted({class_ids[name] for name in names}))
 
 
 def _compare(raw: Raw, s1: _Patch, about_s1: dict[str, Any], about_s2: dict[str, Any]) -> None:
     """Refuse a pair whose JSONs differ in labels or bounds, as far as both give them."""
     if "labels" in about_s1 and sorted(about_s1["labels"]) != sorted(about_s2["labels"]):
-        raise ArchiveError("labels differ from those of its Sentinel-2 patch", raw.where(s1.json), "The pair is wrong.")
+        raise ArchiveError(
+            "labels differ from those of its Sentinel-2 patch", raw.where(s1.json(raw)), "The pair is wrong."
+        )
     theirs, ours = about_s1.get("coordinates"), about_s2.get("coordinates")
     if isinstance(theirs, dict) and isinstance(ours, dict):
         # The published Sentinel-1 JSON spells the lower bound `lly`.
@@ -226,7 +230,9 @@ def _compare(raw: Raw, s1: _Patch, about_s1: dict[str, Any], about_s2: dict[str,
             [one.get("ulx"), one.get("uly"), one.get("lrx"), one.get("lry", one.get("lly"))] for one in (theirs, ours)
         ]
         if bounds[0] != bounds[1]:
-            raise ArchiveError("bounds differ from its Sentinel-2 patch's", raw.where(s1.json), "The pair is wrong.")
+            raise ArchiveError(
+                "bounds differ from its Sentinel-2 patch's", raw.where(s1.json(raw)), "The pair is wrong."
+            )
 
 
 def _compare_places(raw: Raw, s1: _Patch, s2_rasters: list[Raster], s1_rasters: list[Raster]) -> None:
