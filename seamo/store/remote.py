@@ -38,6 +38,7 @@ class LocalFiles:
         self.root = root
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()
         self._lock = Lock()
+        self._pid = os.getpid()
 
     def __reduce__(self) -> tuple[type["LocalFiles"], tuple[Path]]:
         return LocalFiles, (self.root,)
@@ -65,6 +66,9 @@ class LocalFiles:
             raise _unreadable(self.root / name, error) from error
 
     def _file(self, name: str) -> "_OpenFile":
+        if self._pid != os.getpid():
+            # A fork copies the lock as another thread of the parent may have held it: nobody here would open it.
+            self._lock, self._pid = Lock(), os.getpid()
         with self._lock:
             file = self._open.get(name)
             if file is None:

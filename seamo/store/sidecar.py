@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -197,12 +197,14 @@ def read_sidecar(folder: Path, k: int) -> Sidecar:
     """The sidecar of a finished shard."""
     with np.load(sidecar_path(folder, k)) as arrays:
         rows = [_row_from_json(entry) for entry in json.loads(arrays["rows"].tobytes())]
-        layers = [name.removesuffix("|histogram") for name in arrays.files if name.endswith("|histogram")]
+        layers = [name.removesuffix("|bins") for name in arrays.files if name.endswith("|bins")]
         moments = {
             layer: stats.Moments(*(arrays[f"{layer}|{part}"] for part in ("count", "mean", "m2", "low", "high")))
             for layer in layers
         }
-        histograms = {layer: arrays[f"{layer}|histogram"].astype(np.int64) for layer in layers}
+        histograms = {layer: np.zeros((one.count.shape[1], stats.NUM_BINS), np.int64) for layer, one in moments.items()}
+        for layer, counts in histograms.items():
+            counts.reshape(-1)[arrays[f"{layer}|bins"]] = arrays[f"{layer}|counts"]
         return Sidecar(rows, _files(arrays["files"]), moments, histograms)
 
 
@@ -337,10 +339,12 @@ def _sidecar_bytes(sidecar: Sidecar) -> bytes:
     arrays["rows"] = _text(json.dumps([_row_to_json(row) for row in sidecar.rows]).encode())
     arrays["files"] = _text(json.dumps(sidecar.files).encode())
     for layer, one in sidecar.moments.items():
-        arrays[f"{layer}|histogram"] = sidecar.histograms[layer]
+        counts = sidecar.histograms[layer].reshape(-1)
+        arrays[f"{layer}|bins"] = np.flatnonzero(counts)  # a few thousand of 65,536 a band
+        arrays[f"{layer}|counts"] = counts[counts != 0]
         arrays |= {f"{layer}|{part}": getattr(one, part) for part in ("count", "mean", "m2", "low", "high")}
     sink = io.BytesIO()
-    np.savez_compressed(sink, allow_pickle=False, **arrays)
+    np.savez(sink, allow_pickle=False, **arrays)
     return sink.getvalue()
 
 
@@ -353,7 +357,8 @@ def _files(array: NDArray[np.uint8]) -> dict[str, FileFacts]:
 
 
 def _row_to_json(row: RowFacts) -> dict[str, Any]:
-    return {**asdict(row), "digest": row.digest.hex(), "valid": sorted(row.valid)}
+    facts = {one.name: getattr(row, one.name) for one in fields(row)}
+    return {**facts, "digest": row.digest.hex(), "valid": sorted(row.valid)}
 
 
 def _row_from_json(entry: Mapping[str, Any]) -> RowFacts:
