@@ -5,6 +5,7 @@ comes with the outputs; `golden_rigs` knows how each model is fed.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -24,6 +25,8 @@ from seamo_bench.network import Network
 # An 8-bit rule may put a value that lies on the edge of a step on either side: 1/255, on this share of the pixels.
 EDGE_SHARE = 1e-3
 EDGE_STEP = 1 / 255 + 1e-6
+# What an unforeseen fixture can make fail; each becomes a row, so that the other models are still compared.
+_FAILURES = (SeamoError, OSError, LookupError, RuntimeError, ValueError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def compare_model(folder: Path) -> Iterator[Row]:
         network = _load(rig, card, files[0])
         for extra in files[1:]:
             yield _same_weights(model, extra, network, _load(rig, card, extra))
-    except (SeamoError, OSError) as error:
+    except _FAILURES as error:
         yield Row(f"{model}//checkpoint", model, "", "checkpoint", None, f"outside: {error}")
         return
     for entry in facts["cases"]:
@@ -131,7 +134,7 @@ def _compare_case(
     try:
         with torch.inference_mode():
             found = rig.feed(network, card, Case(name, tensors, entry, facts))
-    except (SeamoError, KeyError, RuntimeError) as error:
+    except _FAILURES as error:
         yield Row(f"{model}/{name}/", model, name, "", None, f"outside: {error}")
         return
     tolerance = facts["tolerance"]
@@ -146,7 +149,8 @@ def _compare_case(
             yield Row(where, model, name, field, None, what)
         else:
             worst, fine = _compare(found[field], wanted, field, atol=tolerance["atol"], rtol=tolerance["rtol"])
-            yield Row(where, model, name, field, worst, "ok" if fine else "outside")
+            finite = worst if math.isfinite(worst) else None
+            yield Row(where, model, name, field, finite, "ok" if fine else "outside")
 
 
 def _compare(found: Tensor, wanted: Tensor, field: str, *, atol: float, rtol: float) -> tuple[float, bool]:

@@ -68,15 +68,16 @@ class FlexiPatch(nn.Module):
         weight = self.proj.weight
         if patch != weight.shape[-1]:
             matrix = resize_inverse(weight.shape[-1], patch).to(weight)
-            weight = (weight.flatten(2) @ matrix.T).unflatten(2, (patch, patch))
+            weight = (weight.flatten(2) @ matrix.T).reshape(*weight.shape[:2], patch, patch)
         return nn.functional.conv2d(x_BcHW, weight, self.proj.bias, stride=patch)
 
 
 def resize_inverse(old: int, new: int) -> Tensor:
-    """Pseudo-inverse (new * new, old * old) of bicubic resizing, as FlexiViT resizes patch kernels (arXiv 2212.08013)."""
+    """Pseudo-inverse (new^2, old^2) of bicubic resizing, as FlexiViT resizes patch kernels (arXiv 2212.08013)."""
     basis = torch.eye(old * old).reshape(-1, 1, old, old)
     resized = nn.functional.interpolate(basis, (new, new), mode="bicubic", antialias=True)
-    return torch.linalg.pinv(resized.flatten(1))
+    inverse: Tensor = torch.linalg.pinv(resized.flatten(1))
+    return inverse
 
 
 class Galileo(Network):

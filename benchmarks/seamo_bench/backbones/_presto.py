@@ -143,7 +143,7 @@ class Presto(Network):
                 latlon_B2=where,
                 month_B=when,
             )
-            for one, where, when in zip(series.split(CHUNK), latlon.split(CHUNK), month.split(CHUNK), strict=True)
+            for one, where, when in zip(*(torch.split(part, CHUNK) for part in (series, latlon, month)), strict=True)
         ]
         plane = torch.cat(parts).reshape(B, H, W, -1).permute(0, 3, 1, 2)
         return Features(plane.mean((2, 3)), (plane,))

@@ -1,5 +1,6 @@
 """DINO-MM (Wang et al. 2022, arXiv 2204.05381): ViT-S/8 over stacked Sentinel-2 and Sentinel-1 by DINO."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ def build(card: BackboneCard) -> "ViT":
     """The network of a card; a sensor that is not given is zero after normalisation, as its authors drop one."""
     from seamo_bench.backbones._vit import plain_vit
 
-    return plain_vit(card, pool="cls-last4", pos_interp="dino")
+    # A store with one sensor has a card with one input; the network keeps both.
+    return plain_vit(replace(card, inputs=CARDS[0].inputs), pool="cls-last4", pos_interp="dino")
 
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
