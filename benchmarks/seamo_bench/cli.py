@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from seamo.errors import SeamoError, UsageError
+from seamo_bench import weights_cli
 
 app = typer.Typer(
     help="Evaluate any backbone on any store under the same protocols.",
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(weights_cli.app, name="weights")
 
 StoresOption = Annotated[Path, typer.Option("--stores", help="Folder of stores, one folder a data set.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of records.")]
@@ -30,7 +32,7 @@ WEIGHTS = Path("weights")
 @app.callback()
 def _options(
     *,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug messages.")] = False,  # noqa: ARG001
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug messages.")] = False,
 ) -> None:
     # `main` takes --debug out of the arguments, wherever it stands; declared here for --help.
     pass
