@@ -2,7 +2,8 @@
 
 Resizing: half-pixel centres, bicubic kernel with a = -0.5, widened by the scale when shrinking (antialiased),
 weights renormalised at the crop's edge: what Pillow does to the cropped image. It is done as two matrix products,
-A_y X A_x^T, into which crop and flip are already folded.
+A_y X A_x^T, into which crop and flip are already folded. `seamo.resample` is the same in numpy for whole images;
+there a part of an image borrows neighbours from outside the part, here a crop sees nothing beyond itself.
 
 Shapes: B location, T season, C bands, h/w pixels of a layer, S output side; n = B * T.
 """

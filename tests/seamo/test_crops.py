@@ -13,6 +13,7 @@ from seamo.data.crops import Crop, CropConfig, View, bicubic, crop_stack, draw_v
 from seamo.data.draws import CROPS, MASKS, uniforms
 from seamo.errors import BandError, RecipeError, UsageError
 from seamo.manifest import LayerSpec
+from seamo.resample import resize_matrix as numpy_matrix
 
 CPU = torch.device("cpu")
 
@@ -211,6 +212,12 @@ class TestResize:
         matrix = resize_matrix(one, one + 4, source=4, size=8)[0]
         weights = np.array([0.2265625, 0.8671875, -0.0703125])
         np.testing.assert_allclose(matrix[2].numpy(), [*(weights / weights.sum()), 0.0], atol=1e-6)
+
+    @pytest.mark.parametrize(("source", "size"), [(264, 128), (44, 128), (132, 128), (10, 7)])
+    def test_whole_images_as_in_numpy(self, source: int, size: int):
+        zero = torch.zeros(1, dtype=torch.float64)
+        ours = resize_matrix(zero, zero + source, source=source, size=size)[0].numpy()
+        np.testing.assert_allclose(ours, numpy_matrix(source, size, kernel="bicubic"), atol=1e-6)
 
     def test_same_size_is_the_identity_and_flip_turns_it(self):
         start, extent = torch.tensor([3.0, 3.0]).double(), torch.tensor([5.0, 5.0]).double()
