@@ -220,6 +220,46 @@ def verify(record: Annotated[Path, typer.Argument(help="A record's JSON file.")]
     _say(f"{record.name}: key, predictions and scores agree")
 
 
+@app.command()
+def table(
+    results: ResultsArgument,
+    *,
+    md: Annotated[bool, typer.Option("--md", help="Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="LaTeX.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="One line a cell.")] = False,
+    metric: Annotated[str, typer.Option(help="One metric for all columns that have it.")] = "",
+    mixed: Annotated[bool, typer.Option("--mixed", help="Mix records that differ in a number-changing fact.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The leaderboard of a folder of records."""
+    from seamo_bench.leaderboard import build_table
+    from seamo_bench.records import read_records
+    from seamo_bench.tables import to_csv, to_latex, to_markdown, to_objects, to_text
+
+    if md + latex + csv + as_json > 1:
+        raise UsageError("choose one of --md, --latex, --csv and --json")
+    made = build_table(read_records(results), results, metric_name=metric, mixed=mixed)
+    if as_json:
+        _show(to_objects(made), as_json=True)
+        return
+    write = to_markdown if md else to_latex if latex else to_csv if csv else to_text
+    sys.stdout.write(write(made))
+
+
+@app.command()
+def report(
+    results: ResultsArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .html file.")],
+    *,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Mix records that differ in a number-changing fact.")] = False,
+) -> None:
+    """One HTML page that needs no network."""
+    from seamo_bench.report import write_report
+
+    write_report(results, output, mixed=mixed)
+    _say(str(output))
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 

@@ -42,6 +42,7 @@ from seamo_bench.suite import Row, Suite, num_seeds, protocol_params
 from seamo_bench.trials import labels_of, make_trials, split_facts, store_facts, store_statistics, task_facts
 from seamo_bench.wiring import Wiring, wire
 
+NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
 Status = Literal["done", "will run", "impossible"]
 
 
@@ -108,9 +109,19 @@ class Cell:
         """Facts of the record that stands for this cell while it is impossible."""
         first = next(iter(self.facts.values()))
         backbone = first.backbone.model_copy(update={"weights": ""})
-        split = SplitFacts(scheme=self.row.split or "default", lists={}, fraction=self.row.fraction)
-        update = {"adapter": None, "backbone": backbone, "split": split, "seed": 0}
-        return first.model_copy(update=update)
+        split = SplitFacts(scheme=first.split.scheme, lists={}, fraction=self.row.fraction)
+        return first.model_copy(update={"adapter": None, "backbone": backbone, "split": split, "seed": 0})
+
+    def blanks(self) -> tuple[Facts, ...]:
+        """Facts of every record that may have stood for this cell before it could run."""
+        scheme = self.row.split or NO_SCHEME
+        nowhere = self.blank.model_copy(
+            update={
+                "stores": (StoreFacts(id=self.row.store, content=""),),
+                "split": SplitFacts(scheme=scheme, lists={}, fraction=self.row.fraction),
+            }
+        )
+        return self.blank, nowhere
 
 
 def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Budget = "full") -> list[Cell]:
@@ -241,6 +252,7 @@ class _Planner:
     def _impossible(self, reason: str, params: Mapping[str, Any], store: Store | None) -> Cell:
         row = self.row
         manifest = shipped_manifest()
+        own = NO_SCHEME if store is None else store.meta.split_scheme
         if store is not None:
             where, spec, title = store_facts(store), store.spec, store.title
         elif row.store in manifest:
@@ -252,7 +264,7 @@ class _Planner:
         classes = spec.label_space(space).names if space in spec.label_spaces else ()
         facts = Facts(
             stores=(where,),
-            split=SplitFacts(scheme=row.split or "default", lists={}, fraction=row.fraction),
+            split=SplitFacts(scheme=row.split or own, lists={}, fraction=row.fraction),
             task=TaskFacts(kind=kind, classes=classes, label_space=space),
             backbone=BackboneFacts(id=self.card.id, card=card_digest(self.card)),
             protocol=ProtocolFacts(id=self.protocol.id, version=self.protocol.version, params=dict(params)),
@@ -289,7 +301,7 @@ def _open(path: Path) -> Store | str:
     try:
         return open_store(path)
     except StoreError as error:
-        return str(error)
+        return f"no store of {path.name}: {error.what}"  # without the folder: records name no machine
 
 
 def _given(card: BackboneCard, folder: Path) -> Path | None:

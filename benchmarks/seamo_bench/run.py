@@ -154,7 +154,8 @@ def _run_cell(
             environment=environment(machine),
         )
         started = time.monotonic()
-    (places.results / f"{run_key(cell.blank)}.json").unlink(missing_ok=True)  # it is not impossible any more
+    for blank in cell.blanks():  # it is not impossible any more
+        (places.results / f"{run_key(blank)}.json").unlink(missing_ok=True)
 
 
 def _record_failure(cell: Cell, places: Places, machine: Machine, reason: str) -> Iterator[Record]:
