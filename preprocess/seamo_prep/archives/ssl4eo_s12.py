@@ -111,10 +111,9 @@ def _layer(raw: Raw, folders: list[str], layer: LayerSpec) -> tuple[Array, Raste
         raise ArchiveError(f"dates of {layer.id} differ in size: {sorted(shapes)}", raw.where(folders[0]))
     dates = np.full((layer.times, *found[0].shape), layer.fill_value, dtype=layer.dtype)
     dates[: len(found)] = found
-    missing = dates == 0
-    if layer.sensor == "s2":
-        missing = np.broadcast_to(missing.all(axis=1, keepdims=True), dates.shape)
-    dates[missing] = layer.fill_value
+    missing = dates.max(axis=1, keepdims=True) == 0 if layer.sensor == "s2" else dates == 0
+    if layer.fill_value is not None and missing.any():
+        np.copyto(dates, layer.fill_value, where=missing)
     return dates, rasters[0]
 
 
