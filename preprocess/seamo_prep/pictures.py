@@ -1,0 +1,180 @@
+"""Pixels to pictures: colour composites with a stated stretch, masks laid over them, missing pixels left dark.
+
+Optical composites are stretched per channel, 2 to 98 % of the valid pixels of all dates of the sample, so that its
+dates can be compared. Radar is drawn by unit: VV -25 to 0 dB, VH -32 to -5 dB, VV - VH 0 to 15 dB.
+"""
+
+import colorsys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.bands import Unit
+from seamo.manifest import LabelSpace
+from seamo.sample import IGNORE
+from seamo.store.format import label_kind
+from seamo.store.reader import Store
+
+Picture = NDArray[np.uint8]  # (H, W, 3)
+MISSING = (38, 38, 46)  # colour of pixels that are not there
+_SAR_DB = ((-25.0, 0.0), (-32.0, -5.0), (0.0, 15.0))
+_OPTICAL = {"true colour": ("B04", "B03", "B02"), "false colour": ("B08", "B04", "B03")}
+_MASK_SHARE = 0.55
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """One picture.
+
+    Args:
+        title: Short, shown above it (a date).
+        picture: None where the image is not there.
+    """
+
+    title: str
+    picture: Picture | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strip:
+    """Pictures that belong together: the dates of one rendering.
+
+    Args:
+        caption: Rendering, bands and stretch.
+        panels: In order of time.
+    """
+
+    caption: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Card:
+    """Everything shown of one sample.
+
+    Args:
+        key: Of the sample.
+        about: Label names, split.
+        strips: One for each rendering.
+        legend: Class name and colour, for masks.
+    """
+
+    key: str
+    about: str
+    strips: tuple[Strip, ...]
+    legend: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+
+
+def card(store: Store, row: int) -> Card:
+    """Draw one sample."""
+    strips: list[Strip] = []
+    for stack in store.spec.stacks:
+        strips += _stack_strips(store, row, stack)
+    legend: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+    label = store.read_label(row)
+    if isinstance(label, np.ndarray):
+        space = store.spec.label_space()
+        colours = class_colours(space)
+        under = next((strip.panels[-1].picture for strip in strips if strip.panels[-1].picture is not None), None)
+        strips.append(Strip("label", (Panel("", mask_overlay(label, colours, under)),)))
+        legend = tuple((space.names[i], colours[i]) for i in np.unique(label) if i != IGNORE)
+    split = str(store.read_index(["split"])["split"].iloc[row])
+    about = " | ".join(one for one in (_label_text(store, label), f"split {split}" if split else "") if one)
+    return Card(str(store.read_index(["key"])["key"].iloc[row]), about, tuple(strips), legend)
+
+
+def _stack_strips(store: Store, row: int, stack: str) -> list[Strip]:
+    layers = store.spec.stack_layers(stack)
+    unit, names = layers[0].unit, store.stack_bands(stack)
+    image = store.read_stack(row, stack, kernel="nearest")
+    dates = store.read_times(row).get(stack, np.full(len(image), np.datetime64("NaT"), dtype="datetime64[s]"))
+    product = f" {layers[0].product}" if layers[0].product else ""
+    strips = []
+    if layers[0].sensor == "s1" and {"VV", "VH"} <= set(names):
+        decibel = image * (0.01 if unit is Unit.DB_X100 else 1.0)
+        vv, vh = decibel[:, names.index("VV")], decibel[:, names.index("VH")]
+        pictures = to_rgb(np.stack([vv, vh, vv - vh], axis=1), _SAR_DB)
+        caption = f"{stack}{product}: VV -25..0, VH -32..-5, VV-VH 0..15 dB"
+        strips.append(_strip(caption, image, pictures, dates))
+    elif layers[0].sensor == "s2":
+        for title, bands in _OPTICAL.items():
+            if set(bands) <= set(names):
+                strips.append(_optical(f"{stack}{product} {title}", image, names, bands=bands, dates=dates))
+    elif layers[0].sensor == "rgb":
+        pictures = to_rgb(image[:, [names.index(one) for one in ("R", "G", "B")]], ((0, 255),) * 3)
+        strips.append(_strip(f"{stack}: 0..255", image, pictures, dates))
+    if not strips:  # a sensor with other bands: the first one in grey
+        strips.append(_optical(f"{stack}{product}", image, names, bands=(names[0],) * 3, dates=dates))
+    return strips
+
+
+def _optical(
+    title: str, image: NDArray[np.float32], names: tuple[str, ...], *, bands: tuple[str, ...], dates: NDArray[Any]
+) -> Strip:
+    chosen = image[:, [names.index(one) for one in bands]]
+    limits = tuple(stretch(chosen[:, i]) for i in range(3))
+    shown = " ".join(f"{name} {low:.0f}..{high:.0f}" for name, (low, high) in zip(bands, limits, strict=True))
+    return _strip(f"{title}, 2-98 %: {shown}", image, to_rgb(chosen, limits), dates)
+
+
+def _strip(caption: str, image: NDArray[np.float32], pictures: list[Picture], dates: NDArray[Any]) -> Strip:
+    panels = []
+    for slot, picture in enumerate(pictures):
+        is_there = bool((~np.isnan(image[slot])).any())
+        day = "no date" if np.isnat(dates[slot]) else str(dates[slot].astype("datetime64[D]"))
+        title = day if len(pictures) > 1 or not np.isnat(dates[slot]) else ""
+        panels.append(Panel(title, picture if is_there else None))
+    return Strip(caption, tuple(panels))
+
+
+def stretch(values: NDArray[np.float32]) -> tuple[float, float]:
+    """The 2nd and 98th percentile of the valid values; (0, 1) if there are none."""
+    valid = values[~np.isnan(values)]
+    if valid.size == 0:
+        return 0.0, 1.0
+    low, high = (float(one) for one in np.percentile(valid, (2, 98)))
+    return low, max(high, low + 1e-6)
+
+
+def to_rgb(image: NDArray[np.float32], limits: tuple[tuple[float, float], ...]) -> list[Picture]:
+    """(T, 3, H, W) to one picture a date; missing pixels in the colour `MISSING`."""
+    low = np.array([one for one, _ in limits], dtype=np.float32)[:, None, None]
+    high = np.array([one for _, one in limits], dtype=np.float32)[:, None, None]
+    scaled = np.clip((image - low) / (high - low), 0, 1)
+    missing = np.isnan(image).any(axis=1)
+    pictures = (np.nan_to_num(scaled) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    pictures[missing] = MISSING
+    return list(pictures)
+
+
+def mask_overlay(mask: NDArray[np.uint8], colours: list[tuple[int, int, int]], under: Picture | None) -> Picture:
+    """Classes in their colours over a picture of the same size (else on grey); ignored pixels stay as they are."""
+    base = np.full((*mask.shape, 3), 90, dtype=np.uint8)
+    if under is not None and under.shape[:2] == mask.shape:
+        base = under.copy()
+    is_class = mask < len(colours)
+    paint = np.array([*colours, (0, 0, 0)], dtype=np.float32)[np.where(is_class, mask, len(colours))]
+    mixed = _MASK_SHARE * paint + (1 - _MASK_SHARE) * base
+    base[is_class] = mixed[is_class].astype(np.uint8)
+    return base
+
+
+def class_colours(space: LabelSpace) -> list[tuple[int, int, int]]:
+    """The manifest's colours; classes without one get hues a golden angle apart."""
+    colours = []
+    for i, one in enumerate(space.classes):
+        if one.color:
+            red, green, blue = (int(one.color[k : k + 2], 16) for k in (1, 3, 5))
+        else:
+            red, green, blue = (int(255 * v) for v in colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 0.95))
+        colours.append((red, green, blue))
+    return colours
+
+
+def _label_text(store: Store, label: Any) -> str:
+    if label is None or isinstance(label, np.ndarray) or label_kind(store.spec) == "none":
+        return ""
+    names = store.spec.label_space().names
+    return ", ".join(names[i] for i in (label if isinstance(label, tuple) else (label,)))
