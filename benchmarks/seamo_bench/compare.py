@@ -194,7 +194,9 @@ def paired_group_difference(
     )
 
 
-def compare(records: Sequence[Record], results: Path, a: str, b: str, *, metric: str = "") -> tuple[Comparison, ...]:
+def compare(
+    records: Sequence[Record], results: Path, a: str, b: str, *, metric: str = "", resamples: int = 2000
+) -> tuple[Comparison, ...]:
     """Every column in which both rows have a score: a - b.
 
     Args:
@@ -203,6 +205,7 @@ def compare(records: Sequence[Record], results: Path, a: str, b: str, *, metric:
         a: Backbone id or group.
         b: The other.
         metric: The task's primary one if empty.
+        resamples: Draws per interval.
 
     Raises:
         ProtocolError: If one of them has no score at all.
@@ -219,6 +222,6 @@ def compare(records: Sequence[Record], results: Path, a: str, b: str, *, metric:
         sides = [[r for r in done if column_of(r) == column and row_of(r) == name] for name in (a, b)]
         if all(sides):
             name = metric or PRIMARY[sides[0][0].facts.task.kind]
-            difference = paired_group_difference(sides[0], sides[1], results, metric=name)
+            difference = paired_group_difference(sides[0], sides[1], results, metric=name, resamples=resamples)
             found.append(Comparison(column, a, b, name, difference))
     return tuple(found)

@@ -28,7 +28,7 @@ def write_report(
     """
     found = read_records(results)
     table = build_table(found, results, mixed=mixed, resamples=resamples)
-    pairs = () if mixed else _pairs(table, found, results)
+    pairs = () if mixed else _pairs(table, found, results, resamples)
     write_atomically(output, render(table, found, title=title, pairs=pairs).encode("utf-8"))
 
 
@@ -45,7 +45,7 @@ def render(table: Table, found: RecordSet, *, title: str, pairs: Sequence[Compar
         ("records", "Records", _records(found)),
         ("again", "How to get these numbers again", _again(found)),
     ]
-    nav = "".join(f'<a href="#{place}">{escape(name)}</a>' for place, name, _ in parts)
+    nav = " ".join(f'<a href="#{place}">{escape(name)}</a>' for place, name, _ in parts)
     body = "".join(f'<section id="{place}"><h2>{escape(name)}</h2>{inner}</section>' for place, name, inner in parts)
     notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
     ok = sum(record.status == "ok" for record in found.records)
@@ -87,7 +87,7 @@ def _leaderboard(table: Table) -> str:
         shown = f"{number(head.metric, low)} to {number(head.metric, high)}"
         caption = f"{escape(name.title)}: {escape(name.definition)} {arrow.capitalize()}."
         parts.append(f'<h3 id="c-{escape(head.column.id)}">{escape(head_title(head))}</h3>')
-        names = ("Backbone", escape(name.title), f"95 % interval ({shown})", "Behind best, p", "Runs", "Test")
+        names = ("Backbone", escape(name.title), f"95 % interval (axis {shown})", "Behind best, p", "Runs", "Test")
         parts.append(_table(names, lines, caption=caption))
     return "".join(parts) + _aggregates(table)
 
@@ -108,9 +108,17 @@ def _board_row(row: Row, head: Head, cell: Cell | None, axis: tuple[float, float
     return (
         f'<tr{kind}>{_row_head(row)}<td class="num{strong}" data-value="{one.value}">{number(head.metric, one.value)}'
         f"{flags}{best}</td><td>{_bar(head.metric, cell, axis)}"
+        f"<span>{escape(_ends(head.metric, cell))}</span> "
         f'<span class="note">{escape(detail)}</span></td><td class="num">{p}</td>'
         f'<td class="num">{runs}</td><td class="num" data-value="{cell.num_test}">{cell.num_test:,}</td></tr>'
     )
+
+
+def _ends(name: str, cell: Cell) -> str:
+    one = cell.interval
+    if one is None or one.low is None or one.high is None:
+        return "no interval"
+    return f"{number(name, one.low)} to {number(name, one.high)}"
 
 
 def _axis(cells: Sequence[Cell]) -> tuple[float, float]:
@@ -125,7 +133,8 @@ def _axis(cells: Sequence[Cell]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = min(ends), max(ends)
     pad = 0.06 * (high - low) or 0.01
-    return max(0.0, low - pad) if low >= 0 else low - pad, high + pad
+    low = max(0.0, low - pad) if low >= 0 else low - pad
+    return low, high + pad if high > 1 else min(1.0, high + pad)
 
 
 def _bar(name: str, cell: Cell, axis: tuple[float, float], width: int = 300) -> str:
@@ -160,9 +169,10 @@ def _aggregates(table: Table) -> str:
     for row in table.rows:
         one = table.aggregates.get(row.id)
         if one:
-            rank = one.mean_rank
+            rank, kind = one.mean_rank, ' class="floor"' if row.floor else ""
             lines.append(
-                f'<tr>{_row_head(row)}<td class="num" data-value="{one.iqm.value}">{interval_text("iqm", one.iqm)}</td>'
+                f'<tr{kind}>{_row_head(row)}<td class="num" data-value="{one.iqm.value}">'
+                f"{interval_text('iqm', one.iqm)}</td>"
                 f'<td class="num" data-value="{rank.value}">{rank_text(rank)}</td></tr>'
             )
     caption = f"Interquartile mean of normalised scores and mean rank, {escape(some.iqm.method)}."
@@ -194,14 +204,14 @@ def _heat(table: Table) -> str:
     return _table(names, lines, caption=caption, sortable=False)
 
 
-def _pairs(table: Table, found: RecordSet, results: Path) -> tuple[Comparison, ...]:
+def _pairs(table: Table, found: RecordSet, results: Path, resamples: int) -> tuple[Comparison, ...]:
     """Every backbone that is no floor against every floor, and the two leading ones."""
     scored = [row for row in table.rows if any(c.interval for (r, _), c in table.cells.items() if r == row.id)]
     models = [row.id for row in scored if not row.floor]
     wanted = [(model, row.id) for model in models for row in scored if row.floor]
     if len(models) > 1:
         wanted.insert(0, (models[0], models[1]))
-    return tuple(one for a, b in wanted for one in compare(found.records, results, a, b))
+    return tuple(one for a, b in wanted for one in compare(found.records, results, a, b, resamples=resamples))
 
 
 def _paired(pairs: Sequence[Comparison]) -> str:

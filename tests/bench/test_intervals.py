@@ -139,9 +139,9 @@ def test_coverage_in_2000_simulations(world):
     assert 0.93 <= coverage(2000, world) <= 0.97
 
 
-def test_seeds_are_covered_and_erring_wide():
+def test_coverage_with_three_seeds_and_what_one_seed_misses():
     reached = coverage(400, seeds_world)
-    assert 0.93 <= reached <= 1.0
+    assert 0.91 <= reached <= 0.98  # 93-95 % in long simulations, binomial sd 1.2 % here
     without = 0
     for i in range(400):  # the usual habit: one run, samples alone
         runs, name, scoring, truth = seeds_world(np.random.default_rng([7, i]))
