@@ -1,7 +1,9 @@
 """Pixels to pictures: colour composites with a stated stretch, masks laid over them, missing pixels left dark.
 
-Optical composites are stretched per channel, 2 to 98 % of the valid pixels of all dates of the sample, so that its
-dates can be compared. Radar is drawn by unit: VV -25 to 0 dB, VH -32 to -5 dB, VV - VH 0 to 15 dB.
+Stretches are fixed by unit, so that samples, dates and stores can be compared: reflectance (digital numbers, without a
+declared shift of +1000) by `_LIMITS`, which leave out the atmosphere's share in L1C, with gamma 1.4; radar VV -25 to 0
+dB, VH -32 to -5 dB, VV - VH 0 to 15 dB. Other numbers are stretched per channel, 2 to 98 % of the valid pixels of all
+dates of the sample. Every caption states the numbers.
 """
 
 import colorsys
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.bands import Unit
-from seamo.manifest import LabelSpace
+from seamo.manifest import LabelSpace, LayerSpec
 from seamo.sample import IGNORE
 from seamo.store.format import label_kind
 from seamo.store.reader import Store
@@ -22,6 +24,12 @@ MISSING = (38, 38, 46)  # colour of pixels that are not there
 _SAR_DB = ((-25.0, 0.0), (-32.0, -5.0), (0.0, 15.0))
 _OPTICAL = {"true colour": ("B04", "B03", "B02"), "false colour": ("B08", "B04", "B03")}
 _MASK_SHARE = 0.55
+_GAMMA = 1.4
+# Digital numbers shown as black and white.
+_LIMITS = {
+    "L1C": {"B02": (700, 2600), "B03": (450, 2600), "B04": (250, 2600), "B08": (0, 5000)},
+    "": {"B02": (0, 2300), "B03": (0, 2300), "B04": (0, 2300), "B08": (0, 5000)},
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,22 +109,41 @@ def _stack_strips(store: Store, row: int, stack: str) -> list[Strip]:
     elif layers[0].sensor == "s2":
         for title, bands in _OPTICAL.items():
             if set(bands) <= set(names):
-                strips.append(_optical(f"{stack}{product} {title}", image, names, bands=bands, dates=dates))
+                limits = _reflectance_limits(layers[0], bands)
+                chosen = image[:, [names.index(one) for one in bands]]
+                strips.append(_optical(f"{stack}{product} {title}", chosen, bands, limits=limits, dates=dates))
     elif layers[0].sensor == "rgb":
         pictures = to_rgb(image[:, [names.index(one) for one in ("R", "G", "B")]], ((0, 255),) * 3)
         strips.append(_strip(f"{stack}: 0..255", image, pictures, dates))
     if not strips:  # a sensor with other bands: the first one in grey
-        strips.append(_optical(f"{stack}{product}", image, names, bands=(names[0],) * 3, dates=dates))
+        grey = image[:, [0, 0, 0]]
+        strips.append(_optical(f"{stack}{product}", grey, (names[0],) * 3, limits=None, dates=dates))
     return strips
 
 
+def _reflectance_limits(layer: LayerSpec, bands: tuple[str, ...]) -> tuple[tuple[float, float], ...] | None:
+    if layer.unit not in (Unit.DN, Unit.DN_PLUS_1000):
+        return None
+    shift = 1000 if layer.unit is Unit.DN_PLUS_1000 else 0
+    limits = _LIMITS[layer.product if layer.product in _LIMITS else ""]
+    return tuple((limits[one][0] + shift, limits[one][1] + shift) for one in bands)
+
+
 def _optical(
-    title: str, image: NDArray[np.float32], names: tuple[str, ...], *, bands: tuple[str, ...], dates: NDArray[Any]
+    title: str,
+    image: NDArray[np.float32],
+    bands: tuple[str, ...],
+    *,
+    limits: tuple[tuple[float, float], ...] | None,
+    dates: NDArray[Any],
 ) -> Strip:
-    chosen = image[:, [names.index(one) for one in bands]]
-    limits = tuple(stretch(chosen[:, i]) for i in range(3))
-    shown = " ".join(f"{name} {low:.0f}..{high:.0f}" for name, (low, high) in zip(bands, limits, strict=True))
-    return _strip(f"{title}, 2-98 %: {shown}", image, to_rgb(chosen, limits), dates)
+    how = "DN" if limits else "2-98 %:"
+    used = limits or tuple(stretch(image[:, i]) for i in range(3))
+    shown = ", ".join(f"{name} {low:.0f}..{high:.0f}" for name, (low, high) in zip(bands, used, strict=True))
+    if len(set(used)) == 1:
+        shown = f"{' '.join(bands)} {used[0][0]:.0f}..{used[0][1]:.0f}"
+    gamma = _GAMMA if limits else 1.0
+    return _strip(f"{title}, {how} {shown}", image, to_rgb(image, used, gamma=gamma), dates)
 
 
 def _strip(caption: str, image: NDArray[np.float32], pictures: list[Picture], dates: NDArray[Any]) -> Strip:
@@ -138,11 +165,11 @@ def stretch(values: NDArray[np.float32]) -> tuple[float, float]:
     return low, max(high, low + 1e-6)
 
 
-def to_rgb(image: NDArray[np.float32], limits: tuple[tuple[float, float], ...]) -> list[Picture]:
+def to_rgb(image: NDArray[np.float32], limits: tuple[tuple[float, float], ...], *, gamma: float = 1.0) -> list[Picture]:
     """(T, 3, H, W) to one picture a date; missing pixels in the colour `MISSING`."""
     low = np.array([one for one, _ in limits], dtype=np.float32)[:, None, None]
     high = np.array([one for _, one in limits], dtype=np.float32)[:, None, None]
-    scaled = np.clip((image - low) / (high - low), 0, 1)
+    scaled = np.clip((image - low) / (high - low), 0, 1) ** (1 / gamma)
     missing = np.isnan(image).any(axis=1)
     pictures = (np.nan_to_num(scaled) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1)
     pictures[missing] = MISSING
