@@ -37,7 +37,7 @@ def render(table: Table, found: RecordSet, *, title: str, pairs: Sequence[Compar
     parts = [
         ("leaderboard", "Leaderboard", _leaderboard(table)),
         ("heat", "Models and data sets", _heat(table)),
-        ("paired", "Paired comparisons", _paired(pairs)),
+        ("paired", "Paired comparisons", _paired(pairs, table)),
         ("cost", "Score and cost", _costs(table)),
         ("classes", "Per class", _classes(table)),
         ("inputs", "What each model was fed", _inputs(found)),
@@ -214,18 +214,20 @@ def _pairs(table: Table, found: RecordSet, results: Path, resamples: int) -> tup
     return tuple(one for a, b in wanted for one in compare(found.records, results, a, b, resamples=resamples))
 
 
-def _paired(pairs: Sequence[Comparison]) -> str:
+def _paired(pairs: Sequence[Comparison], table: Table) -> str:
     if not pairs:
         return '<p class="note">There are no two backbones with scores in one column.</p>'
+    titles = {head.column: head_title(head) for head in table.heads}
     lines = []
     for pair in pairs:
         one = pair.difference.interval
         p = "" if pair.difference.p is None else f"{pair.difference.p:.3f}"
+        method = "; ".join(dict.fromkeys((pair.difference.test, one.method)))
         sure = "" if one.low is None or one.high is None else ("yes" if one.low > 0 or one.high < 0 else "no")
         lines.append(
-            f'<tr><th scope="row">{escape(pair.a)} - {escape(pair.b)}</th><td>{escape(pair.column.id)}</td>'
+            f'<tr><th scope="row">{escape(pair.a)} - {escape(pair.b)}</th><td>{escape(titles.get(pair.column, pair.column.id))}</td>'
             f'<td class="num" data-value="{one.value}">{interval_text(pair.metric, one)}</td><td class="num">{p}</td>'
-            f'<td>{sure}</td><td class="note">{escape(pair.difference.test)}; {escape(one.method)}</td></tr>'
+            f'<td>{sure}</td><td class="note">{escape(method)}</td></tr>'
         )
     caption = "Difference on the same test samples, in points of the metric; p before correction for many comparisons."
     return _table(("Pair", "Column", "Difference", "p", "Interval excludes 0", "Method"), lines, caption=caption)
