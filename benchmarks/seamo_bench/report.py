@@ -225,7 +225,9 @@ def _paired(pairs: Sequence[Comparison], table: Table) -> str:
         method = "; ".join(dict.fromkeys((pair.difference.test, one.method)))
         sure = "" if one.low is None or one.high is None else ("yes" if one.low > 0 or one.high < 0 else "no")
         lines.append(
-            f'<tr><th scope="row">{escape(pair.a)} - {escape(pair.b)}</th><td>{escape(titles.get(pair.column, pair.column.id))}</td>'
+            "<tr>"
+            f'<th scope="row">{escape(pair.a)} - {escape(pair.b)}</th>'
+            f"<td>{escape(titles.get(pair.column, pair.column.id))}</td>"
             f'<td class="num" data-value="{one.value}">{interval_text(pair.metric, one)}</td><td class="num">{p}</td>'
             f'<td>{sure}</td><td class="note">{escape(method)}</td></tr>'
         )
