@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,14 +75,17 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=head[:2] == b"PK")
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError, OSError) as error:
-        raise CheckpointError(f"cannot be read ({str(error).splitlines()[0][:200]})", str(path), _AGAIN) from error
+    except _UNREADABLE as error:
+        reason = f"{type(error).__name__} {error}".splitlines()[0][:200].strip()
+        raise CheckpointError(f"cannot be read ({reason})", str(path), _AGAIN) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"holds a {type(content).__name__}, not named tensors", str(path), "Is it a checkpoint?")
     return content
 
 
 _AGAIN = "Fetch the file again."
+# What torch's restricted unpickler raises on bytes that end early or make no sense.
+_UNREADABLE = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError, struct.error)
 
 
 def _check_zip(path: Path) -> None:
@@ -200,7 +204,7 @@ def match(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], rules: KeyR
     if missing:
         problems.append(f"{len(missing)} parameters have no value in the file: {_some(missing)}")
     if problems:
-        fix = "It is the checkpoint of another model" if unknown or missing else "It is another size of this model"
+        fix = "It is another size of this model" if shapes and not unknown else "It is the checkpoint of another model"
         raise CheckpointError("; ".join(problems), where, f"{fix}, or not as published. Nothing was loaded.")
     return Coverage(consumed, tuple(dropped), tuple(initial))
 

@@ -169,7 +169,7 @@ def check(found: Found, path: Path) -> Checked:
 
 
 def probe_inputs(card: BackboneCard) -> Mapping[str, torch.Tensor]:
-    """One image of uniform noise in [0, 1] from seed 0 for each sensor, the first alternative where they share a stem."""
+    """One image of uniform noise from seed 0 for each sensor; the first where they are alternatives of one stem."""
     generator = torch.Generator().manual_seed(0)
     size = card.size or 32
     specs = card.inputs if len({len(spec.bands) for spec in card.inputs}) > 1 or card.joint else card.inputs[:1]

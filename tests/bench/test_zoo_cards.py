@@ -1,0 +1,92 @@
+"""Cards: what the leaderboard must know about every compared model, without loading a model."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from seamo.bands import SENSORS
+from seamo.errors import CheckpointError, UsageError
+from seamo_bench.catalogue import cards, families
+
+# Rows of the paper's tables, and what a user of today expects beside them.
+PAPER = {
+    "gassl-r50", "seco-r50", "seco-r18", "caco-r50", "caco-r18", "ssl4eo-moco-r18-s2", "ssl4eo-dino-vits16-s2",
+    "ssl4eo-mae-vits16-s2", "ssl4eo-mae-vits16-s1", "ijepa-vith14-in1k", "ijepa-vitb", "satmae-vitb", "satmae-vitl",
+    "spectralgpt", "spectralgpt-plus", "satlas-swinb-s2", "satlas-swinb-s1", "croma-base-joint", "croma-base-s2",
+    "croma-base-s1", "croma-large-joint", "dofa-base-s2", "dofa-large-s2", "dino-mc-vits8", "dino-mc-r50",
+    "dino-mc-wrn50", "dino-mm-vits8", "fgmae-vits16-s2", "fgmae-vits16-s1", "satvit-v1", "satvit-v2", "presto",
+    "galileo-nano", "satmaepp-vitl", "fusmae-vitb", "vit-b16-in21k",
+}  # fmt: skip
+
+
+def test_the_paper_s_rows_are_there() -> None:
+    assert set(cards()) >= PAPER
+
+
+def test_rows_without_public_weights_are_quoted_only() -> None:
+    quoted = {name for name, found in cards().items() if found.card.availability == "quoted only"}
+    assert quoted == {"ijepa-vitb", "fusmae-vitb"}
+    for name in quoted:
+        found = cards()[name]
+        assert found.card.weights is None
+        with pytest.raises(CheckpointError, match="no public weights"):
+            import_module(found.module).load(found.card, None, 0)
+
+
+def test_non_commercial_weights_say_so() -> None:
+    marked = {
+        name.split("-")[0] for name, found in cards().items() if found.card.weights and found.card.weights.noncommercial
+    }
+    assert {"satmae", "ijepa"} <= marked
+    for found in cards().values():
+        weights = found.card.weights
+        if weights is not None:
+            assert weights.noncommercial == ("NC" in weights.licence.split("-"))
+            assert weights.licence
+            assert weights.urls or weights.how
+
+
+def test_cards_are_consistent() -> None:
+    for name, found in cards().items():
+        card = found.card
+        assert found.module.endswith(card.family), name
+        for spec in card.inputs:
+            known = {band.name for band in SENSORS[spec.sensor]}
+            assert set(spec.bands) <= known, name
+            assert spec.source, name
+            for step in spec.steps:
+                for numbers in (step.a, step.b):
+                    assert len(numbers) in (0, 1, len(spec.bands)), (name, step.op)
+        if card.size:
+            assert card.size % card.multiple_of == 0, name
+        for quirk in card.quirks:
+            assert ":" in quirk, name
+
+
+def test_quirks_change_the_card_and_unknown_ones_are_refused() -> None:
+    seen = 0
+    for found in cards().values():
+        module = import_module(found.module)
+        if not hasattr(module, "with_quirk"):
+            assert not found.card.quirks
+            continue
+        with pytest.raises(UsageError, match="has no quirk"):
+            module.with_quirk(found.card, "no-such-thing")
+        for quirk in found.card.quirks:
+            changed = module.with_quirk(found.card, quirk.split(":")[0])
+            assert changed != found.card
+            seen += 1
+    assert seen > 10
+
+
+def test_listing_imports_no_torch_and_no_timm() -> None:
+    code = (
+        "import sys, json; from seamo_bench.catalogue import cards; cards();"
+        "print(json.dumps([m for m in ('torch', 'timm', 'torchvision', 'torchgeo') if m in sys.modules]))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout) == []
+    assert len(families()) > 15
