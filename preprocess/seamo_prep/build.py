@@ -249,7 +249,7 @@ def _on_cluster(
         n_workers=engine.workers,
         threads_per_worker=1,  # TIFFs are read in processes: threads do not make it faster
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # a port that is free: several builds may run
         silence_logs=logging.CRITICAL,
     )
     with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
