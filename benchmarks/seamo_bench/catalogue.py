@@ -15,12 +15,12 @@ import seamo_bench.backbones
 import seamo_bench.protocols
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo.identity import digest, file_sha256
-from seamo_bench import protocol as contract
 from seamo_bench.card import BackboneCard
-from seamo_bench.wiring import Wiring
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # listing backbones loads neither torch nor numpy
+    from seamo_bench import protocol as contract
     from seamo_bench.network import Network
+    from seamo_bench.wiring import Wiring
 
 SUITES = Path(__file__).parent / "suites"
 
@@ -106,7 +106,7 @@ def protocols() -> dict[str, str]:
     return {module.rsplit(".", 1)[-1].replace("_", "-"): module for module in modules}
 
 
-def find_protocol(protocol_id: str) -> contract.Protocol:
+def find_protocol(protocol_id: str) -> "contract.Protocol":
     """What a protocol is.
 
     Raises:
@@ -131,7 +131,7 @@ def suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SUITES.glob("*.yaml"))}
 
 
-def check_selection(wiring: Wiring, module: Any) -> None:
+def check_selection(wiring: "Wiring", module: Any) -> None:
     """Refuse `select-columns` for families whose input layer cannot lose columns."""
     if any(one.dropped for one in wiring.sensors) and not hasattr(module, "SELECTS_COLUMNS"):
         raise ProtocolError("its input layer cannot lose columns", wiring.card.id, "Choose another policy.")

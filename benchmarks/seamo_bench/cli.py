@@ -260,6 +260,29 @@ def report(
     _say(str(output))
 
 
+@app.command()
+def compare(results: ResultsArgument, a: str, b: str, metric: str = "", as_json: JsonOption = False) -> None:
+    """Backbone (or group) A minus B, paired, wherever both have a score."""
+    from seamo_bench.compare import compare as pairs
+    from seamo_bench.records import read_records
+
+    rows = [
+        {
+            "id": one.column.id,
+            "metric": one.metric,
+            "a": one.a,
+            "b": one.b,
+            "difference": one.difference.interval.value,
+            "low": one.difference.interval.low,
+            "high": one.difference.interval.high,
+            "p": one.difference.p,
+            "method": f"{one.difference.interval.method}; {one.difference.test}",
+        }
+        for one in pairs(read_records(results).records, results, a, b, metric=metric)
+    ]
+    _show(rows, as_json=as_json)
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 

@@ -57,7 +57,7 @@ def toy_samples(spec: DatasetSpec, n: int, *, seed: int = 0) -> list[Sample]:
             layers[layer.id] = np.repeat(stacked[None], layer.times, axis=0)
         kind: int | tuple[int, ...] = label
         if spec.task.kind == "multi-label":
-            kind = (label,) if label else (0, 2)
+            kind = ((0,), (0, 1), (1, 2))[label]  # each class is on one side of a plane
         samples.append(Sample(key=f"s{i:04d}", layers=layers, label=kind))
     return samples
 

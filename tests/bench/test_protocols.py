@@ -149,7 +149,9 @@ def test_mixing_mixes_pixels_and_targets_in_one_proportion(name):
 
 def test_flips_hit_all_sensors_alike():
     x = torch.arange(16.0).view(1, 1, 4, 4).repeat(8, 1, 1, 1)
-    flipped, _ = finetune.augment({"s1": x, "s2": x}, torch.eye(2).repeat(4, 1), Settings(flip=True), np.random.default_rng(0))
+    flipped, _ = finetune.augment(
+        {"s1": x, "s2": x}, torch.eye(2).repeat(4, 1), Settings(flip=True), np.random.default_rng(0)
+    )
     assert torch.equal(flipped["s1"], flipped["s2"])
     assert not torch.equal(flipped["s1"], x)
 
