@@ -184,7 +184,7 @@ def mask_overlay(mask: NDArray[np.uint8], colours: list[tuple[int, int, int]], u
     is_class = mask < len(colours)
     paint = np.array([*colours, (0, 0, 0)], dtype=np.float32)[np.where(is_class, mask, len(colours))]
     mixed = _MASK_SHARE * paint + (1 - _MASK_SHARE) * base
-    base[is_class] = mixed[is_class].astype(np.uint8)
+    base[is_class] = (mixed[is_class] + 0.5).astype(np.uint8)
     return base
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from seamo.store.reader import open_store
 from tests.prep.demo_stores import IDS, build_quietly
 
 # As EuroSAT's files hold them (phelber/EuroSAT issue 7), typed again here.
-EUROSAT_FILE = "B01 B02 B03 B04 B05 B06 B07 B08 B09 B10 B11 B12 B8A".split()
+EUROSAT_FILE = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A"]
 
 
 @pytest.mark.parametrize("dataset", IDS)
@@ -96,7 +95,7 @@ def command(raw: Path, root: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "seamo_prep.cli", "build", "eurosat", "--raw", str(raw), "--store", str(root), *more]
 
 
-def kill_and_resume(raw: Path, root: Path, chance: random.Random, workers: str) -> None:
+def kill_and_resume(raw: Path, root: Path, chance: np.random.Generator, workers: str) -> None:
     """Start a build, kill it some time after the first file was written, then build to the end."""
     process = subprocess.Popen(command(raw, root, "--workers", workers), stderr=subprocess.DEVNULL, stdout=-3)
     while process.poll() is None and not any(root.glob("eurosat/.*.partial")):
@@ -109,14 +108,14 @@ def kill_and_resume(raw: Path, root: Path, chance: random.Random, workers: str) 
 
 @pytest.mark.parametrize("moment", [0, 1, pytest.param(2, id="2-two-workers")])
 def test_a_killed_build_resumes(moment: int, demo_raw: Path, demo_root: Path, tmp_path: Path) -> None:
-    kill_and_resume(demo_raw / "eurosat", tmp_path, random.Random(moment), "2" if moment == 2 else "1")
+    kill_and_resume(demo_raw / "eurosat", tmp_path, np.random.default_rng(moment), "2" if moment == 2 else "1")
     assert open_store(tmp_path / "eurosat").content == content_of(open_store(demo_root / "eurosat"))
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("moment", range(10))
 def test_a_killed_build_resumes_at_any_moment(moment: int, demo_raw: Path, demo_root: Path, tmp_path: Path) -> None:
-    kill_and_resume(demo_raw / "eurosat", tmp_path, random.Random(100 + moment), "12"[moment % 2])
+    kill_and_resume(demo_raw / "eurosat", tmp_path, np.random.default_rng(100 + moment), "12"[moment % 2])
     store = open_store(tmp_path / "eurosat")
     assert content_of(store) == open_store(demo_root / "eurosat").content
 

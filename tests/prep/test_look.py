@@ -1,0 +1,85 @@
+"""Pictures: colours worked out by hand, and files that hold what they say."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seamo.errors import StoreError, UsageError
+from seamo.manifest import LabelClass, LabelSpace
+from seamo.store.reader import open_store
+from seamo_prep.look import choose, look
+from seamo_prep.pictures import MISSING, card, class_colours, mask_overlay, stretch, to_rgb
+
+
+def test_stretch_and_missing_pixels() -> None:
+    image = np.zeros((1, 3, 1, 3), dtype=np.float32)
+    image[0, :, 0, 1] = 50
+    image[0, 1, 0, 2] = np.nan
+    (picture,) = to_rgb(image, ((0, 100),) * 3)
+    assert picture[0].tolist() == [[0, 0, 0], [128, 128, 128], list(MISSING)]
+    low, high = stretch(np.array([np.nan, *range(101)], dtype=np.float32))
+    assert (low, high) == (2.0, 98.0)
+
+
+def test_masks_are_mixed_over_the_picture() -> None:
+    space = LabelSpace(classes=(LabelClass(name="a", color="#ff0000"), LabelClass(name="b")))
+    colours = class_colours(space)
+    assert colours[0] == (255, 0, 0)
+    under = np.full((1, 2, 3), 100, dtype=np.uint8)
+    mixed = mask_overlay(np.array([[0, 255]], dtype=np.uint8), colours, under)
+    assert mixed[0, 0].tolist() == [int(0.55 * 255 + 0.45 * 100), 45, 45]
+    assert mixed[0, 1].tolist() == [100, 100, 100]  # ignored
+
+
+def test_true_colour_is_red_green_blue(demo_root: Path) -> None:
+    store = open_store(demo_root / "eurosat")
+    strip = next(one for one in card(store, 0).strips if "true colour" in one.caption)
+    assert strip.caption == "s2 L1C true colour, DN B04 250..2600, B03 450..2600, B02 700..2600"
+    bands = store.spec.layer("s2").bands
+    pixel = store.read_layer(0, "s2")[0, :, 5, 7].astype(float)
+    for channel, (name, low) in enumerate((("B04", 250), ("B03", 450), ("B02", 700))):
+        share = np.clip((pixel[bands.index(name)] - low) / (2600 - low), 0, 1)
+        assert abs(int(strip.panels[0].picture[5, 7, channel]) - 255 * share ** (1 / 1.4)) <= 1
+
+
+def test_choice_shows_every_class(demo_root: Path) -> None:
+    store = open_store(demo_root / "eurosat")
+    assert {store.read_label(row) for row in choose(store, 10)} == set(range(10))
+    assert len(choose(store, 500)) == 60
+
+
+@pytest.mark.parametrize("dataset", ["ssl4eo-s12", "bigearthnet-v1", "eurosat-sar"])
+def test_sheets_are_written(dataset: str, demo_root: Path, tmp_path: Path) -> None:
+    store = open_store(demo_root / dataset)
+    look(store, tmp_path / "a.png", num=2)
+    with Image.open(tmp_path / "a.png") as image:
+        assert min(image.size) > 200
+
+
+def test_page_is_self_contained(demo_root: Path, tmp_path: Path) -> None:
+    store = open_store(demo_root / "ssl4eo-s12")
+    key = str(store.index["key"].iloc[1])
+    look(store, tmp_path / "a.html", keys=(key,))
+    sources: list[str] = []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, _tag, attrs):
+            sources.extend(value for name, value in attrs if name in ("src", "href"))
+
+    text = (tmp_path / "a.html").read_text()
+    Parser().feed(text)
+    assert len(sources) == 5 * 4  # radar, true and false colour of both products; four dates each
+    assert all(one.startswith("data:image/png;base64,") for one in sources)
+    assert "SYNTHETIC" in text
+    assert str(store.read_times(1)["s1"][0].astype("datetime64[D]")) in text
+
+
+def test_wrong_requests_are_refused(demo_root: Path, tmp_path: Path) -> None:
+    store = open_store(demo_root / "eurosat")
+    with pytest.raises(UsageError, match=r"cannot write \.gif"):
+        look(store, tmp_path / "a.gif")
+    with pytest.raises(StoreError, match="no sample 'Forest_999'"):
+        look(store, tmp_path / "a.png", keys=("Forest_999",))
