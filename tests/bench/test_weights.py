@@ -122,7 +122,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, kind: str, share: float) ->
         torch.save(other(), path, _use_new_zipfile_serialization=kind == "zip")
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(CheckpointError, match="cut off|damaged|cannot be read|not a readable"):
+    with pytest.raises(CheckpointError, match=r"cut off|damaged|cannot be read|not a readable"):
         open_checkpoint(path)
 
 
@@ -160,7 +160,7 @@ def test_the_state_dict_is_found_where_the_rules_say() -> None:
 def test_another_model_s_and_another_size_s_checkpoint_are_refused(golden: Path) -> None:
     card = next(card for card in ssl4eo_mae.CARDS if card.id == "ssl4eo-mae-vits16-s2")
     dev = golden / "dev"
-    with pytest.raises(CheckpointError, match="shapes differ.*another size"):
+    with pytest.raises(CheckpointError, match=r"shapes differ.*another size"):
         ssl4eo_mae.load(card, dev / "ssl4eo_mae_s2" / "checkpoint.pt", 0)
     with pytest.raises(CheckpointError, match="another model"):
         ssl4eo_mae.load(card, dev / "seco_r18" / "checkpoint.pt", 0)

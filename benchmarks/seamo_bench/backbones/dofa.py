@@ -12,6 +12,7 @@ from seamo_bench.key_rules import KeyRules
 if TYPE_CHECKING:
     from seamo_bench.backbones._dofa import DOFA
 
+SELECTS_COLUMNS = True  # kernels are generated for whatever bands there are
 S2_BANDS = ("B04", "B03", "B02", "B05", "B06", "B07", "B08", "B11", "B12")
 S1_BANDS = ("VH", "VV")
 # Micrometres; radar is 5.405 (the frequency in GHz), as the published example has it.

@@ -11,6 +11,8 @@ from seamo_bench.key_rules import KeyRules
 if TYPE_CHECKING:
     from seamo_bench.backbones._vit import ViT
 
+SELECTS_COLUMNS = True
+
 
 def _card(size: str, patch: int, sensor: str) -> BackboneCard:
     spec = S2_SSL4EO if sensor == "s2" else S1_SSL4EO
@@ -72,6 +74,14 @@ def build(card: BackboneCard) -> "ViT":
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
     """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
+    from seamo_bench.backbones._select import assemble_selected
 
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+    return assemble_selected(
+        card,
+        CARDS,
+        build=build,
+        stem=lambda net: net.get_submodule("patch_embed.proj"),
+        rules=rules(card),
+        weights=weights,
+        seed=seed,
+    )

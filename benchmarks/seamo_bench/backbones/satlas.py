@@ -10,6 +10,7 @@ from seamo_bench.key_rules import KeyRules
 if TYPE_CHECKING:
     from seamo_bench.backbones._swin import Swin
 
+SELECTS_COLUMNS = True
 REST = ("B05", "B06", "B07", "B08", "B11", "B12")
 S2_BANDS = ("B04", "B03", "B02", *REST)  # true colour R, G, B first
 CLIP = Step("clip", (0.0,), (1.0,))
@@ -90,6 +91,14 @@ def build(card: BackboneCard) -> "Swin":
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "Swin":
     """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
+    from seamo_bench.backbones._select import assemble_selected
 
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+    return assemble_selected(
+        card,
+        CARDS,
+        build=build,
+        stem=lambda net: net.get_submodule("features.0.0"),
+        rules=rules(card),
+        weights=weights,
+        seed=seed,
+    )

@@ -12,6 +12,7 @@ from seamo_bench.key_rules import KeyRules
 if TYPE_CHECKING:
     from seamo_bench.backbones._resnet import ResNet
 
+SELECTS_COLUMNS = True
 OSCD = "oscd-quantiles: the fixed quantiles of the official change-detection loader instead of mean +- 2 sigma"
 # MD5 of the files of Zenodo record 4728033.
 MD5 = {
@@ -82,6 +83,14 @@ def build(card: BackboneCard) -> "ResNet":
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "ResNet":
     """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
+    from seamo_bench.backbones._select import assemble_selected
 
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+    return assemble_selected(
+        card,
+        CARDS,
+        build=build,
+        stem=lambda net: net.conv1,
+        rules=rules(card),
+        weights=weights,
+        seed=seed,
+    )

@@ -11,6 +11,7 @@ from seamo_bench.key_rules import KeyRules
 if TYPE_CHECKING:
     from seamo_bench.backbones._vit import ViT
 
+SELECTS_COLUMNS = True
 # First digits, as the model page shows them.
 SHA256_PREFIX = {
     "B13_vitb16_mae_ep99_enc.pth": "49be5af0cd97e501",
@@ -81,6 +82,14 @@ def build(card: BackboneCard) -> "ViT":
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
     """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
+    from seamo_bench.backbones._select import assemble_selected
 
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+    return assemble_selected(
+        card,
+        CARDS,
+        build=build,
+        stem=lambda net: net.get_submodule("patch_embed.proj"),
+        rules=rules(card),
+        weights=weights,
+        seed=seed,
+    )

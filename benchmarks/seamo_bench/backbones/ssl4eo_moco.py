@@ -11,6 +11,7 @@ from seamo_bench.key_rules import KeyRules
 if TYPE_CHECKING:
     from seamo_bench.backbones._resnet import ResNet
 
+SELECTS_COLUMNS = True
 CARDS = (
     BackboneCard(
         id="ssl4eo-moco-r18-s2",
@@ -66,6 +67,14 @@ def build(card: BackboneCard) -> "ResNet":
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "ResNet":
     """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
+    from seamo_bench.backbones._select import assemble_selected
 
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+    return assemble_selected(
+        card,
+        CARDS,
+        build=build,
+        stem=lambda net: net.conv1,
+        rules=rules(card),
+        weights=weights,
+        seed=seed,
+    )

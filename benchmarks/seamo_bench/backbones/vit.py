@@ -48,7 +48,7 @@ CARDS = (
 
 
 def rules(_card: BackboneCard) -> KeyRules:
-    """timm's own names; the classifier goes."""
+    """Names as in timm; the classifier goes."""
     return KeyRules(drop=("head.*", "pre_logits.*"))
 
 
