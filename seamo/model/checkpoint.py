@@ -19,6 +19,7 @@ from seamo.model.config import SeaMoConfig, parse_config
 from seamo.model.seamo import SeaMo
 
 FORMAT = "seamo-model/1"
+ENCODER_FORMAT = "seamo-encoder/1"  # without TM block and decoders, as `encoder_only` leaves a model
 WEIGHTS, CARD = "model.safetensors", "card.json"
 _OURS = ("format", "seamo", "config", "weights")
 
@@ -59,7 +60,7 @@ def _write_parts(part: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
     weights = part / WEIGHTS
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, weights)
     described = {
-        "format": FORMAT,
+        "format": FORMAT if len(model.decoders) else ENCODER_FORMAT,
         "seamo": __version__,
         "config": model.config.to_dict(),
         "weights": {"sha256": file_sha256(weights), "bytes": weights.stat().st_size},
@@ -82,7 +83,8 @@ def load_model(path: Path, *, drop_path: float = 0.0) -> tuple[SeaMo, dict[str, 
         drop_path: See `SeaMo`.
 
     Returns:
-        The model, on the CPU and in training mode as torch makes it, and the card.
+        The model, on the CPU and in training mode as torch makes it, and the card. A folder of `ENCODER_FORMAT`
+        gives an `encoder_only` model.
 
     Raises:
         CheckpointError: If a file is missing, cut off or altered, the card is not one, or the weights do not
@@ -97,8 +99,16 @@ def load_model(path: Path, *, drop_path: float = 0.0) -> tuple[SeaMo, dict[str, 
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot be read ({error})", str(weights), "Copy it again.") from error
     model = SeaMo(config, drop_path=drop_path)
+    if card["format"] == ENCODER_FORMAT:
+        encoder_only(model)
     assign(model, state, where=str(weights))
     return model, card
+
+
+def encoder_only(model: SeaMo) -> SeaMo:
+    """Take TM block and decoders off a model, which then only encodes; returns the same model."""
+    model.fusion, model.decoders = None, torch.nn.ModuleDict()
+    return model
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -110,8 +120,8 @@ def read_card(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"cannot be read ({error.strerror})", str(file), "Give the folder of a model.") from error
     except ValueError as error:
         raise CheckpointError(f"is not JSON ({error})", str(file), "Copy it again.") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise CheckpointError(f"is not a card of format {FORMAT}", str(file))
+    if not isinstance(card, dict) or card.get("format") not in (FORMAT, ENCODER_FORMAT):
+        raise CheckpointError(f"is not a card of format {FORMAT} or {ENCODER_FORMAT}", str(file))
     missing = [key for key in _OURS if not isinstance(card.get(key), str if key in ("format", "seamo") else dict)]
     if missing:
         raise CheckpointError(f"says nothing about {missing[0]!r}", str(file))

@@ -172,6 +172,8 @@ class SeaMo(nn.Module):
         pixel_valid: Mapping[str, Tensor] | None,
     ) -> tuple[int, int]:
         config, shapes = self.config, {s: tuple(x.shape) for s, x in images.items()}
+        if not len(self.decoders):
+            raise UsageError("has no decoders", "SeaMo.forward", "An exported encoder encodes; train from the run.")
         if set(images) != set(config.sensors):
             raise UsageError(f"images of {', '.join(images)} instead of {', '.join(config.sensors)}", "SeaMo.forward")
         B, T = shapes[config.sensors[0]][:2]
