@@ -24,6 +24,12 @@ ROOMS: list[tuple[str, set[str]]] = [
     ("seamo.data", VALUES | SPECS | {"seamo.store", "seamo.data"}),
     ("seamo.model", VALUES | {"seamo.model"}),
     ("seamo.pretrain", VALUES | SPECS | {"seamo.store", "seamo.data", "seamo.model", "seamo.pretrain", "seamo"}),
+    (
+        "seamo.use",
+        VALUES
+        | SPECS
+        | {"seamo.store", "seamo.data", "seamo.model", "seamo.pretrain.inputs", "seamo.pretrain.run", "seamo.use"},
+    ),
     ("seamo.testing", {"seamo"}),
     ("seamo.cli", {"seamo"}),
     ("seamo_prep", VALUES | SPECS | {"seamo.store", "seamo.testing", "seamo_prep"}),

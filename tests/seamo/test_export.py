@@ -1,0 +1,245 @@
+"""Exported encoders: the same features in timm, as a plain module, in the benchmark; other bands by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+
+from seamo.errors import BandError, CheckpointError, RecipeError, UsageError
+from seamo.model.checkpoint import load_model, save_model
+from seamo.model.config import SeaMoConfig
+from seamo.model.seamo import SeaMo
+from seamo.use.bands import new_tokenizer, select_columns
+from seamo.use.export import export, load_module, to_timm
+
+CONFIG = SeaMoConfig(size=32, patch=8, dim=48, depth=3, heads=4)
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "use.md"
+
+
+def normalisation(config):
+    return {
+        s: {
+            "kind": "two-sigma",
+            "unit": "dn" if s == "s2" else "db",
+            "mean": {name: 1000.0 + i for i, name in enumerate(names)},
+            "std": dict.fromkeys(names, 500.0),
+            "source": "typed in the test",
+            "eight_bit": False,
+        }
+        for s, names in config.bands.items()
+    }
+
+
+def model_folder(path, config=CONFIG, seed=0):
+    model = SeaMo(config, generator=torch.Generator().manual_seed(seed))
+    # Weights as after training: norms and biases are not ones and zeros, so that a wrong place shows.
+    noise = torch.Generator().manual_seed(99)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=noise))
+    save_model(path, model, {"normalisation": normalisation(config), "provenance": {"store": "none", "seed": seed}})
+    return model.eval()
+
+
+def images(config, sensor, *, side, batch=2):
+    return torch.rand(batch, len(config.bands[sensor]), side, side, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    root = tmp_path_factory.mktemp("export")
+    model = model_folder(root / "model")
+    return model, export(root / "model", root / "out", licence="CC-BY-4.0")
+
+
+def test_the_folder_holds_the_encoder_and_nothing_else(exported):
+    model, folder = exported
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "model.safetensors"]
+    names = set(load_file(folder / "model.safetensors"))
+    assert names == {name for name in model.state_dict() if name.split(".")[0] in ("tokenizers", "encoder")}
+    card = json.loads((folder / "card.json").read_text())
+    assert card["format"] == "seamo-encoder/1"
+    assert card["licence"] == "CC-BY-4.0"
+    assert card["provenance"]["seed"] == 0
+    assert card["normalisation"] == normalisation(CONFIG)
+    # Two fifths of a model of this shape are decoders and TM block; the encoder alone must be smaller.
+    whole = sum(p.numel() for p in model.parameters())
+    assert (folder / "model.safetensors").stat().st_size < 4 * whole
+
+
+def test_it_loads_and_encodes_as_the_whole_model(exported):
+    model, folder = exported
+    loaded, _ = load_model(folder)
+    loaded.eval()
+    both = {s: images(CONFIG, s, side=32) for s in CONFIG.sensors}
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.encode(both), model.encode(both), rtol=0, atol=0)
+        with pytest.raises(UsageError, match="has no decoders"):
+            loaded({s: x[:, None].expand(-1, 4, -1, -1, -1) for s, x in both.items()})
+
+
+def test_damage_and_existing_folders_are_refused(exported, tmp_path):
+    _, folder = exported
+    with pytest.raises(CheckpointError, match="exists already"):
+        export(folder, folder)
+    again = export(folder, tmp_path / "again")  # an exported folder is a model
+    assert load_file(again / "model.safetensors").keys() == load_file(folder / "model.safetensors").keys()
+    data = bytearray((again / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (again / "model.safetensors").write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match="sha256 differs"):
+        to_timm(again, "s2")
+    with pytest.raises(UsageError, match="has no sensor 'rgb'"):
+        to_timm(folder, "rgb")
+    with pytest.raises(UsageError, match="multiple of the patch"):
+        to_timm(folder, "s2", size=36)
+
+
+@pytest.mark.parametrize("sensor", ["s2", "s1"])
+@pytest.mark.parametrize("side", [32, 56])
+@pytest.mark.parametrize("switches", [{}, {"cls_token": True, "modality_embed": True, "pos": "learned"}])
+def test_timm_gives_the_same_features(tmp_path, sensor, side, switches):
+    config = SeaMoConfig(size=32, patch=8, dim=48, depth=3, heads=4, **switches)
+    model = model_folder(tmp_path / "model", config)
+    vit = to_timm(export(tmp_path / "model", tmp_path / "out"), sensor, size=side)
+    x = images(config, sensor, side=side)
+    with torch.no_grad():
+        tokens = vit.forward_features(x)[:, vit.num_prefix_tokens :]
+        torch.testing.assert_close(tokens, model.encode({sensor: x}), rtol=0, atol=1e-5)
+        torch.testing.assert_close(vit(x), model.pool({sensor: x}), rtol=0, atol=1e-5)
+
+
+def test_the_module_says_what_it_wants(exported):
+    model, folder = exported
+    module = load_module(folder, "s1")
+    meta = module.meta
+    assert (meta.sensor, meta.bands, meta.unit, meta.in_chans) == ("s1", ("VV", "VH"), "db", 2)
+    assert (meta.size, meta.patch, meta.embed_dim, meta.licence) == (32, 8, 48, "CC-BY-4.0")
+    # mean 1000 (VV) and 1001 (VH), std 500: mean - 2 std -> 0, mean -> 0.5, mean + 2 std -> 1, NaN -> 0.5.
+    pixels = torch.tensor([[0.0, 1000.0, 2000.0, 9000.0], [1.0, 1001.0, float("nan"), 501.0]])[:, None]
+    want = torch.tensor([[0.0, 0.5, 1.0, 1.0], [0.0, 0.5, 0.5, 0.25]])[:, None]
+    torch.testing.assert_close(meta.transforms(pixels), want, rtol=0, atol=1e-6)
+    x = images(CONFIG, "s1", side=40)
+    with torch.no_grad():
+        dense = module.forward_features(x)
+        tokens = model.encode({"s1": x})
+        torch.testing.assert_close(module(x), model.pool({"s1": x}), rtol=0, atol=1e-5)
+    assert dense.shape == (2, 48, 5, 5)
+    for row in range(5):
+        for column in range(5):
+            torch.testing.assert_close(dense[:, :, row, column], tokens[:, 5 * row + column], rtol=0, atol=1e-5)
+
+
+def test_the_lines_in_the_docs_work_without_seamo(exported, tmp_path):
+    model, folder = exported
+    lines = DOCS.read_text().split("```python\n# where seamo is installed\n")[1].split("```")[0]
+    first, second = lines.split("# where only timm and safetensors are\n")
+    assert "seamo" not in second
+    names = {"folder": folder, "save_file": save_file, "file": tmp_path / "s2.safetensors"}
+    exec(first, names)  # noqa: S102 - our own documentation
+    alone = {
+        "file": tmp_path / "s2.safetensors",
+        "bands": 12,
+        "size": 32,
+        "patch": 8,
+        "dim": 48,
+        "depth": 3,
+        "heads": 4,
+    }
+    exec(second, alone)  # noqa: S102
+    x = images(CONFIG, "s2", side=32)
+    with torch.no_grad():
+        torch.testing.assert_close(alone["vit"](x), model.pool({"s2": x}), rtol=0, atol=1e-5)
+
+
+def test_the_benchmark_loads_it(exported):
+    from seamo_bench.backbones.seamo import card_of, load
+
+    model, folder = exported
+    card = card_of(f"{folder}@pretrain")
+    network = load(card, Path(card.weights.filename), 0)
+    both = {s: images(CONFIG, s, side=32) for s in CONFIG.sensors}
+    with torch.no_grad():
+        features = network.forward_features(both)
+        torch.testing.assert_close(features.pooled, model.pool(both), rtol=0, atol=1e-5)
+    assert [tuple(level.shape) for level in features.levels] == [(2, 48, 4, 4)] * 3
+
+
+def test_selected_columns_are_a_convolution_over_the_chosen_bands():
+    model = SeaMo(CONFIG, generator=torch.Generator().manual_seed(1)).eval()
+    chosen = ("B08", "B04", "B02")  # another order than the model's
+    small = select_columns(model, {"s2": chosen})
+    assert small.config.bands == {"s2": chosen}
+    assert (small.config.strategy, small.config.temporal, small.fusion) == ("unimodal", False, None)
+    x = images(CONFIG, "s2", side=32)
+    at = [CONFIG.bands["s2"].index(name) for name in chosen]
+    kernel = model.tokenizers["s2"].weight.view(48, 12, 8, 8)
+    want = functional.conv2d(x[:, at], kernel[:, at], model.tokenizers["s2"].bias, stride=8).flatten(2).transpose(1, 2)
+    from seamo.model.tokenizer import patchify
+
+    got = small.tokenizers["s2"](patchify(x[:, None, at], 8)[:, 0])
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
+    # Zero pixels in the left-out bands give the whole model the same tokens.
+    zeroed = torch.zeros_like(x)
+    zeroed[:, at] = x[:, at]
+    with torch.no_grad():
+        torch.testing.assert_close(small.encode({"s2": x[:, at]}), model.encode({"s2": zeroed}), rtol=0, atol=1e-5)
+    # The decoder predicts the same numbers for the bands that are left.
+    tokens, kept = torch.rand(2, 16, 48), torch.arange(16).expand(2, -1)
+    with torch.no_grad():
+        whole = model.decoders["s2"](tokens, kept).view(2, 16, 12, 64)[:, :, at]
+        torch.testing.assert_close(small.decoders["s2"](tokens, kept).view(2, 16, 3, 64), whole, rtol=0, atol=1e-5)
+    assert model.config == CONFIG
+    assert model.tokenizers["s2"].weight.shape == (48, 12 * 64)
+
+
+def test_both_sensors_may_stay():
+    model = SeaMo(CONFIG, generator=torch.Generator().manual_seed(1)).eval()
+    small = select_columns(model, {"s2": ["B02", "B03"], "s1": ["VV", "VH"]})
+    assert small.config.strategy == "multimodal"
+    assert torch.equal(small.tokenizers["s1"].weight, model.tokenizers["s1"].weight)
+
+
+def test_a_new_tokenizer_keeps_the_encoder_only(tmp_path):
+    model = SeaMo(CONFIG, generator=torch.Generator().manual_seed(1)).eval()
+    made = new_tokenizer(model, {"rgb": ["R", "G", "B"]}, torch.Generator().manual_seed(2))
+    again = new_tokenizer(model, {"rgb": ["R", "G", "B"]}, torch.Generator().manual_seed(2))
+    for name, tensor in model.encoder.state_dict().items():
+        assert torch.equal(made.encoder.state_dict()[name], tensor)
+    weight = made.tokenizers["rgb"].weight
+    assert weight.shape == (48, 3 * 64)
+    assert torch.equal(weight, again.tokenizers["rgb"].weight)
+    # Xavier: uniform in +- sqrt(6 / (192 + 48)), so its standard deviation is that over sqrt(3).
+    assert weight.std().item() == pytest.approx((6 / 240) ** 0.5 / 3**0.5, rel=0.05)
+    assert weight.abs().max().item() <= (6 / 240) ** 0.5
+    assert made.encode({"rgb": torch.rand(1, 3, 24, 24)}).shape == (1, 9, 48)
+    # It is a model like any other, and is saved as one.
+    save_model(tmp_path / "m", made, {"normalisation": normalisation(made.config), "provenance": {}})
+    assert load_model(tmp_path / "m")[0].config == made.config
+
+
+def test_a_sensor_with_its_own_bands_keeps_its_tokenizer():
+    model = SeaMo(CONFIG, generator=torch.Generator().manual_seed(1)).eval()
+    ten = [name for name in CONFIG.bands["s2"] if name not in ("B01", "B09")]
+    made = new_tokenizer(model, {"s2": ten, "s1": ["VV", "VH"]}, torch.Generator().manual_seed(2))
+    assert torch.equal(made.tokenizers["s1"].weight, model.tokenizers["s1"].weight)
+    columns = model.tokenizers["s2"].weight.view(48, 12, 64)[:, [1, *range(2, 9), 10, 11]].flatten(1)
+    assert made.tokenizers["s2"].weight.shape == columns.shape
+    assert (made.tokenizers["s2"].weight - columns).abs().mean() > 0.01
+
+
+def test_wrong_bands_are_named():
+    model = SeaMo(CONFIG)
+    with pytest.raises(BandError, match="needs B10"):
+        select_columns(model, {"s2": ["B02", "B10"]})
+    with pytest.raises(BandError, match="no sensor rgb"):
+        select_columns(model, {"rgb": ["R"]})
+    with pytest.raises(BandError, match="no sensor named"):
+        select_columns(model, {})
+    with pytest.raises(BandError, match="no band 'B99'"):
+        new_tokenizer(model, {"s2": ["B99"]}, torch.Generator())
+    with pytest.raises(RecipeError, match="joins two sensors"):
+        new_tokenizer(model, {"s2": ["B02"], "s1": ["VV"], "rgb": ["R"]}, torch.Generator())
