@@ -29,7 +29,7 @@ OnBad = Literal["raise", "skip"]
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all); the first call tells what an earlier build left."""
-_WORTH_PROCESSES = 500  # samples
+_WORTH_PROCESSES = 2000  # images (a layer at a date) from which on starting processes pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Engine:
     """Who does the work.
 
     Args:
-        workers: Local processes; 1 works in this process. 0 takes a process a core where there are enough samples
+        workers: Local processes; 1 works in this process. 0 takes a process a core where there are enough images
             to repay the few seconds that starting them costs.
         scheduler: Address of a dask scheduler instead, whose workers see RAW and the store under the same paths.
     """
@@ -219,7 +219,8 @@ def _write_shards(
     progress(done, total)
     if not todo:
         return
-    cores = len(os.sched_getaffinity(0)) if total - done >= _WORTH_PROCESSES else 1
+    images = (total - done) * sum(layer.times for layer in source.spec.layers)
+    cores = len(os.sched_getaffinity(0)) if images >= _WORTH_PROCESSES else 1
     workers = min(engine.workers or cores, len(todo))
     if engine.scheduler or workers > 1:
         finished = _on_cluster(writer, rows, source, todo=todo, engine=Engine(workers, engine.scheduler))

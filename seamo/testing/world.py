@@ -473,7 +473,7 @@ def _place(
 
 
 def _utm(latitude: float, longitude: float, zone: int) -> tuple[float, float]:
-    """UTM easting and northing, metres: Krueger's series (Karney 2011, doi 10.1007/s00190-011-0445-3) to third order."""
+    """UTM easting and northing, metres: Krueger's series to third order (Karney, doi 10.1007/s00190-011-0445-3)."""
     flat = 1 / 298.257223563
     n = flat / (2 - flat)
     radius = 6378137.0 / (1 + n) * (1 + n**2 / 4 + n**4 / 64)
