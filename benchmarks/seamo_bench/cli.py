@@ -119,7 +119,7 @@ def run(
     budget: BudgetOption = "full",
     weights: WeightsOption = WEIGHTS,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the libraries their choice.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images at a time, for features.")] = 64,
     workers: Annotated[int, typer.Option(help="Reading threads.")] = 2,
     as_json: JsonOption = False,
@@ -137,7 +137,10 @@ def run(
     from seamo_bench.run import Machine, run_plan
 
     if threads:
+        from threadpoolctl import threadpool_limits
+
         torch.set_num_threads(threads)
+        threadpool_limits(threads)  # numpy's and scikit-learn's, for the rest of the process
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     progress = _Progress()
     machine = Machine(where, batch_size, workers)

@@ -15,7 +15,7 @@ PROTOCOL = Protocol(
     title="Nearest neighbours (k = 20, cosine, weighted)",
     tasks=("single-label", "multi-label"),
     needs="features",
-    defaults={"k": 20, "temperature": 0.07},
+    defaults={"k": 20, "temperature": 0.07, "centre": True},
     cross_validation=True,
 )
 _CHUNK = 1024
@@ -43,7 +43,7 @@ def vote(train: Tensor, y: Tensor, test: Tensor, *, k: int, temperature: float) 
 
 
 def run(context: Context) -> Iterator[Outcome]:
-    """Features centred by the training mean (a cosine needs an origin), neighbours, votes."""
+    """Neighbours and votes; with `centre`, features are centred by the training mean first (a cosine needs an origin)."""
     k, temperature = int(number(context.params, "k")), number(context.params, "temperature")
     num_classes = len(context.task.classes)
     for seed in context.seeds:
@@ -55,7 +55,7 @@ def run(context: Context) -> Iterator[Outcome]:
             labels = context.labels[trial.train]
             hot = np.eye(num_classes, dtype=np.float32)[labels] if labels.ndim == 1 else labels.astype(np.float32)
             y = torch.from_numpy(hot).to(context.device)
-            centre = train.mean(dim=0)
+            centre = train.mean(dim=0) if context.params["centre"] else torch.zeros_like(train[0])
             found = vote(train - centre, y, test - centre, k=k, temperature=temperature)
             scores.append(found.clamp(0.0, 1.0).cpu().numpy())
         folds = [(trial.repeat, trial.fold) for trial in trials] if len(trials) > 1 else []
