@@ -137,7 +137,7 @@ def run(
     from seamo_bench.run import Machine, run_plan
 
     if threads:
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         torch.set_num_threads(threads)
         threadpool_limits(threads)  # numpy's and scikit-learn's, for the rest of the process

@@ -79,19 +79,22 @@ class FeatureCache:
         Raises:
             ProtocolError: If the first batch is not normalised, or a feature is not finite.
         """
+        self.fill(rows)
         parts = self._parts()
         where = _places(parts, len(self._store))
-        missing = np.unique(rows[where[rows, 0] < 0])
-        if len(missing):
-            self._compute(missing)
-            parts = self._parts()
-            where = _places(parts, len(self._store))
         width = parts[0][1].shape[1]
         out = np.empty((len(rows), width), dtype=np.float32)
         for number in np.unique(where[rows, 0]):
             here = np.flatnonzero(where[rows, 0] == number)
             out[here] = parts[number][1][where[rows[here], 1]]
         return out
+
+    def fill(self, rows: Rows) -> None:
+        """Compute and keep the features of those rows that are not cached."""
+        where = _places(self._parts(), len(self._store))
+        missing = np.unique(rows[where[rows, 0] < 0])
+        if len(missing):
+            self._compute(missing)
 
     @property
     def notes(self) -> tuple[str, ...]:

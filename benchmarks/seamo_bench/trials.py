@@ -122,9 +122,11 @@ def make_trials(
             raise ProtocolError("cross-validation uses all labels; a fraction of them is not defined", scheme)
         return _cross_validation(store, usable, budget)
     names = _split_names(store, scheme)
-    train = np.flatnonzero((names == "train") & usable).astype(np.int64)
+    train = np.flatnonzero(names == "train").astype(np.int64)
     if fraction < 1.0 and len(train):
-        train = train[_subset(store, train, fraction, salt)]
+        own = scheme == store.meta.split_scheme
+        train = store.rows("train", fraction, salt) if own else train[_subset(store, train, fraction, salt)]
+    train = train[usable[train]]
     parts = [train, *(np.flatnonzero((names == name) & usable).astype(np.int64) for name in ("val", "test"))]
     for name, rows in zip(("train", "val", "test"), parts, strict=True):
         if not len(rows):

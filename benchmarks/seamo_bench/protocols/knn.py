@@ -43,7 +43,7 @@ def vote(train: Tensor, y: Tensor, test: Tensor, *, k: int, temperature: float) 
 
 
 def run(context: Context) -> Iterator[Outcome]:
-    """Neighbours and votes; with `centre`, features are centred by the training mean first (a cosine needs an origin)."""
+    """Neighbours and votes; with `centre`, after the training mean was taken off (a cosine needs an origin)."""
     k, temperature = int(number(context.params, "k")), number(context.params, "temperature")
     num_classes = len(context.task.classes)
     for seed in context.seeds:
