@@ -1,24 +1,18 @@
-"""What can hold published files: a folder, a tar, a zip, a compressed tar; whole or in parts."""
+"""What can hold published files: a folder, a tar, a zip; whole or in parts; several as one."""
 
-import gzip
 import io
-import logging
 import os
 import tarfile
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from seamo.errors import ArchiveError
-
-_LOG = logging.getLogger(__name__)
-_KEEP_BYTES = 256 << 20  # of what a forward cursor passed
 
 
 class Container(ABC):
@@ -47,6 +41,11 @@ class Container(ABC):
     def path(self, name: str) -> Path | None:  # noqa: ARG002 - only a folder has one
         """The file on disk, if it is one by itself."""
         return None
+
+    def gdal_path(self, name: str) -> str | None:
+        """A path under which GDAL reads parts of the file where it lies; None if it can only be read whole."""
+        found = self.path(name)
+        return None if found is None else str(found)
 
     def position(self, name: str) -> int:  # noqa: ARG002 - only an archive has one
         """Where the file stands in reading order."""
@@ -179,6 +178,53 @@ class _JoinedIO(io.RawIOBase):
         super().close()
 
 
+@dataclass(frozen=True, slots=True)
+class Several(Container):
+    """Several containers as one: a file is taken from the first that has it.
+
+    Args:
+        parts: The better ones first.
+    """
+
+    parts: tuple[Container, ...]
+
+    def list_dir(self, name: str) -> tuple[list[str], list[str]]:
+        """See `Container`."""
+        found = [one.list_dir(name) for one in self.parts]
+        return sorted({name for one in found for name in one[0]}), sorted({name for one in found for name in one[1]})
+
+    def exists(self, name: str) -> bool:
+        """See `Container`."""
+        return any(one.exists(name) for one in self.parts)
+
+    def read(self, name: str) -> bytes:
+        """See `Container`."""
+        return self._holder(name).read(name)
+
+    def path(self, name: str) -> Path | None:
+        """See `Container`."""
+        return self._holder(name).path(name)
+
+    def gdal_path(self, name: str) -> str | None:
+        """See `Container`."""
+        return self._holder(name).gdal_path(name)
+
+    def position(self, name: str) -> int:
+        """See `Container`."""
+        return self._holder(name).position(name)
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """See `Container`."""
+        return (entry for one in self.parts for entry in one.sizes())
+
+    def where(self, name: str) -> str:
+        """See `Container`."""
+        return self._holder(name).where(name)
+
+    def _holder(self, name: str) -> Container:
+        return next((one for one in self.parts if one.exists(name)), self.parts[0])
+
+
 class Archive(Container):
     """An archive file: its members are listed once, when first asked for."""
 
@@ -205,6 +251,10 @@ class Archive(Container):
                 self._add_parents(name)
             self._members = listed
         return self._members
+
+    def names(self) -> Iterator[str]:
+        """Every file, in the archive's order."""
+        return iter(self.members)
 
     @abstractmethod
     def _list(self) -> dict[str, tuple[int, int]]: ...
@@ -261,7 +311,7 @@ class Archive(Container):
                 folder = above
         self._folders[parent][1].add(leaf)
 
-    def _safe(self, name: str) -> str:
+    def safe(self, name: str) -> str:
         """A member's name without a leading `./`; refuses what would lead out of the archive."""
         if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or "\0" in name or ":" in name:
             raise ArchiveError(f"holds the name {name!r}, which leads out of the archive", str(self.source),
@@ -291,7 +341,7 @@ class Zip(Archive):
         members = {}
         self._original: dict[str, zipfile.ZipInfo] = {}
         for info in self._open().infolist():
-            name = self._safe(info.filename)
+            name = self.safe(info.filename)
             is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
             if info.is_dir() or is_link:
                 continue
@@ -301,6 +351,11 @@ class Zip(Archive):
 
     def _read(self, name: str) -> bytes:
         return self._open().read(self._original[name])
+
+    def gdal_path(self, name: str) -> str | None:
+        """See `Container`."""
+        is_plain = name in self.members and self._original[name].filename == name and len(self.source.files) == 1
+        return f"/vsizip/{{{self.source.files[0].absolute()}}}/{name}" if is_plain else None
 
 
 class Tar(Archive):
@@ -312,7 +367,7 @@ class Tar(Archive):
 
     def _list(self) -> dict[str, tuple[int, int]]:
         with self.source.open() as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            return _tar_members(tar, self)
+            return tar_members(tar, self)
 
     def _read(self, name: str) -> bytes:
         if self._file is None:
@@ -321,72 +376,20 @@ class Tar(Archive):
         self._file.seek(offset)
         return self._file.read(size)
 
-
-class TarGz(Archive):
-    """A gzipped tar, read by a cursor that goes forward and keeps what it passed last."""
-
-    def __init__(self, source: Joined) -> None:
-        super().__init__(source)
-        self._stream: IO[bytes] | None = None
-        self._passed: OrderedDict[str, bytes] = OrderedDict()
-        self._order: list[str] = []
-        self._next = 0
-        self._kept_bytes = 0
-
-    def _open(self) -> IO[bytes]:
-        return cast(IO[bytes], gzip.GzipFile(fileobj=self.source.open(), mode="rb"))
-
-    def _list(self) -> dict[str, tuple[int, int]]:
-        with self._open() as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            return _tar_members(tar, self)
-
-    def _read(self, name: str) -> bytes:
-        if name in self._passed:
-            return self._passed[name]
-        offset = self.members[name][0]
-        if not self._order:
-            self._order = sorted(self.members, key=self.position)
-        if self._stream is None or self._next >= len(self._order) or offset < self.members[self._order[self._next]][0]:
-            if self._stream is not None:
-                _LOG.warning("reading=%s from its start again; gunzip it for random access", self.source)
-                self._stream.close()
-            self._stream, self._next, self._kept_bytes = self._open(), 0, 0
-            self._passed.clear()
-        while True:
-            passing = self._order[self._next]
-            start, size = self.members[passing]
-            self._stream.seek(start)  # GzipFile reads and drops what lies between
-            data = self._stream.read(size)
-            self._next += 1
-            self._keep(passing, data)
-            if passing == name:
-                return data
-
-    def _keep(self, name: str, data: bytes) -> None:
-        self._passed[name] = data
-        self._kept_bytes += len(data)
-        while self._kept_bytes > _KEEP_BYTES and len(self._passed) > 1:
-            self._kept_bytes -= len(self._passed.popitem(last=False)[1])
+    def gdal_path(self, name: str) -> str | None:
+        """See `Container`."""
+        if name not in self.members or len(self.source.files) != 1:
+            return None
+        offset, size = self.members[name]
+        return f"/vsisubfile/{offset}_{size},{self.source.files[0].absolute()}"
 
 
-def _tar_members(tar: tarfile.TarFile, archive: Archive) -> dict[str, tuple[int, int]]:
+def tar_members(tar: tarfile.TarFile, archive: Archive) -> dict[str, tuple[int, int]]:
+    """Regular files of an open tar: safe name -> (offset of the data, bytes)."""
     members = {}
     for info in tar:
-        name = archive._safe(info.name)
+        name = archive.safe(info.name)
         if info.isreg() and not info.issparse():
             members[name] = (info.offset_data, info.size)
         tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
     return members
-
-
-def open_container(source: Joined, name: str) -> Container:
-    """The container for an archive file's name (without `.partXX`).
-
-    Raises:
-        ArchiveError: For a form that is not supported.
-    """
-    kinds: dict[str, type[Archive]] = {".zip": Zip, ".tar": Tar, ".tar.gz": TarGz, ".tgz": TarGz}
-    for suffix, kind in kinds.items():
-        if name.endswith(suffix):
-            return kind(source)
-    raise ArchiveError("this kind of archive cannot be read in place yet", str(source), "Unpack it beside the file.")

@@ -7,10 +7,13 @@ lost is in `Raw.ignored`, for the CLI to name.
 How each form is read:
     extracted   plain files; folders are listed with `os.scandir` when asked for, never all at once.
     .zip, .tar  in place, by member offset, split into `.partXX` or not; nothing is unpacked to disk.
-    .tar.gz     the format has no random access. Members are listed in one pass and then read by a cursor that
+    .tar.gz     (and .tar.zst) no random access. Members are listed in one pass and then read by a cursor that
                 only moves forward and keeps the last 256 MiB it passed; going further back starts again. Reading
                 in the archive's order (`reading_order`) costs one pass a process. Archives that were not packed
-                in sorted order are read far faster after `gunzip`.
+                in sorted order are read far faster after `gunzip` or `unzstd`.
+
+Some archives share a folder, or were seen with another folder around theirs: their `unpacks_to` is `.`. Then RAW itself
+is the tree, as if all of them had been unpacked into it; a file on disk wins over the same file in an archive.
 
 Names inside an archive are untrusted: an absolute name or one with `..` refuses the archive, links and devices are
 left out. In an extracted tree, which is the user's own disk, links are followed.
@@ -32,13 +35,14 @@ from typing import Any, Literal, get_args
 
 from seamo.errors import ArchiveError, UsageError
 from seamo.manifest import DatasetSpec
-from seamo_prep.containers import Container, Joined, Tree, open_container
+from seamo_prep.containers import Container, Joined, Several, Tree
+from seamo_prep.packed import open_container
 
 Relax = Literal["shape", "dtype", "seasons", "names"]
 SYNTHETIC = "SYNTHETIC.json"
 
 _LOG = logging.getLogger(__name__)
-_PART = re.compile(r"(?P<base>.+)\.part(?P<part>[a-z]{2}|\d+)$")
+_PART = re.compile(r"(?P<base>.+)\.part([a-z]{2}|\d+)$|(?P<split>.+\.tar\.gz)[a-z]{2}$")  # the latter: split(1) alone
 _CONTAINER = re.compile(r"\.(tar|tar\.gz|tgz|tar\.zst|zip)$")
 
 
@@ -129,6 +133,11 @@ class Raw:
             return holder.path(name)
         return self.root / name if self._is_beside(name) else None
 
+    def gdal_path(self, name: str) -> str | None:
+        """A path under which GDAL reads parts of the file where it lies; None if it can only be read whole."""
+        holder = self._holder(name)
+        return holder.gdal_path(name) if holder else None
+
     def reading_order(self, names: Iterable[str]) -> list[str]:
         """The same names in the order in which they are cheapest to read."""
 
@@ -178,6 +187,9 @@ class Raw:
             return ()
         lost: list[str] = []
         wanted = set(self._tops.values())
+        if wanted == {"."}:
+            self._holders[""] = self._as_one(lost)
+            return tuple(lost)
         self._holders = {one.name: Tree(self.root, one.name) for one in _entries(self.root) if one.is_dir()
                          and one.name in wanted}  # fmt: skip
         for base, files in _archive_files(self.root, lost).items():
@@ -192,6 +204,20 @@ class Raw:
                 lost.append(f"{_title(files)} (holds no published folder that is not already there)")
             self._holders |= dict.fromkeys(fresh, container)
         return tuple(lost)
+
+    def _as_one(self, lost: list[str]) -> Container:
+        """RAW with everything that its archives hold; an archive of which all is on disk is not read."""
+        tree = Tree(self.root, "")
+        parts: list[Container] = [tree]
+        for base, files in _archive_files(self.root, lost).items():
+            archive = open_container(Joined(tuple(files)), base)
+            if base not in self._tops:
+                lost.append(f"{_title(files)} (not an archive of this data set)")
+            elif all(tree.exists(name) for name in archive.names()):
+                lost.append(f"{_title(files)} (all that it holds is already there)")
+            else:
+                parts.append(archive)
+        return Several(tuple(parts))
 
     def _read_synthetic(self) -> dict[str, Any] | None:
         file = self.root / SYNTHETIC
@@ -229,7 +255,7 @@ def _published_tops(spec: DatasetSpec) -> dict[str, str]:
 
 def _base(name: str) -> str:
     part = _PART.match(name)
-    return part["base"] if part else name
+    return (part["base"] or part["split"]) if part else name
 
 
 def _archive_files(root: Path, lost: list[str]) -> dict[str, list[Path]]:
