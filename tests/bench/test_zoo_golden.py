@@ -14,10 +14,34 @@ from seamo_bench.golden import compare, compare_model, shrunk_card
 from seamo_bench.golden_rigs import RIGS
 
 MODELS = (
-    "caco_r18 caco_r50 croma dino_mc_r50 dino_mc_vit dino_mc_wrn50 dino_mm dofa_v1 fgmae_s1 fgmae_s2 galileo_nano "
-    "gassl_r50 ijepa presto satlas_swin_v2_b_s1 satlas_swin_v2_b_s2_ms satmae satmaepp satvit_v1 satvit_v2 seco_r18 "
-    "seco_r50 spectralgpt ssl4eo_dino ssl4eo_mae_s1 ssl4eo_mae_s2 ssl4eo_moco_r18"
-).split()  # noqa: SIM905 (a list of 27 quoted names reads worse)
+    "caco_r18",
+    "caco_r50",
+    "croma",
+    "dino_mc_r50",
+    "dino_mc_vit",
+    "dino_mc_wrn50",
+    "dino_mm",
+    "dofa_v1",
+    "fgmae_s1",
+    "fgmae_s2",
+    "galileo_nano",
+    "gassl_r50",
+    "ijepa",
+    "presto",
+    "satlas_swin_v2_b_s1",
+    "satlas_swin_v2_b_s2_ms",
+    "satmae",
+    "satmaepp",
+    "satvit_v1",
+    "satvit_v2",
+    "seco_r18",
+    "seco_r50",
+    "spectralgpt",
+    "ssl4eo_dino",
+    "ssl4eo_mae_s1",
+    "ssl4eo_mae_s2",
+    "ssl4eo_moco_r18",
+)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -32,7 +32,9 @@ def assemble_selected(
         cards: The family's cards as listed.
         build: Makes the network of a card.
         stem: The network's first convolution.
-        rules, weights, seed: See `seamo_bench.weights.assemble`.
+        rules: The family's key rules.
+        weights: Published or converted file, or None for a random network.
+        seed: Seed of every initial value.
     """
     (listed,) = next(one for one in cards if one.id == card.id).inputs
     whole = replace(card, inputs=(replace(card.inputs[0], bands=listed.bands),))

@@ -1,0 +1,72 @@
+"""Panopticon (Waldmann et al. 2025, arXiv 2503.10845): DINOv2 ViT-B/14 for any channels."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seamo.bands import S1, S2_L1C, Unit, band
+from seamo_bench.backbones._variant import vit_variant
+from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
+from seamo_bench.key_rules import KeyRules
+
+if TYPE_CHECKING:
+    from seamo_bench.backbones._panopticon import Panopticon
+
+SELECTS_COLUMNS = True  # attention takes whatever channels there are
+SOURCE = "github.com/Panopticon-FM/panopticon: z-score with the statistics of the evaluated data set"
+STEPS = (Step("store-zscore"),)
+INPUTS = {
+    "s2": InputSpec(sensor="s2", bands=S2_L1C, unit=Unit.DN, steps=STEPS, source=SOURCE),
+    "s1": InputSpec(sensor="s1", bands=S1, unit=Unit.DB, steps=STEPS, source=SOURCE, product="GRD"),
+}
+
+
+def _card(sensor: str) -> BackboneCard:
+    return BackboneCard(
+        id=f"panopticon-vitb14-{sensor}",
+        family="panopticon",
+        title=f"Panopticon ViT-B/14 ({sensor.upper()})",
+        inputs=(INPUTS[sensor],),
+        embed_dim=768,
+        size=224,
+        multiple_of=14,
+        any_size=False,
+        code_licence="Apache-2.0",
+        source="arXiv 2503.10845; torchgeo.models.panopticon; orbit of radar unknown",
+        pos_interp="none: native size only",
+        pooling="class token after the final norm",
+        levels=((768, 14),) * 4,
+        weights=Weights(
+            urls=("https://huggingface.co/lewaldm/panopticon/resolve/main/panopticon_vitb14_teacher.pth",),
+            filename="panopticon_vitb14_teacher.pth",
+            licence="Apache-2.0",
+        ),
+        pretrained_on=("panopticon",),
+        verified=("manifest",),
+        variant=(*vit_variant("vitb", img_size=224, patch_size=14), ("attn_dim", 2304), ("attn_heads", 16)),
+    )
+
+
+CARDS = tuple(_card(sensor) for sensor in INPUTS)
+
+
+def rules(_card: BackboneCard) -> KeyRules:
+    """torchgeo's names, with or without the outer `model.`."""
+    return KeyRules(places=("model", "teacher", ""), strip=("model.",), drop=("mask_token", "model.mask_token"))
+
+
+def build(card: BackboneCard) -> "Panopticon":
+    """The network of a card, with initial values."""
+    from seamo_bench.backbones._panopticon import Panopticon
+
+    channels = {
+        spec.sensor: [name if spec.sensor == "s1" else band(spec.sensor, name).wavelength_nm for name in spec.bands]
+        for spec in card.inputs
+    }
+    return Panopticon(card, channels)
+
+
+def load(card: BackboneCard, weights: Path | None, seed: int) -> "Panopticon":
+    """The network with its published weights; with none, random from `seed`."""
+    from seamo_bench.weights import assemble
+
+    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)

@@ -1,0 +1,61 @@
+"""Scale-MAE (Reed et al. 2023, arXiv 2212.14532): ViT-L on fMoW RGB, positions scaled by ground resolution."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seamo_bench.backbones._inputs import rgb_inputs
+from seamo_bench.backbones._variant import vit_variant
+from seamo_bench.card import BackboneCard, Weights
+from seamo_bench.key_rules import KeyRules
+
+if TYPE_CHECKING:
+    from seamo_bench.backbones._scalemae import ScaleMAE
+
+CARDS = (
+    BackboneCard(
+        id="scalemae-vitl",
+        family="scalemae",
+        title="Scale-MAE ViT-L/16",
+        inputs=rgb_inputs("torchgeo ScaleMAELarge16_Weights (ImageNet mean and standard deviation)"),
+        embed_dim=1024,
+        size=224,
+        multiple_of=16,
+        code_licence="CC-BY-NC-4.0",
+        source="arXiv 2212.14532; github.com/bair-climate-initiative/scale-mae",
+        pos_interp="none needed: computed from grid and ground sampling distance (10 m assumed)",
+        pooling="class token after the final norm",
+        levels=((1024, 16),) * 4,
+        weights=Weights(
+            urls=(
+                "https://hf.co/torchgeo/vit_large_patch16_224_fmow_rgb_scalemae/resolve/"
+                "9dc7f569424baeb780698352cf6e87638c882123/vit_large_patch16_224_fmow_rgb_scalemae-98ed9821.pth",
+            ),
+            filename="vit_large_patch16_224_fmow_rgb_scalemae-98ed9821.pth",
+            licence="CC-BY-NC-4.0",
+            noncommercial=True,
+            sha256="98ed9821",
+        ),
+        pretrained_on=("fmow-rgb",),
+        verified=("manifest",),
+        variant=(*vit_variant("vitl", img_size=224, patch_size=16), ("gsd_m", 10.0)),
+    ),
+)
+
+
+def rules(_card: BackboneCard) -> KeyRules:
+    """A MAE; the stored table is not used, because positions are computed."""
+    return KeyRules(places=("model", ""), drop=("pos_embed", "head.*", "decoder*", "mask_token*", "fc_norm.*", "fpn.*"))
+
+
+def build(card: BackboneCard) -> "ScaleMAE":
+    """The network of a card, with initial values."""
+    from seamo_bench.backbones._scalemae import ScaleMAE
+
+    return ScaleMAE(card)
+
+
+def load(card: BackboneCard, weights: Path | None, seed: int) -> "ScaleMAE":
+    """The network with its published weights; with none, random from `seed`."""
+    from seamo_bench.weights import assemble
+
+    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
