@@ -269,11 +269,13 @@ def test_a_seamo_run_is_a_backbone(tmp_path, stores):
         }
         for sensor, names in bands.items()
     }
-    save_model(tmp_path / "night-seed3" / "final", model, {"normalisation": numbers, "provenance": {"seed": 3}})
+    made = {"seed": 3, "pretrained_on": "toy", "products": {"s2": ["L2A"], "s1": ["GRD"]}}
+    save_model(tmp_path / "night-seed3" / "final", model, {"normalisation": numbers, "provenance": made})
     store = open_store(stores / "toy")
     batch = next(iter(store.loader("test", 4)))
     run_name = str(tmp_path / "night-seed3")
     card = seamo_family.card_of(run_name)
+    assert (card.pretrained_on, card.inputs[0].product) == (("toy",), "L2A")
     assert (card.id, dict(card.variant)) == ("night-seed3", {"group": "night", "pretraining_seed": 3})
 
     own = seamo_bench.load_backbone(f"{run_name}@pretrain", store=store)

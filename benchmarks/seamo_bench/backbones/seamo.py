@@ -66,7 +66,10 @@ def card_of(name: str) -> BackboneCard | None:
         id=run,
         title=f"SeaMo ({run})",
         inputs=tuple(
-            _input(sensor, tuple(bands), described["normalisation"][sensor], own=how == "pretrain")
+            replace(
+                _input(sensor, tuple(bands), described["normalisation"][sensor], own=how == "pretrain"),
+                product=_product(provenance, sensor),
+            )
             for sensor, bands in config["bands"].items()
         ),
         embed_dim=int(config["dim"]),
@@ -179,20 +182,25 @@ def _input(sensor: str, bands: tuple[str, ...], numbers: Mapping[str, Any], *, o
         Unit(numbers["unit"]),
         steps,
         source,
-        product=str(numbers.get("product", "")),
         fill=0.5 if two_sigma else 0.0,
     )
 
 
+def _product(provenance: Mapping[str, Any], sensor: str) -> str:
+    """The processing level of pretraining, where it was one."""
+    products = provenance.get("products")
+    levels = products.get(sensor, []) if isinstance(products, Mapping) else []
+    return str(levels[0]) if len(levels) == 1 else ""
+
+
 def _pretrained_on(provenance: Mapping[str, Any]) -> tuple[str, ...]:
-    store = provenance.get("store")
-    return (str(store["id"]),) if isinstance(store, Mapping) and "id" in store else ()
+    known = provenance.get("pretrained_on")
+    return (known,) if isinstance(known, str) else ()
 
 
 def _variant(provenance: Mapping[str, Any], run: str) -> tuple[tuple[str, str | int], ...]:
     """Runs that differ only in their seed are one group: named by the run's folder without its seed."""
-    recipe = provenance.get("recipe")
-    seed = recipe.get("seed") if isinstance(recipe, Mapping) else provenance.get("seed")
+    seed = provenance.get("seed")
     if not isinstance(seed, int):
         return (("group", run),)
     group = run
