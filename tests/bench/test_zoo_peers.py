@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from seamo_bench.catalogue import cards
+from seamo_bench.weights import load_exact
 
 SMALL = {"img_size": 56, "embed_dim": 48, "depth": 4, "num_heads": 4, "attn_dim": 96, "attn_heads": 4, "hidden": 64}
 
@@ -47,6 +48,27 @@ def test_features_are_finite_have_their_shapes_and_see_the_image(name: str) -> N
     assert features.pooled.isfinite().all()
     torch.testing.assert_close(features.pooled[0], features.pooled[2])
     assert not torch.allclose(features.pooled[0], features.pooled[1], atol=1e-6)
+
+
+def test_the_plain_vit_is_timm_s() -> None:
+    from timm.models.vision_transformer import VisionTransformer
+
+    family, card, size = _small("vit-b16-in21k")
+    theirs = VisionTransformer(
+        img_size=size, patch_size=16, embed_dim=48, depth=4, num_heads=4, num_classes=5
+    ).eval()  # fmt: skip
+    torch.manual_seed(0)
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    ours = family.load(card, None, 0)
+    load_exact(ours, theirs.state_dict(), rules=family.rules(card))
+    x = torch.randn(2, 3, size, size)
+    with torch.inference_mode():
+        wanted = theirs.forward_features(x)
+        found = ours.forward_features({"rgb": x})
+    torch.testing.assert_close(found.pooled, wanted[:, 0], atol=1e-5, rtol=1e-4)
+    last = wanted[:, 1:].transpose(1, 2).reshape(2, 48, 4, 4)
+    torch.testing.assert_close(found.levels[-1], last, atol=1e-5, rtol=1e-4)
 
 
 def test_scale_mae_positions_are_metres() -> None:

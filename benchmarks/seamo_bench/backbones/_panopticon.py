@@ -82,7 +82,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x_BLCA: Tensor, channels: Sequence[float | str]) -> Tensor:
         """(B, L, C, A) -> (B, L, A)."""
-        B, L, C, A = x_BLCA.shape
+        B, L, _, A = x_BLCA.shape
         x = (x_BLCA + self.chnemb(channels)).flatten(0, 1)
 
         def heads(y: Tensor) -> Tensor:

@@ -71,4 +71,4 @@ class Prithvi(ViT):
         date = axis(1, 4 * unit).expand(h, w, -1)
         patches = torch.cat([columns, rows, date], dim=-1).reshape(1, h * w, -1)
         table = torch.cat([patches.new_zeros(1, 1, self.embed_dim), patches], dim=1)
-        return table.to(self.norm.weight)
+        return table.to(next(self.norm.parameters()))

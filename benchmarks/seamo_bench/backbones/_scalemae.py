@@ -48,4 +48,4 @@ class ScaleMAE(ViT):
         columns, rows = axis(w)[None].expand(h, -1, -1), axis(h)[:, None].expand(-1, w, -1)
         patches = torch.cat([columns, rows], dim=-1).reshape(1, h * w, -1)
         table = torch.cat([patches.new_zeros(1, 1, self.embed_dim), patches], dim=1)
-        return table.to(self.norm.weight)
+        return table.to(next(self.norm.parameters()))

@@ -180,7 +180,7 @@ class ViT(Network):
         self.blocks = nn.ModuleList(
             Block(embed_dim, num_heads, mlp_ratio=mlp_ratio, split=split_qkv) for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.norm: nn.Module = nn.LayerNorm(embed_dim, eps=1e-6)
 
     @property
     def in_chans(self) -> int:
@@ -259,7 +259,7 @@ class ViT(Network):
             case "mean":
                 return cast(Tensor, self.norm(stream[-1])[:, first:].mean(1))
             case "mean-norm":  # LayerNorm after the mean, weight 1 and bias 0: it is in no published file
-                return nn.functional.layer_norm(stream[-1][:, first:].mean(1), self.norm.normalized_shape, eps=1e-6)
+                return nn.functional.layer_norm(stream[-1][:, first:].mean(1), stream[-1].shape[-1:], eps=1e-6)
             case "cls-mean-interleaved":
                 x = self.norm(stream[-1])
                 return torch.stack([x[:, 0], x[:, 1:].mean(1)], dim=-1).flatten(1)

@@ -50,7 +50,7 @@ CARDS = tuple(_card(sensor) for sensor in INPUTS)
 
 
 def rules(_card: BackboneCard) -> KeyRules:
-    """torchgeo's names, with or without the outer `model.`."""
+    """Names as in torchgeo, with or without the outer `model.`."""
     return KeyRules(places=("model", "teacher", ""), strip=("model.",), drop=("mask_token", "model.mask_token"))
 
 
