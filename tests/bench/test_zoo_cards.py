@@ -18,7 +18,7 @@ PAPER = {
     "spectralgpt", "spectralgpt-plus", "satlas-swinb-s2", "satlas-swinb-s1", "croma-base-joint", "croma-base-s2",
     "croma-base-s1", "croma-large-joint", "dofa-base-s2", "dofa-large-s2", "dino-mc-vits8", "dino-mc-r50",
     "dino-mc-wrn50", "dino-mm-vits8", "fgmae-vits16-s2", "fgmae-vits16-s1", "satvit-v1", "satvit-v2", "presto",
-    "galileo-nano", "satmaepp-vitl", "fusmae-vitb", "vit-b16-in21k",
+    "galileo-nano", "satmaepp-vitl", "fusmae-vitb", "vit-b16-in21k", "vit-b16-in1k", "resnet50-in1k", "resnet18-in1k",
 }  # fmt: skip
 
 

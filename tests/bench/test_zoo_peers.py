@@ -71,6 +71,24 @@ def test_the_plain_vit_is_timm_s() -> None:
     torch.testing.assert_close(found.levels[-1], last, atol=1e-5, rtol=1e-4)
 
 
+def test_the_resnet_is_torchvision_s_at_full_size() -> None:
+    from torchvision.models import resnet18
+
+    found = cards()["resnet18-in1k"]
+    family = import_module(found.module)
+    theirs = resnet18(weights=None).eval()
+    torch.manual_seed(0)
+    for name, buffer in theirs.named_buffers():
+        if "running" in name:
+            buffer.uniform_(0.5, 1.5)
+    ours = family.load(found.card, None, 0)
+    load_exact(ours, theirs.state_dict(), rules=family.rules(found.card))
+    x = torch.randn(1, 3, 64, 64)
+    theirs.fc = torch.nn.Identity()
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.forward_features({"rgb": x}).pooled, theirs(x))
+
+
 def test_scale_mae_positions_are_metres() -> None:
     family, card, _ = _small("scalemae-vitl")
     network = family.load(card, None, 0)

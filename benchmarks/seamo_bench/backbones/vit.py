@@ -1,4 +1,4 @@
-"""Supervised ViT-B/16 on ImageNet-21k (Steiner et al. 2022, arXiv 2106.10270), as timm publishes it ("ViT-22k")."""
+"""Supervised ViTs on ImageNet-21k ("ViT-22k") and -1k (Steiner et al. 2022, arXiv 2106.10270), weights of timm."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,9 @@ def _card(name: str, title: str, size: str, *, hub: str, corpus: str) -> Backbon
 CARDS = (
     _card("vit-b16-in21k", "ViT-22k ViT-B/16", "vitb", hub="vit_base_patch16_224.augreg_in21k", corpus="imagenet-21k"),
     _card("vit-s16-in21k", "ViT-22k ViT-S/16", "vits", hub="vit_small_patch16_224.augreg_in21k", corpus="imagenet-21k"),
+    _card(
+        "vit-b16-in1k", "ViT-B/16 (ImageNet-1k)", "vitb", hub="vit_base_patch16_224.augreg_in1k", corpus="imagenet-1k"
+    ),
 )
 
 
