@@ -24,7 +24,7 @@ class Band:
     """One band of one sensor.
 
     Args:
-        sensor: `s1`, `s2` or `rgb`.
+        sensor: `s1`, `s2` or `rgb`; `map` for a map of class ids.
         name: The operator's id (ESA: `B8A`, `VV`).
         gsd_m: Ground sampling distance at which the sensor delivers it, in metres.
         wavelength_nm: Centre wavelength in nanometres (Sentinel-2A, ESA spectral response functions;
@@ -65,6 +65,8 @@ SENSORS: dict[str, tuple[Band, ...]] = {
         Band("rgb", "G", 0.3, 560.0),
         Band("rgb", "B", 0.3, 480.0),
     ),
+    # Not a sensor: class ids (`Unit.CLASS`) that come along as a layer, beside labels of another kind.
+    "map": (Band("map", "CLC", 10.0, 0.0),),
 }
 S2_L1C = tuple(band.name for band in SENSORS["s2"])
 S2_L2A = tuple(name for name in S2_L1C if name != "B10")
