@@ -26,9 +26,7 @@ ROOMS: list[tuple[str, set[str]]] = [
     ("seamo.pretrain", VALUES | SPECS | {"seamo.store", "seamo.data", "seamo.model", "seamo.pretrain", "seamo"}),
     (
         "seamo.use",
-        VALUES
-        | SPECS
-        | {"seamo.store", "seamo.data", "seamo.model", "seamo.pretrain.inputs", "seamo.pretrain.run", "seamo.use"},
+        VALUES | SPECS | {"seamo.store", "seamo.data", "seamo.model", "seamo.pretrain", "seamo.use"},
     ),
     ("seamo.testing", {"seamo"}),
     ("seamo.cli", {"seamo"}),

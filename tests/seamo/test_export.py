@@ -14,34 +14,10 @@ from seamo.model.config import SeaMoConfig
 from seamo.model.seamo import SeaMo
 from seamo.use.bands import new_tokenizer, select_columns
 from seamo.use.export import export, load_module, to_timm
+from tests.seamo.small_model import model_folder, normalisation
 
 CONFIG = SeaMoConfig(size=32, patch=8, dim=48, depth=3, heads=4)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "use.md"
-
-
-def normalisation(config):
-    return {
-        s: {
-            "kind": "two-sigma",
-            "unit": "dn" if s == "s2" else "db",
-            "mean": {name: 1000.0 + i for i, name in enumerate(names)},
-            "std": dict.fromkeys(names, 500.0),
-            "source": "typed in the test",
-            "eight_bit": False,
-        }
-        for s, names in config.bands.items()
-    }
-
-
-def model_folder(path, config=CONFIG, seed=0):
-    model = SeaMo(config, generator=torch.Generator().manual_seed(seed))
-    # Weights as after training: norms and biases are not ones and zeros, so that a wrong place shows.
-    noise = torch.Generator().manual_seed(99)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=noise))
-    save_model(path, model, {"normalisation": normalisation(config), "provenance": {"store": "none", "seed": seed}})
-    return model.eval()
 
 
 def images(config, sensor, *, side, batch=2):
@@ -51,7 +27,7 @@ def images(config, sensor, *, side, batch=2):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
-    model = model_folder(root / "model")
+    model = model_folder(root / "model", CONFIG)
     return model, export(root / "model", root / "out", licence="CC-BY-4.0")
 
 

@@ -1,0 +1,361 @@
+"""Embedding against plain loops over rasterio's own reading, and by hand for a store."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import rioxarray  # noqa: F401 - gives Datasets their `rio`
+import torch
+import xarray as xr
+from affine import Affine
+
+from seamo.bands import Unit
+from seamo.errors import BandError, UsageError
+from seamo.model.config import SeaMoConfig
+from seamo.use import pooled
+from seamo.use.bands import select_columns
+from seamo.use.dense import Source, embed_image, plan_windows
+from seamo.use.imagery import open_imagery
+from seamo.use.inputs import load_pretrained
+from seamo.use.parts import Parts
+from seamo.use.pooled import Reading, embed_store
+from tests.seamo.small_model import model_folder
+from tests.seamo.small_store import build_small_store
+from tests.seamo.test_cli_seamo import seamo
+
+CONFIG = SeaMoConfig(size=24, patch=4, dim=16, depth=2, heads=2)
+BANDS = CONFIG.bands["s2"]
+PLACE = Affine(10.0, 0.0, 600000.0, 0.0, -10.0, 5900040.0)
+NODATA = 65535
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model"
+    model_folder(path, CONFIG)
+    return load_pretrained(path, device="cpu")
+
+
+def write_image(path, pixels, *, names=BANDS, described=True, transform=PLACE, nodata=NODATA):
+    profile = {"driver": "GTiff", "dtype": pixels.dtype, "count": len(pixels), "nodata": nodata, "tiled": True}
+    size = {"height": pixels.shape[1], "width": pixels.shape[2], "blockxsize": 16, "blockysize": 16}
+    with rasterio.open(path, "w", crs="EPSG:32633", transform=transform, **profile, **size) as target:
+        target.write(pixels)
+        if described:
+            target.descriptions = names
+    return path
+
+
+def scene(height, width, *, bands=12, seed=0):
+    """DN around the card's mean of 1000, with structure."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(size=(bands, height // 8 + 1, width // 8 + 1))
+    smooth = np.kron(coarse, np.ones((8, 8)))[:, :height, :width]
+    return (1000 + 300 * smooth + 60 * rng.normal(size=(bands, height, width))).clip(1, 5000).astype(np.uint16)
+
+
+def by_loops(model, pixels, *, window, step, invalid):
+    """The map by plain loops: normalise, cut, encode one window at a time, weigh, add, divide."""
+    patch, side = 4, window // 4
+    bands, height, width = pixels.shape
+    rows, columns = -(-height // patch), -(-width // patch)
+    mean = 1000.0 + np.arange(bands)[:, None, None]
+    x = np.full((bands, rows * patch, columns * patch), 0.5, dtype=np.float64)
+    inside = np.clip((pixels - (mean - 1000.0)) / 2000.0, 0, 1)  # mean - 2 std .. mean + 2 std, std 500
+    x[:, :height, :width] = np.where(invalid, 0.5, inside)
+    seen = np.zeros((rows * patch, columns * patch))
+    seen[:height, :width] = ~invalid.any(axis=0)
+    total, weight = np.zeros((rows, columns, 16)), np.zeros((rows, columns))
+    starts = []
+    for n in (rows, columns):
+        m = min(side, n)
+        found = [s for s in range(0, n, step) if s + m < n] + [n - m]
+        starts.append((m, found))
+    for top in starts[0][1]:
+        for left in starts[1][1]:
+            h, w = starts[0][0], starts[1][0]
+            cut = x[:, top * patch : (top + h) * patch, left * patch : (left + w) * patch]
+            with torch.no_grad():
+                tokens = model.encode({"s2": torch.tensor(cut[None], dtype=torch.float32)})[0].double().numpy()
+            for i in range(h):
+                for j in range(w):
+                    share = np.sin(np.pi * (i + 0.5) / h) ** 2 * np.sin(np.pi * (j + 0.5) / w) ** 2
+                    total[top + i, left + j] += share * tokens[i * w + j]
+                    weight[top + i, left + j] += share
+    out = total / weight[..., None]
+    for i in range(rows):
+        for j in range(columns):
+            if seen[i * patch : (i + 1) * patch, j * patch : (j + 1) * patch].mean() < 0.5:
+                out[i, j] = np.nan
+    return out
+
+
+def read_map(path):
+    with rasterio.open(path) as source:
+        return source.read().transpose(1, 2, 0), source.crs, source.transform, source.tags(), source.nodata
+
+
+def test_windows_by_hand():
+    # 100 px are 13 patches of 8 (the last hangs over), 64 px are 8; windows of 8 patches, 4 apart.
+    windows = plan_windows(100, 64, patch=8, size=64, overlap=0.5)
+    assert (windows.grid, windows.side, windows.tops, windows.lefts) == ((13, 8), (8, 8), (0, 4, 5), (0,))
+    assert [windows.rows_of(k) for k in range(3)] == [(0, 4), (4, 5), (5, 13)]
+    assert plan_windows(20, 9, patch=8, size=64, overlap=0.5).side == (3, 2)  # smaller than a window
+    assert plan_windows(128, 128, patch=8, size=64, overlap=0.0).tops == (0, 8)
+    # With half overlap the weights of neighbours add up to one: sin^2 + cos^2.
+    weight = windows.weight
+    line = weight[:, 0] / weight[0, 0] * np.sin(np.pi / 16) ** 2
+    np.testing.assert_allclose(line[:4] + line[4:], 1.0, atol=1e-6)
+    for bad in ({"size": 60}, {"size": 4}, {"overlap": 0.95}, {"overlap": -0.1}):
+        with pytest.raises(UsageError):
+            plan_windows(100, 64, **{"patch": 8, "size": 64, "overlap": 0.5, **bad})
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 70), (30, 11)])
+def test_a_map_equals_plain_loops(pretrained, tmp_path, height, width):
+    pixels = scene(height, width)
+    pixels[:, :9, :9] = NODATA  # four patches without a pixel, and a rim of one pixel around them
+    pixels[3, 20:22, 4:8] = NODATA  # half of a patch, in one band
+    path = write_image(tmp_path / "a.tif", pixels)
+    facts = embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.tif", batch=3)
+    found, crs, transform, tags, nodata = read_map(tmp_path / "out.tif")
+    want = by_loops(pretrained.model, pixels.astype(float), window=24, step=3, invalid=pixels == NODATA)
+    assert np.isnan(want[:2, :2]).all()
+    assert not np.isnan(want[5, 1]).any()
+    np.testing.assert_allclose(found, want, rtol=0, atol=2e-5)
+    # A cell is 4 pixels of 10 m.
+    assert (crs.to_epsg(), tuple(transform)[:6]) == (32633, (40.0, 0.0, 600000.0, 0.0, -40.0, 5900040.0))
+    assert np.isnan(nodata)
+    about = json.loads(tags["seamo"])
+    assert about["normalisation"]["source"] == "typed in the test"
+    assert about["weights_sha256"] == pretrained.card["weights"]["sha256"]
+    assert facts["cells"] == [*want.shape]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "out.tif"]
+
+
+def test_other_window_sizes_lay_positions_over_the_trained_grid(pretrained, tmp_path):
+    pixels = scene(40, 40)
+    path = write_image(tmp_path / "a.tif", pixels)
+    embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.tif", size=32, overlap=0.25)
+    want = by_loops(pretrained.model, pixels.astype(float), window=32, step=6, invalid=pixels == NODATA)
+    np.testing.assert_allclose(read_map(tmp_path / "out.tif")[0], want, rtol=0, atol=2e-5)
+
+
+def test_zarr_holds_the_same_map_with_its_place(pretrained, tmp_path):
+    path = write_image(tmp_path / "a.tif", scene(50, 70))
+    embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.tif")
+    embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.zarr")
+    tiff, _, transform, _, _ = read_map(tmp_path / "out.tif")
+    with xr.open_zarr(tmp_path / "out.zarr") as data:
+        features = data["features"]
+        assert features.dims == ("feature", "y", "x")
+        np.testing.assert_array_equal(features.to_numpy().transpose(1, 2, 0), tiff)
+        assert features.rio.crs.to_epsg() == 32633
+        assert features.rio.transform() == transform
+        # Centre of the upper-left cell: 20 m into the image.
+        assert (float(data["x"][0]), float(data["y"][0])) == (600020.0, 5900020.0)
+        assert data.attrs["seamo"]["sensor"] == "s2"
+
+
+def test_seams_are_blended_away(pretrained, tmp_path, monkeypatch):
+    """The worst case: features that say nothing but where in the window they are, 0 to 5 from left to right."""
+
+    def where(self, images):
+        batch, _, height, width = images["s2"].shape
+        columns = torch.arange(width // 4).float().repeat(height // 4)
+        return columns[None, :, None].expand(batch, -1, 16)
+
+    monkeypatch.setattr(type(pretrained.model), "encode", where)
+    path = write_image(tmp_path / "a.tif", np.full((12, 24, 120), 1200, dtype=np.uint16))
+    found = {}
+    for overlap in (0.0, 0.5):
+        embed_image(pretrained, Source(path, Unit.DN), tmp_path / f"{overlap}.tif", overlap=overlap)
+        found[overlap] = read_map(tmp_path / f"{overlap}.tif")[0][2, :, 0]
+    assert np.abs(np.diff(found[0.0])).max() == pytest.approx(5)
+    # Column b of a window also is column b + 3 of the one before: b + 3 sin^2(pi (b + 3.5) / 6) for b = 0, 1, 2.
+    np.testing.assert_allclose(found[0.5][3:27], [2.79904, 2.5, 2.20096] * 8, atol=1e-4)
+
+
+def test_bands_are_found_by_name(pretrained, tmp_path):
+    pixels = scene(24, 24)
+    straight = write_image(tmp_path / "a.tif", pixels)
+    order = np.random.default_rng(1).permutation(12)
+    extra = np.concatenate([pixels[order], pixels[:1]])
+    names = [*(BANDS[i].replace("B0", "B") + ", central wavelength" for i in order), "B10"]
+    described = write_image(tmp_path / "b.tif", extra, names=names)
+    given = write_image(tmp_path / "c.tif", extra, described=False)
+    embed_image(pretrained, Source(straight, Unit.DN), tmp_path / "1.tif")
+    embed_image(pretrained, Source(described, Unit.DN), tmp_path / "2.tif")
+    embed_image(pretrained, Source(given, Unit.DN, bands=(*(BANDS[i] for i in order), "-")), tmp_path / "3.tif")
+    first = read_map(tmp_path / "1.tif")[0]
+    for other in ("2.tif", "3.tif"):
+        np.testing.assert_array_equal(read_map(tmp_path / other)[0], first)
+    with pytest.raises(BandError, match="names none of its bands"):
+        embed_image(pretrained, Source(given, Unit.DN), tmp_path / "4.tif")
+    with pytest.raises(BandError, match="2 names for 13 bands"):
+        embed_image(pretrained, Source(given, Unit.DN, bands=("B02", "B03")), tmp_path / "4.tif")
+    with pytest.raises(BandError, match="stands twice"):
+        embed_image(pretrained, Source(given, Unit.DN, bands=("B02",) * 13), tmp_path / "4.tif")
+
+
+def test_units_are_converted_or_refused(pretrained, tmp_path):
+    pixels = scene(24, 24)
+    plain = write_image(tmp_path / "a.tif", pixels)
+    offset = write_image(tmp_path / "b.tif", pixels + 1000)
+    embed_image(pretrained, Source(plain, Unit.DN), tmp_path / "1.tif")
+    embed_image(pretrained, Source(offset, Unit.DN_PLUS_1000), tmp_path / "2.tif")
+    np.testing.assert_array_equal(read_map(tmp_path / "1.tif")[0], read_map(tmp_path / "2.tif")[0])
+    with pytest.raises(UsageError, match="pixels in db cannot become dn"):
+        embed_image(pretrained, Source(plain, Unit.DB), tmp_path / "3.tif")
+    # Stated as digital numbers, but ten times as large.
+    with pytest.raises(UsageError, match="more than 5 std"):
+        embed_image(pretrained, Source(write_image(tmp_path / "d.tif", pixels * 10), Unit.DN), tmp_path / "3.tif")
+
+
+def test_missing_bands(pretrained, tmp_path):
+    pixels = scene(24, 24)
+    some = [i for i, name in enumerate(BANDS) if name not in ("B01", "B09")]
+    path = write_image(tmp_path / "a.tif", pixels[some], names=[BANDS[i] for i in some])
+    with pytest.raises(BandError, match="lacks B01, B09"):
+        embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.tif")
+    x = np.clip((pixels - (np.arange(12)[:, None, None])) / 2000.0, 0, 1).astype(np.float32)
+    zero, mean = x.copy(), x.copy()
+    zero[[0, 9]] = 0
+    mean[[0, 9]] = x[some].mean(axis=0)
+    small = select_columns(pretrained.model, {"s2": [BANDS[i] for i in some], "s1": ["VV", "VH"]})
+    for policy, model, image in (
+        ("zero", pretrained.model, zero),
+        ("mean", pretrained.model, mean),
+        ("select-columns", small, x[some]),
+    ):
+        facts = embed_image(pretrained, Source(path, Unit.DN, missing=policy), tmp_path / f"{policy}.tif")
+        with torch.no_grad():
+            want = model.encode({"s2": torch.from_numpy(image)[None]}).reshape(6, 6, 16).numpy()
+        np.testing.assert_allclose(read_map(tmp_path / f"{policy}.tif")[0], want, rtol=0, atol=2e-5)
+        assert facts["made_up"] == ({} if policy == "select-columns" else {"bands": ["B01", "B09"], "how": policy})
+
+
+def test_an_interrupted_map_goes_on_and_is_the_same(pretrained, tmp_path, monkeypatch):
+    path = write_image(tmp_path / "a.tif", scene(100, 40))
+    embed_image(pretrained, Source(path, Unit.DN), tmp_path / "whole.tif")
+    saved, encoded = [], []
+    save, encode = Parts.save, type(pretrained.model).encode
+
+    def dies(self, k, array):
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+        saved.append(k)
+        save(self, k, array)
+
+    def counts(self, images):
+        encoded.append(1)
+        return encode(self, images)
+
+    monkeypatch.setattr(Parts, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.tif")
+    assert not (tmp_path / "out.tif").exists()
+    monkeypatch.setattr(Parts, "save", save)
+    monkeypatch.setattr(type(pretrained.model), "encode", counts)
+    embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.tif", batch=100)
+    # 25 patches down, windows of 6, 3 apart: 8 rows of windows. 3 were finished; the third is encoded once more.
+    assert (saved, len(encoded)) == ([0, 1, 2], 6)
+    assert (tmp_path / "out.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.tif", "out.tif", "whole.tif"]
+
+
+def test_parts_of_something_else_are_not_used(tmp_path):
+    old = Parts(tmp_path / "x.tif", {"a": 1}, 2)
+    old.save(0, np.zeros(3))
+    assert Parts(tmp_path / "x.tif", {"a": 1}, 2).first_missing == 1
+    assert Parts(tmp_path / "x.tif", {"a": 2}, 2).first_missing == 0
+    assert not old.folder.exists()
+    (tmp_path / "y.tif").touch()
+    with pytest.raises(UsageError, match="exists already"):
+        Parts(tmp_path / "y.tif", {}, 1)
+
+
+def test_pixels_that_are_not_there_are_nan(tmp_path):
+    pixels = scene(20, 20, bands=2)
+    pixels[0, 3, 4] = NODATA
+    pixels[1, 5, 6] = 7
+    path = write_image(tmp_path / "a.tif", pixels, names=("B02", "B03"))
+    with open_imagery(path, nodata=7) as imagery:
+        read = imagery.read(("B03", "B02"), top=2, left=2, height=30, width=6)
+    want = np.full((2, 30, 6), np.nan, dtype=np.float32)
+    want[:, :18] = pixels[::-1, 2:, 2:8]
+    want[1, 1, 2] = want[0, 3, 4] = np.nan
+    np.testing.assert_array_equal(read, want)
+
+
+def test_a_store_by_hand(pretrained, tmp_path):
+    store = build_small_store(tmp_path / "st", n=6, absent=(2,))
+    reading = Reading(sensors=("s1",), statistics="store", batch=4)
+    embed_store(pretrained, store, reading, tmp_path / "out.npz")
+    embed_store(pretrained, store, reading, tmp_path / "out.parquet")
+    found = np.load(tmp_path / "out.npz")
+    assert found["features"].shape == (6, 4, 16)
+    assert np.isnan(found["features"][2, 2:]).all()
+    facts = store.meta.statistics["train"]["s1"]
+    mean = np.array([facts[name]["mean"] for name in ("VV", "VH")])[:, None, None]
+    std = np.array([facts[name]["std"] for name in ("VV", "VH")])[:, None, None]
+    for i in range(6):
+        for t in range(4):
+            if np.isnan(found["features"][i, t, 0]):
+                assert (i, t) in ((2, 2), (2, 3))
+                continue
+            x = np.clip((store.read_layer(i, "s1")[t] - (mean - 2 * std)) / (4 * std), 0, 1).astype(np.float32)
+            with torch.no_grad():
+                want = pretrained.model.encode({"s1": torch.from_numpy(x)[None]}).mean(dim=1)[0].numpy()
+            np.testing.assert_allclose(found["features"][i, t], want, rtol=0, atol=2e-5)
+    table = pd.read_parquet(tmp_path / "out.parquet")
+    assert len(table) == 22
+    assert list(table["key"][:4]) == ["0000000"] * 4
+    assert table["date.s1"][1] == pd.Timestamp("2020-04-09")
+    row = table[(table["key"] == "0000003") & (table["slot"] == 2)].iloc[0]
+    np.testing.assert_array_equal(row["feature"], found["features"][3, 2])
+    assert "content" in json.loads(str(found["about"]))["store"]
+
+
+def test_a_store_goes_on_after_an_interruption(pretrained, tmp_path, monkeypatch):
+    store = build_small_store(tmp_path / "st", n=7)
+    reading = Reading(statistics="store", stacks=(("s2", "s2a"),))
+    embed_store(pretrained, store, reading, tmp_path / "whole.npz")
+    monkeypatch.setattr(pooled, "PART", 3)
+    save = Parts.save
+
+    def dies(self, k, array):
+        if k == 1:
+            raise KeyboardInterrupt
+        save(self, k, array)
+
+    monkeypatch.setattr(Parts, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        embed_store(pretrained, store, reading, tmp_path / "out.npz")
+    monkeypatch.setattr(Parts, "save", save)
+    embed_store(pretrained, store, reading, tmp_path / "out.npz")
+    one, other = np.load(tmp_path / "whole.npz"), np.load(tmp_path / "out.npz")
+    np.testing.assert_allclose(one["features"], other["features"], rtol=0, atol=1e-6)
+
+
+def test_the_command(pretrained, tmp_path):
+    path = write_image(tmp_path / "a.tif", scene(24, 24))
+    done = seamo("embed", pretrained.path, path, "-o", tmp_path / "out.tif", "--unit", "dn", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["out", str(tmp_path / "out.tif")]
+    assert "1/1 windows (100%)" in done.stderr
+    assert "typed in the test" in done.stderr  # where the numbers come from is said
+    with rasterio.open(tmp_path / "out.tif") as source:
+        assert (source.count, source.width) == (16, 6)
+    for arguments, message in (
+        ((path, "-o", tmp_path / "b.tif"), "the unit is not stated"),
+        ((path, "-o", tmp_path / "b.csv", "--unit", "dn"), "neither .tif nor .zarr"),
+        ((path, "-o", tmp_path / "out.tif", "--unit", "dn"), "exists already"),
+        ((path, "-o", tmp_path / "b.tif", "--unit", "dn", "--split", "train"), "--split belongs to a store"),
+        ((tmp_path / "no.tif", "-o", tmp_path / "b.tif"), "neither a file nor a store"),
+        ((path, "-o", tmp_path / "b.tif", "--unit", "dn", "--missing", "guess"), "no policy 'guess'"),
+    ):
+        done = seamo("embed", pretrained.path, *arguments)
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
