@@ -84,15 +84,81 @@ def reconstruct(
     typer.echo(str(out))
 
 
+ModelArgument = Annotated[Path, typer.Argument(help="A run, a checkpoint or a folder with a model.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu or cuda; cuda where there is one.")]
+
+
+@app.command()
+def embed(
+    path: ModelArgument,
+    what: Annotated[str, typer.Argument(help="A GeoTIFF of any size, or a store.", metavar="IMAGE|STORE")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Image: .tif or .zarr; store: .parquet or .npz.")],
+    sensor: Annotated[str, typer.Option("--sensor", help="s2, s1, ...; of a store all that it has.")] = "",
+    bands: Annotated[str, typer.Option("--bands", help="Image: its bands in order, B02,B03,-,...")] = "",
+    unit: Annotated[str, typer.Option("--unit", help="Image: what its numbers are: dn, dn+1000, db, db*100.")] = "",
+    nodata: Annotated[float | None, typer.Option("--nodata", help="Image: also this value is none.")] = None,
+    missing: Annotated[
+        str, typer.Option("--missing", help="Bands not there: refuse, zero, mean or select-columns.")
+    ] = "refuse",
+    statistics: Annotated[
+        str, typer.Option("--statistics", help="To normalise: card, store, or (image) a YAML file.")
+    ] = "card",
+    size: Annotated[int, typer.Option("--size", help="Pixels of a window or image; as pretrained without it.")] = 0,
+    overlap: Annotated[float, typer.Option("--overlap", help="Image: share that windows overlap.")] = 0.5,
+    stack: Annotated[list[str] | None, typer.Option("--stack", help="Store: sensor=stack.")] = None,
+    split: Annotated[str, typer.Option("--split", help="Store: train, val, test or all.")] = "all",
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Windows or samples at once.")] = 16,
+    device: DeviceOption = "",
+) -> None:
+    """Write features: a georeferenced map of an image, or a vector a sample and date of a store."""
+    from seamo.use.command import Asked, embed_anything
+
+    asked = Asked(
+        sensor, tuple(bands.split(",")) if bands else (), unit, nodata, missing, statistics,
+        size, overlap, tuple(stack or ()), split, batch, device,
+    )  # fmt: skip
+    for name, value in _lines(embed_anything(path, what, out, asked=asked, progress=sys.stderr)):
+        typer.echo(f"{name:34} {value}", err=name != "out")
+
+
+@app.command("export")
+def export_encoder(
+    path: ModelArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.", metavar="DIR")],
+    licence: Annotated[str, typer.Option("--licence", help="Of the weights, for the card.")] = "not stated",
+) -> None:
+    """Write tokenizers and encoder, for timm, torchgeo users and the benchmark."""
+    from seamo.use.export import export
+
+    typer.echo(str(export(path, out, licence=licence)))
+
+
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="A run, a checkpoint or a folder with a model.")],
+    path: ModelArgument,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    store: Annotated[
+        str, typer.Option("--store", help="Also measure how the features depend on the season.", metavar="STORE")
+    ] = "",
+    split: Annotated[str, typer.Option("--split", help="Of that store.")] = "all",
+    sensor: Annotated[str, typer.Option("--sensor", help="Of the model; all that the store has without it.")] = "",
+    places: Annotated[int, typer.Option("--places", min=2, help="At most so many, drawn at random.")] = 2000,
+    device: DeviceOption = "",
 ) -> None:
-    """Say what a run or a model is."""
+    """Say what a run or a model is, and with --store how far its features depend on the season."""
     from seamo.pretrain.describe import describe
 
     facts = describe(path)
+    if store:
+        from seamo.store.reader import open_store
+        from seamo.use.diagnose import diagnose
+        from seamo.use.inputs import load_pretrained
+        from seamo.use.pooled import Reading
+
+        reading = Reading(sensors=(sensor,) if sensor else (), split=split)
+        pretrained = load_pretrained(path, device=device)
+        measured = diagnose(pretrained, open_store(store), reading, places=places, progress=sys.stderr)
+        facts["seasons"] = {one.pop("id"): one for one in measured}
     if as_json:
         typer.echo(json.dumps([{"id": path.name, **facts}], indent=1))
         return
