@@ -153,7 +153,8 @@ def build(
         _write_shards(writer, rows, source, engine=engine, progress=progress)
         left_out = list(rows.attrs["ledger"])
         provenance: dict[str, Any] = {"tops": list(files.tops), "not_read": list(files.ignored)}
-        path = writer.publish(splits=splits, ledger=left_out, provenance=provenance)
+        subset = str(rows.attrs.get("subset", ""))
+        path = writer.publish(splits=splits, ledger=left_out, provenance=provenance, subset=subset)
         return Built(path, was_there=False, samples=len(keys), ledger=len(left_out))
 
 

@@ -136,6 +136,7 @@ class StoreWriter:
         splits: Mapping[str, str] | None = None,
         ledger: Sequence[tuple[str, str]] = (),
         provenance: Mapping[str, Any] | None = None,
+        subset: str = "",
     ) -> Path:
         """Make the store visible: index.parquet, metadata, store.json, then one rename.
 
@@ -144,6 +145,7 @@ class StoreWriter:
                 is not in it (or says `exclude`) belongs to no split. None for computed schemes.
             ledger: (name, reason) of what the archive's index left out.
             provenance: Plain facts for store.json (archive files, command, ...).
+            subset: What the archive itself says is missing (`2 of 24 cities`); empty if nothing is.
 
         Returns:
             The store's folder.
@@ -158,7 +160,7 @@ class StoreWriter:
             raise StoreError(f"{len(missing)} of {self.num_shards} shards are not done", str(self._folder))
         with disk_errors(self._folder):
             if not (self._folder / fmt.META_NAME).is_file():
-                self._complete(splits, ledger, dict(provenance or {}))
+                self._complete(splits, ledger, dict(provenance or {}), subset)
             _sync(self._folder)
             self._folder.rename(self._final)
             _sync(self._final.parent)
@@ -166,7 +168,11 @@ class StoreWriter:
         return self._final
 
     def _complete(
-        self, splits: Mapping[str, str] | None, ledger: Sequence[tuple[str, str]], provenance: dict[str, Any]
+        self,
+        splits: Mapping[str, str] | None,
+        ledger: Sequence[tuple[str, str]],
+        provenance: dict[str, Any],
+        subset: str,
     ) -> None:
         gathered = _Gathered(self.plan, self._sidecars())
         rows = gathered.rows
@@ -194,7 +200,7 @@ class StoreWriter:
         for name, data in documents.items():
             write_atomically(self._folder / name, data)
         digests = [row.digest for row in rows]
-        meta = self._meta(gathered, names, content_hash(spec, self.keys, digests, names, folds))
+        meta = self._meta(gathered, names, content_hash(spec, self.keys, digests, names, folds), subset)
         meta = meta.model_copy(
             update={
                 "ledger": len(left_out),
@@ -208,14 +214,14 @@ class StoreWriter:
     def _sidecars(self) -> Iterator[Any]:
         return (read_sidecar(self._folder, k) for k in range(self.num_shards))
 
-    def _meta(self, gathered: "_Gathered", names: Sequence[str], content: str) -> fmt.StoreMeta:
+    def _meta(self, gathered: "_Gathered", names: Sequence[str], content: str, missing: str) -> fmt.StoreMeta:
         plan, spec, rows = self.plan, self.plan.spec, gathered.rows
         readable = sum(not row.reason for row in rows)
         without = {
             layer: sum(layer not in row.valid and not row.reason for row in rows) for layer in fmt.stored_ids(spec)
         }
         without = {layer: count for layer, count in without.items() if count}
-        subset = _why_subset(plan, readable, without)
+        subset = _why_subset(plan, readable, without, missing)
         return fmt.StoreMeta(
             format="seamo-store/1",
             id=spec.id,
@@ -329,10 +335,10 @@ def _buckets(plan: BuildPlan, rows: Sequence[RowFacts]) -> dict[str, list[int]]:
     }
 
 
-def _why_subset(plan: BuildPlan, readable: int, without: Mapping[str, int]) -> str:
+def _why_subset(plan: BuildPlan, readable: int, without: Mapping[str, int], missing: str) -> str:
     if plan.synthetic is not None:
         return ""
-    reasons = []
+    reasons = [missing] if missing else []
     expected = plan.spec.expected.samples
     if expected is not None and readable != expected:
         reasons.append(f"{readable:,} of {expected:,} samples")

@@ -37,7 +37,8 @@ class Archive(Protocol):
 
         Columns: `key`; where known `scene`, `y0`, `x0`, `height`, `width`, `split` (only for schemes that the
         archive itself carries), `label`; columns that start with `_` are what `read` needs.
-        `frame.attrs["ledger"]` lists (name, reason) of what was left out.
+        `frame.attrs["ledger"]` lists (name, reason) of what was left out, or taken otherwise than it was published;
+        `frame.attrs["subset"]`, where there is one, says what the archive's own lists miss (`2 of 24 cities`).
         """
 
     def read(self, raw: "Raw", rows: "pd.DataFrame", spec: DatasetSpec) -> Iterator["Sample"]:
@@ -91,7 +92,7 @@ def sized_spec(archive: Archive, raw: "Raw", rows: "pd.DataFrame", *, spec: Data
     """The spec with the sizes that this archive really has, where they may differ from the manifest's.
 
     They may where `SYNTHETIC.json` declares them, and with `--relax shape`, which takes them from the first
-    sample; every other sample must then agree.
+    sample; every other sample must then agree, unless the index says that sizes differ.
     """
     if raw.synthetic is not None:
         sizes = {key: (int(h), int(w)) for key, (h, w) in raw.synthetic.get("sizes", {}).items()}
@@ -100,6 +101,8 @@ def sized_spec(archive: Archive, raw: "Raw", rows: "pd.DataFrame", *, spec: Data
     if "shape" not in raw.relax or rows.empty:
         return spec
     open_spec = spec.model_copy(update={"layers": tuple(one.model_copy(update={"size": None}) for one in spec.layers)})
+    if {"height", "width"} <= set(rows.columns) and len(rows[["height", "width"]].drop_duplicates()) > 1:
+        return open_spec
     first = next(iter(archive.read(raw, rows.iloc[:1], open_spec)))
     return spec.with_sizes({key: (pixels.shape[2], pixels.shape[3]) for key, pixels in first.layers.items()})
 
