@@ -6,7 +6,7 @@ weights, so a score and its interval can never follow two definitions. NaN means
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -222,6 +222,14 @@ def _miou_present(p: TilePredictions, _: Scoring, w: Floats) -> Floats:
     return _mean_iou(_pooled(p, w), leave_out=None, absent="skip")
 
 
+def _by_tile(p: TilePredictions) -> TilePredictions:
+    return replace(p, confusion=p.tilewise) if len(p.tilewise) else p
+
+
+def _miou_present_tilewise(p: TilePredictions, s: Scoring, w: Floats) -> Floats:
+    return _miou_present(_by_tile(p), s, w)
+
+
 def _miou_all(p: TilePredictions, _: Scoring, w: Floats) -> Floats:
     return _mean_iou(_pooled(p, w), leave_out=None, absent="zero")
 
@@ -256,6 +264,14 @@ def _f1_positive(p: TilePredictions, s: Scoring, w: Floats) -> Floats:
     return _ratio(2 * hit, 2 * hit + wrong)
 
 
+def _iou_positive_tilewise(p: TilePredictions, s: Scoring, w: Floats) -> Floats:
+    return _iou_positive(_by_tile(p), s, w)
+
+
+def _f1_positive_tilewise(p: TilePredictions, s: Scoring, w: Floats) -> Floats:
+    return _f1_positive(_by_tile(p), s, w)
+
+
 def _per_image(values: Floats, w: Floats) -> Floats:
     there = ~np.isnan(values)
     return _ratio(w[:, there] @ values[there], w[:, there].sum(axis=1))
@@ -275,6 +291,7 @@ _CLASSES: tuple[Kind, ...] = ("single-label", "multi-label")
 _DENSE: tuple[Kind, ...] = ("segmentation", "change")
 _ABSENT = "a class that the truth does not hold"
 _NOWHERE = "images without it in truth and prediction are left out."
+_TILES = "counted tile by tile without stitching, so that pixels in overlaps count more than once (older codes)."
 
 METRICS: dict[str, Metric] = {
     "top1": Metric(
@@ -337,6 +354,15 @@ METRICS: dict[str, Metric] = {
     "f1_positive_per_image": Metric(
         "F1 (per image)", "Mean over images of the positive class's F1; " + _NOWHERE,
         _DENSE, _f1_positive_per_image, needs="positive",
+    ),
+    "miou_present_tilewise": Metric("mIoU (present, tiles)", "As miou_present, " + _TILES, _DENSE,
+        _miou_present_tilewise,
+    ),
+    "iou_positive_tilewise": Metric("IoU (tiles)", "As iou_positive, " + _TILES, _DENSE, _iou_positive_tilewise,
+        needs="positive",
+    ),
+    "f1_positive_tilewise": Metric("F1 (tiles)", "As f1_positive, " + _TILES, _DENSE, _f1_positive_tilewise,
+        needs="positive",
     ),
 }  # fmt: skip
 

@@ -29,6 +29,10 @@ def _no_ids() -> NDArray[np.uint8]:
     return np.empty(0, dtype=np.uint8)
 
 
+def _no_counts() -> Ints:
+    return np.empty((0, 0, 0), dtype=np.int64)
+
+
 def _no_shapes() -> Ints:
     return np.empty((0, 2), dtype=np.int32)
 
@@ -66,6 +70,8 @@ class TilePredictions:
         units: (N,) scene or spatial block; empty where unknown: images are the units.
         ids: Predicted class ids of all images one after another, row by row; empty if not kept.
         shapes: (N, 2) height and width of each image in `ids`.
+        tilewise: (N, K, K) of stitched scenes: the counts of their tiles one by one, so that a pixel in an overlap
+            counts as often as tiles show it (older codes); empty where images are single tiles.
     """
 
     keys: Strings
@@ -73,6 +79,7 @@ class TilePredictions:
     units: Strings = field(default_factory=_no_strings)
     ids: NDArray[np.uint8] = field(default_factory=_no_ids)
     shapes: Ints = field(default_factory=_no_shapes)
+    tilewise: Ints = field(default_factory=_no_counts)
 
 
 Predictions = ClassPredictions | TilePredictions
@@ -109,7 +116,9 @@ def check_predictions(predictions: Predictions, num_classes: int) -> None:
             raise ProtocolError(
                 f"confusion {predictions.confusion.shape} is not {(n, num_classes, num_classes)}", where
             )
-        if (predictions.confusion < 0).any():
+        if len(predictions.tilewise) and predictions.tilewise.shape != predictions.confusion.shape:
+            raise ProtocolError(f"tile-wise counts {predictions.tilewise.shape} do not fit the confusion", where)
+        if (predictions.confusion < 0).any() or (predictions.tilewise < 0).any():
             raise ProtocolError("a confusion count is negative", where)
         if len(predictions.ids) and int(predictions.shapes.prod(axis=1).sum()) != len(predictions.ids):
             raise ProtocolError(f"{len(predictions.ids)} class ids do not fill the stated shapes", where)
@@ -174,7 +183,8 @@ def take(predictions: Predictions, rows: Ints) -> Predictions:
     """The predictions of some samples (an order, or a part, without class ids of pixels)."""
     units = predictions.units[rows] if len(predictions.units) else predictions.units
     if isinstance(predictions, TilePredictions):
-        return TilePredictions(predictions.keys[rows], predictions.confusion[rows], units)
+        tilewise = predictions.tilewise[rows] if len(predictions.tilewise) else predictions.tilewise
+        return TilePredictions(predictions.keys[rows], predictions.confusion[rows], units, tilewise=tilewise)
     return ClassPredictions(
         predictions.keys[rows], predictions.labels[rows], predictions.scores[rows], predictions.scale, units
     )
@@ -201,6 +211,7 @@ def predictions_bytes(predictions: Predictions) -> bytes:
             "units": predictions.units,
             "ids": predictions.ids,
             "shapes": predictions.shapes.astype(np.int32),
+            "tilewise": predictions.tilewise.astype(np.int64),
         }
     else:
         arrays = {
