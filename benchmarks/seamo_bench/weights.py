@@ -270,7 +270,7 @@ def load_file(network: nn.Module, path: Path, *, rules: KeyRules, backbone: str)
         CheckpointError: As `open_checkpoint` and `match`.
     """
     owner = converted_for(path)
-    if owner and owner != backbone:
+    if owner and owner != backbone.partition("+")[0]:  # a card with quirks has the weights of the card without
         raise CheckpointError(
             f"was converted for {owner}, not for {backbone}", str(path), "Convert the right checkpoint."
         )

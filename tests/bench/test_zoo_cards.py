@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from seamo.bands import SENSORS
 from seamo.errors import CheckpointError, UsageError
-from seamo_bench.catalogue import cards, families
+from seamo_bench.catalogue import cards, families, find_card
 
 # Rows of the paper's tables, and what a user of today expects beside them.
 PAPER = {
@@ -80,6 +81,22 @@ def test_quirks_change_the_card_and_unknown_ones_are_refused() -> None:
             assert changed != found.card
             seen += 1
     assert seen > 10
+
+
+def test_a_quirk_is_switched_on_by_name() -> None:
+    found = find_card("spectralgpt+no-positions+pool-without-first")
+    assert found.card.id == "spectralgpt+no-positions+pool-without-first"
+    assert dict(found.card.variant)["no_positions"] is True
+    assert dict(found.card.variant)["pool_without_first"] is True
+    assert found.card.weights == cards()["spectralgpt"].card.weights
+    with pytest.raises(UsageError, match="has no quirk 'wrong'"):
+        find_card("spectralgpt+wrong")
+
+
+def test_a_card_with_a_quirk_loads_the_same_weights(golden: Path) -> None:
+    found = find_card("galileo-nano+helper-normalisation")
+    network = import_module(found.module).load(found.card, golden / "weights" / "galileo_nano" / "encoder.pt", 0)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 1_037_856  # as its key list counts
 
 
 def test_listing_imports_no_torch_and_no_timm() -> None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from torch import nn
 
 from seamo.bands import positions
+from seamo_bench.backbones._variant import base_id
 from seamo_bench.card import BackboneCard
 from seamo_bench.key_rules import KeyRules
 from seamo_bench.weights import assemble
@@ -36,7 +37,7 @@ def assemble_selected(
         weights: Published or converted file, or None for a random network.
         seed: Seed of every initial value.
     """
-    (listed,) = next(one for one in cards if one.id == card.id).inputs
+    (listed,) = next(one for one in cards if one.id == base_id(card.id)).inputs
     whole = replace(card, inputs=(replace(card.inputs[0], bands=listed.bands),))
     network = assemble(lambda: build(whole), rules=rules, weights=weights, seed=seed, backbone=card.id)
     kept = positions(listed.bands, card.inputs[0].bands, card.id)

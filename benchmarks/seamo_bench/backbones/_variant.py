@@ -1,5 +1,8 @@
 """Typed reading of a card's `variant`, and what every family says about plain ViTs. No torch here."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 from seamo.errors import UsageError
 from seamo_bench.card import BackboneCard, Option
 
@@ -125,3 +128,25 @@ def groups(card: BackboneCard, name: str) -> tuple[tuple[int, ...], ...]:
     if not isinstance(value, tuple) or len(found) != len(value):
         raise UsageError(f"variant {name} is {value!r}, not a list of lists", card.id)
     return found
+
+
+def base_id(card_id: str) -> str:
+    """Id of the listed card behind one with quirks: `spectralgpt+no-positions` -> `spectralgpt`."""
+    return card_id.partition("+")[0]
+
+
+def quirky_card(
+    name: str, cards: Sequence[BackboneCard], with_quirk: Callable[[BackboneCard, str], BackboneCard]
+) -> BackboneCard | None:
+    """The card of `<id>+<quirk>[+<quirk>...]`; None if the id is not of this family.
+
+    Raises:
+        UsageError: If the card has no such quirk.
+    """
+    base, *quirks = name.split("+")
+    card = next((one for one in cards if one.id == base), None)
+    if card is None or not quirks:
+        return None
+    for quirk in quirks:
+        card = with_quirk(card, quirk)
+    return replace(card, id=name, title=f"{card.title} (official: {', '.join(quirks)})")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo_bench.backbones._inputs import OSCD_QUANTILES, bigearthnet_rgb
-from seamo_bench.backbones._variant import SEQUENTIAL_RESNET, check_quirk, resnet_levels, resnet_variant
+from seamo_bench.backbones._variant import SEQUENTIAL_RESNET, check_quirk, quirky_card, resnet_levels, resnet_variant
 from seamo_bench.card import BackboneCard, Weights
 from seamo_bench.key_rules import KeyRules
 
@@ -52,6 +52,11 @@ def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
     """
     check_quirk(card, quirk)
     return replace(card, inputs=tuple(replace(spec, steps=OSCD_QUANTILES) for spec in card.inputs))
+
+
+def card_of(name: str) -> BackboneCard | None:
+    """The card of `<id>+<quirk>`."""
+    return quirky_card(name, CARDS, with_quirk)
 
 
 def rules(_card: BackboneCard) -> KeyRules:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo_bench.backbones._inputs import bigearthnet_rgb, rgb_inputs
-from seamo_bench.backbones._variant import check_quirk, resnet_levels, resnet_variant, vit_variant
+from seamo_bench.backbones._variant import check_quirk, quirky_card, resnet_levels, resnet_variant, vit_variant
 from seamo_bench.card import BackboneCard, Weights
 from seamo_bench.key_rules import KeyRules
 
@@ -76,6 +76,11 @@ def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
     """
     check_quirk(card, quirk)
     return replace(card, inputs=(bigearthnet_rgb("github.com/WennyXY/DINO-MC, BigEarthNet loader"),))
+
+
+def card_of(name: str) -> BackboneCard | None:
+    """The card of `<id>+<quirk>`."""
+    return quirky_card(name, CARDS, with_quirk)
 
 
 def rules(_card: BackboneCard) -> KeyRules:

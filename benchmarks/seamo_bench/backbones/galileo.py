@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S1, Unit
-from seamo_bench.backbones._variant import check_quirk
+from seamo_bench.backbones._variant import check_quirk, quirky_card
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
 from seamo_bench.key_rules import KeyRules
 
@@ -98,6 +98,11 @@ def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
     check_quirk(card, quirk)
     steps = {"s1": HELPER_S1, "s2": HELPER_S2}
     return replace(card, inputs=tuple(replace(spec, steps=steps[spec.sensor]) for spec in card.inputs))
+
+
+def card_of(name: str) -> BackboneCard | None:
+    """The card of `<id>+<quirk>`."""
+    return quirky_card(name, CARDS, with_quirk)
 
 
 def rules(_card: BackboneCard) -> KeyRules:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from seamo.bands import S2_L2A, Unit
 from seamo_bench.backbones._steps import FMOW_MEAN, FMOW_STD, in_order, two_sigma_8bit
-from seamo_bench.backbones._variant import check_quirk, vit_variant
+from seamo_bench.backbones._variant import check_quirk, quirky_card, vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
 from seamo_bench.key_rules import KeyRules
 
@@ -72,6 +72,11 @@ def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
         return replace(card, variant=(*card.variant, (quirk.replace("-", "_"), True)))
     steps = MINMAX if quirk == "pretraining-minmax" else CUBE_ZSCORE
     return replace(card, inputs=tuple(replace(spec, steps=steps) for spec in card.inputs))
+
+
+def card_of(name: str) -> BackboneCard | None:
+    """The card of `<id>+<quirk>`."""
+    return quirky_card(name, CARDS, with_quirk)
 
 
 def rules(_card: BackboneCard) -> KeyRules:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo_bench.backbones._inputs import S1_SSL4EO, S2_SSL4EO, WRAP, wrapped
-from seamo_bench.backbones._variant import VIT_SIZES, check_quirk, vit_variant
+from seamo_bench.backbones._variant import VIT_SIZES, check_quirk, quirky_card, vit_variant
 from seamo_bench.card import BackboneCard, Weights
 from seamo_bench.key_rules import KeyRules
 
@@ -66,6 +66,11 @@ def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
     """
     check_quirk(card, quirk)
     return wrapped(card)
+
+
+def card_of(name: str) -> BackboneCard | None:
+    """The card of `<id>+<quirk>`."""
+    return quirky_card(name, CARDS, with_quirk)
 
 
 def rules(_card: BackboneCard) -> KeyRules:
