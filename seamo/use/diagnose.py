@@ -209,6 +209,9 @@ def diagnose(
 ) -> list[dict[str, Any]]:
     """Put both questions to a model, to random weights and to image statistics (mean and std a band).
 
+    For the retrieval, features are standardised over all images, because a cosine of raw features mostly compares
+    what all of them have in common.
+
     Args:
         pretrained: The model.
         store: Of several dates.
@@ -241,7 +244,7 @@ def diagnose(
         {
             "id": name,
             "store": store.title,
-            "retrieval": _plain(partial(season_retrieval, features, np.random.default_rng([seed, 1]))),
+            "retrieval": _plain(partial(season_retrieval, _standardised(features), np.random.default_rng([seed, 1]))),
             "probe": _plain(partial(season_probe, features, seasons, np.random.default_rng([seed, 2]))),
         }
         for name, features in found.items()
@@ -264,6 +267,12 @@ def _features(plan: Plan, store: Store, seed: int, progress: TextIO | None) -> M
                 found[name].append(features.cpu().numpy())
         meter.add(len(batch))
     return {name: np.concatenate(several) for name, several in found.items()}
+
+
+def _standardised(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    std = np.nanstd(features, axis=(0, 1))
+    scaled: NDArray[np.float32] = (features - np.nanmean(features, axis=(0, 1))) / np.where(std == 0, 1.0, std)
+    return scaled
 
 
 def _score(

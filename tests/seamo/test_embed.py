@@ -162,7 +162,7 @@ def test_zarr_holds_the_same_map_with_its_place(pretrained, tmp_path):
 def test_seams_are_blended_away(pretrained, tmp_path, monkeypatch):
     """The worst case: features that say nothing but where in the window they are, 0 to 5 from left to right."""
 
-    def where(self, images):
+    def where(self, images):  # noqa: ARG001 - a method
         batch, _, height, width = images["s2"].shape
         columns = torch.arange(width // 4).float().repeat(height // 4)
         return columns[None, :, None].expand(batch, -1, 16)
