@@ -39,7 +39,7 @@ def list_datasets(*, json: AsJson = False) -> None:
     readable = set(archive_ids())
     rows = []
     for spec in known_specs().values():
-        known = [one.bytes for one in spec.archives]
+        known = [one.bytes for one in spec.archives if not one.same_as]
         size = None if None in known or not known else sum(one for one in known if one is not None)
         rows.append(
             {

@@ -37,6 +37,9 @@ class Item:
 def items(spec: DatasetSpec, only: Sequence[str] = ()) -> list[Item]:
     """Every file of a data set, archives first, then split lists; each once.
 
+    Of several archives that hold the same samples (`same_as`), the first counts; the others are kept if `only` names
+    their file, or their part without that of the first.
+
     Args:
         spec: The manifest's entry.
         only: Parts or file names to keep; empty keeps all.
@@ -58,7 +61,17 @@ def items(spec: DatasetSpec, only: Sequence[str] = ()) -> list[Item]:
             how = "" if listed.urls else f"No link is published for this list ({scheme.note or spec.homepage})."
             file = RemoteFile(listed.file, listed.urls, None, listed.md5, listed.sha256)
             found.setdefault(listed.file, Item(file, SPLITS, how=how))
-    chosen = [item for item in found.values() if not only or item.part in only or item.file.name in only]
+    equals = {one.name: one.same_as for one in spec.archives if one.same_as}
+
+    def is_wanted(item: Item) -> bool:
+        first = found.get(equals.get(item.file.name, ""))
+        if item.file.name in only:
+            return True
+        if first is not None and (not only or first.part in only or first.file.name in only):
+            return False
+        return not only or item.part in only
+
+    chosen = [item for item in found.values() if is_wanted(item)]
     known = {item.part for item in found.values()} | set(found)
     unknown = [name for name in only if name not in known]
     if unknown:

@@ -79,6 +79,31 @@ def test_too_little_room_is_said_before_the_first_byte(mirror: str, tmp_path: Pa
     assert not list((tmp_path / "raw").iterdir())
 
 
+def names(spec: DatasetSpec, *only: str) -> list[str]:
+    return [item.file.name for item in items(spec, only)]
+
+
+def test_one_of_several_equal_archives_is_fetched_unless_named(mirror: str, tmp_path: Path) -> None:
+    spec = toy(mirror)
+    copy = spec.archives[0].model_copy(update={"name": "copy.zip", "part": "mirror", "same_as": "images.zip"})
+    spec = spec.model_copy(update={"archives": (*spec.archives, copy)})
+    assert names(spec) == ["images.zip", "login.zip", "train.txt"]
+    assert names(spec, "copy.zip") == ["copy.zip"]
+    assert names(spec, "mirror", "splits") == ["copy.zip", "train.txt"]
+    assert names(spec, "images", "mirror") == ["images.zip"]
+    assert names(spec, "images", "copy.zip") == ["images.zip", "copy.zip"]
+    within = spec.model_copy(update={"archives": (*spec.archives[:2], copy.model_copy(update={"part": "images"}))})
+    assert names(within, "images") == ["images.zip"]
+    fetch(spec, tmp_path / "raw")
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["images.zip", "train.txt"]
+
+
+def test_shipped_data_sets_fetch_each_sample_once() -> None:
+    assert "EuroSAT_MS.zip" not in names(shipped_manifest()["eurosat"])
+    assert "EuroSATallBands.zip" in names(shipped_manifest()["eurosat"])
+    assert names(shipped_manifest()["eurosat"], "EuroSAT_MS.zip") == ["EuroSAT_MS.zip"]
+
+
 @pytest.mark.parametrize("dataset_id", sorted(shipped_manifest()))
 def test_every_shipped_file_has_a_link_or_an_instruction(dataset_id: str) -> None:
     for item in items(shipped_manifest()[dataset_id]):
