@@ -1,7 +1,7 @@
 """The adapter: the one place where pixels of a store become normalised inputs of a network."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import torch
@@ -29,7 +29,7 @@ class Adapter:
     Args:
         card: The backbone.
         spec: The store's data set.
-        missing, size, statistics, date, stacks: See `seamo_bench.wiring.wire`.
+        missing, size, statistics, date, stacks, inputs: See `seamo_bench.wiring.wire`.
     """
 
     def __init__(
@@ -42,9 +42,10 @@ class Adapter:
         statistics: Mapping[str, Statistics] | None = None,
         date: int = 0,
         stacks: Mapping[str, str] | None = None,
+        inputs: Sequence[str] = (),
     ) -> None:
         self.wiring: Wiring = wire(
-            card, spec, statistics=statistics, missing=missing, size=size, date=date, stacks=stacks
+            card, spec, statistics=statistics, missing=missing, size=size, date=date, stacks=stacks, inputs=inputs
         )
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:

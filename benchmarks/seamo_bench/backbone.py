@@ -1,6 +1,6 @@
 """Backbone: a card, its network and the adapter that feeds it; loaded by name, run folder or checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,9 @@ from seamo.data.batch import Batch
 from seamo.errors import ProtocolError
 from seamo_bench.adapter import Adapter
 from seamo_bench.card import BackboneCard, MissingPolicy
-from seamo_bench.catalogue import check_selection, family, find_card, weights_path
+from seamo_bench.catalogue import budget_card, check_selection, family, find_card, weights_path
 from seamo_bench.network import Features, Network
+from seamo_bench.records import Budget
 from seamo_bench.trials import store_statistics
 from seamo_bench.wiring import STORE_OPS
 
@@ -62,6 +63,8 @@ def load_backbone(
     missing: MissingPolicy | None = None,
     size: int | None = None,
     date: int = 0,
+    inputs: Sequence[str] = (),
+    budget: Budget = "full",
     seed: int = 0,
 ) -> Backbone:
     """Load a backbone by card id, or a SeaMo run folder, checkpoint or exported folder.
@@ -74,6 +77,8 @@ def load_backbone(
         missing: Missing-band policy; None = the card's.
         size: Image size in pixels; None = the card's.
         date: Which date of every stack, for stores with several.
+        inputs: Sensors (`s2`), or some of their bands (`s2:B02+B03`), that it is to see alone.
+        budget: `demo` makes networks without weights narrow, where their family knows how.
         seed: Of a random initialisation.
 
     Raises:
@@ -87,13 +92,14 @@ def load_backbone(
     """
     found = find_card(str(name_or_run))
     module = family(found.module)
-    card = found.card
+    card = budget_card(found, budget)
     adapter = None
     if store is not None:
-        adapter = Adapter(card, store.spec, missing=missing, size=size, statistics=store_statistics(store), date=date)
+        known = store_statistics(store)
+        adapter = Adapter(card, store.spec, missing=missing, size=size, statistics=known, date=date, inputs=inputs)
         check_selection(adapter.wiring, module)
         card = adapter.wiring.card
-    elif any(step.op in STORE_OPS for one in card.inputs for step in one.steps) or missing or size or date:
+    elif any(step.op in STORE_OPS for one in card.inputs for step in one.steps) or missing or size or date or inputs:
         raise ProtocolError(
             "needs a store for its bands, statistics or settings", card.id, "load_backbone(..., store=store)"
         )

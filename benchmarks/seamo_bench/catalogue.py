@@ -100,6 +100,18 @@ def find_card(name: str) -> Found:
     raise _unknown("backbone", name, list(known), "It is no folder of a SeaMo run either. ")
 
 
+def budget_card(found: Found, budget: str) -> BackboneCard:
+    """The card of a budget: in the demo budget, what has no weights to load is made narrow by its family.
+
+    A family may have `demo_card(card: BackboneCard) -> BackboneCard` for that. The card's digest is part of the key.
+    """
+    module = family(found.module)
+    if budget != "demo" or found.card.weights is not None or not hasattr(module, "demo_card"):
+        return found.card
+    card: BackboneCard = module.demo_card(found.card)
+    return card
+
+
 def protocols() -> dict[str, str]:
     """Protocol id -> module. Ids are module names with `-` for `_`; nothing is imported."""
     modules = [*_own(seamo_bench.protocols), *_outside("seamo.protocols")]
@@ -153,7 +165,9 @@ def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
     path = given if given is not None else Path(card.weights.filename)
     if not path.is_file():
         raise CheckpointError(
-            f"weights {path.name} are not there", card.id, "`seamo-bench weights fetch` gets them; or name the file."
+            f"weights {path.name} are not there",
+            card.id,
+            f"`seamo-bench weights fetch {card.id}` gets them; or name the file.",
         )
     return path
 

@@ -24,6 +24,7 @@ class Column:
         scheme: Split scheme.
         fraction: Of the training labels.
         budget: `full` or `demo`.
+        inputs: Sensors, bands or size that the suite's row asked for.
     """
 
     dataset: str
@@ -32,11 +33,12 @@ class Column:
     scheme: str
     fraction: float
     budget: str
+    inputs: str = ""
 
     @property
     def id(self) -> str:
         """Short and stable, for links and files."""
-        part = digest([self.params, self.scheme, self.budget])[:6]
+        part = digest([self.params, self.scheme, self.budget, self.inputs])[:6]
         return f"{self.dataset}/{self.protocol}/{self.fraction:g}/{part}"
 
 
@@ -61,6 +63,7 @@ def column_of(record: Record) -> Column:
         facts.split.scheme,
         facts.split.fraction,
         facts.budget,
+        facts.inputs,
     )
 
 

@@ -202,7 +202,7 @@ def _head(
     column: Column, name: str, records: Sequence[Record], groups: Mapping[Column, object], mixed: Sequence[str]
 ) -> Head:
     stores = " + ".join(records[0].about.stores)
-    words = [column.protocol]
+    words = [column.protocol, *([column.inputs] if column.inputs else [])]
     siblings = [other for other in groups if other.dataset == column.dataset and other.protocol == column.protocol]
     own = json.loads(column.params)
     words += [

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
-from seamo.manifest import shipped_manifest
+from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.store.reader import Store, open_store
 from seamo_bench.card import BackboneCard
 from seamo_bench.catalogue import (
+    budget_card,
     card_digest,
     check_selection,
     family,
@@ -38,7 +39,7 @@ from seamo_bench.records import (
     read_records,
     run_key,
 )
-from seamo_bench.suite import Row, Suite, num_seeds, protocol_params
+from seamo_bench.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
 from seamo_bench.trials import labels_of, make_trials, split_facts, store_facts, store_statistics, task_facts
 from seamo_bench.wiring import Wiring, wire
 
@@ -102,7 +103,8 @@ class Cell:
         """Short name for listings."""
         scheme = f" {self.row.split}" if self.row.split else ""
         share = f" {self.row.fraction:.0%}" if self.row.fraction < 1 else ""
-        return f"{self.backbone} | {self.row.store}{scheme}{share} | {self.row.protocol}"
+        asks = f" {self.row.asks}" if self.row.asks else ""
+        return f"{self.backbone} | {self.row.store}{scheme}{share}{asks} | {self.row.protocol}"
 
     @property
     def blank(self) -> Facts:
@@ -131,19 +133,22 @@ def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Bu
         UsageError: If a backbone or a protocol is unknown.
         ProtocolError: If a row's parameters are wrong.
     """
-    names = list(backbones) or list(suite.backbones)
+    rows = expand(suite, _specs(places.stores))
+    chosen = {id(row): names_of(suite, row, backbones) for row in rows}
+    names = dict.fromkeys([*backbones, *(name for listed in chosen.values() for name in listed)])
     found = {name: find_card(name) for name in names}
-    protocols = {row.protocol: find_protocol(row.protocol) for row in suite.rows}
+    cards = {name: budget_card(one, budget) for name, one in found.items()}
+    protocols = {row.protocol: find_protocol(row.protocol) for row in rows}
     known = _past(places.results)
     opened: dict[str, Store | str] = {}
     labels: dict[tuple[str, str], NDArray[Any]] = {}
     trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]] = {}
     cells = []
-    for dataset in dict.fromkeys(row.store for row in suite.rows):
+    for dataset in dict.fromkeys(row.store for row in rows):
         for name in names:
-            for row in suite.rows:
-                if row.store == dataset:
-                    one = _Planner(protocols[row.protocol], row, name, found[name].card, found[name].module, budget)
+            for row in rows:
+                if row.store == dataset and name in chosen[id(row)]:
+                    one = _Planner(protocols[row.protocol], row, name, cards[name], found[name].module, budget)
                     cells.append(one.plan(places, opened, labels, trials, known))
     return cells
 
@@ -188,6 +193,7 @@ class _Planner:
                 missing=row.missing,
                 size=row.size,
                 date=row.date,
+                inputs=row.inputs,
             )
             check_selection(wiring, family(self.module))
             chosen: dict[int, tuple[Split, ...]] = {}
@@ -217,6 +223,7 @@ class _Planner:
                 adapter=wiring.facts(),
                 seed=seed,
                 precision=row.precision,
+                inputs=row.asks,
                 budget=self.budget,
             )
             for seed in chosen
@@ -231,7 +238,7 @@ class _Planner:
             facts,
             about,
             todo=todo,
-            flags=_flags(self.card, wiring, store),
+            flags=_flags(self.card, wiring, store) + _row_flags(row),
             checks=_checks(self.card, wiring, store),
             trials=chosen,
             protocol=self.protocol,
@@ -269,6 +276,7 @@ class _Planner:
             backbone=BackboneFacts(id=self.card.id, card=card_digest(self.card)),
             protocol=ProtocolFacts(id=self.protocol.id, version=self.protocol.version, params=dict(params)),
             precision=row.precision,
+            inputs=row.asks,
             budget=self.budget,
         )
         return Cell(self.name, row, "impossible", {0: facts}, self._about(title, ()), reason=reason)
@@ -300,8 +308,20 @@ class _Planner:
 def _open(path: Path) -> Store | str:
     try:
         return open_store(path)
-    except StoreError as error:
-        return f"no store of {path.name}: {error.what}"  # without the folder: records name no machine
+    except StoreError as error:  # the reason is without the folder: records name no machine
+        how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one"
+        return f"no store of {path.name}: {error.what}. {how}."
+
+
+def _specs(stores: Path) -> dict[str, DatasetSpec]:
+    """Every data set that a row with a `task` may mean: of the manifest, then of stores that are not in it."""
+    specs = dict(shipped_manifest())
+    for path in sorted(stores.iterdir()) if stores.is_dir() else []:
+        if path.is_dir() and path.name not in specs:
+            opened = _open(path)
+            if not isinstance(opened, str):
+                specs[path.name] = opened.spec
+    return specs
 
 
 def _given(card: BackboneCard, folder: Path) -> Path | None:
@@ -331,6 +351,10 @@ def _flags(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]
     if not card.verified:
         flags.append(Flag(kind="unverified-card", text="no reference output proves this implementation"))
     return tuple(flags)
+
+
+def _row_flags(row: Row) -> tuple[Flag, ...]:
+    return (Flag(kind="recipe", text=row.flag),) if row.flag else ()
 
 
 def _checks(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]:

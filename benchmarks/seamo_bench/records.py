@@ -30,7 +30,13 @@ Status = Literal["ok", "impossible", "failed"]
 Budget = Literal["full", "demo"]
 Scalar = bool | int | float | str | None
 FlagKind = Literal[
-    "degenerate-features", "filled-bands", "seen-in-pretraining", "unverified-card", "out-of-range", "data-check"
+    "degenerate-features",
+    "filled-bands",
+    "seen-in-pretraining",
+    "unverified-card",
+    "out-of-range",
+    "data-check",
+    "recipe",
 ]
 Floor = Literal["", "image statistics", "random init", "supervised"]
 
@@ -158,6 +164,8 @@ class Facts(_Value):
         adapter: None only where the cell is impossible because no adapter can be made.
         seed: Of everything the protocol draws.
         precision: `fp32`, `bf16`, ...
+        inputs: What the suite's row asks of the input beyond the card (`s1`, `s2:B02+B03`, `224 px`): rows that
+            differ in it ask different questions.
         budget: `demo` runs are never mixed with full ones.
     """
 
@@ -169,6 +177,7 @@ class Facts(_Value):
     adapter: AdapterFacts | None = None
     seed: int = 0
     precision: str = "fp32"
+    inputs: str = ""
     budget: Budget = "full"
 
 

@@ -89,7 +89,8 @@ def run_plan(
             continue
         started = time.monotonic()
         try:
-            wanted = (cell.backbone, cell.row.store, cell.row.missing, cell.row.size, cell.row.date)
+            row = cell.row
+            wanted = (cell.backbone, row.store, row.missing, row.size, row.date, row.inputs)
             if loaded is None or loaded[0] != wanted:
                 loaded = None  # the old network goes before the new one comes
                 loaded = (wanted, _load(cell))
@@ -104,7 +105,14 @@ def run_plan(
 def _load(cell: Cell) -> Backbone:
     row = cell.row
     return load_backbone(
-        cell.backbone, store=_of(cell.store), weights=cell.weights, missing=row.missing, size=row.size, date=row.date
+        cell.backbone,
+        store=_of(cell.store),
+        weights=cell.weights,
+        missing=row.missing,
+        size=row.size,
+        date=row.date,
+        inputs=row.inputs,
+        budget=cell.blank.budget,
     )
 
 

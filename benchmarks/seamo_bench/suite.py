@@ -1,16 +1,20 @@
 """Suites: which protocol runs on which store, as a small YAML. No torch, no stores here."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seamo.errors import ProtocolError
+from seamo.manifest import DatasetSpec
 from seamo_bench.card import MissingPolicy
 from seamo_bench.catalogue import suites
+from seamo_bench.predictions import Kind
 from seamo_bench.protocol import Params, Protocol
 from seamo_bench.records import Budget, Scalar
+from seamo_bench.wiring import parse_inputs
 
 
 class Row(BaseModel):
@@ -18,7 +22,10 @@ class Row(BaseModel):
 
     Args:
         store: Data set id.
+        task: Instead of `store`: every data set of this kind of task (`expand` makes one row of each).
         protocol: Protocol id.
+        inputs: Sensors (`s2`), or some of their bands (`s2:B02+B03`), that are fed; empty = all that there is.
+        backbones: Run here in addition to the suite's.
         split: Split scheme; empty = the store's own.
         fraction: Share of the training labels.
         params: Overrides of the protocol's defaults.
@@ -28,12 +35,19 @@ class Row(BaseModel):
         date: Which date of every stack, for stores with several.
         seeds: Number of seeds; None = the protocol's.
         precision: Of training and features.
+        published: Where it stands in the paper (`T1`).
+        basis: What the parameters rest on, for readers: parameter -> "P: ..." printed in the paper, "I: ..."
+            follows from its "as in ..." sentences, "D: ..." decided here because it is silent.
+        flag: Why the recipe is implausible; shown beside every number of the row.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    store: str
+    store: str = ""
+    task: Kind | None = None
     protocol: str
+    inputs: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ()
     split: str = ""
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
     params: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
@@ -43,6 +57,21 @@ class Row(BaseModel):
     date: int = 0
     seeds: int | None = Field(default=None, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
+    published: str = ""
+    basis: dict[str, str] = Field(default_factory=dict)
+    flag: str = ""
+
+    @model_validator(mode="after")
+    def _one_selector(self) -> "Row":
+        if bool(self.store) == bool(self.task):
+            raise ValueError("a row names a store or a task, not both")
+        parse_inputs(self.inputs)
+        return self
+
+    @property
+    def asks(self) -> str:
+        """What the row asks of the input beyond the card, as records and columns say it."""
+        return " ".join([*self.inputs, *([f"{self.size} px"] if self.size else [])])
 
 
 class Suite(BaseModel):
@@ -84,6 +113,45 @@ def load_suite(name_or_path: str) -> Suite:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ProtocolError(str(first["msg"]), where=f"{path}: {place}") from error
+
+
+def expand(suite: Suite, specs: Mapping[str, DatasetSpec]) -> tuple[Row, ...]:
+    """Rows with a `task` become one row a data set of that task, and a way to feed it.
+
+    A data set of one sensor is fed as it is; one of several is fed sensor by sensor, and then with all of them.
+
+    Args:
+        suite: The suite.
+        specs: Data set id -> spec: of the manifest, and of stores that are in no manifest.
+    """
+    rows: list[Row] = []
+    for row in suite.rows:
+        if row.task is None:
+            rows.append(row)
+            continue
+        for name, spec in specs.items():
+            if spec.task.kind == row.task:
+                ways = [row.inputs] if row.inputs else _ways(spec)
+                rows.extend(row.model_copy(update={"store": name, "task": None, "inputs": one}) for one in ways)
+    return tuple(rows)
+
+
+def _ways(spec: DatasetSpec) -> list[tuple[str, ...]]:
+    sensors = tuple(dict.fromkeys(layer.sensor for layer in spec.layers))
+    if len(sensors) < 2:
+        return [()]
+    return [*((sensor,) for sensor in sensors), sensors]
+
+
+def names_of(suite: Suite, row: Row, asked: Sequence[str]) -> tuple[str, ...]:
+    """Backbones of a row: the suite's and its own; of those asked for, the ones it may run.
+
+    What is asked for runs everywhere, except backbones that some row of the suite names: they run in those rows.
+    """
+    if not asked:
+        return tuple(dict.fromkeys((*suite.backbones, *row.backbones)))
+    special = {name for one in suite.rows for name in one.backbones} - set(suite.backbones)
+    return tuple(name for name in dict.fromkeys(asked) if name not in special or name in row.backbones)
 
 
 def protocol_params(protocol: Protocol, row: Row, budget: Budget) -> Params:

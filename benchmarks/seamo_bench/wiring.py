@@ -129,6 +129,7 @@ def wire(
     size: int | None = None,
     date: int = 0,
     stacks: Mapping[str, str] | None = None,
+    inputs: Sequence[str] = (),
 ) -> Wiring:
     """Decide what feeds every channel of a backbone.
 
@@ -141,6 +142,8 @@ def wire(
         size: Image size in pixels; None = the card's.
         date: Which date of every stack, for stores with several.
         stacks: Sensor -> stack, where the store has several of one sensor and the product does not decide.
+        inputs: Sensors that are fed, and no others (`s2`), with some of their bands alone (`s2:B02+B03+B04`: the
+            store is read as if it had no more); empty = all that card and store have.
 
     Raises:
         BandError: If a sensor or a band is missing (with policy `fail`), or stands twice.
@@ -149,20 +152,53 @@ def wire(
     policy = missing or card.missing
     if policy not in get_args(MissingPolicy):
         raise UsageError(f"no missing-band policy {policy!r}", fix=f"There are {', '.join(get_args(MissingPolicy))}.")
-    there = {layer.sensor for layer in spec.layers}
+    asked = parse_inputs(inputs)
+    unable = [sensor for sensor in asked if sensor not in {one.sensor for one in card.inputs}]
+    if unable:
+        takes = ", ".join(one.sensor for one in card.inputs) or "no images"
+        raise BandError(f"takes {takes}; {' and '.join(asked)} is asked for", where=card.id)
+    there = {layer.sensor for layer in spec.layers if not asked or layer.sensor in asked}
     wanted = [one for one in card.inputs if one.sensor in there]
     absent = [one.sensor for one in card.inputs if one.sensor not in there]
+    gone = [sensor for sensor in asked if sensor not in there]
+    if gone:
+        raise BandError(f"has no {' and '.join(gone)}", where=spec.id)
     if not wanted or (card.joint and absent):
         needed = " and ".join(absent) if card.joint else " or ".join(absent)
         raise BandError(f"needs {needed}, {spec.id} has {', '.join(sorted(there))}", where=card.id)
     sensors = tuple(
-        _wire_sensor(card, one, spec, statistics or {}, policy, (stacks or {}).get(one.sensor, "")) for one in wanted
+        _wire_sensor(
+            card,
+            one,
+            spec,
+            statistics or {},
+            policy=policy,
+            named=(stacks or {}).get(one.sensor, ""),
+            only=asked.get(one.sensor, ()),
+        )
+        for one in wanted
     )
     for one in sensors:
         if not 0 <= date < one.layers[0].times:
             raise ProtocolError(f"no date {date}: {one.stack} has {one.layers[0].times}", where=spec.id)
     fitted = replace(card, inputs=tuple(one.input for one in sensors))
     return Wiring(fitted, sensors, policy, _size(card, size), date)
+
+
+def parse_inputs(inputs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Sensor -> bands (none: all of them) of texts such as `s1` and `s2:B02+B03+B04`.
+
+    Raises:
+        UsageError: If a sensor stands twice, or a list of bands is empty.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for text in inputs:
+        sensor, colon, listed = text.partition(":")
+        names = tuple(listed.split("+")) if listed else ()
+        if sensor in found or not sensor or (colon and not listed) or "" in names or len(set(names)) < len(names):
+            raise UsageError(f"{text!r} is no input", fix="Write a sensor (s2), or s2:B02+B03+B04, each sensor once.")
+        found[sensor] = names
+    return found
 
 
 def _size(card: BackboneCard, size: int | None) -> tuple[int, int] | None:
@@ -182,8 +218,10 @@ def _wire_sensor(
     want: InputSpec,
     spec: DatasetSpec,
     statistics: Mapping[str, Statistics],
+    *,
     policy: MissingPolicy,
     named: str,
+    only: tuple[str, ...],
 ) -> SensorWiring:
     stack = _pick_stack(card, want, spec, named)
     layers = spec.stack_layers(stack)
@@ -193,6 +231,10 @@ def _wire_sensor(
             if name in have:
                 raise BandError(f"{want.sensor}:{name} is in {have[name][0].id} and in {layer.id}", where=spec.id)
             have[name] = (layer, index)
+    unknown = [name for name in only if name not in have]
+    if unknown:
+        raise BandError(f"has no {want.sensor}:{unknown[0]}", where=spec.id)
+    have = {name: place for name, place in have.items() if not only or name in only}
     bands = want.bands or canonical(want.sensor, list(have))
     gone = [name for name in bands if name not in have]
     if gone and (policy == "fail" or len(gone) == len(bands)):

@@ -130,6 +130,25 @@ def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
     return SeaMoNetwork(model, kept, num_levels=len(card.levels)).eval()
 
 
+def demo_card(card: BackboneCard) -> BackboneCard:
+    """The same architecture, narrow: what `--budget demo` trains instead of a random `seamo-base`.
+
+    Only for `seamo-random`; what is made of a run keeps the run's own shape.
+    """
+    if card.id != _RANDOM.id:
+        return card
+    bands = {one.sensor: list(one.bands) for one in card.inputs}
+    config = {"bands": bands, "size": 128, "patch": 16, "dim": 64, "depth": 4, "heads": 4}
+    return replace(
+        card,
+        title=f"{card.title}, narrow for the demo budget",
+        embed_dim=64,
+        multiple_of=16,
+        levels=((64, 16),) * NUM_LEVELS,
+        variant=(*card.variant, ("config", json.dumps(config, sort_keys=True))),
+    )
+
+
 def _model_folder(path: Path) -> Path | None:
     for folder in (path, path / "final"):
         if (folder / CARD).is_file():
