@@ -249,7 +249,7 @@ def test_features_are_cached_shared_and_resumed(tmp_path, stores, monkeypatch):
     np.testing.assert_allclose(every[40, :4], want, rtol=1e-6)
 
 
-def test_a_seamo_run_is_a_backbone(tmp_path, stores):
+def test_a_seamo_run_is_a_backbone(tmp_path, stores, monkeypatch):
     from seamo.model.checkpoint import save_model
     from seamo.model.config import FusionConfig, SeaMoConfig
     from seamo.model.seamo import SeaMo
@@ -277,6 +277,9 @@ def test_a_seamo_run_is_a_backbone(tmp_path, stores):
     card = seamo_family.card_of(run_name)
     assert (card.pretrained_on, card.inputs[0].product) == (("toy",), "L2A")
     assert (card.id, dict(card.variant)) == ("night-seed3", {"group": "night", "pretraining_seed": 3})
+
+    monkeypatch.chdir(tmp_path)  # a run named by a relative path is not looked for among downloaded weights
+    assert seamo_family.card_of("night-seed3").weights.filename == card.weights.filename
 
     own = seamo_bench.load_backbone(f"{run_name}@pretrain", store=store)
     x = (batch.layers["s2_10m"][:, 0].float() - 600.0) / 1600.0  # mean - 2 std .. mean + 2 std

@@ -53,7 +53,7 @@ def card_of(name: str) -> BackboneCard | None:
         CheckpointError: If the folder's card is damaged.
     """
     path, _, how = name.partition("@")
-    folder = _model_folder(Path(path))
+    folder = _model_folder(Path(path).absolute())  # a relative name would be looked for under --weights
     if folder is None:
         return None
     if how not in ("", "pretrain") and not (how.startswith("random:") and how[7:].isdecimal()):
