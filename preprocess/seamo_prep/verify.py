@@ -201,7 +201,7 @@ def physics(store: Store, *, deep: bool) -> Iterator[Finding]:
         for name, facts in stats.items():
             if facts["min"] == facts["max"] and layers[0].unit is not Unit.CLASS:
                 yield Finding("physics", "error", f"{stack} {name}", f"every pixel is {facts['min']:g}")
-        if layers[0].sensor == "s1":
+        if layers[0].sensor == "s1" and layers[0].unit in (Unit.DB, Unit.DB_X100):
             yield from _radar(stack, stats, layers[0].unit)
         elif layers[0].sensor == "s2" and layers[0].unit in (Unit.DN, Unit.DN_PLUS_1000):
             yield from _optical(stack, stats, layers[0], doubt)
