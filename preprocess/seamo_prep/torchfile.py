@@ -1,0 +1,186 @@
+"""Tensors of a file that `torch.save` wrote, without torch and without executing its pickle.
+
+Such a file is a zip: `<top>/data.pkl` describes the tensors, `<top>/data/<n>` holds the numbers of one storage each,
+uncompressed. The pickle is opened with a closed list of instructions and of names, each of which stands for something
+here that does no more than write down what it was given; anything else is refused by name before the first instruction
+is followed. Numbers are memory-mapped.
+"""
+
+import io
+import pickle
+import pickletools
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.errors import ArchiveError
+
+_STORAGES = {
+    "ByteStorage": "u1", "CharStorage": "i1", "BoolStorage": "?", "ShortStorage": "<i2", "IntStorage": "<i4",
+    "LongStorage": "<i8", "HalfStorage": "<f2", "FloatStorage": "<f4", "DoubleStorage": "<f8",
+}  # fmt: skip
+_MAX_PICKLE = 1 << 20  # bytes; a few tensors take a kilobyte
+# What a dictionary of tensors takes. None of them sets attributes (BUILD) or makes objects (NEWOBJ, INST).
+_INSTRUCTIONS = {
+    "PROTO", "FRAME", "STOP", "MARK", "EMPTY_DICT", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "SETITEM",
+    "SETITEMS", "BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "NONE", "NEWTRUE", "NEWFALSE",
+    "GLOBAL", "STACK_GLOBAL", "REDUCE", "BINPERSID", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "MEMOIZE",
+}  # fmt: skip
+_ONLY = "Only dictionaries of tensors are opened."
+_FETCH_AGAIN = "This is not the published file; fetch it again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    dtype: str
+    key: str
+    numel: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def open_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a dictionary of tensors, as read-only arrays that lie in the file.
+
+    Raises:
+        ArchiveError: If the file is no such zip, its pickle names anything but tensors, or a tensor reaches beyond
+            its storage.
+    """
+    where = str(path)
+    try:
+        with zipfile.ZipFile(path) as file:
+            members = {info.filename: info for info in file.infolist()}
+            heads = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
+            if len(heads) != 1 or members[heads[0]].file_size > _MAX_PICKLE:
+                raise ArchiveError("is not a file that torch.save wrote", where, _FETCH_AGAIN)
+            lead = heads[0].removesuffix("data.pkl")
+            if lead + "byteorder" in members and file.read(lead + "byteorder").strip() != b"little":
+                raise ArchiveError("holds big-endian numbers", where, _FETCH_AGAIN)
+            described = _described(file.read(heads[0]), where)
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise ArchiveError(f"is not a zip, or cut short ({error})", where, "Fetch it again.") from error
+    storages = {one.storage.key: members.get(f"{lead}data/{one.storage.key}") for one in described.values()}
+    return {name: _array(path, storages[one.storage.key], one, f"{where}!{name}") for name, one in described.items()}
+
+
+def _described(data: bytes, where: str) -> Mapping[str, _Tensor]:
+    try:
+        for code, argument, _ in pickletools.genops(data):
+            # A far index would make the unpickler lay out a memory of that size.
+            if code.name not in _INSTRUCTIONS or (code.name == "LONG_BINPUT" and argument > _MAX_PICKLE):
+                raise ArchiveError(f"its pickle holds {code.name}, which is not followed", where, _ONLY)
+        found = _Unpickler(data, where).load()
+    except ArchiveError:
+        raise
+    except (pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError, KeyError, TypeError, ValueError,
+            OverflowError, MemoryError) as error:  # fmt: skip
+        raise ArchiveError(f"has a damaged pickle ({error})", where, "Fetch it again.") from error
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(one, _Tensor) for name, one in found.items()
+    ):
+        raise ArchiveError("does not hold a dictionary of tensors", where, _FETCH_AGAIN)
+    return found
+
+
+class _Unpickler(pickle.Unpickler):
+    """Opens the pickle; every name it may mention stands for something inert."""
+
+    def __init__(self, data: bytes, where: str) -> None:
+        super().__init__(io.BytesIO(data))
+        self._where = where
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a name."""
+        known = {"torch._utils._rebuild_tensor_v2": _rebuild, "collections.OrderedDict": _no_hooks}
+        known |= {f"torch.{storage}": dtype for storage, dtype in _STORAGES.items()}
+        if f"{module}.{name}" not in known:
+            raise ArchiveError(f"its pickle asks for {module}.{name}, which is not opened", self._where, _ONLY)
+        return known[f"{module}.{name}"]
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        """A storage, by the tuple that torch writes for it."""
+        kind, dtype, key, _, numel = pid
+        if kind != "storage" or dtype not in _STORAGES.values() or not isinstance(key, str) or type(numel) is not int:
+            raise ArchiveError("its pickle refers to something that is no storage", self._where, _ONLY)
+        return _Storage(dtype, key, numel)
+
+
+def _rebuild(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Tensor:
+    if not isinstance(storage, _Storage):
+        raise TypeError("a tensor without a storage")
+    return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, stride)))
+
+
+def _no_hooks() -> dict[str, Any]:
+    return {}
+
+
+def _array(path: Path, member: zipfile.ZipInfo | None, tensor: _Tensor, where: str) -> NDArray[Any]:
+    dtype = np.dtype(tensor.storage.dtype)
+    if member is None or member.compress_type != zipfile.ZIP_STORED:
+        raise ArchiveError("its numbers are not there, or compressed", where, _FETCH_AGAIN)
+    if len(tensor.shape) != len(tensor.stride) or min((0, tensor.offset, *tensor.shape, *tensor.stride)) < 0:
+        raise ArchiveError(f"shape {tensor.shape}, stride {tensor.stride} make no tensor", where, _FETCH_AGAIN)
+    last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
+    numel = member.file_size // dtype.itemsize
+    if 0 not in tensor.shape and last >= min(numel, tensor.storage.numel):
+        raise ArchiveError(f"needs {last + 1} numbers, its storage has {numel}", where, "Fetch it again.")
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        head = file.read(30)
+        if len(head) != 30 or head[:4] != b"PK\3\4":
+            raise ArchiveError("has no member where the zip says", where, "Fetch it again.")
+        name_bytes, extra_bytes = struct.unpack("<HH", head[26:30])
+    start = member.header_offset + 30 + name_bytes + extra_bytes
+    if start + member.file_size > path.stat().st_size:
+        raise ArchiveError("is cut short", where, "Fetch it again.")
+    flat = np.memmap(path, dtype=dtype, mode="r", offset=start, shape=(numel,)) if numel else np.empty(0, dtype)
+    bytes_of = tuple(step * dtype.itemsize for step in tensor.stride)
+    return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, bytes_of, writeable=False)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write a dictionary of arrays as `torch.save` writes one of tensors; for demo archives.
+
+    Args:
+        path: The file.
+        tensors: C-contiguous arrays of a type that torch has.
+    """
+    names = {np.dtype(code): name for name, code in _STORAGES.items()}
+    out = [b"\x80\x02}("]  # protocol 2, empty dict, mark
+    for number, (name, array) in enumerate(tensors.items()):
+        strides = tuple(step // array.dtype.itemsize for step in array.strides)
+        storage = [_text("storage"), b"ctorch\n", names[array.dtype].encode(), b"\n", _text(str(number)), _text("cpu")]
+        out += [_text(name), b"ctorch._utils\n_rebuild_tensor_v2\n(", b"(", *storage, _number(array.size), b"tQ"]
+        out += [_number(0), _tuple(array.shape), _tuple(strides), b"\x89", b"ccollections\nOrderedDict\n)R", b"tR"]
+    out.append(b"u.")
+    top = path.stem
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
+        members = {"data.pkl": b"".join(out), "byteorder": b"little"}
+        members |= {f"data/{number}": array.tobytes() for number, array in enumerate(tensors.values())}
+        for name, data in {**members, "version": b"3\n"}.items():
+            file.writestr(zipfile.ZipInfo(f"{top}/{name}"), data)
+
+
+def _text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+
+def _number(value: int) -> bytes:
+    return b"\x8a\x08" + struct.pack("<q", value)
+
+
+def _tuple(values: tuple[int, ...]) -> bytes:
+    return b"(" + b"".join(_number(one) for one in values) + b"t"
