@@ -54,7 +54,7 @@ def evaluate(
     Args:
         backbone: From `load_backbone(..., store=store)`.
         store: An open store.
-        protocol: `linear`, `logreg`, `knn`, `finetune`, ...
+        protocol: `linear`, `logreg`, `knn`, `finetune`, `dense`, `change`, ...
         split: Split scheme; empty = the store's own.
         fraction: Share of the training labels.
         seeds: Number of seeds.
@@ -95,7 +95,7 @@ def evaluate(
             device=torch.device(device),
             progress=silent,
         )
-        scoring = Scoring(task.kind)
+        scoring = Scoring(task.kind, task.background, task.positive)
         return [
             Evaluation(one.seed, score(one.predictions, scoring), one.predictions, one.chosen, one.notes)
             for one in runner(protocol)(context)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from seamo.errors import ProtocolError
 from seamo_bench.distributions import mcnemar_exact, t_grid, t_quantile, wilson
 from seamo_bench.metrics import compute, metric, top_k_hits
-from seamo_bench.predictions import ClassPredictions, Predictions, Scoring, fold_parts, take
+from seamo_bench.predictions import ClassPredictions, Predictions, Scoring, TilePredictions, fold_parts, take
 
 Floats = NDArray[np.floating[Any]]
 LEVEL = 0.95
@@ -407,7 +407,8 @@ def _truth(run: Any) -> Any:
 
 def _units(run: Predictions) -> tuple[Any, str]:
     n = len(run.keys)
-    if len(run.units) and len(np.unique(run.units)) < n:
+    # Stitched scenes are images and units at once; samples that each have a scene of their own are samples.
+    if len(run.units) and (isinstance(run, TilePredictions) or len(np.unique(run.units)) < n):
         return np.unique(run.units, return_inverse=True)[1], "scenes"
     return np.arange(n), "samples"
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
 from seamo.manifest import DatasetSpec, shipped_manifest
+from seamo.store.format import finest_layer
 from seamo.store.reader import Store, open_store
 from seamo_bench.card import BackboneCard
 from seamo_bench.catalogue import (
@@ -22,7 +23,7 @@ from seamo_bench.catalogue import (
     weights_digest,
     weights_path,
 )
-from seamo_bench.protocol import Protocol, Split
+from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.records import (
     About,
     BackboneFacts,
@@ -107,6 +108,11 @@ class Cell:
         return f"{self.backbone} | {self.row.store}{scheme}{share}{asks} | {self.row.protocol}"
 
     @property
+    def size(self) -> int | None:
+        """Side of the images that the network sees; None where they are not resized."""
+        return None if self.wiring is None or self.wiring.size is None else self.wiring.size[0]
+
+    @property
     def blank(self) -> Facts:
         """Facts of the record that stands for this cell while it is impossible."""
         first = next(iter(self.facts.values()))
@@ -178,7 +184,7 @@ class _Planner:
         if isinstance(store, str):
             return self._impossible(store, params, None)
         try:
-            self._suits()
+            self._suits(params)
             scheme = row.split or store.meta.split_scheme
             task = task_facts(store, scheme, row.label_space)
             if task.kind not in self.protocol.tasks:
@@ -191,7 +197,7 @@ class _Planner:
                 store.spec,
                 statistics=store_statistics(store),
                 missing=row.missing,
-                size=row.size,
+                size=self._size(store),
                 date=row.date,
                 inputs=row.inputs,
             )
@@ -249,10 +255,26 @@ class _Planner:
             seconds=_estimate(known, facts[0], about, len(todo)),
         )
 
-    def _suits(self) -> None:
+    def _size(self, store: Store) -> int | None:
+        """Image size: the row's; else the card's, or for dense levels the tile's where the card allows it."""
+        card, row = self.card, self.row
+        if row.size is not None or self.protocol.needs != "levels":
+            return row.size
+        tile = finest_layer(store.spec).size
+        if tile is None:
+            raise ProtocolError("images vary in size, dense protocols need tiles of one", store.title)
+        fits = card.size and card.any_size and tile[0] == tile[1] and tile[0] % card.multiple_of == 0
+        return tile[0] if fits else None
+
+    def _suits(self, params: Params) -> None:
         card, needs = self.card, self.protocol.needs
-        if needs == "network" and not card.trainable:
+        trains = needs == "network" or (needs == "levels" and not params["frozen"])
+        if trains and not card.trainable:
             raise UsageError("has nothing to train", card.id)
+        if needs == "levels" and not card.levels:
+            raise UsageError("gives no dense levels", card.id)
+        if needs == "levels" and not trains and dict(card.variant).get("floor") == "supervised" and not card.weights:
+            raise UsageError("has no pretrained weights: it is trained from scratch, with frozen: false", card.id)
         if needs == "features" and dict(card.variant).get("floor") == "supervised" and card.weights is None:
             raise UsageError("has no pretrained weights to probe: it is trained by finetune", card.id)
 

@@ -34,7 +34,8 @@ class Protocol:
         version: Raised whenever the same facts would give another number.
         title: One line for `list protocols`.
         tasks: Kinds of task it can run.
-        needs: `features`: cached pooled features are enough; `network`: it trains or reads the network itself.
+        needs: `features`: cached pooled features are enough; `network`: it trains the network itself; `levels`: it
+            needs dense levels, of a trained or (parameter `frozen`) an untouched network.
         defaults: Every parameter with its default; a suite may override these and no others.
         demo: Parameters that `--budget demo` sets.
         num_seeds: How many seeds it runs, one record each.
@@ -46,7 +47,7 @@ class Protocol:
     version: int
     title: str
     tasks: tuple[Kind, ...]
-    needs: Literal["features", "network"]
+    needs: Literal["features", "network", "levels"]
     defaults: Params
     demo: Params = field(default_factory=dict)
     num_seeds: int = 1
@@ -78,7 +79,8 @@ class Context:
         task: Kind of task and classes.
         backbone: Card, network and adapter, fitted to the store. Its network must be left as it was found.
         store: The open store, for protocols that need pixels.
-        labels: One entry a row of the store: (N,) int64 class ids, or (N, K) uint8 multi-hot; None for masks.
+        labels: One entry a row of the store: (N,) int64 class ids, or (N, K) uint8 multi-hot; of masks the
+            dominant class.
         features: Rows -> (n, D) float32 pooled features, cached on disk.
         splits: Seed -> its trials: one, or one a fold and repeat of a cross-validation scheme.
         params: `PROTOCOL.defaults` with the suite's and the budget's changes.

@@ -90,7 +90,7 @@ def run_plan(
         started = time.monotonic()
         try:
             row = cell.row
-            wanted = (cell.backbone, row.store, row.missing, row.size, row.date, row.inputs)
+            wanted = (cell.backbone, row.store, row.missing, cell.size, row.date, row.inputs)
             if loaded is None or loaded[0] != wanted:
                 loaded = None  # the old network goes before the new one comes
                 loaded = (wanted, _load(cell))
@@ -109,7 +109,7 @@ def _load(cell: Cell) -> Backbone:
         store=_of(cell.store),
         weights=cell.weights,
         missing=row.missing,
-        size=row.size,
+        size=cell.size,
         date=row.date,
         inputs=row.inputs,
         budget=cell.blank.budget,

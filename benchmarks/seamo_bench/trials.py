@@ -18,6 +18,7 @@ from seamo_bench.records import Budget, SplitFacts, StoreFacts, TaskFacts, keys_
 if TYPE_CHECKING:
     from seamo.store.reader import Store
 
+DENSE = ("segmentation", "change")  # kinds of task whose labels are masks
 DEMO_SAMPLES = 64  # of each split, with `--budget demo`
 
 
@@ -55,6 +56,9 @@ def store_statistics(store: "Store") -> dict[str, Statistics]:
 def task_facts(store: "Store", scheme: str, label_space: str = "") -> TaskFacts:
     """The task in one of its label spaces: the named one, the split scheme's own, or the default.
 
+    Of a dense task with two classes, the second one is positive (change, water); with more of them, a class called
+    background is what the `_no_background` metrics leave out.
+
     Raises:
         ProtocolError: If the store has no labels.
     """
@@ -63,11 +67,23 @@ def task_facts(store: "Store", scheme: str, label_space: str = "") -> TaskFacts:
         raise ProtocolError(f"has no labels to evaluate on (task {spec.task.kind})", spec.id)
     own = spec.splits[scheme].label_space if scheme in spec.splits else ""
     name = label_space or own or spec.task.label_space
-    return TaskFacts(kind=spec.task.kind, classes=spec.label_space(name).names, label_space=name)
+    kind, classes = spec.task.kind, spec.label_space(name).names
+    background = positive = None
+    if kind in DENSE:
+        positive = 1 if len(classes) == 2 else None
+        named = [position for position, one in enumerate(classes) if one.lower() == "background"]
+        background = named[0] if named and positive is None else None
+    return TaskFacts(kind=kind, classes=classes, label_space=name, background=background, positive=positive)
 
 
 def labels_of(store: "Store", task: TaskFacts) -> NDArray[Any]:
-    """Labels of all rows: (N,) int64 class ids, -1 without one; or (N, K) uint8 multi-hot."""
+    """Labels of all rows: (N,) int64 class ids, -1 without one; or (N, K) uint8 multi-hot.
+
+    Of masks it is the dominant class in the default label space, -1 where no pixel has a class: enough to know
+    which rows can be used.
+    """
+    if task.kind in DENSE:
+        return store.index["dominant"].fillna(-1).to_numpy(dtype=np.int64)
     space = store.spec.label_space(task.label_space)
     raw = store.index["label"].tolist()
     if task.kind == "single-label":
@@ -152,7 +168,8 @@ def _split_names(store: "Store", scheme: str) -> NDArray[Any]:
 
 def _facts(store: "Store", rows: Sequence[int] | Rows) -> Facts:
     part = store.index.iloc[list(rows)]
-    labels = [_hashable(label) for label in part["label"].tolist()]
+    name = "dominant" if store.spec.task.kind in DENSE else "label"
+    labels = [_hashable(label) for label in part[name].tolist()]
     scenes = part["scene"].fillna("").tolist() if "scene" in part else [""] * len(part)
     return Facts(part["key"].tolist(), labels, scenes)
 

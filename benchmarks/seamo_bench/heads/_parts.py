@@ -43,8 +43,11 @@ def group_norm_block(channels: int, out: int, side: int) -> nn.Module:
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm of 32 groups (Wu and He 2018), of fewer where 32 do not divide the channels."""
-    return nn.GroupNorm(math.gcd(32, channels), channels)
+    """Group norm of 32 groups (Wu and He 2018), of fewer where a group would have less than eight channels.
+
+    A map pooled to one pixel has no variance within a group of one channel.
+    """
+    return nn.GroupNorm(math.gcd(32, max(1, channels // 8)), channels)
 
 
 class PyramidPooling(nn.Module):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from seamo_bench.heads._parts import Level, Pyramid, group_norm, group_norm_block
 
+WIDTH = 256  # as published
 FACTORS = (8, 4, 2, 1)
 DROPOUT = 0.5
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from seamo_bench.heads._parts import Level
 
+WIDTH = 0  # there is nothing inside
+
 
 class LinearHead(nn.Module):
     """Weights N(0, 0.01), zero bias, as the linear probe's."""

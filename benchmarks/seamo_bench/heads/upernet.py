@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seamo_bench.heads._parts import Level, Pyramid, batch_norm_block
 
+WIDTH = 512  # mmsegmentation and PANGAEA
 MAX_LEVELS = 4
 DROPOUT = 0.1  # mmsegmentation's default
 
