@@ -19,7 +19,7 @@ Op = Literal[
 ]
 Option = str | int | float | bool | tuple[int, ...] | tuple[tuple[int, ...], ...]
 MissingPolicy = Literal["fail", "zero", "mean", "nearest-wavelength", "select-columns"]
-Availability = Literal["weights", "none needed", "quoted only"]
+Availability = Literal["weights", "none needed", "quoted only", "no loader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class BackboneCard:
         pooling: How tokens become one vector, in words.
         levels: (channels, stride) of each dense feature level, shallow to deep.
         code_licence: Licence of the reference code.
-        availability: Whether weights can be had.
+        availability: Whether weights can be had; `no loader`: they are public, and nothing here loads them.
         weights: The checkpoint, if there is one.
         pretrained_on: Data set ids seen in pretraining.
         source: Paper or repository.

@@ -1,6 +1,7 @@
 """What there is: backbone families, protocols and suites, found by listing folders and entry points. No torch here."""
 
 import importlib
+import json
 import math
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ import seamo_bench.backbones
 import seamo_bench.protocols
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo.identity import digest, file_sha256
-from seamo_bench.card import BackboneCard
+from seamo_bench.card import BackboneCard, Weights
 
 if TYPE_CHECKING:  # listing backbones loads neither torch nor numpy
     from seamo_bench import protocol as contract
@@ -152,29 +153,65 @@ def check_selection(wiring: "Wiring", module: Any) -> None:
 def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
     """The checkpoint file of a card: the given one, or the one that lies where the card says.
 
+    Where the published file is not there, the one that `weights convert` made of it (`<id>.safetensors`, in the same
+    folder) is taken.
+
     Raises:
         CheckpointError: If the card needs weights that are not there, or `given` is not what it names.
-        ProtocolError: If there are no public weights.
+        ProtocolError: If there are no public weights, or nobody can load them here.
     """
     if card.availability == "quoted only":
         raise ProtocolError("has no public weights: its published numbers are quoted only", card.id)
+    if card.availability == "no loader":
+        raise ProtocolError("its weights are public, but nothing here loads them", card.id, card.source)
     if card.weights is None:
         if given is not None and card.availability == "none needed" and not card.trainable:
             raise CheckpointError("takes no weights", card.id)
         return given
     path = given if given is not None else Path(card.weights.filename)
-    if not path.is_file():
-        raise CheckpointError(
-            f"weights {path.name} are not there",
-            card.id,
-            f"`seamo-bench weights fetch {card.id}` gets them; or name the file.",
-        )
-    return path
+    if path.is_file():
+        return path
+    converted = path.with_name(f"{card.id.partition('+')[0]}.safetensors")  # quirks do not change the file
+    if converted.is_file():
+        return converted
+    raise CheckpointError(f"weights {path.name} are not there", card.id, _how_to_get(card, card.weights))
+
+
+def _how_to_get(card: BackboneCard, weights: Weights) -> str:
+    if not weights.urls:
+        by_hand = f"{weights.how} " if weights.how else ""
+        return f"{by_hand}Save the file as {weights.filename} in the folder of --weights, or name the file."
+    accept = f" --accept {weights.licence}" if weights.noncommercial else ""
+    limited = f" (licence {weights.licence}: not for commercial use)" if weights.noncommercial else ""
+    return f"`seamo-bench weights fetch {card.id}{accept}` gets them{limited}; or name the file."
 
 
 def weights_digest(path: Path | None) -> str:
-    """What a record says about the weights: the file's sha256; empty where nothing is loaded."""
-    return "" if path is None else file_sha256(path)
+    """What a record says about the weights: sha256 of the published file; empty where nothing is loaded.
+
+    A converted file counts as the published one that it was made of, which its card names.
+
+    Raises:
+        CheckpointError: If a converted file is not the one that its card describes.
+    """
+    if path is None:
+        return ""
+    own = file_sha256(path)
+    beside = path.with_suffix(".json")
+    if path.suffix != ".safetensors" or not beside.is_file():
+        return own
+    try:
+        made = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"is no card of a converted file ({error})", str(beside), _CONVERT_AGAIN) from error
+    if not isinstance(made, dict) or "source_sha256" not in made:
+        return own
+    if made.get("sha256") != own:
+        raise CheckpointError("is not the file that the card beside it describes", str(path), _CONVERT_AGAIN)
+    return str(made["source_sha256"])
+
+
+_CONVERT_AGAIN = "`seamo-bench weights convert` writes both again."
 
 
 def card_digest(card: BackboneCard) -> str:
