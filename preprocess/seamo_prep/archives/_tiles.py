@@ -168,8 +168,10 @@ def open_picture(raw: Raw, name: str, kind: str) -> Generator[Image.Image]:
     with _decoding(raw, name), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         picture = Image.open(source, formats=[kind])
-    with picture:
+    try:
         yield picture
+    finally:
+        picture.close()  # the pixels too; leaving `with picture:` would keep them
 
 
 def decode(raw: Raw, name: str, picture: Image.Image) -> Image.Image:
