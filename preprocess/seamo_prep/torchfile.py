@@ -29,8 +29,9 @@ _MAX_PICKLE = 1 << 20  # bytes; a few tensors take a kilobyte
 # What a dictionary of tensors takes. None of them sets attributes (BUILD) or makes objects (NEWOBJ, INST).
 _INSTRUCTIONS = {
     "PROTO", "FRAME", "STOP", "MARK", "EMPTY_DICT", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "SETITEM",
-    "SETITEMS", "BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "NONE", "NEWTRUE", "NEWFALSE",
-    "GLOBAL", "STACK_GLOBAL", "REDUCE", "BINPERSID", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "MEMOIZE",
+    "SETITEMS", "BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "NONE", "NEWTRUE",
+    "NEWFALSE", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BINPERSID", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET",
+    "MEMOIZE",
 }  # fmt: skip
 _ONLY = "Only dictionaries of tensors are opened."
 _FETCH_AGAIN = "This is not the published file; fetch it again."
@@ -79,7 +80,7 @@ def _described(data: bytes, where: str) -> Mapping[str, _Tensor]:
     try:
         for code, argument, _ in pickletools.genops(data):
             # A far index would make the unpickler lay out a memory of that size.
-            if code.name not in _INSTRUCTIONS or (code.name == "LONG_BINPUT" and argument > _MAX_PICKLE):
+            if code.name not in _INSTRUCTIONS or (code.name == "LONG_BINPUT" and (argument or 0) > _MAX_PICKLE):
                 raise ArchiveError(f"its pickle holds {code.name}, which is not followed", where, _ONLY)
         found = _Unpickler(data, where).load()
     except ArchiveError:
@@ -103,7 +104,7 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a name."""
-        known = {"torch._utils._rebuild_tensor_v2": _rebuild, "collections.OrderedDict": _no_hooks}
+        known: dict[str, Any] = {"torch._utils._rebuild_tensor_v2": _rebuild, "collections.OrderedDict": _no_hooks}
         known |= {f"torch.{storage}": dtype for storage, dtype in _STORAGES.items()}
         if f"{module}.{name}" not in known:
             raise ArchiveError(f"its pickle asks for {module}.{name}, which is not opened", self._where, _ONLY)

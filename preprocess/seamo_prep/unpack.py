@@ -71,7 +71,7 @@ class Raw:
             raise UsageError(f"cannot relax {', '.join(unknown)}", fix=f"Known: {', '.join(get_args(Relax))}.")
         if not root.is_dir():
             raise ArchiveError("no such folder", str(root), "Give the folder that holds the published files.")
-        self.root = root / spec.id if (root / spec.id).is_dir() else root
+        self.root = _home(root, spec)
         self.dataset = spec.id
         self._tops = _published_tops(spec)
         self._lists = {one.file for scheme in spec.splits.values() for one in scheme.files}
@@ -241,6 +241,14 @@ def declare_synthetic(folder: Path, *, what: str, sizes: dict[str, tuple[int, in
     """Write the `SYNTHETIC.json` of a demo archive: what it is, and the layer sizes that differ from the manifest."""
     declared = {"synthetic": True, "what": what, "sizes": {key: list(size) for key, size in (sizes or {}).items()}}
     (folder / SYNTHETIC).write_text(json.dumps(declared, indent=1) + "\n", encoding="utf-8")
+
+
+def _home(root: Path, spec: DatasetSpec) -> Path:
+    """`root`, or the folder of the data set's id in it; not where that folder is what the archive unpacks to."""
+    inner = root / spec.id
+    tops = _published_tops(spec)
+    is_top = spec.id in tops.values() and not any((inner / name).exists() for name in (spec.id, SYNTHETIC, *tops))
+    return inner if inner.is_dir() and not is_top else root
 
 
 def _published_tops(spec: DatasetSpec) -> dict[str, str]:

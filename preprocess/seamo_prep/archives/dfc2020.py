@@ -160,7 +160,7 @@ def _classes(raw: Raw, name: str, raster: Raster, *, size: tuple[int, int], spec
         )
     table = np.full(max(remap) + 1, IGNORE, dtype=np.uint8)
     table[list(remap)] = list(remap.values())
-    return table[mask[0]]
+    return np.asarray(table[mask[0]])
 
 
 def _shifted(geo: GeoRef | None, y0: int, x0: int) -> GeoRef | None:
@@ -207,7 +207,7 @@ def demo_patch(
     labels[:4, :, 0] = 0
     # The `lc` rasters are MODIS at 500 m: one value a block.
     coarse = np.repeat(np.repeat(labels[::50, ::50, 1], 50, axis=0), 50, axis=1)[:side, :side]
-    found = {
+    found: dict[str, NDArray[Any]] = {
         "s1": np.stack([radar[name] for name in S1]).astype(np.float64),
         "s2": np.stack(fine).astype(np.uint16),
         "lc": np.stack([coarse] * 4).astype(np.uint16),

@@ -253,7 +253,7 @@ def _images(
     else:
         low, high = there.min(axis=1, keepdims=True), there.max(axis=1, keepdims=True)
         missing = (low == high) & ((low == 0) | (low == SHIFT))
-        np.copyto(there, layer.fill_value, where=missing)
+        np.copyto(there, np.asarray(layer.fill_value, dtype=there.dtype), where=missing)
     slots = np.full(layer.times, np.datetime64("NaT"), dtype="datetime64[s]")
     slots[: len(order)] = dates[order]
     return result, slots
