@@ -104,7 +104,7 @@ def read(raw: Raw, rows: pd.DataFrame, spec: DatasetSpec, sensor: Sensor) -> Ite
             for y0, tiles in groupby(of_scene, key=lambda row: int(row["y0"])):
                 is_valid = _flags(valid, y0)
                 pixels = image.rows(y0, _TILE)[order]
-                ids = class_ids(mask.rows(y0, _TILE)[0], space, mask.where)
+                ids = class_ids(np.where(is_valid, mask.rows(y0, _TILE)[0], 0), space, mask.where)
                 pixels[:, ~is_valid] = layer.fill_value or 0
                 ids[~is_valid] = IGNORE
                 for row in tiles:
