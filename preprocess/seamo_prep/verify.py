@@ -1,38 +1,33 @@
 """Checking a store: against itself, against the manifest and against physics; and statistics beside published ones.
 
-An error is something that makes a number wrong; a warning may have an innocent cause (a subset without one class, a
-coast without plants); a note is a fact worth knowing. What physics can see, and on how many samples:
-
-* cirrus (L1C): B10 is dark, below 100 DN on average; B10 exchanged with B11 or any other band is not.
-* B8A lies 32 nm above B08: correlated above 0.9, mean ratio 0.75 to 1.35. B11 in its place is not, nor is B09 in L1C,
-  which water vapour darkens. (In L2A, B8A and B09 cannot be told apart, nor can neighbouring red-edge bands.)
-* plants reflect more in B08 than in B04: exchanged, nothing in the store looks like a plant.
-* offset: the darkest percent of the darkest band lies near 0 without the shift of +1000, at 900 or more with it.
-* radar: VV between -25 and 0 dB on average, VV above VH.
-
-Below `ENOUGH` samples a physical oddity is a warning: a few scenes may be all sea or all desert.
+An error is something that makes a number wrong; a warning may have an innocent cause (a subset without one class); a
+note is a fact worth knowing. What physics sees is an error from `ENOUGH` samples on; in fewer it is a warning, in very
+few a note, because a scene may be all sea, desert or cloud. `docs/verify.md` explains every check and its limits.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo.bands import Unit
 from seamo.errors import ManifestError, SampleError, StoreError
-from seamo.manifest import LayerSpec
-from seamo.sample import check_sample
+from seamo.sample import IGNORE, check_sample
 from seamo.store import check
 from seamo.store.format import label_kind
 from seamo.store.reader import Store
-from seamo_prep.leaks import find_leaks
+from seamo_prep import labels
+from seamo_prep.leaks import find_leaks, same_images
+from seamo_prep.physics import explain, observe, oddities
 
 Severity = Literal["error", "warning", "note"]
 ENOUGH = 64  # samples from which on a physical oddity is an error
-_SAMPLED = 256  # samples that physics looks at without --deep
+VERY_FEW = 16  # samples below which it is a note
+_IGNORED = 0.5  # share of mask pixels
+_SAMPLED = 256  # samples that are decoded without --deep
+_LOOKED_AT = 2048  # samples that physics and labels look at with --deep
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +72,25 @@ def verify(store: Store, *, deep: bool, leaks: bool, say: Callable[[str], None])
         return  # statistics of pixels that cannot be read mean nothing
     say("band physics")
     yield from physics(store, deep=deep)
+    if label_kind(store.spec) != "none":
+        say("labels and images")
+        yield from _labels(store, deep=deep)
     if deep:
         say("statistics and content")
         yield from _recomputed(store)
     if leaks:
         say("leaks between splits")
-        for severity, where, what in find_leaks(store):
+        for severity, where, what in find_leaks(store, say):
             yield Finding("leaks", severity, where, what)
 
 
-def chosen_rows(store: Store, *, deep: bool) -> NDArray[np.int64]:
-    """Readable rows: all of them, or some that are spread evenly."""
+def chosen_rows(store: Store, *, deep: bool, most: int | None = None) -> NDArray[np.int64]:
+    """Readable rows: all of them (or `most`), or without `deep` some that are spread evenly."""
     rows = store.rows("all")
-    if deep or len(rows) <= _SAMPLED:
+    most = most if deep else _SAMPLED
+    if most is None or len(rows) <= most:
         return rows
-    return rows[np.linspace(0, len(rows) - 1, _SAMPLED).astype(np.int64)]
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def _counts(store: Store) -> Iterator[Finding]:
@@ -129,7 +128,7 @@ def _counts(store: Store) -> Iterator[Finding]:
 
 
 def _classes(store: Store) -> Iterator[Finding]:
-    """Class histogram of image labels against the manifest."""
+    """Class histogram of image labels against the manifest, and names in keys against labels."""
     kind = label_kind(store.spec)
     if kind not in ("id", "set"):
         return
@@ -150,10 +149,7 @@ def _classes(store: Store) -> Iterator[Finding]:
     is_whole = store.meta.synthetic is None and not store.meta.subset
     if unlabelled:
         yield Finding("classes", "warning", store.spec.id, f"{unlabelled:,} samples have no label")
-    absent = [name for i, name in enumerate(names) if not counts[i]]
-    if absent:
-        severity: Severity = "error" if is_whole or (kind == "id" and len(store) >= ENOUGH) else "warning"
-        yield Finding("classes", severity, store.spec.id, f"no sample of class {', '.join(absent)}")
+    yield from _absent(store, counts, is_whole=is_whole)
     limits = store.spec.expected.class_range
     if limits is not None and is_whole:
         for i, name in enumerate(names):
@@ -162,24 +158,69 @@ def _classes(store: Store) -> Iterator[Finding]:
                 yield Finding("classes", "error", name, what)
 
 
+def _absent(store: Store, counts: Mapping[int, int], *, is_whole: bool) -> Iterator[Finding]:
+    """Classes without a sample; an error where so many samples of the others make chance unlikely."""
+    names = store.spec.label_space().names
+    absent = [name for i, name in enumerate(names) if not counts.get(i)]
+    there = sorted(count for i, count in counts.items() if 0 <= i < len(names) and count)
+    if not absent:
+        return
+    # With at least three of each and five of most, a class of the same frequency would be there.
+    is_sure = len(store) >= ENOUGH and bool(there) and there[0] >= 3 and there[len(there) // 2] >= 5
+    severity: Severity = "error" if is_whole or (is_sure and len(absent) <= len(names) / 4) else "note"
+    some = ", ".join(absent[:8]) + (f" and {len(absent) - 8} more" if len(absent) > 8 else "")
+    yield Finding("classes", severity, store.spec.id, f"no sample of class {some}")
+
+
+def _labels(store: Store, *, deep: bool) -> Iterator[Finding]:
+    """Labels against names and images; masks against their images."""
+    rows = chosen_rows(store, deep=deep, most=_LOOKED_AT)
+    doubt = _doubt(len(rows))
+    found = [*labels.differing_names(store, store.rows("all")), *labels.unlike_images(store, rows)]
+    if label_kind(store.spec) == "mask":
+        counts = labels.count_masks(store, rows)
+        yield from _mask_counts(store, counts, is_all=len(rows) == len(store))
+        found += labels.turned_masks(store, rows)
+    for one in found:
+        yield Finding("labels", doubt if one.is_proof else _milder(doubt), one.where, one.what)
+
+
+def _mask_counts(store: Store, counts: labels.MaskCounts, *, is_all: bool) -> Iterator[Finding]:
+    if counts.masks < len(store.rows("all")) and is_all:
+        missing = len(store.rows("all")) - counts.masks
+        yield Finding("classes", "warning", store.spec.id, f"{missing:,} samples have no mask")
+    tiles = {i: count for i, count in counts.tiles.items() if i != IGNORE}
+    is_whole = store.meta.synthetic is None and not store.meta.subset and is_all
+    yield from _absent(store, tiles, is_whole=is_whole)
+    total = sum(counts.pixels.values())
+    ignored = counts.pixels.get(IGNORE, 0) / max(total, 1)
+    if ignored > _IGNORED:
+        yield Finding("classes", "warning", store.spec.id, f"{ignored:.0%} of all mask pixels are ignored")
+    elif ignored:
+        yield Finding("classes", "note", store.spec.id, f"{ignored:.1%} of all mask pixels are ignored")
+    if counts.ignored:
+        yield Finding("classes", "note", store.spec.id, f"{counts.ignored:,} of {counts.masks:,} masks hold no class")
+
+
+def _doubt(samples: int) -> Severity:
+    return "error" if samples >= ENOUGH else "warning" if samples >= VERY_FEW else "note"
+
+
+def _milder(severity: Severity) -> Severity:
+    return "warning" if severity == "error" else "note"
+
+
 def _splits(store: Store) -> Iterator[Finding]:
-    """Samples of identical content, and scenes, in more than one split."""
-    table = store.read_index(["key", "split", "scene", "sha256", "readable"])
-    table = table[(table["split"] != "") & table["readable"]]
-    pixels: dict[bytes, dict[str, str]] = defaultdict(dict)
-    scenes: dict[str, set[str]] = defaultdict(set)
-    for key, split, scene, digest in zip(table["key"], table["split"], table["scene"], table["sha256"], strict=True):
-        pixels[bytes(digest)][str(split)] = str(key)
-        if scene:
-            scenes[str(scene)].add(str(split))
-    for owners in pixels.values():
-        if len(owners) > 1:
-            names = ", ".join(f"{key} ({split})" for split, key in sorted(owners.items()))
-            yield Finding("splits", "error", names, "the same sample is in several splits")
-    shared = sorted(scene for scene, splits in scenes.items() if len(splits) > 1)
-    if shared:
-        what = f"{len(shared)} of {len(scenes)} scenes have samples in several splits"
-        yield Finding("splits", "note", shared[0], what)
+    """Images of identical pixels, and scenes, in more than one split."""
+    for severity, where, what in same_images(store):
+        yield Finding("splits", severity, where, what)
+    table = store.read_index(["split", "scene", "readable"])
+    table = table[(table["split"] != "") & table["readable"] & (table["scene"] != "")]
+    splits_of = table.groupby("scene")["split"].nunique()
+    shared = splits_of[splits_of > 1]
+    if len(shared):
+        what = f"{len(shared)} of {len(splits_of)} scenes have samples in several splits"
+        yield Finding("splits", "note", str(shared.index[0]), what)
 
 
 def _samples(store: Store, *, deep: bool) -> Iterator[Finding]:
@@ -191,87 +232,24 @@ def _samples(store: Store, *, deep: bool) -> Iterator[Finding]:
 
 
 def physics(store: Store, *, deep: bool) -> Iterator[Finding]:
-    """What the pixels of Sentinel-1 and Sentinel-2 must look like."""
-    rows = chosen_rows(store, deep=deep)
-    doubt: Severity = "error" if len(rows) >= ENOUGH else "warning"
+    """What the pixels of Sentinel-1 and Sentinel-2 must look like, and which exchange of bands explains it if not."""
+    rows = chosen_rows(store, deep=deep, most=_LOOKED_AT)
     for stack in store.spec.stacks:
-        layers = store.spec.stack_layers(stack)
-        stats = {name: facts for one in layers for name, facts in check.band_statistics(store, one.id, rows).items()}
-        stats = {name: facts for name, facts in stats.items() if facts["count"]}
-        for name, facts in stats.items():
-            if facts["min"] == facts["max"] and layers[0].unit is not Unit.CLASS:
-                yield Finding("physics", "error", f"{stack} {name}", f"every pixel is {facts['min']:g}")
-        if layers[0].sensor == "s1" and layers[0].unit in (Unit.DB, Unit.DB_X100):
-            yield from _radar(stack, stats, layers[0].unit)
-        elif layers[0].sensor == "s2" and layers[0].unit in (Unit.DN, Unit.DN_PLUS_1000):
-            yield from _optical(stack, stats, layers[0], doubt)
-            yield from _neighbours(store, stack, rows, doubt)
-
-
-def _radar(stack: str, stats: dict[str, Any], unit: Unit) -> Iterator[Finding]:
-    scale = 100.0 if unit is Unit.DB_X100 else 1.0
-    mean = {name: facts["mean"] / scale for name, facts in stats.items()}
-    if "VV" in mean and not -25 <= mean["VV"] <= 0:
-        yield Finding("physics", "error", f"{stack} VV", f"mean {mean['VV']:.1f} dB is outside -25 to 0")
-    if {"VV", "VH"} <= mean.keys() and mean["VV"] <= mean["VH"]:
-        what = f"mean VV {mean['VV']:.1f} dB is not above VH {mean['VH']:.1f} dB: exchanged?"
-        yield Finding("physics", "error", f"{stack} VV, VH", what)
-
-
-def _optical(stack: str, stats: dict[str, Any], layer: LayerSpec, doubt: Severity) -> Iterator[Finding]:
-    shift = 1000.0 if layer.unit is Unit.DN_PLUS_1000 else 0.0
-    if "B10" in stats and stats["B10"]["mean"] - shift >= 100:
-        what = f"mean {stats['B10']['mean'] - shift:.0f} DN, cirrus is below 100: another band?"
-        yield Finding("physics", "error", f"{stack} B10", what)
-    low = min(facts["percentiles"]["1"] for facts in stats.values())
-    if shift and low < 900:
-        yield Finding(
-            "physics", doubt, stack, f"darkest percent is {low:.0f} DN, but the unit says +1000: not shifted?"
-        )
-    if not shift and low >= 900:
-        yield Finding("physics", doubt, stack, f"darkest percent is {low:.0f} DN: shifted by +1000?")
-
-
-def _neighbours(store: Store, stack: str, rows: NDArray[np.int64], doubt: Severity) -> Iterator[Finding]:
-    """Bands against one another, on image means and on pixels averaged to the coarsest grid."""
-    names = store.stack_bands(stack)
-    found = [_coarse(store, int(row), stack) for row in rows]
-    pixels = np.concatenate([one for one in found if one is not None] or [np.empty((len(names), 0))], axis=1)
-    pixels = pixels[:, ~np.isnan(pixels).any(axis=0)]
-    if pixels.shape[1] < 16:
-        return
-    shift = 1000.0 if store.spec.stack_layers(stack)[0].unit is Unit.DN_PLUS_1000 else 0.0
-    band = {name: pixels[i] - shift for i, name in enumerate(names)}
-    if {"B08", "B8A"} <= band.keys():
-        ratio = float(band["B8A"].mean() / band["B08"].mean())
-        correlation = float(np.corrcoef(band["B08"], band["B8A"])[0, 1])
-        if not 0.75 <= ratio <= 1.35 or correlation < 0.9:
-            what = f"mean ratio {ratio:.2f}, correlation {correlation:.2f}; they are neighbours: another band?"
-            yield Finding("physics", doubt, f"{stack} B8A, B08", what)
-    if {"B04", "B08"} <= band.keys():
-        index = (band["B08"] - band["B04"]) / np.maximum(band["B08"] + band["B04"], 1)
-        if float(np.quantile(index, 0.9)) < 0.1:
-            what = f"NDVI is below {np.quantile(index, 0.9):.2f} nearly everywhere: no plants, or exchanged?"
-            yield Finding("physics", doubt, f"{stack} B04, B08", what)
-
-
-def _coarse(store: Store, row: int, stack: str) -> NDArray[np.float64] | None:
-    """(C, n) means over an 8 x 8 grid of one image's first date there is, bands in canonical order."""
-    parts: dict[str, NDArray[np.float64]] = {}
-    for layer in store.spec.stack_layers(stack):
-        if not store.is_valid(row, layer.id):
-            return None
-        pixels = store.read_layer(row, layer.id)[0].astype(np.float64)
-        if layer.fill_value is not None:
-            pixels[pixels == layer.fill_value] = np.nan
-        height, width = (min(8, size) for size in pixels.shape[1:])
-        rows = np.array_split(np.arange(pixels.shape[1]), height)
-        cols = np.array_split(np.arange(pixels.shape[2]), width)
-        grid = np.array([[pixels[:, r[0] : r[-1] + 1, c[0] : c[-1] + 1].mean(axis=(1, 2)) for c in cols] for r in rows])
-        for i, name in enumerate(layer.bands):
-            parts[name] = grid[:, :, i].ravel()
-    sizes = {len(one) for one in parts.values()}
-    return np.stack([parts[name] for name in store.stack_bands(stack)]) if len(sizes) == 1 else None
+        layer = store.spec.stack_layers(stack)[0]
+        seen = observe(store, stack, rows) if layer.sensor != "map" else None
+        if seen is None:
+            continue
+        doubt = _doubt(len(seen.means))
+        for name, (low, high) in zip(seen.bands, seen.spans, strict=True):
+            if low == high:
+                yield Finding("physics", doubt, f"{stack} {name}", f"every pixel is {low:g}")
+        found = oddities(seen, layer)
+        if found:
+            names = explain(seen, layer)
+            cause = f" [explained if {names} are exchanged]" if names else ""
+            for one in found:
+                severity: Severity = "error" if one.is_sure and len(seen.means) >= VERY_FEW else doubt
+                yield Finding("physics", severity, f"{stack} {one.bands}", f"{one.what}{cause}")
 
 
 def _recomputed(store: Store) -> Iterator[Finding]:

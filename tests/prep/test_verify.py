@@ -143,7 +143,7 @@ def test_radar_with_exchanged_bands_is_found(demo_raw: Path, tmp_path: Path) -> 
         with rasterio.open(path, "w", **profile) as file:
             file.write(image[::-1])
     store = open_store(build_quietly("eurosat-sar", raw, tmp_path / "root").path)
-    assert "exchanged" in errors(store)["physics"]
+    assert "VV and VH are exchanged" in errors(store)["physics"]
 
 
 def test_statistics_are_numpy_s(demo_raw: Path, demo_root: Path) -> None:

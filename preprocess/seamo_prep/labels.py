@@ -1,0 +1,319 @@
+"""Whether labels can belong to their images: names, water, neighbours in feature space, and the geometry of masks.
+
+Nobody can check a label from statistics, but whole sets of labels that were rotated, shuffled, inverted or transposed
+leave traces. `docs/verify.md` says what each check sees and from how many samples on.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.manifest import LayerSpec
+from seamo.sample import IGNORE, valid_pixels
+from seamo.store.format import LABEL, finest_layer, label_kind
+from seamo.store.reader import Store
+
+Floats = NDArray[np.float64]
+
+_WATER = re.compile(r"\b(sea|ocean|lakes?|open water|water bod(y|ies)|water)\b|^sealake$", re.IGNORECASE)
+# Neither water nor surely brighter than it.
+_UNSURE = re.compile(
+    r"water|river|stream|wet|marsh|bog|moor|flood|tidal|lagoon|estuar|coast|harbor|harbour|port|ship|dam|aqua|rice|"
+    r"snow|ice|shadow|cloud|burn|road|highway|asphalt|peat|background|change|unknown|other|bare|beach|salt",
+    re.IGNORECASE,
+)
+_FEW = 5  # samples of a class below which nothing is said about it
+_BELOW = 0.25  # share of pairs (water, other class) in which water is darker; right labels give nearly 1
+_NEAREST = 5
+_Z_CHANCE = 3.0  # standard deviations above chance that neighbours must agree by
+_MIN_PIXELS = 20
+_MIN_TILES = 16  # with borders of classes, below which the geometry of masks is not judged
+_Z_TURNED = 5.0
+_TURNS: dict[str, tuple[bool, bool, bool]] = {  # transposed, then rows and columns reversed
+    "transposed": (True, False, False),
+    "mirrored left to right": (False, False, True),
+    "mirrored top to bottom": (False, True, False),
+    "turned by 180 degrees": (False, True, True),
+    "turned by 90 degrees": (True, True, False),
+    "turned by 270 degrees": (True, False, True),
+    "transposed along the other diagonal": (True, True, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOddity:
+    """Something about labels: `is_proof` if it cannot be innocent."""
+
+    where: str
+    what: str
+    is_proof: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MaskCounts:
+    """What masks hold.
+
+    Args:
+        pixels: Class id -> pixels; `IGNORE` too.
+        tiles: Class id -> masks that have it.
+        masks: Number of masks.
+        ignored: Masks without any class.
+    """
+
+    pixels: Mapping[int, int]
+    tiles: Mapping[int, int]
+    masks: int
+    ignored: int
+
+
+def count_masks(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> MaskCounts:
+    """Count classes over the masks of some rows."""
+    pixels: NDArray[np.int64] = np.zeros(IGNORE + 1, dtype=np.int64)
+    tiles: NDArray[np.int64] = np.zeros(IGNORE + 1, dtype=np.int64)
+    masks = ignored = 0
+    for row in rows:
+        if store.is_valid(int(row), LABEL):
+            found = np.bincount(store.read_layer(int(row), LABEL).ravel(), minlength=IGNORE + 1)
+            pixels += found
+            tiles += found > 0
+            masks += 1
+            ignored += int(not found[:IGNORE].any())
+    some = np.flatnonzero(pixels)
+    return MaskCounts({int(i): int(pixels[i]) for i in some}, {int(i): int(tiles[i]) for i in some}, masks, ignored)
+
+
+def differing_names(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[LabelOddity]:
+    """Keys that say one class (`Forest_12`) where the label says another; only where nearly all keys say a class."""
+    if label_kind(store.spec) != "id":
+        return
+    names = store.spec.label_space().names
+    by_name = {_plain(name): i for i, name in enumerate(names)}
+    keys = store.read_index(["key"])["key"]
+    said: list[tuple[str, int, int]] = []
+    for row in rows:
+        label = store.read_label(int(row))
+        named = _named_class(str(keys.iloc[int(row)]), by_name)
+        if isinstance(label, int) and named is not None:
+            said.append((str(keys.iloc[int(row)]), named, label))
+    wrong = [one for one in said if one[1] != one[2]]
+    if len(said) > 0.9 * len(rows) and wrong:
+        key, named, label = wrong[0]
+        example = f"a {names[named]} is labelled {names[label]}"
+        what = f"{len(wrong):,} of {len(said):,} samples have the name of another class ({example})"
+        yield LabelOddity(key, what, is_proof=True)
+
+
+def _named_class(key: str, by_name: Mapping[str, int]) -> int | None:
+    found = {by_name[_plain(word)] for part in key.split("/") for word in (part, part.rpartition("_")[0])
+             if _plain(word) in by_name}  # fmt: skip
+    return found.pop() if len(found) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def unlike_images(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[LabelOddity]:
+    """Labels against pixels: water is dark in the infrared and in radar, and images alike have labels alike."""
+    kind = label_kind(store.spec)
+    names = store.spec.label_space().names if kind != "none" else ()
+    dark = _dark_band(store)
+    values: dict[int, list[float]] = defaultdict(list)
+    features, labels = [], []
+    for row in rows:
+        label = store.read_label(int(row))
+        if label is None:
+            continue
+        if dark is not None:
+            for i, value in _values_of_classes(store, int(row), label, dark=dark, names=names):
+                values[i].append(value)
+        if isinstance(label, int):
+            found = _features(store, int(row))
+            if found is not None:
+                features.append(found)
+                labels.append(label)
+    if dark is not None:
+        yield from _bright_water(names, values, dark[1])
+    if kind == "id":
+        yield from _no_better_than_chance(np.array(features), np.array(labels), store.spec.id)
+
+
+def _dark_band(store: Store) -> tuple[LayerSpec, str] | None:
+    """The layer and band in which water is darkest."""
+    for name in ("B08", "B8A", "VH", "VV"):
+        for layer in store.spec.layers:
+            if name in layer.bands:
+                return layer, name
+    return None
+
+
+def _values_of_classes(
+    store: Store,
+    row: int,
+    label: int | tuple[int, ...] | NDArray[np.uint8],
+    *,
+    dark: tuple[LayerSpec, str],
+    names: Sequence[str],
+) -> Iterator[tuple[int, float]]:
+    layer, name = dark
+    if not store.is_valid(row, layer.id):
+        return
+    pixels = store.read_layer(row, layer.id)
+    image = pixels[0, layer.bands.index(name)].astype(np.float64)
+    image[~valid_pixels(pixels, layer)[0, layer.bands.index(name)]] = np.nan
+    if np.isnan(image).all():
+        return
+    if isinstance(label, np.ndarray):
+        if label.shape == image.shape:
+            for i in np.unique(label):
+                inside = image[label == i]
+                inside = inside[~np.isnan(inside)]
+                if i != IGNORE and inside.size >= _MIN_PIXELS:
+                    yield int(i), float(inside.mean())
+        return
+    ids = (label,) if isinstance(label, int) else label
+    if len({bool(_WATER.search(names[i])) for i in ids}) == 1:  # a sample that is both says nothing
+        for i in ids:
+            yield i, float(np.nanmean(image))
+
+
+def _bright_water(names: Sequence[str], values: Mapping[int, list[float]], band: str) -> Iterator[LabelOddity]:
+    water = [i for i, name in enumerate(names) if _is_water(name)]
+    others = [i for i, name in enumerate(names) if i not in water and not _UNSURE.search(_spaced(name))]
+    for i in water:
+        for j in others:
+            if min(len(values.get(i, ())), len(values.get(j, ()))) < _FEW:
+                continue
+            share = float((np.array(values[i])[:, None] < np.array(values[j])[None]).mean())
+            if share < _BELOW:
+                what = f"darker than {names[j]} in {band} in only {share:.0%} of pairs; water is dark: other labels?"
+                yield LabelOddity(f"{names[i]}, {names[j]}", what, is_proof=True)
+                break  # one is enough to name the class
+
+
+def _is_water(name: str) -> bool:
+    plain = _spaced(name)
+    return bool(_WATER.search(plain)) and not re.search(r"river|course|wet|stream|crop|treat|park|tower", plain, re.I)
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[_-]", " ", name)
+
+
+def _features(store: Store, row: int) -> Floats | None:
+    """Mean and deviation of every band at the first date; None if something is not there."""
+    parts = []
+    for layer in store.spec.layers:
+        if not store.is_valid(row, layer.id):
+            return None
+        pixels = store.read_layer(row, layer.id)
+        image = pixels[0].astype(np.float64).reshape(len(layer.bands), -1)
+        image[~valid_pixels(pixels, layer)[0].reshape(image.shape)] = np.nan
+        if np.isnan(image).all(axis=1).any():
+            return None
+        parts += [np.nanmean(image, axis=1), np.nanstd(image, axis=1)]
+    return np.concatenate(parts)
+
+
+def _no_better_than_chance(features: Floats, labels: NDArray[np.int64], where: str) -> Iterator[LabelOddity]:
+    counts = np.bincount(labels) if len(labels) else np.zeros(1, dtype=np.int64)
+    count, classes = len(labels), int((counts > 0).sum())
+    if classes < 2 or count < 64 or count < _FEW * classes:
+        return
+    scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-9)
+    apart = (scaled**2).sum(axis=1)[:, None] + (scaled**2).sum(axis=1)[None] - 2 * scaled @ scaled.T
+    np.fill_diagonal(apart, np.inf)
+    near = labels[np.argsort(apart, axis=1)[:, :_NEAREST]]
+    agreed = float((near == labels[:, None]).mean())
+    chance = float((counts * (counts - 1)).sum() / (count * (count - 1)))
+    above = (agreed - chance) / np.sqrt(chance * (1 - chance) / count)
+    if above < _Z_CHANCE:
+        what = f"the nearest images share the class in {agreed:.0%}, by chance {chance:.0%}: labels of other samples?"
+        yield LabelOddity(where, what, is_proof=False)
+
+
+def turned_masks(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[LabelOddity]:
+    """Masks that fit their images better when they are transposed, mirrored or turned.
+
+    In segmentation the borders of classes are where images change; in change detection, what changed differs between
+    the dates.
+    """
+    scores: list[list[float]] = []
+    layer = finest_layer(store.spec)
+    is_change = store.spec.task.kind == "change"
+    if is_change and layer.times < 2:
+        return
+    for row in rows:
+        if not (store.is_valid(int(row), LABEL) and store.is_valid(int(row), layer.id)):
+            continue
+        mask = store.read_layer(int(row), LABEL)
+        change = _between_dates(store, int(row), layer) if is_change else _within(store, int(row), layer)
+        if mask.shape[0] != mask.shape[1] or mask.shape != change.shape or not np.isfinite(change).all():
+            continue
+        turned = [mask, *(_turn(mask, how) for how in _TURNS.values())]
+        found = [_score(change, one, is_change=is_change) for one in turned]
+        if all(one is not None for one in found):
+            scores.append([float(one) for one in found if one is not None])
+    if len(scores) < _MIN_TILES:
+        return
+    table = np.array(scores)
+    better = table[:, 1:] - table[:, :1]
+    above = better.mean(axis=0) / (better.std(axis=0) / np.sqrt(len(table)) + 1e-9)
+    best = int(above.argmax())
+    if above[best] > _Z_TURNED:
+        name = list(_TURNS)[best]
+        what = f"masks fit their images better when {name} ({above[best]:.0f} standard errors over {len(table)} tiles)"
+        yield LabelOddity(LABEL, what, is_proof=True)
+    if is_change and _is_inverted(table[:, 0]):
+        yield LabelOddity(LABEL, "what is marked as changed differs less between the dates than the rest: inverted?",
+                          is_proof=True)  # fmt: skip
+
+
+def _turn(mask: NDArray[np.uint8], how: tuple[bool, bool, bool]) -> NDArray[np.uint8]:
+    is_transposed, rows, columns = how
+    turned = mask.T if is_transposed else mask
+    return turned[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def _is_inverted(scores: Floats) -> bool:
+    return float((scores < 1).mean()) > 0.8
+
+
+def _score(change: Floats, mask: NDArray[np.uint8], *, is_change: bool) -> float | None:
+    """Mean change where the mask has a border (or says changed), over the mean; None if there is too little of it."""
+    if is_change:
+        chosen = mask == 1
+    else:
+        chosen = np.zeros(mask.shape, dtype=np.bool_)
+        classes = mask != IGNORE
+        chosen[:-1] |= (mask[:-1] != mask[1:]) & classes[:-1] & classes[1:]
+        chosen[:, :-1] |= (mask[:, :-1] != mask[:, 1:]) & classes[:, :-1] & classes[:, 1:]
+    if not _MIN_PIXELS <= int(chosen.sum()) <= 0.7 * chosen.size or change.mean() == 0:
+        return None
+    return float(change[chosen].mean() / change.mean())
+
+
+def _within(store: Store, row: int, layer: LayerSpec) -> Floats:
+    """(H, W): change to the neighbours below and to the right, summed over bands of equal spread."""
+    image = _even(store.read_layer(row, layer.id)[:1])[0]
+    change = np.zeros(image.shape[1:])
+    change[:-1] += np.abs(np.diff(image, axis=1)).sum(axis=0)
+    change[:, :-1] += np.abs(np.diff(image, axis=2)).sum(axis=0)
+    return change
+
+
+def _between_dates(store: Store, row: int, layer: LayerSpec) -> Floats:
+    """(H, W): difference of the first two dates, summed over bands."""
+    dates = _even(store.read_layer(row, layer.id)[:2])
+    return np.asarray(np.abs(dates[1] - dates[0]).sum(axis=0))
+
+
+def _even(pixels: NDArray[np.generic]) -> Floats:
+    """(T, C, H, W) with a mean of 0 and a deviation of 1 in every band and date."""
+    image = pixels.astype(np.float64)
+    spread = image.std(axis=(2, 3), keepdims=True)
+    return np.asarray((image - image.mean(axis=(2, 3), keepdims=True)) / np.maximum(spread, 1e-9))
