@@ -61,7 +61,7 @@ def dense_samples(spec: DatasetSpec, scenes: int = 6, *, stride: int = STRIDE) -
             for x0 in range(0, SCENE - TILE + 1, stride):
                 key = f"scene{number}/t{y0:02d}-{x0:02d}"
                 part = slice(y0, y0 + TILE), slice(x0, x0 + TILE)
-                layers = {"s2": np.ascontiguousarray(pixels[(slice(None), slice(None), *part)])}
+                layers = {"s2": np.ascontiguousarray(pixels[(slice(spec.num_times("s2")), slice(None), *part)])}
                 label = np.ascontiguousarray(mask[part])
                 samples.append(Sample(key, layers, label=label, scene=f"scene{number}", offset=(y0, x0)))
                 splits[key] = split
@@ -71,6 +71,10 @@ def dense_samples(spec: DatasetSpec, scenes: int = 6, *, stride: int = STRIDE) -
 def dense_store(root: Path, *, kind: str = "segmentation", scenes: int = 6, names: tuple[str, ...] = CLASSES) -> Store:
     spec = dense_spec(kind=kind, names=names)
     samples, splits = dense_samples(spec, scenes)
+    return write_store(root, spec, samples, splits)
+
+
+def write_store(root: Path, spec: DatasetSpec, samples: list[Sample], splits: dict[str, str]) -> Store:
     plan = BuildPlan(spec, "official", synthetic={"what": "synthetic, for tests"})
     with StoreWriter(root, plan, [sample.key for sample in samples]) as writer:
         for k in range(writer.num_shards):
