@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from seamo.errors import SeamoError, UsageError
-from seamo_bench import weights_cli
+from seamo_bench import study_cli, weights_cli
+from seamo_bench.cli_output import Progress, chosen_budget, duration, limit_threads, say, show
 
 app = typer.Typer(
     help="Evaluate any backbone on any store under the same protocols.",
@@ -18,6 +19,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(weights_cli.app, name="weights")
+for _verb in study_cli.VERBS:
+    app.command()(_verb)
 
 StoresOption = Annotated[Path, typer.Option("--stores", help="Folder of stores, one folder a data set.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of records.")]
@@ -71,7 +74,7 @@ def list_things(
         rows = [{"id": one.id, "title": one.title, "rows": len(one.rows)} for one in loaded]
     else:
         raise UsageError(f"cannot list {kind!r}", fix="Choose backbones, protocols or suites.")
-    _show(rows, as_json=as_json)
+    show(rows, as_json=as_json)
 
 
 def _sensors(inputs: Any) -> str:
@@ -92,22 +95,22 @@ def plan(
     from seamo_bench.plan import Places, listing, make_plan
     from seamo_bench.suite import load_suite
 
-    cells = make_plan(load_suite(suite), _names(backbones), Places(stores, results, weights), _budget(budget))
+    cells = make_plan(load_suite(suite), _names(backbones), Places(stores, results, weights), chosen_budget(budget))
     rows = listing(cells)
     if as_json:
-        _show(rows, as_json=True)
+        show(rows, as_json=True)
         return
     short = [
         {
             "id": row["id"],
             "status": row["status"],
             "seeds": f"{row['seeds_to_run']}/{row['seeds']}" if row["seeds"] else "",
-            "cost": _duration(row["seconds"]) if row["seconds"] else "",
+            "cost": duration(row["seconds"]) if row["seconds"] else "",
             "notes": row["reason"] or "; ".join(row["checks"]),
         }
         for row in rows
     ]
-    _show(short, as_json=False)
+    show(short, as_json=False)
 
 
 @app.command()
@@ -128,7 +131,7 @@ def run(
     from seamo_bench.plan import Places, make_plan
     from seamo_bench.suite import load_suite
 
-    chosen = _budget(budget)
+    chosen = chosen_budget(budget)
     places = Places(stores, results, weights)
     cells = make_plan(load_suite(suite), _names(backbones), places, chosen)
 
@@ -137,12 +140,9 @@ def run(
     from seamo_bench.run import Machine, run_plan
 
     if threads:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-        torch.set_num_threads(threads)
-        threadpool_limits(threads)  # numpy's and scikit-learn's, for the rest of the process
+        limit_threads(threads)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    progress = _Progress()
+    progress = Progress()
     machine = Machine(where, batch_size, workers)
     records = run_plan(cells, places, machine=machine, progress=progress.cell, inner=progress.inner)
     rows = [
@@ -160,14 +160,14 @@ def run(
     ]
     progress.end()
     if as_json:
-        _show(rows, as_json=True)
+        show(rows, as_json=True)
     else:
         count = {state: sum(row["status"] == state for row in rows) for state in ("ok", "impossible", "failed")}
         done = sum(cell.status == "done" for cell in cells)
-        _say(f"{done} cells were done; records written: " + ", ".join(f"{n} {state}" for state, n in count.items()))
+        say(f"{done} cells were done; records written: " + ", ".join(f"{n} {state}" for state, n in count.items()))
         for row in rows:
             if row["status"] == "failed":
-                _say(f"failed: {row['backbone']} | {row['store']} | {row['protocol']}: {row['reason']}")
+                say(f"failed: {row['backbone']} | {row['store']} | {row['protocol']}: {row['reason']}")
     if any(row["status"] == "failed" for row in rows):
         raise typer.Exit(1)
 
@@ -200,9 +200,9 @@ def explain(
     )
     check_selection(wiring, family(found.module))
     rows = rows_of(wiring, opened.spec)
-    _show(rows, as_json=as_json)
+    show(rows, as_json=as_json)
     if not as_json:
-        _say(f"{opened.title} -> {found.card.title}: {wiring.resampling()}; missing bands: {wiring.missing}")
+        say(f"{opened.title} -> {found.card.title}: {wiring.resampling()}; missing bands: {wiring.missing}")
 
 
 @app.command()
@@ -220,7 +220,7 @@ def verify(record: Annotated[Path, typer.Argument(help="A record's JSON file.")]
     wrong = check(own[0], record.parent)
     if wrong:
         raise ProtocolError("; ".join(wrong), where=str(record))
-    _say(f"{record.name}: key, predictions and scores agree")
+    say(f"{record.name}: key, predictions and scores agree")
 
 
 @app.command()
@@ -243,7 +243,7 @@ def table(
         raise UsageError("choose one of --md, --latex, --csv and --json")
     made = build_table(read_records(results), results, metric_name=metric, mixed=mixed)
     if as_json:
-        _show(to_objects(made), as_json=True)
+        show(to_objects(made), as_json=True)
         return
     write = to_markdown if md else to_latex if latex else to_csv if csv else to_text
     sys.stdout.write(write(made))
@@ -260,7 +260,7 @@ def report(
     from seamo_bench.report import write_report
 
     write_report(results, output, mixed=mixed)
-    _say(str(output))
+    say(str(output))
 
 
 @app.command()
@@ -283,83 +283,11 @@ def compare(results: ResultsArgument, a: str, b: str, metric: str = "", as_json:
         }
         for one in pairs(read_records(results).records, results, a, b, metric=metric)
     ]
-    _show(rows, as_json=as_json)
+    show(rows, as_json=as_json)
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _budget(text: str) -> Any:
-
-    if text not in ("full", "demo"):
-        raise UsageError(f"no budget {text!r}", fix="Choose full or demo.")
-    return text
-
-
-def _show(rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        import json
-
-        _say(json.dumps(rows, indent=1, default=str))
-        return
-    if not rows:
-        return
-    columns = list(rows[0])
-    texts = [[str(row[column]) for column in columns] for row in rows]
-    widths = [max(len(column), *(len(text[i]) for text in texts)) for i, column in enumerate(columns)]
-    for line in (columns, ["-" * width for width in widths], *texts):
-        _say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-class _Progress:
-    """Progress on stderr: which cell, how far in it, rate and time left; at most two lines a second."""
-
-    def __init__(self) -> None:
-        self._cell = ""
-        self._what = ""
-        self._began = 0.0
-        self._said = 0.0
-
-    def cell(self, done: int, total: int, name: str) -> None:
-        """A cell begins."""
-        self._cell = f"[{min(done + 1, total)}/{total}] {name}"
-        self._what = ""
-        if name:
-            self._write(self._cell)
-
-    def inner(self, done: int, total: int, what: str) -> None:
-        """Something inside the cell goes on."""
-        import time
-
-        now = time.monotonic()
-        if what != self._what or done <= 1:
-            self._what, self._began, self._first = what, now, done
-        if now - self._said < 0.5 and done < total:
-            return
-        self._said = now
-        rate = (done - self._first) / max(now - self._began, 1e-9)
-        left = f", {rate:.1f}/s, {_duration((total - done) / rate)} left" if rate > 0 and done < total else ""
-        self._write(f"{self._cell}: {what} {done}/{total}{left}")
-
-    def end(self) -> None:
-        """The last line ends."""
-        if sys.stderr.isatty():
-            sys.stderr.write("\n")
-
-    def _write(self, line: str) -> None:
-        sys.stderr.write(f"\r\033[K{line}" if sys.stderr.isatty() else f"{line}\n")
-        sys.stderr.flush()
 
 
 def main() -> None:
