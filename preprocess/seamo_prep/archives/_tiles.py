@@ -25,6 +25,7 @@ from seamo.sample import IGNORE, GeoRef
 from seamo_prep.unpack import Raw
 
 _FETCH_AGAIN = "Unpack or fetch it again."
+_CACHE_BYTES = 128 << 20  # of decoded blocks; GDAL by itself takes a twentieth of the machine's memory
 
 
 def starts(length: int, tile: int, stride: int) -> list[int]:
@@ -113,7 +114,8 @@ class PartialRaster:
             ArchiveError: If the file is damaged.
         """
         try:
-            return np.asarray(self._source.read(window=Window(0, y0, self.facts.width, height)))
+            with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
+                return np.asarray(self._source.read(window=Window(0, y0, self.facts.width, height)))
         except RasterioError as error:
             raise ArchiveError(f"cannot be decoded ({error})", self.where, _FETCH_AGAIN) from error
 
