@@ -291,6 +291,16 @@ def test_a_seamo_run_is_a_backbone(tmp_path, stores, monkeypatch):
     first, again, other = (one.features(batch).pooled for one in random)
     assert torch.equal(first, again)
     assert not torch.allclose(first, other)
+    both = seamo_family.card_of(f"{run_name}@pretrain+random:1")
+    assert both.inputs == seamo_family.card_of(f"{run_name}@pretrain").inputs
+    assert both.weights is None
+    names = [dict(seamo_family.card_of(run_name + how).variant)["group"] for how in ("", "@pretrain", "@random:1")]
+    assert [*names, dict(both.variant)["group"]] == [
+        "night",
+        "night-pretrain-statistics",
+        "night-random",
+        "night-pretrain-statistics-random",
+    ]
     with pytest.raises(UsageError, match="neither pretrain nor random"):
         seamo_family.card_of(f"{run_name}@imagenet")
 

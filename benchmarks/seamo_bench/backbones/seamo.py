@@ -2,7 +2,7 @@
 
 Names: `PATH` normalises with the kind of the model's card and the statistics of the store at hand (data sets differ in
 product level); `PATH@pretrain` with the statistics of pretraining; `PATH@random:SEED` is the architecture of PATH
-with random weights; `seamo-random` is `seamo-base` with random weights of seed 0.
+with random weights, `PATH@pretrain+random:SEED` the same with the statistics of pretraining; `seamo-random` is `seamo-base` with random weights of seed 0.
 """
 
 import json
@@ -56,18 +56,20 @@ def card_of(name: str) -> BackboneCard | None:
     folder = _model_folder(Path(path).absolute())  # a relative name would be looked for under --weights
     if folder is None:
         return None
-    if how not in ("", "pretrain") and not (how.startswith("random:") and how[7:].isdecimal()):
-        raise UsageError(f"{how!r} behind @ is neither pretrain nor random:SEED", where=name)
+    own, seed = _how(how, name)
     described = _read(folder / CARD)
     config, provenance = described["config"], described["provenance"]
-    run = _run_name(folder)
+    run, suffix = _run_name(folder), "-pretrain-statistics" if own else ""
+    variant = dict(_variant(provenance, run))
+    group = f"{variant['group']}{suffix}"
+    note = ", statistics of pretraining" if own else ""
     card = replace(
         _RANDOM,
-        id=run,
-        title=f"SeaMo ({run})",
+        id=f"{run}{suffix}",
+        title=f"SeaMo ({run}{note})",
         inputs=tuple(
             replace(
-                _input(sensor, tuple(bands), described["normalisation"][sensor], own=how == "pretrain"),
+                _input(sensor, tuple(bands), described["normalisation"][sensor], own=own),
                 product=_product(provenance, sensor),
             )
             for sensor, bands in config["bands"].items()
@@ -79,29 +81,38 @@ def card_of(name: str) -> BackboneCard | None:
         availability="weights",
         weights=Weights((), str(folder / "model.safetensors"), "of the run", sha256=described["weights"]["sha256"]),
         pretrained_on=_pretrained_on(provenance),
-        variant=_variant(provenance, run),
+        variant=tuple({**variant, "group": group}.items()),
     )
-    if how == "pretrain":
-        return replace(card, id=f"{run}-pretrain-statistics", title=f"SeaMo ({run}, statistics of pretraining)")
-    if not how:
+    if seed is None:
         return card
-    seed = int(how[7:])
-    group = f"{dict(card.variant)['group']}-random"
     return replace(
         card,
-        id=f"{run}-random-{seed}",
-        title=f"SeaMo ({group}, random init)",
+        id=f"{card.id}-random-{seed}",
+        title=f"SeaMo ({variant['group']}, random init{note})",
         availability="none needed",
         weights=None,
         pretrained_on=(),
         variant=(
             ("floor", "random init"),
             ("seed", seed),
-            ("group", group),
+            ("group", f"{group}-random"),
             ("pretraining_seed", seed),
             ("config", json.dumps(config, sort_keys=True)),
         ),
     )
+
+
+def _how(text: str, name: str) -> tuple[bool, int | None]:
+    """What stands behind `@`: whether pretraining's statistics are used, and the seed of random weights."""
+    own, seed = False, None
+    for part in text.split("+") if text else ():
+        if part == "pretrain":
+            own = True
+        elif part.startswith("random:") and part[7:].isdecimal():
+            seed = int(part[7:])
+        else:
+            raise UsageError(f"{part!r} behind @ is neither pretrain nor random:SEED", where=name)
+    return own, seed
 
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
