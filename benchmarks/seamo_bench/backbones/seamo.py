@@ -2,7 +2,8 @@
 
 Names: `PATH` normalises with the kind of the model's card and the statistics of the store at hand (data sets differ in
 product level); `PATH@pretrain` with the statistics of pretraining; `PATH@random:SEED` is the architecture of PATH
-with random weights, `PATH@pretrain+random:SEED` the same with the statistics of pretraining; `seamo-random` is `seamo-base` with random weights of seed 0.
+with random weights, `PATH@pretrain+random:SEED` the same with the statistics of pretraining; `seamo-random` is
+`seamo-base` with random weights of seed 0.
 """
 
 import json
