@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from seamo.model.checkpoint import read_card
+from seamo.model.checkpoint import ENCODER_FORMAT, read_card
 from seamo.model.config import parse_config
 from seamo.model.flops import pretraining_flops
 from seamo.pretrain.checkpoint import FACTS, checkpoints, describe_checkpoint
@@ -43,6 +43,7 @@ def _describe_model(path: Path) -> dict[str, Any]:
     seasons = 4 if config.temporal else 1
     facts: dict[str, Any] = {
         "path": str(path),
+        "holds": "tokenizers and encoder" if card["format"] == ENCODER_FORMAT else "the whole model",
         "sensors": {sensor: " ".join(bands) for sensor, bands in config.bands.items()},
         "size": config.size,
         "patch": config.patch,
