@@ -149,7 +149,7 @@ def _classes(store: Store) -> Iterator[Finding]:
     is_whole = store.meta.synthetic is None and not store.meta.subset
     if unlabelled:
         yield Finding("classes", "warning", store.spec.id, f"{unlabelled:,} samples have no label")
-    yield from _absent(store, counts, is_whole=is_whole)
+    yield from _absent(store, counts, is_whole=is_whole and store.spec.expected.samples is not None)
     limits = store.spec.expected.class_range
     if limits is not None and is_whole:
         for i, name in enumerate(names):
@@ -167,7 +167,8 @@ def _absent(store: Store, counts: Mapping[int, int], *, is_whole: bool) -> Itera
         return
     # With at least three of each and five of most, a class of the same frequency would be there.
     is_sure = len(store) >= ENOUGH and bool(there) and there[0] >= 3 and there[len(there) // 2] >= 5
-    severity: Severity = "error" if is_whole or (is_sure and len(absent) <= len(names) / 4) else "note"
+    is_sure = is_sure and len(absent) <= len(names) / 4
+    severity: Severity = "error" if is_whole or is_sure else "note"
     some = ", ".join(absent[:8]) + (f" and {len(absent) - 8} more" if len(absent) > 8 else "")
     yield Finding("classes", severity, store.spec.id, f"no sample of class {some}")
 
@@ -189,9 +190,7 @@ def _mask_counts(store: Store, counts: labels.MaskCounts, *, is_all: bool) -> It
     if counts.masks < len(store.rows("all")) and is_all:
         missing = len(store.rows("all")) - counts.masks
         yield Finding("classes", "warning", store.spec.id, f"{missing:,} samples have no mask")
-    tiles = {i: count for i, count in counts.tiles.items() if i != IGNORE}
-    is_whole = store.meta.synthetic is None and not store.meta.subset and is_all
-    yield from _absent(store, tiles, is_whole=is_whole)
+    yield from _absent(store, {i: n for i, n in counts.places.items() if i != IGNORE}, is_whole=False)
     total = sum(counts.pixels.values())
     ignored = counts.pixels.get(IGNORE, 0) / max(total, 1)
     if ignored > _IGNORED:
