@@ -70,13 +70,13 @@ def make_trunk(model: str, *, in_chans: int, size: int) -> nn.Module:
         in_chans: Channels of the image.
         size: Side of the grid that position embeddings are stored for; 0 = the model's own.
     """
-    stored = {"img_size": size} if size else {}
+    stored = size or None  # timm leaves out what is None
     try:
         trunk: nn.Module = timm.create_model(
-            model, pretrained=False, num_classes=0, in_chans=in_chans, dynamic_img_size=True, **stored
+            model, num_classes=0, in_chans=in_chans, img_size=stored, dynamic_img_size=True
         )
     except TypeError:  # not a plain ViT
-        trunk = timm.create_model(model, pretrained=False, num_classes=0, in_chans=in_chans, **stored)
+        trunk = timm.create_model(model, num_classes=0, in_chans=in_chans, img_size=stored)
     return trunk
 
 

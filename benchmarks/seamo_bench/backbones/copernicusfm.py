@@ -58,7 +58,7 @@ def _card(sensor: str) -> BackboneCard:
             licence="CC-BY-4.0",
         ),
         pretrained_on=("copernicus-pretrain",),
-        verified=("manifest",),
+        verified=("manifest", "package"),
         variant=(*vit_variant("vitb", img_size=224, patch_size=16), ("wv_planes", 128)),
     )
 

@@ -41,7 +41,7 @@ def _card(sensor: str) -> BackboneCard:
             licence="Apache-2.0",
         ),
         pretrained_on=("panopticon",),
-        verified=("manifest",),
+        verified=("manifest", "package"),
         variant=(*vit_variant("vitb", img_size=224, patch_size=14), ("attn_dim", 2304), ("attn_heads", 16)),
     )
 
@@ -58,11 +58,12 @@ def build(card: BackboneCard) -> "Panopticon":
     """The network of a card, with initial values."""
     from seamo_bench.backbones._panopticon import Panopticon
 
-    channels = {
-        spec.sensor: [name if spec.sensor == "s1" else band(spec.sensor, name).wavelength_nm for name in spec.bands]
-        for spec in card.inputs
-    }
-    return Panopticon(card, channels)
+    return Panopticon(card, {spec.sensor: [_channel(spec.sensor, name) for name in spec.bands] for spec in card.inputs})
+
+
+def _channel(sensor: str, name: str) -> float | str:
+    """Name of a radar channel; of an optical one the wavelength in whole nanometres, cut off as the code does."""
+    return name if sensor == "s1" else float(int(band(sensor, name).wavelength_nm))
 
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "Panopticon":

@@ -36,7 +36,7 @@ CARDS = (
             sha256="98ed9821",
         ),
         pretrained_on=("fmow-rgb",),
-        verified=("manifest",),
+        verified=("manifest", "package"),
         variant=(*vit_variant("vitl", img_size=224, patch_size=16), ("gsd_m", 10.0)),
     ),
 )

@@ -143,9 +143,11 @@ def _config(model: str) -> dict[str, Any]:
         near = tags or get_close_matches(name, timm.list_models(), n=3)
         hint = f"Did you mean {' or '.join(near[:4])}?" if near else "timm.list_models() shows all."
         raise UsageError(f"timm has no model {model!r}", fix=hint)
-    config = timm.get_pretrained_cfg(model).to_dict()
-    plain: dict[str, Any] = {"tag": "", "license": "", "classifier": "", "first_conv": "", "hf_hub_id": "", **config}
-    return plain
+    config = timm.get_pretrained_cfg(model)
+    stated: dict[str, Any] = {} if config is None else config.to_dict()  # type: ignore[no-untyped-call]
+    if "input_size" not in stated:
+        raise UsageError(f"timm states no configuration of {model!r}", fix="Write a card for it.")
+    return {"tag": "", "license": "", "classifier": "", "first_conv": "", "hf_hub_id": "", **stated}
 
 
 def _ask_timm(model: str) -> tuple[dict[str, Any], "Shapes"]:
