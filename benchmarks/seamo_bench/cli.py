@@ -150,7 +150,7 @@ def run(
             "id": record.key,
             "status": record.status,
             "backbone": record.about.backbone,
-            "store": record.about.stores[0],
+            "store": " + ".join(record.about.stores),
             "protocol": record.facts.protocol.id,
             "seed": record.facts.seed,
             "reason": record.reason,

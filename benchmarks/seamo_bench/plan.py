@@ -23,6 +23,7 @@ from seamo_bench.catalogue import (
     weights_digest,
     weights_path,
 )
+from seamo_bench.joined import JoinedStore, no_stores, parts_of, stores_facts, titles_of
 from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.records import (
     About,
@@ -34,14 +35,13 @@ from seamo_bench.records import (
     ProtocolFacts,
     Record,
     SplitFacts,
-    StoreFacts,
     TaskFacts,
     find_record,
     read_records,
     run_key,
 )
 from seamo_bench.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
-from seamo_bench.trials import labels_of, make_trials, split_facts, store_facts, store_statistics, task_facts
+from seamo_bench.trials import labels_of, make_trials, split_facts, store_statistics, task_facts
 from seamo_bench.wiring import Wiring, wire
 
 NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
@@ -125,7 +125,7 @@ class Cell:
         scheme = self.row.split or NO_SCHEME
         nowhere = self.blank.model_copy(
             update={
-                "stores": (StoreFacts(id=self.row.store, content=""),),
+                "stores": no_stores(self.row.datasets),
                 "split": SplitFacts(scheme=scheme, lists={}, fraction=self.row.fraction),
             }
         )
@@ -178,7 +178,7 @@ class _Planner:
     ) -> Cell:
         row = self.row
         if row.store not in opened:
-            opened[row.store] = _open(places.stores / row.store)
+            opened[row.store] = _open(*(places.stores / name for name in row.datasets))
         store = opened[row.store]
         params = protocol_params(self.protocol, row, self.budget)
         if isinstance(store, str):
@@ -221,7 +221,7 @@ class _Planner:
         backbone = BackboneFacts(id=self.card.id, card=card_digest(self.card), weights=weights_digest(weights))
         facts = {
             seed: Facts(
-                stores=(store_facts(store),),
+                stores=stores_facts(store),
                 split=split_facts(store, chosen[seed], scheme=scheme, fraction=row.fraction, salt=seed),
                 task=task,
                 backbone=backbone,
@@ -234,7 +234,7 @@ class _Planner:
             )
             for seed in chosen
         }
-        about = self._about(store.title, chosen[0])
+        about = self._about(titles_of(store), chosen[0])
         done = {seed for seed, one in facts.items() if _is_done(places.results, one)}
         todo = tuple(seed for seed in facts if seed not in done)
         return Cell(
@@ -282,17 +282,20 @@ class _Planner:
         row = self.row
         manifest = shipped_manifest()
         own = NO_SCHEME if store is None else store.meta.split_scheme
+        unknown = [name for name in row.datasets if name not in manifest]
         if store is not None:
-            where, spec, title = store_facts(store), store.spec, store.title
-        elif row.store in manifest:
-            where, spec, title = StoreFacts(id=row.store, content=""), manifest[row.store], manifest[row.store].title
+            where, spec = stores_facts(store), store.spec
+            titles = titles_of(store)
+        elif unknown:
+            raise UsageError(f"no store and no manifest entry {unknown[0]!r}", fix=reason)
         else:
-            raise UsageError(f"no store and no manifest entry {row.store!r}", fix=reason)
+            where, spec = no_stores(row.datasets), manifest[row.datasets[0]]
+            titles = tuple(manifest[name].title for name in row.datasets)
         kind = spec.task.kind if spec.task.kind not in ("pretrain", "none") else self.protocol.tasks[0]
         space = row.label_space or spec.task.label_space
         classes = spec.label_space(space).names if space in spec.label_spaces else ()
         facts = Facts(
-            stores=(where,),
+            stores=where,
             split=SplitFacts(scheme=row.split or own, lists={}, fraction=row.fraction),
             task=TaskFacts(kind=kind, classes=classes, label_space=space),
             backbone=BackboneFacts(id=self.card.id, card=card_digest(self.card)),
@@ -301,9 +304,9 @@ class _Planner:
             inputs=row.asks,
             budget=self.budget,
         )
-        return Cell(self.name, row, "impossible", {0: facts}, self._about(title, ()), reason=reason)
+        return Cell(self.name, row, "impossible", {0: facts}, self._about(titles, ()), reason=reason)
 
-    def _about(self, title: str, trials: Sequence[Split]) -> About:
+    def _about(self, titles: tuple[str, ...], trials: Sequence[Split]) -> About:
         options = dict(self.card.variant)
         seed = options.get("pretraining_seed")
         floor = str(options.get("floor", ""))
@@ -318,7 +321,7 @@ class _Planner:
         elif trials:
             samples = {"all": len(trials[0].train) + len(trials[0].test)}
         return About(
-            stores=(title,),
+            stores=titles,
             backbone=self.card.title,
             group=str(options.get("group", "")),
             pretraining_seed=seed if isinstance(seed, int) else None,
@@ -327,12 +330,19 @@ class _Planner:
         )
 
 
-def _open(path: Path) -> Store | str:
+def _open(*paths: Path) -> Store | str:
+    """The store of a row, or why there is none; without folders, because records name no machine."""
+    stores = []
+    for path in paths:
+        try:
+            stores.append(open_store(path))
+        except StoreError as error:
+            how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one"
+            return f"no store of {path.name}: {error.what}. {how}."
     try:
-        return open_store(path)
-    except StoreError as error:  # the reason is without the folder: records name no machine
-        how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one"
-        return f"no store of {path.name}: {error.what}. {how}."
+        return stores[0] if len(stores) == 1 else JoinedStore(stores)
+    except StoreError as error:
+        return str(error)
 
 
 def _specs(stores: Path) -> dict[str, DatasetSpec]:
@@ -368,8 +378,8 @@ def _flags(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]
     dropped = [name for one in wiring.sensors for name in one.dropped]
     if dropped:
         flags.append(Flag(kind="filled-bands", text=f"{', '.join(dropped)} not in the store: input columns left out"))
-    if store.spec.id in card.pretrained_on:
-        flags.append(Flag(kind="seen-in-pretraining", text=f"pretrained on {store.spec.id}"))
+    seen = [part.spec.id for part in parts_of(store) if part.spec.id in card.pretrained_on]
+    flags.extend(Flag(kind="seen-in-pretraining", text=f"pretrained on {name}") for name in seen)
     if not card.verified:
         flags.append(Flag(kind="unverified-card", text="no reference output proves this implementation"))
     return tuple(flags)
@@ -421,7 +431,7 @@ def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         {
             "id": cell.id,
             "backbone": cell.backbone,
-            "store": cell.about.stores[0],
+            "store": " + ".join(cell.about.stores),
             "protocol": cell.row.protocol,
             "status": cell.status,
             "seeds": len(cell.facts) if cell.status != "impossible" else 0,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,12 +16,15 @@ from seamo_bench.protocol import Params, Protocol
 from seamo_bench.records import Budget, Scalar
 from seamo_bench.wiring import parse_inputs
 
+JOIN = "+"  # between data set ids, which never hold one
+
 
 class Row(BaseModel):
     """One row of a suite, crossed with the backbones that are asked for.
 
     Args:
-        store: Data set id.
+        store: Data set id; two that are joined by key as `eurosat+eurosat-sar`, or `stores: [eurosat, eurosat-sar]`:
+            labels, splits and subsets are the first one's.
         task: Instead of `store`: every data set of this kind of task (`expand` makes one row of each).
         protocol: Protocol id.
         inputs: Sensors (`s2`), or some of their bands (`s2:B02+B03`), that are fed; empty = all that there is.
@@ -61,12 +64,27 @@ class Row(BaseModel):
     basis: dict[str, str] = Field(default_factory=dict)
     flag: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _joined(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "stores" not in given:
+            return given
+        names = given["stores"]
+        if "store" in given or not isinstance(names, list | tuple) or not all(isinstance(one, str) for one in names):
+            raise ValueError("`stores` is a list of data set ids, instead of `store`")
+        return {**{key: value for key, value in given.items() if key != "stores"}, "store": JOIN.join(names)}
+
     @model_validator(mode="after")
     def _one_selector(self) -> "Row":
         if bool(self.store) == bool(self.task):
             raise ValueError("a row names a store or a task, not both")
         parse_inputs(self.inputs)
         return self
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Ids of the data sets that are read."""
+        return tuple(self.store.split(JOIN))
 
     @property
     def asks(self) -> str:
