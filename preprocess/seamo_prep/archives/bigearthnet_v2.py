@@ -229,7 +229,8 @@ def _place(raw: Raw, rasters: list[tuple[str, Raster]]) -> GeoRef | None:
     ours = finest.transform or (0.0,) * 6
     for step, name, one in placed:
         theirs = one.transform or (0.0,) * 6
-        if one.crs != finest.crs or max(abs(ours[2] - theirs[2]), abs(ours[5] - theirs[5])) > step / 100:
+        is_other = one.crs != finest.crs and one.crs[:5] == finest.crs[:5] == "EPSG:"  # WKT has many spellings
+        if is_other or max(abs(ours[2] - theirs[2]), abs(ours[5] - theirs[5])) > step / 100:
             raise ArchiveError("lies elsewhere than the patch's other files", raw.where(name), "The pair is wrong.")
     return GeoRef(finest.crs, finest.transform) if finest.transform else None
 
