@@ -1,10 +1,10 @@
-# make demo: the main job on a fresh machine.  make test: install and run every test.
+# make demo: the main job on a fresh machine, on synthetic data.   make test: install and run the tests.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: install demo test lint soak clean
+.PHONY: install demo test soak lint clean
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -13,8 +13,25 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# Every command goes on where it was interrupted, and so does the demo.
+STORES := ssl4eo-s12 eurosat eurosat-sar bigearthnet-v1
+SEEDS := 0 1 2
+comma := ,
+empty :=
+space := $(empty) $(empty)
+RUNS := $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-tiny-seed$(seed))
+BACKBONES := $(RUNS:%=%@pretrain) image-statistics resnet18 \
+  $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-tiny-seed$(seed)@pretrain+random:$(seed))
 demo: install
-	@echo "demo: being laid" && exit 1
+	$(BIN)/seamo-prep demo $(DEMO)/raw --size small --only $(subst $(space),$(comma),$(STORES))
+	for id in $(STORES); do $(BIN)/seamo-prep build $$id --raw $(DEMO)/raw --store $(DEMO)/stores || exit 1; done
+	printf '%s\n' $(SEEDS) | xargs -P 2 -I SEED $(BIN)/seamo pretrain seamo-tiny --set seed=SEED --resume \
+	  --store $(DEMO)/stores/ssl4eo-s12 --out $(DEMO)/runs/seamo-tiny-seedSEED
+	$(BIN)/seamo-bench run demo --stores $(DEMO)/stores --results $(DEMO)/results \
+	  --backbones $(subst $(space),$(comma),$(strip $(BACKBONES)))
+	$(BIN)/seamo-bench table $(DEMO)/results
+	$(BIN)/seamo-bench compare $(DEMO)/results seamo-tiny-pretrain-statistics seamo-tiny-pretrain-statistics-random
+	$(BIN)/seamo-bench report $(DEMO)/results -o $(DEMO)/report.html
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
