@@ -111,14 +111,16 @@ def embed(
     device: DeviceOption = "",
 ) -> None:
     """Write features: a georeferenced map of an image, or a vector a sample and date of a store."""
-    from seamo.use.command import Asked, embed_anything
+    from seamo.use.command import Asked, embed_anything, in_words
 
     asked = Asked(
         sensor, tuple(bands.split(",")) if bands else (), unit, nodata, missing, statistics,
         size, overlap, tuple(stack or ()), split, batch, device,
     )  # fmt: skip
-    for name, value in _lines(embed_anything(path, what, out, asked=asked, progress=sys.stderr)):
-        typer.echo(f"{name:34} {value}", err=name != "out")
+    facts = embed_anything(path, what, out, asked=asked, progress=sys.stderr)
+    for line in in_words(facts):
+        typer.echo(line, err=True)
+    typer.echo(facts["out"])
 
 
 @app.command("export")

@@ -68,6 +68,17 @@ def embed_anything(path: Path, what: str, out: Path, *, asked: Asked, progress: 
     return embed_store(load_pretrained(path, device=asked.device), store, reading, out, progress=progress)
 
 
+def in_words(facts: dict[str, Any]) -> list[str]:
+    """What was done with each sensor's bands, a line each."""
+    lines = []
+    for one in facts["inputs"]:
+        numbers, made_up = one["normalisation"], one["made_up"]
+        line = f"{one['sensor']}: {' '.join(one['bands'])}; {one['conversion']}; "
+        line += f"{numbers['kind']} with {numbers['source']} ({numbers['unit']})"
+        lines.append(line + (f"; {' '.join(made_up['bands'])}: {made_up['how']}" if made_up else ""))
+    return lines
+
+
 def _store(what: str) -> Store:
     try:
         return open_store(what)

@@ -175,7 +175,7 @@ def _about(pretrained: Pretrained, channels: Channels, windows: Windows) -> dict
         "patch": pretrained.model.config.patch,
         "windows": {"cells": list(windows.side), "tops": len(windows.tops), "lefts": len(windows.lefts)},
         "nodata_rule": f"NaN where less than {VALID_SHARE:g} of a patch is measured",
-        **channels.facts(),
+        "inputs": [channels.facts()],
     }
 
 

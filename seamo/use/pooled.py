@@ -183,7 +183,7 @@ def embed_store(
         "weights_sha256": pretrained.identity,
         "store": {"title": store.title, "content": store.content, "split": reading.split},
         "size": plan.size,
-        "sensors": [one.facts() for one in plan.channels.values()],
+        "inputs": [one.facts() for one in plan.channels.values()],
         "pooling": "mean of all tokens after the final norm",
     }
     groups = [plan.rows[at : at + PART] for at in range(0, len(plan.rows), PART)]

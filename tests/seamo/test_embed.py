@@ -129,7 +129,7 @@ def test_a_map_equals_plain_loops(pretrained, tmp_path, height, width):
     assert (crs.to_epsg(), tuple(transform)[:6]) == (32633, (40.0, 0.0, 600000.0, 0.0, -40.0, 5900040.0))
     assert np.isnan(nodata)
     about = json.loads(tags["seamo"])
-    assert about["normalisation"]["source"] == "typed in the test"
+    assert about["inputs"][0]["normalisation"]["source"] == "typed in the test"
     assert about["weights_sha256"] == pretrained.card["weights"]["sha256"]
     assert facts["cells"] == [*want.shape]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "out.tif"]
@@ -156,7 +156,7 @@ def test_zarr_holds_the_same_map_with_its_place(pretrained, tmp_path):
         assert features.rio.transform() == transform
         # Centre of the upper-left cell: 20 m into the image.
         assert (float(data["x"][0]), float(data["y"][0])) == (600020.0, 5900020.0)
-        assert data.attrs["seamo"]["sensor"] == "s2"
+        assert data.attrs["seamo"]["inputs"][0]["sensor"] == "s2"
 
 
 def test_seams_are_blended_away(pretrained, tmp_path, monkeypatch):
@@ -234,7 +234,9 @@ def test_missing_bands(pretrained, tmp_path):
         with torch.no_grad():
             want = model.encode({"s2": torch.from_numpy(image)[None]}).reshape(6, 6, 16).numpy()
         np.testing.assert_allclose(read_map(tmp_path / f"{policy}.tif")[0], want, rtol=0, atol=2e-5)
-        assert facts["made_up"] == ({} if policy == "select-columns" else {"bands": ["B01", "B09"], "how": policy})
+        assert facts["inputs"][0]["made_up"] == (
+            {} if policy == "select-columns" else {"bands": ["B01", "B09"], "how": policy}
+        )
 
 
 def test_an_interrupted_map_goes_on_and_is_the_same(pretrained, tmp_path, monkeypatch):
@@ -344,7 +346,7 @@ def test_the_command(pretrained, tmp_path):
     path = write_image(tmp_path / "a.tif", scene(24, 24))
     done = seamo("embed", pretrained.path, path, "-o", tmp_path / "out.tif", "--unit", "dn", "--device", "cpu")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["out", str(tmp_path / "out.tif")]
+    assert done.stdout == f"{tmp_path / 'out.tif'}\n"
     assert "1/1 windows (100%)" in done.stderr
     assert "typed in the test" in done.stderr  # where the numbers come from is said
     with rasterio.open(tmp_path / "out.tif") as source:
