@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seamo.bands import Unit
 from seamo.manifest import LayerSpec
 from seamo.sample import IGNORE, valid_pixels
 from seamo.store.format import LABEL, finest_layer, label_kind
@@ -148,10 +149,10 @@ def unlike_images(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> Iter
 
 
 def _dark_band(store: Store) -> tuple[LayerSpec, str] | None:
-    """The layer and band in which water is darkest."""
+    """The layer of physical unit, and its band, in which water is darkest."""
     for name in ("B08", "B8A", "VH", "VV"):
         for layer in store.spec.layers:
-            if name in layer.bands:
+            if name in layer.bands and layer.unit != Unit.UINT8:
                 return layer, name
     return None
 

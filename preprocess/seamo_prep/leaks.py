@@ -33,6 +33,7 @@ _LOOK_AHEAD = 256  # in each sorted list; more images than that with one quarter
 _CELLS = 9
 _BYTES = 18  # 2 x 8 x 9 bits
 _SHOWN = 20
+_MAX_SIMILAR = 2_000_000  # pairs after which a quarter's list is left: the images have no features to go by
 _MAX_CHECKED = 5000  # candidates that are compared pixel by pixel
 _SAY_S = 5.0
 
@@ -142,12 +143,14 @@ def overlaps(boxes: NDArray[np.float64], splits: NDArray[np.int64]) -> Pairs:
         is_shared = (wide > 0) & (high > 0) & (wide * high > _MIN_SHARE * np.minimum(*areas))
         is_shared &= splits[first] != splits[second]
         found.append(np.stack([first[is_shared], second[is_shared]], axis=1))
-    return _unique(found)
+    return _unique(found, len(boxes))
 
 
-def _unique(found: list[Pairs]) -> Pairs:
-    joined = np.sort(np.concatenate([np.empty((0, 2), dtype=np.int64), *found]), axis=1)
-    return np.asarray(np.unique(joined, axis=0))
+def _unique(found: list[Pairs], count: int) -> Pairs:
+    """Pairs of `count` things as a sorted (P, 2), smaller one first, each once."""
+    codes = [np.minimum(*pairs.T) * count + np.maximum(*pairs.T) for pairs in found if len(pairs)]
+    unique = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *codes]))
+    return np.stack(np.divmod(unique, count), axis=1)
 
 
 def _box(value: object) -> tuple[float, float, float, float]:
@@ -233,14 +236,15 @@ def _cells(grey: NDArray[np.float32]) -> NDArray[np.float64]:
 def similar(packed: NDArray[np.uint8], splits: NDArray[np.int64]) -> Pairs:
     """Pairs (positions) in different splits whose signatures differ in at most three bits.
 
-    All of them, as long as no more than 256 signatures share a quarter.
+    All of them, as long as no more than 256 signatures share a quarter and there are less than two million.
 
     Args:
         packed: (N, 18) from `signature`.
         splits: (N,).
     """
     bits = np.unpackbits(packed, axis=1).reshape(len(packed), _QUARTERS, -1)
-    found = []
+    found: list[Pairs] = []
+    total = 0
     for quarter in range(_QUARTERS):
         words = np.packbits(bits[:, quarter], axis=1).astype(np.uint64)
         value = words @ (np.uint64(256) ** np.arange(words.shape[1], dtype=np.uint64))
@@ -255,7 +259,10 @@ def similar(packed: NDArray[np.uint8], splits: NDArray[np.int64]) -> Pairs:
             differing = np.bitwise_count(packed[first] ^ packed[second]).sum(axis=1)
             close = differing <= MAX_BITS
             found.append(np.stack([first[close], second[close]], axis=1))
-    return _unique(found)
+            total += len(found[-1])
+            if total > _MAX_SIMILAR:
+                break
+    return _unique(found, len(packed))
 
 
 def _is_copy(store: Store, first: int, second: int) -> bool:
