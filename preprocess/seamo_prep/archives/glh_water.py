@@ -154,7 +154,7 @@ def demo(raw: Path, world: World, size: str) -> None:
         for _ in range(count):
             number += 1
             stem = f"Optical_{number:06d}"
-            scene = world.scene(f"glh-water/{stem}", 258, focus=("river", "sea", "wetland")[number % 3])
+            scene = world.scene(f"glh-water/{stem}", 258, focus=("sea", "river", "sea", "wetland")[number % 4])
             bands = scene.s2(np.datetime64("2021-07-01"), "L2A", clouds=False)
             image = np.stack([bands[band] for band in ("B04", "B03", "B02")], axis=2) / _BRIGHTEST
             fine = np.kron(np.clip(255 * image, 0, 255).astype(np.uint8), np.ones((_COARSE, _COARSE, 1), np.uint8))

@@ -186,6 +186,7 @@ def demo(raw: Path, world: World, size: str) -> None:
             image = np.stack([fine[name][:_PX, :_PX] for name in FILE_ORDER], axis=2).astype(np.float32)
             tifffile.imwrite(raw / TREE / folder / "img" / f"{stem}.tif", image, planarconfig="contig",
                              photometric="minisblack", metadata=None)  # fmt: skip
+            values[COVERS.index("bare")] = (33, 13)[(number + number // len(COVERS)) % 2]  # open space, or a mine
             label = Image.fromarray(values[scene.cover[:_PX, :_PX]])
             label.putpalette([(37 * value + 60 * channel) % 256 for value in range(256) for channel in range(3)])
             label.save(raw / TREE / folder / "label" / f"{stem}.tif")
