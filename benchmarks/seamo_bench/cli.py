@@ -232,9 +232,13 @@ def table(
     csv: Annotated[bool, typer.Option("--csv", help="One line a cell.")] = False,
     metric: Annotated[str, typer.Option(help="One metric for all columns that have it.")] = "",
     mixed: Annotated[bool, typer.Option("--mixed", help="Mix records that differ in a number-changing fact.")] = False,
+    compute: Annotated[bool, typer.Option("--compute", help="Device hours beside the paper's (its Table 15).")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The leaderboard of a folder of records."""
+    if compute:
+        _compute(results, md=not (latex or csv or as_json), as_json=as_json)
+        return
     from seamo_bench.leaderboard import build_table
     from seamo_bench.records import read_records
     from seamo_bench.tables import to_csv, to_latex, to_markdown, to_objects, to_text
@@ -247,6 +251,19 @@ def table(
         return
     write = to_markdown if md else to_latex if latex else to_csv if csv else to_text
     sys.stdout.write(write(made))
+
+
+def _compute(results: Path, *, md: bool, as_json: bool) -> None:
+    from seamo_bench.compute import compute_table, to_markdown, to_objects
+    from seamo_bench.records import read_records
+
+    if not md and not as_json:
+        raise UsageError("--compute is written as Markdown or --json")
+    rows = compute_table(read_records(results).records, results)
+    if as_json:
+        show(to_objects(rows), as_json=True)
+    else:
+        sys.stdout.write(to_markdown(rows))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from seamo.store.reader import Store
 from seamo_bench.backbone import Backbone, load_backbone
 from seamo_bench.catalogue import runner
 from seamo_bench.features import FeatureCache, Work, degenerate
+from seamo_bench.flops import forward_flops
 from seamo_bench.plan import Cell, Places
 from seamo_bench.protocol import Context, Outcome, Rows
 from seamo_bench.records import Cost, Flag, Record, run_key, write_record
@@ -151,6 +152,7 @@ def _run_cell(
     flags = cell.flags
     if protocol.needs == "features":
         flags += _feature_flags(context, cache)
+    flops = forward_flops(backbone, store, next(iter(cell.trials.values()))[0].test)
     for outcome in runner(protocol.id)(context):
         yield write_record(
             places.results,
@@ -158,7 +160,7 @@ def _run_cell(
             about=cell.about.model_copy(update={"chosen": dict(outcome.chosen)}),
             predictions=outcome.predictions,
             flags=flags + tuple(Flag(kind="data-check", text=note) for note in outcome.notes),
-            cost=_cost(backbone, outcome, device, started),
+            cost=_cost(backbone, outcome, device, started).model_copy(update={"flops_per_sample": flops}),
             environment=environment(machine),
         )
         started = time.monotonic()
