@@ -292,6 +292,17 @@ def test_pixels_that_are_not_there_are_nan(tmp_path):
     np.testing.assert_array_equal(read, want)
 
 
+def test_a_mask_band_counts(tmp_path):
+    path = write_image(tmp_path / "a.tif", scene(20, 20, bands=1), names=("B02",), nodata=None)
+    mask = np.full((20, 20), 255, dtype=np.uint8)
+    mask[4:6, 7] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as target:
+        target.write_mask(mask)
+    with open_imagery(path) as imagery:
+        read = imagery.read(("B02",), top=0, left=0, height=20, width=20)[0]
+    assert np.array_equal(np.isnan(read), mask == 0)
+
+
 def test_a_store_by_hand(pretrained, tmp_path):
     store = build_small_store(tmp_path / "st", n=6, absent=(2,))
     reading = Reading(sensors=("s1",), statistics="store", batch=4)
