@@ -194,9 +194,7 @@ def read_speed(run: Path) -> Speed | None:
         seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
     with curves.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        seasons = 1 + max(
-            (int(name.rpartition("_t")[2]) for name in reader.fieldnames or () if "_t" in name), default=0
-        )
+        shown = {name.rpartition("_t")[2] for name in reader.fieldnames or () if "_t" in name}
         locations = sum(int(row["locations"]) for row in reader)
     if not seconds or not locations:
         return None
@@ -204,7 +202,7 @@ def read_speed(run: Path) -> Speed | None:
     facts = json.loads((run / "run.json").read_text(encoding="utf-8"))["store"]
     around = json.loads((run / "environment.json").read_text(encoding="utf-8"))["machine"]
     epochs = recipe.stage1.epochs + recipe.stage2.epochs
-    flops = extent(recipe, seasons=len(set(shown)))[1] * locations / epochs
+    flops = extent(recipe, seasons=len(shown))[1] * locations / epochs
     device = ", ".join(around["gpus"]) or "cpu"
     return Speed(run.name, seconds, flops, (run / "final").is_dir(), device, str(facts["title"]))
 
