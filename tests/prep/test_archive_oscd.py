@@ -127,6 +127,18 @@ def test_what_is_a_pixel_smaller_is_padded_and_noted(clean: Path) -> None:
     assert (samples["bordeaux/y00000_x00054"].label[:, 127] == 255).all()
 
 
+def test_what_is_a_pixel_larger_is_cut_and_noted(city: Path) -> None:
+    before = read_all("oscd", city)
+    for path in (city / IMAGES / "montpellier/imgs_1_rect").iterdir():
+        rewrite(path, lambda pixels: pixels[:, :162])
+    ledger = dict(rows_of("oscd", city).attrs["ledger"])
+    assert len(ledger) == 2  # the second date and the mask
+    assert all(reason.startswith("163 x 160 pixels where the first date has 162 x 160") for reason in ledger.values())
+    one, two = read_all("oscd", city)["montpellier/y00034_x00032"], before["montpellier/y00035_x00032"]
+    np.testing.assert_array_equal(one.layers["s2"][..., 1:, :], two.layers["s2"][..., :127, :])
+    np.testing.assert_array_equal(one.label[1:], two.label[:127])
+
+
 def test_both_encodings_give_one_mask(city: Path) -> None:
     folder = city / TEST / "montpellier/cm"
     both = read_all("oscd", city)
