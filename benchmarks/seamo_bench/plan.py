@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
 from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.store.format import finest_layer
-from seamo.store.reader import Store, open_store
+from seamo.store.reader import Store
+from seamo.store.splits import COMPUTED
+from seamo_bench.builds import find_build
 from seamo_bench.card import BackboneCard
 from seamo_bench.catalogue import (
     budget_card,
@@ -146,7 +148,7 @@ def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Bu
     cards = {name: budget_card(one, budget) for name, one in found.items()}
     protocols = {row.protocol: find_protocol(row.protocol) for row in rows}
     known = _past(places.results)
-    opened: dict[str, Store | str] = {}
+    opened: dict[tuple[str, str], Store | str] = {}
     labels: dict[tuple[str, str], NDArray[Any]] = {}
     trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]] = {}
     cells = []
@@ -171,25 +173,27 @@ class _Planner:
     def plan(
         self,
         places: Places,
-        opened: dict[str, Store | str],
+        opened: dict[tuple[str, str], Store | str],
         labels: dict[tuple[str, str], NDArray[Any]],
         trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]],
         known: Sequence[Record],
     ) -> Cell:
         row = self.row
-        if row.store not in opened:
-            opened[row.store] = _open(*(places.stores / name for name in row.datasets))
-        store = opened[row.store]
+        if (row.store, row.split) not in opened:
+            opened[row.store, row.split] = _open(*(places.stores / name for name in row.datasets), scheme=row.split)
+        store = opened[row.store, row.split]
         params = protocol_params(self.protocol, row, self.budget)
         if isinstance(store, str):
             return self._impossible(store, params, None)
         try:
             self._suits(params)
-            scheme = row.split or store.meta.split_scheme
+            scheme = self._scheme(store)
+            if self.card.availability == "quoted only":
+                weights_path(self.card, None)  # raises, before anybody asks what it would be fed
             task = task_facts(store, scheme, row.label_space)
             if task.kind not in self.protocol.tasks:
                 return self._impossible(f"{self.protocol.id} cannot run {task.kind} tasks", params, store)
-            place = (row.store, task.label_space)
+            place = (f"{row.store} {row.split}", task.label_space)
             if place not in labels:
                 labels[place] = labels_of(store, task)
             wiring = wire(
@@ -244,7 +248,7 @@ class _Planner:
             facts,
             about,
             todo=todo,
-            flags=_flags(self.card, wiring, store) + _row_flags(row),
+            flags=_flags(self.card, wiring, store) + _row_flags(row, scheme),
             checks=_checks(self.card, wiring, store),
             trials=chosen,
             protocol=self.protocol,
@@ -254,6 +258,11 @@ class _Planner:
             weights=weights,
             seconds=_estimate(known, facts[0], about, len(todo)),
         )
+
+    def _scheme(self, store: Store) -> str:
+        """Split scheme: the row's, or the store's own; in the demo budget, which ranks nothing, always the latter."""
+        own, wanted = store.meta.split_scheme, self.row.split
+        return own if not wanted or (self.budget == "demo" and wanted not in COMPUTED) else wanted
 
     def _size(self, store: Store) -> int | None:
         """Image size: the row's; else the card's, or for dense levels the tile's where the card allows it."""
@@ -330,12 +339,12 @@ class _Planner:
         )
 
 
-def _open(*paths: Path) -> Store | str:
+def _open(*paths: Path, scheme: str = "") -> Store | str:
     """The store of a row, or why there is none; without folders, because records name no machine."""
     stores = []
     for path in paths:
         try:
-            stores.append(open_store(path))
+            stores.append(find_build(path, scheme))
         except StoreError as error:
             how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one"
             return f"no store of {path.name}: {error.what}. {how}."
@@ -385,8 +394,11 @@ def _flags(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]
     return tuple(flags)
 
 
-def _row_flags(row: Row) -> tuple[Flag, ...]:
-    return (Flag(kind="recipe", text=row.flag),) if row.flag else ()
+def _row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:
+    flags = [Flag(kind="recipe", text=row.flag)] if row.flag else []
+    if row.split and scheme != row.split:
+        flags.append(Flag(kind="recipe", text=f"split {scheme} instead of {row.split}, for the demo budget"))
+    return tuple(flags)
 
 
 def _checks(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def run_plan(
         started = time.monotonic()
         try:
             row = cell.row
-            wanted = (cell.backbone, row.store, row.missing, cell.size, row.date, row.inputs)
+            wanted = (cell.backbone, row.store, row.split, row.missing, cell.size, row.date, row.inputs)
             if loaded is None or loaded[0] != wanted:
                 loaded = None  # the old network goes before the new one comes
                 loaded = (wanted, _load(cell))
