@@ -85,4 +85,25 @@ def reproduce(
         sys.stdout.write(reproducing.to_csv(rows) if csv else reproducing.to_markdown(rows))
 
 
-VERBS = (study, reproduce)
+def submit(
+    results: ResultsArgument,
+    destination: Annotated[Path, typer.Argument(help="Folder, for example in a checkout of a results repository.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy records with predictions to DEST: key, hash and scores are checked first, nothing there is replaced."""
+    from seamo_bench.submit import submit as copy
+
+    rows = [{"id": one.key, "outcome": one.outcome, "reason": one.reason} for one in copy(results, destination)]
+    if as_json:
+        show(rows, as_json=True)
+    else:
+        count = {kind: sum(row["outcome"] == kind for row in rows) for kind in ("copied", "there already", "refused")}
+        say(", ".join(f"{number} {kind}" for kind, number in count.items()))
+        for row in rows:
+            if row["outcome"] == "refused":
+                say(f"refused {row['id']}: {row['reason']}")
+    if any(row["outcome"] == "refused" for row in rows):
+        raise typer.Exit(1)
+
+
+VERBS = (study, reproduce, submit)
