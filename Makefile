@@ -19,18 +19,18 @@ SEEDS := 0 1 2
 comma := ,
 empty :=
 space := $(empty) $(empty)
-RUNS := $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-tiny-seed$(seed))
+RUNS := $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-demo-seed$(seed))
 BACKBONES := $(RUNS:%=%@pretrain) image-statistics resnet18 \
-  $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-tiny-seed$(seed)@pretrain+random:$(seed))
+  $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-demo-seed$(seed)@pretrain+random:$(seed))
 demo: install
 	$(BIN)/seamo-prep demo $(DEMO)/raw --size small --only $(subst $(space),$(comma),$(STORES))
 	for id in $(STORES); do $(BIN)/seamo-prep build $$id --raw $(DEMO)/raw --store $(DEMO)/stores || exit 1; done
-	printf '%s\n' $(SEEDS) | xargs -P 2 -I SEED $(BIN)/seamo pretrain seamo-tiny --set seed=SEED --resume \
-	  --store $(DEMO)/stores/ssl4eo-s12 --out $(DEMO)/runs/seamo-tiny-seedSEED
+	printf '%s\n' $(SEEDS) | xargs -P 2 -I SEED $(BIN)/seamo pretrain seamo-demo --set seed=SEED --resume \
+	  --store $(DEMO)/stores/ssl4eo-s12 --out $(DEMO)/runs/seamo-demo-seedSEED
 	$(BIN)/seamo-bench run demo --stores $(DEMO)/stores --results $(DEMO)/results \
 	  --backbones $(subst $(space),$(comma),$(strip $(BACKBONES)))
 	$(BIN)/seamo-bench table $(DEMO)/results
-	$(BIN)/seamo-bench compare $(DEMO)/results seamo-tiny-pretrain-statistics seamo-tiny-pretrain-statistics-random
+	$(BIN)/seamo-bench compare $(DEMO)/results seamo-demo-pretrain-statistics seamo-demo-pretrain-statistics-random
 	$(BIN)/seamo-bench report $(DEMO)/results -o $(DEMO)/report.html
 
 test: install
