@@ -42,13 +42,13 @@ class Rounds:
     rates: dict[str, list[float]] = field(default_factory=dict)
 
     def report(self, ours: str) -> str:
-        """Median and range of each, and how many times slower it is than `ours` (median of the ratios by round)."""
+        """Median and range of each, and how many times faster `ours` is (median of the ratios by round)."""
         lines = [f"{'variant':42} {'samples/s':>10} {'range':>17} {'ours is':>9}"]
         for name, rates in self.rates.items():
             ratios = [mine / theirs for mine, theirs in zip(self.rates[ours], rates, strict=True)]
-            span = f"{min(rates):.0f}-{max(rates):.0f}"
+            span = f"{min(rates):.1f}-{max(rates):.1f}"
             faster = "" if name == ours else f"{statistics.median(ratios):.2f} x"
-            lines.append(f"{name:42} {statistics.median(rates):10.0f} {span:>17} {faster:>9}")
+            lines.append(f"{name:42} {statistics.median(rates):10.1f} {span:>17} {faster:>9}")
         return "\n".join(lines)
 
 

@@ -86,7 +86,10 @@ def card(store: Store, row: int) -> Card:
         space = store.spec.label_space()
         colours = class_colours(space)
         under = next((strip.panels[-1].picture for strip in strips if strip.panels[-1].picture is not None), None)
-        strips.append(Strip("label", (Panel("", mask_overlay(label, colours, under)),)))
+        panels = [Panel("classes", mask_picture(label, colours))]
+        if under is not None and under.shape[:2] == label.shape:
+            panels.append(Panel("over the image", mask_overlay(label, colours, under)))
+        strips.append(Strip("label", tuple(panels)))
         legend = tuple((space.names[i], colours[i]) for i in np.unique(label) if i != IGNORE)
     split = str(store.read_index(["split"])["split"].iloc[row])
     about = " | ".join(one for one in (_label_text(store, label), f"split {split}" if split else "") if one)
@@ -115,6 +118,13 @@ def _stack_strips(store: Store, row: int, stack: str) -> list[Strip]:
     elif layers[0].sensor == "rgb":
         pictures = to_rgb(image[:, [names.index(one) for one in ("R", "G", "B")]], ((0, 255),) * 3)
         strips.append(_strip(f"{stack}: 0..255", image, pictures, dates))
+    elif unit is Unit.CLASS:
+        hues = np.array([_hue(i) for i in range(256)], dtype=np.uint8)
+        missing = np.isnan(image[:, 0])
+        pictures = [hues[ids] for ids in np.nan_to_num(image[:, 0]).astype(np.uint8)]
+        for picture, holes in zip(pictures, missing, strict=True):
+            picture[holes] = MISSING
+        strips.append(_strip(f"{stack}{product}: class ids, a hue each", image, pictures, dates))
     if not strips:  # a sensor with other bands: the first one in grey
         grey = image[:, [0, 0, 0]]
         strips.append(_optical(f"{stack}{product}", grey, (names[0],) * 3, limits=None, dates=dates))
@@ -176,6 +186,13 @@ def to_rgb(image: NDArray[np.float32], limits: tuple[tuple[float, float], ...], 
     return list(pictures)
 
 
+def mask_picture(mask: NDArray[np.uint8], colours: list[tuple[int, int, int]]) -> Picture:
+    """Classes in the colours of the legend; ignored pixels in the colour `MISSING`."""
+    table = np.full((IGNORE + 1, 3), MISSING, dtype=np.uint8)
+    table[: len(colours)] = colours
+    return table[mask]
+
+
 def mask_overlay(mask: NDArray[np.uint8], colours: list[tuple[int, int, int]], under: Picture | None) -> Picture:
     """Classes in their colours over a picture of the same size (else on grey); ignored pixels stay as they are."""
     base = np.full((*mask.shape, 3), 90, dtype=np.uint8)
@@ -195,9 +212,14 @@ def class_colours(space: LabelSpace) -> list[tuple[int, int, int]]:
         if one.color:
             red, green, blue = (int(one.color[k : k + 2], 16) for k in (1, 3, 5))
         else:
-            red, green, blue = (int(255 * v) for v in colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 0.95))
+            red, green, blue = _hue(i)
         colours.append((red, green, blue))
     return colours
+
+
+def _hue(i: int) -> tuple[int, int, int]:
+    red, green, blue = (int(255 * v) for v in colorsys.hsv_to_rgb(i * 0.618 % 1, 0.75, 0.95))
+    return red, green, blue
 
 
 def _label_text(store: Store, label: Any) -> str:

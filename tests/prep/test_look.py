@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from seamo.errors import StoreError, UsageError
-from seamo.manifest import LabelClass, LabelSpace
+from seamo.manifest import DatasetSpec, LabelClass, LabelSpace
+from seamo.sample import Sample
 from seamo.store.reader import open_store
+from seamo.store.writer import BuildPlan, StoreWriter
 from seamo_prep.look import choose, look
 from seamo_prep.pictures import MISSING, card, class_colours, mask_overlay, stretch, to_rgb
 
@@ -32,6 +34,36 @@ def test_masks_are_mixed_over_the_picture() -> None:
     mixed = mask_overlay(np.array([[0, 255]], dtype=np.uint8), colours, under)
     assert mixed[0, 0].tolist() == [int(0.55 * 255 + 0.45 * 100), 45, 45]
     assert mixed[0, 1].tolist() == [100, 100, 100]  # ignored
+
+
+def test_masks_are_shown_in_the_colours_of_the_legend(tmp_path: Path) -> None:
+    space = LabelSpace(classes=(LabelClass(name="land", color="#102030"), LabelClass(name="water", color="#0000ff")))
+    layer = {"id": "s2", "stack": "s2", "sensor": "s2", "product": "L2A", "bands": ["B02", "B03", "B04"], "gsd_m": 10,
+             "dtype": "uint16", "unit": "dn", "fill": 65535, "size": [16, 16], "times": 2}  # fmt: skip
+    spec = DatasetSpec.model_validate({
+        "id": "ponds", "title": "Ponds", "summary": "-", "licence": "-", "citation": "-", "layers": [layer],
+        "task": {"kind": "segmentation", "label_space": "cover"}, "label_spaces": {"cover": space},
+    })  # fmt: skip
+    mask = np.zeros((16, 16), dtype=np.uint8)
+    mask[:4], mask[4] = 1, 255
+    pixels = np.full((2, 3, 16, 16), 1150, dtype=np.uint16)  # half of 0..2300
+    dates = {"s2": np.array(["2020-01-02", "2020-03-04"], dtype="datetime64[s]")}
+    with StoreWriter(tmp_path, BuildPlan(spec=spec, split_scheme="none"), ["pond"]) as writer:
+        writer.write_shard(0, [Sample("pond", {"s2": pixels}, time=dates, label=mask)])
+        store = open_store(writer.publish())
+    drawn = card(store, 0)
+    assert [panel.title for panel in drawn.strips[0].panels] == ["2020-01-02", "2020-03-04"]
+    assert drawn.legend == (("land", (16, 32, 48)), ("water", (0, 0, 255)))
+    classes, over = (panel.picture for panel in drawn.strips[-1].panels)
+    assert classes[0, 0].tolist() == [0, 0, 255]
+    assert classes[4, 0].tolist() == list(MISSING)  # ignored
+    assert classes[9, 9].tolist() == [16, 32, 48]
+    grey = int(255 * 0.5 ** (1 / 1.4) + 0.5)
+    assert over[4, 0].tolist() == [grey] * 3
+    assert abs(int(over[0, 0, 2]) - (0.55 * 255 + 0.45 * grey)) <= 1
+    look(store, tmp_path / "ponds.png")
+    with Image.open(tmp_path / "ponds.png") as image:
+        assert (0, 0, 255) in {colour for _, colour in image.convert("RGB").getcolors(1 << 20)}
 
 
 def test_true_colour_is_red_green_blue(demo_root: Path) -> None:
