@@ -1,5 +1,6 @@
 """Season diagnostics: hand-worked ranks, features whose answer is known, chance."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,9 +9,13 @@ from sklearn.metrics import balanced_accuracy_score
 
 from seamo.errors import UsageError
 from seamo.model.config import SeaMoConfig
-from seamo.use.diagnose import calendar_seasons, season_probe, season_retrieval
+from seamo.sample import GeoRef
+from seamo.use.diagnose import calendar_seasons, diagnose, season_probe, season_retrieval
+from seamo.use.inputs import load_pretrained
+from seamo.use.pooled import Reading
+from tests.seamo import small_store
 from tests.seamo.small_model import model_folder
-from tests.seamo.small_store import build_small_store
+from tests.seamo.small_store import build_small_store, make_sample
 from tests.seamo.test_cli_seamo import seamo
 
 
@@ -132,3 +137,20 @@ def test_the_command_compares_with_random_weights_and_image_statistics(tmp_path)
     # The store has no places on the globe, so no hemisphere and no season.
     assert "It takes two of each" in facts["seasons"]["model"]["probe"]["impossible"]
     assert "12/12 places" in done.stderr
+
+
+def test_the_hemisphere_comes_from_the_place(tmp_path, monkeypatch):
+    def southern(spec, i, *, absent):
+        place = GeoRef("EPSG:32733", (10.0, 0.0, 500000.0 + 300 * i, 0.0, -10.0, 6000000.0))  # 36 degrees south
+        return dataclasses.replace(make_sample(spec, i, absent=absent), geo=place)
+
+    monkeypatch.setattr(small_store, "make_sample", southern)
+    store = build_small_store(tmp_path / "st", n=6, absent=tuple(range(6)))
+    model_folder(tmp_path / "model", SeaMoConfig(size=24, patch=4, dim=16, depth=1, heads=2))
+    pretrained = load_pretrained(tmp_path / "model", device="cpu")
+    reading = Reading(sensors=("s1",), statistics="store")
+    found = diagnose(pretrained, store, reading, places=5)
+    # January and April, far south.
+    assert {one["probe"]["seasons"] for one in found} == {("summer", "autumn")}
+    assert {(one["probe"]["places"], one["probe"]["images"]) for one in found} == {(5, 10)}
+    assert diagnose(pretrained, store, reading, places=5) == found

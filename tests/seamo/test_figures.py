@@ -13,10 +13,17 @@ from seamo.pretrain.drawing import Page, new_page
 from seamo.pretrain.figures_paper import FIGURES, draw_all, shapes_of
 from seamo.pretrain.recipe import load_recipe
 
+# 6 x 6 patches of 8 pixels, whatever else the recipe is.
+SIZES = ["size=48", "patch=8", "dim=128", "depth=4", "heads=4", "decoder={depth: 2, width: 64, heads: 4}"]
+
+
+def recipe(*changes):
+    return load_recipe("seamo-tiny", [*(f"model.{one}" for one in SIZES), *changes])
+
 
 @pytest.fixture(scope="module")
 def pages():
-    """Figure -> (texts, orange frames as (left, bottom, right, top)) for the tiny recipe: 48 px, patch 8, width 128."""
+    """Figure -> (texts, orange frames as (left, bottom, right, top)) for a small model: 48 px, patch 8, width 128."""
     found = {}
 
     def keep(page, path):
@@ -26,7 +33,7 @@ def pages():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Page, "save", keep)
-        paths = draw_all(Path("nowhere"), load_recipe("seamo-tiny"))
+        paths = draw_all(Path("nowhere"), recipe())
     assert [path.stem for path in paths] == list(FIGURES)
     return found
 
@@ -85,7 +92,7 @@ def test_crops_are_of_their_mode(pages):
 
 
 def test_shapes_are_seen_not_computed():
-    config = load_recipe("seamo-tiny").model
+    config = recipe().model
     shapes = shapes_of(config, seasons=3)
     assert shapes.outputs["tokenizers.s1"] == (1, 3, 36, 128)
     assert shapes.inputs["encoder"] == (3, 18, 128)
@@ -108,4 +115,4 @@ def test_a_page_is_a_small_png(tmp_path):
 
 def test_other_models_are_not_drawn_as_if_they_were_the_paper_s(tmp_path):
     with pytest.raises(UsageError, match="TM block"):
-        draw_all(tmp_path, load_recipe("seamo-tiny", ["model.tm={mode: fuse, variant: algorithm1}"]))
+        draw_all(tmp_path, recipe("model.tm={mode: fuse, variant: algorithm1}"))

@@ -21,7 +21,7 @@ from seamo_bench.cli import main
 from tests.prep.demo_stores import build_quietly
 
 S2_BANDS = ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
-SMALL = ["machine.threads=1", "model.dim=64", "model.depth=2"]
+SMALL = ["machine.threads=1", "model.dim=64", "model.depth=2", "model.heads=4"]
 
 
 def bench(monkeypatch, capsys, *arguments):
