@@ -1,0 +1,200 @@
+"""The published numbers, ours beside them, Table 15 and submissions; values typed in from the paper."""
+
+import json
+
+import numpy as np
+import pytest
+
+from seamo.errors import ProtocolError, UsageError
+from seamo_bench.compute import compute_table
+from seamo_bench.predictions import ClassPredictions
+from seamo_bench.published import load_published
+from seamo_bench.records import (
+    About,
+    AdapterFacts,
+    BackboneFacts,
+    Cost,
+    Facts,
+    InputFacts,
+    ProtocolFacts,
+    SplitFacts,
+    StoreFacts,
+    TaskFacts,
+    read_records,
+    write_record,
+)
+from seamo_bench.reproduce import reproduce, to_csv, to_markdown
+from seamo_bench.submit import submit
+from seamo_bench.suite import load_suite
+
+
+def test_values_typed_in_from_the_paper():
+    found = {(one.table, one.model, one.dataset, one.inputs, one.metric): one.value for one in load_published()}
+    assert found["T1", "SeaMo", "eurosat", (), "top1"] == 99.37
+    assert found["T1", "SeaMo", "fmow-sentinel", (), "top1"] == 58.25
+    assert found["T1", "SeaMo", "bigearthnet-v1", ("s2",), "micro_ap"] == 88.54
+    assert found["T2", "CROMA", "bigearthnet-v1", ("s2",), "micro_ap"] == 83.41
+    assert found["T3", "SeaMo", "dfc2020", ("s2",), "miou_present_tilewise"] == 49.79
+    assert found["T5", "SeaMo", "oscd", (), "f1_positive_tilewise"] == 54.54
+    assert found["T6", "SeaMo", "eurosat-sar", (), "top1"] == 89.69
+    assert found["T7", "SeaMo", "bigearthnet-v1", ("s1",), "micro_ap"] == 82.23
+    count = {table: sum(one.table == table for one in load_published()) for table in ("T1", "T2", "T5", "T9", "T15")}
+    assert count == {"T1": 33, "T2": 33, "T5": 9, "T9": 24, "T15": 8}
+    ids = [one.id for one in load_published()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_pairs_of_iou_and_f1_that_cannot_be_are_marked_and_no_others():
+    pairs = {}
+    for one in load_published():
+        if one.table == "T9":
+            pairs.setdefault((one.model, one.dataset), {})[one.metric] = one
+    for pair in pairs.values():
+        iou, f1 = pair["iou_positive"], pair["f1_positive"]
+        gap = abs(200 * iou.value / (100 + iou.value) - f1.value)
+        assert (gap > 0.7) == ("do not fit" in f1.note), f1.id
+
+
+def test_the_last_row_of_table_12_is_the_headline_and_deltas_add_up():
+    twelve = {(one.variant, one.dataset, one.inputs): one.value for one in load_published() if one.table == "T12"}
+    ben, sar = ("bigearthnet-v1", ("s2",)), ("bigearthnet-v1", ("s1",))
+    assert twelve["unimodal", *ben] == pytest.approx(88.54 - 1.23)
+    assert twelve["siamese-temporal", *sar] == pytest.approx(82.23 + 0.45)
+
+
+CLASSES = tuple(f"class {k}" for k in range(10))
+
+
+def facts_of(backbone="run", *, budget="full", subset=False, **params):
+    """As a record of suite `paper`'s first row, EuroSAT with the printed recipe, would have them."""
+    row = load_suite("paper").rows[0]
+    return Facts(
+        stores=(StoreFacts(id="eurosat", content="c" * 64, subset=subset),),
+        split=SplitFacts(scheme="spectralgpt-2way", lists={"test": "t"}),
+        task=TaskFacts(kind="single-label", classes=CLASSES),
+        backbone=BackboneFacts(id=backbone, card="card"),
+        protocol=ProtocolFacts(id="finetune", version=1, params={**row.params, **params}),
+        adapter=AdapterFacts(
+            inputs=(InputFacts(sensor="s2", stack="s2", bands=("B02",), unit="dn", steps=()),),
+            missing="fail",
+            size=(8, 8),
+        ),
+        budget=budget,
+    )
+
+
+def write(folder, facts, *, title="SeaMo (run)", wrong=0, status="ok", **options):
+    labels = np.arange(40) % 10
+    scores = np.eye(10, dtype=np.float32)[labels]
+    scores[:wrong] = np.roll(scores[:wrong], 1, axis=1)
+    keys = np.array([f"k{i}" for i in range(40)])
+    given = {"predictions": ClassPredictions(keys, labels, scores)} if status == "ok" else {"reason": "needs B10"}
+    samples = {"train": 100, "val": 20, "test": 40}
+    about = About(stores=("EuroSAT",), backbone=title, samples=samples)
+    return write_record(folder, facts, about=about, status=status, **given, **options)
+
+
+def row_of(folder, model="SeaMo", **options):
+    records = read_records(folder).records
+    rows = [
+        one for one in reproduce(records, folder, table="T1", resamples=200, **options) if one.published.model == model
+    ]
+    return next(one for one in rows if one.published.dataset == "eurosat")
+
+
+def test_the_printed_recipe_is_the_same_protocol(tmp_path):
+    write(tmp_path, facts_of(), wrong=10)
+    found = row_of(tmp_path)
+    assert (found.verdict, found.why) == ("same protocol", ())
+    assert found.difference == pytest.approx(75.0 - 99.37)
+    assert found.ours.low < 0.75 < found.ours.high
+    assert any("not stated" in text for text in found.decided)
+    assert any(text.startswith("smoothing") for text in found.decided)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"epochs": 100}, "epochs: 100 instead of 150 (printed)"),
+        ({"base_lrs": (2e-4, 1e-2)}, "base_lrs: 0.0002, 0.01 instead of 0.01 (printed)"),
+        ({"budget": "demo"}, "demo budget"),
+        ({"subset": True}, "a subset: EuroSAT"),
+    ],
+)
+def test_what_differs_is_named(tmp_path, changes, why):
+    write(tmp_path, facts_of(**changes))
+    found = row_of(tmp_path)
+    assert (found.verdict, found.why) == ("different", (why,))
+
+
+def test_what_is_decided_here_makes_no_difference(tmp_path):
+    write(tmp_path, facts_of(smoothing=0.0))
+    found = row_of(tmp_path)
+    assert found.verdict == "same protocol"
+    assert "smoothing: 0.0 instead of 0.1" in found.decided
+
+
+def test_the_closest_run_is_taken_or_the_named_one(tmp_path):
+    write(tmp_path, facts_of("far", epochs=3))
+    write(tmp_path, facts_of("near"))
+    write(tmp_path, facts_of("random"), title="somebody else's")
+    assert row_of(tmp_path).backbone == "near"
+    assert row_of(tmp_path, backbone="far").verdict == "different"
+
+
+def test_why_there_is_nothing_of_ours(tmp_path):
+    tmp_path.joinpath("x").mkdir()
+    write(tmp_path, facts_of("croma-base-s2"), title="CROMA", status="impossible")
+    assert row_of(tmp_path, "CROMA").why == ("impossible: needs B10",)
+    assert row_of(tmp_path, "CROMA").verdict == "cannot be run"
+    assert row_of(tmp_path, "I-JEPA").why == ("its weights are not public",)
+    assert row_of(tmp_path, "DOFA").verdict == "not run"
+    assert row_of(tmp_path).verdict == "not run"
+    with pytest.raises(UsageError, match="Tables 1 to 9"):
+        reproduce((), tmp_path, table="T10")
+
+
+def test_every_published_row_is_listed_once(tmp_path):
+    rows = reproduce((), tmp_path)
+    assert len(rows) == sum(one.table in {f"T{n}" for n in range(1, 10)} for one in load_published())
+    assert len(to_csv(rows).splitlines()) == len(rows) + 1
+    assert to_markdown(rows).count("\n## Table") == 9
+
+
+def test_table_15_measures_what_ran_and_estimates_the_rest(tmp_path):
+    # 2 h for one learning rate: 1e9 FLOPs x (3 x 150 x 100 + 20 + 40) images / 7200 s.
+    cost = Cost(seconds=7200.0, flops_per_sample=1e9)
+    write(tmp_path, facts_of(), cost=cost, environment={"device": "cuda: some GPU"})
+    rows = {(one.task, one.dataset): one for one in compute_table(read_records(tmp_path).records, tmp_path)}
+    assert len(rows) == 8
+    ours = rows["classification", "eurosat+eurosat-sar"]
+    assert (ours.kind, ours.hours, ours.trainings, ours.paper_hours) == ("measured", 2.0, 1, 6.0)
+    rate = 1e9 * (3 * 150 * 100 + 20 + 40) / 7200
+    pretraining = rows["pretraining", "ssl4eo-s12"]
+    assert pretraining.kind == "estimate"
+    assert pretraining.hours == pytest.approx(2.42e19 / rate / 3600, rel=0.005)
+    assert "some GPU" in pretraining.note
+    empty = compute_table((), tmp_path)
+    assert all(one.hours is None for one in empty)
+
+
+def test_submit_copies_what_holds_and_refuses_the_rest(tmp_path):
+    good, bad = write(tmp_path / "a", facts_of("one")), write(tmp_path / "a", facts_of("two"))
+    blank = write(tmp_path / "a", facts_of("three"), status="impossible")
+    text = json.loads((tmp_path / "a" / f"{bad.key}.json").read_text())
+    text["scores"]["top1"] = 0.5
+    (tmp_path / "a" / f"{bad.key}.json").write_text(json.dumps(text))
+    there = tmp_path / "b"
+    first = {one.key: one for one in submit(tmp_path / "a", there)}
+    assert {key: one.outcome for key, one in first.items()} == {
+        good.key: "copied", blank.key: "copied", bad.key: "refused",
+    }  # fmt: skip
+    assert "top1" in first[bad.key].reason
+    assert {one.key for one in read_records(there).records} == {good.key, blank.key}
+    assert (there / f"{good.key}.npz").read_bytes() == (tmp_path / "a" / f"{good.key}.npz").read_bytes()
+    assert {one.outcome for one in submit(tmp_path / "a", there)} == {"there already", "refused"}
+    write(tmp_path / "c", facts_of("one"), wrong=4)
+    (other,) = submit(tmp_path / "c", there)
+    assert (other.outcome, "other predictions" in other.reason) == ("refused", True)
+    with pytest.raises(ProtocolError, match="own folder"):
+        list(submit(there, there))
