@@ -27,6 +27,7 @@ Get = Callable[[str], bytes | None]
 
 _CODECS = {"blosc", "zstd", "zlib", "gzip", "bz2", "lzma", "lz4", "shuffle", "delta", "vlen-utf8", "fixedscaleoffset"}
 _MAX_CHUNK = 1 << 30  # bytes, decoded
+_MAX_ARRAY = 4 << 30
 _FETCH_AGAIN = "Fetch the archive again."
 
 
@@ -64,6 +65,8 @@ class ZarrArray:
         span = [(0, size) for size in self.shape]
         if first is not None:
             span[0] = (first, first + 1)
+        if math.prod(high - low for low, high in span) * self.dtype.itemsize > _MAX_ARRAY:
+            raise ArchiveError(f"shape {self.shape} is not taken at once", self.where, _FETCH_AGAIN)
         result = np.empty([high - low for low, high in span], dtype=self.dtype)
         ranges = [range(low // step, -(-high // step)) for (low, high), step in zip(span, self.chunks, strict=True)]
         for number in itertools.product(*ranges):
@@ -172,13 +175,15 @@ def open_zip(file: Any, where: str) -> ZarrGroup:
         opened = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError) as error:
         raise ArchiveError(f"is not a zip ({error})", where, _FETCH_AGAIN) from error
-    names = set(opened.namelist())
+    names = {info.filename: info.file_size for info in opened.infolist()}
     heads = sorted((one for one in names if one.rpartition("/")[2] == ".zgroup"), key=len)
     lead = heads[0].removesuffix(".zgroup") if heads else ""
 
     def get(name: str) -> bytes | None:
         if lead + name not in names:
             return None
+        if names[lead + name] > _MAX_CHUNK:
+            raise ArchiveError(f"{name} has {names[lead + name]:,} bytes", where, _FETCH_AGAIN)
         try:
             return opened.read(lead + name)
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:

@@ -321,6 +321,18 @@ def test_misnamed_files_and_other_shapes(demo: Path, clean: Path) -> None:
         assert (one.layers["s2_60m"][0, :, 0, 0] == two.layers["s2_60m"][0, :, 0, 0]).all()
 
 
+def test_patches_without_the_level_of_products(demo: Path, clean: Path) -> None:
+    for tree in ("BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"):
+        for product in list((demo / tree).iterdir()):
+            for patch in list(product.iterdir()):
+                patch.rename(demo / tree / patch.name)
+            product.rmdir()
+    with pytest.raises(ArchiveError, match="no patches in BigEarthNet-S2/<product>"):
+        read_samples(ID, demo)
+    for one, two in zip(read_samples(ID, demo, "names"), read_samples(ID, clean), strict=True):
+        assert_equal_samples(one, two)
+
+
 def write_tar_zst(folder: Path, path: Path, *, frames: int = 1) -> None:
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as tar:

@@ -364,6 +364,17 @@ def test_codecs_that_run_code_are_refused(tmp_path: Path, codec: str | None) -> 
         read_samples(ID, tmp_path, "shape")
 
 
+def test_sizes_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
+    folder = one_group(tmp_path)
+    meta = json.loads((folder / "bands" / ".zarray").read_text())
+    cases = {"shape": "not taken at once", "chunks": "chunks of"}
+    for name, why in cases.items():
+        change = {name: [4, 12, 10**6, 10**6]}
+        (folder / "bands" / ".zarray").write_text(json.dumps(meta | change))
+        with pytest.raises(ArchiveError, match=why):
+            read_samples(ID, tmp_path, "shape")
+
+
 def test_damage_names_the_file(tmp_path: Path) -> None:
     folder = one_group(tmp_path)
     chunk = min((folder / "bands").glob("[0-9]*"))

@@ -13,7 +13,8 @@ A sample has one label, the set of classes that this data set is known for. The 
 `reference_map`: class ids of the label space `clc-44`, 255 where it says nothing. Where a patch has none, only that
 layer is missing. The same holds for Sentinel-1. NaN in Sentinel-1 is missing, nothing else.
 
-The scene is the product: neighbouring patches share it. `--relax names` takes files by their ending (`*_B02.tif`).
+The scene is the product: neighbouring patches share it. `--relax names` takes files by their ending (`*_B02.tif`),
+and patches without the level of products above them.
 """
 
 import re
@@ -121,8 +122,10 @@ def _folders(raw: Raw, tree: str, pattern: re.Pattern[str]) -> dict[str, str]:
     """Name -> folder of every patch in a tree."""
     found: dict[str, str] = {}
     for product in raw.list_dir(tree)[0]:
-        for name in raw.list_dir(f"{tree}/{product}")[0]:
-            folder = f"{tree}/{product}/{name}"
+        inside, files = raw.list_dir(f"{tree}/{product}")
+        is_patch = "names" in raw.relax and bool(files) and not inside  # without the level of products
+        for name in [product] if is_patch else inside:
+            folder = f"{tree}/{product}" if is_patch else f"{tree}/{product}/{name}"
             if not pattern.fullmatch(name) and "names" not in raw.relax:
                 raise ArchiveError(
                     "is not the name of a patch", raw.where(folder), "Take it out, or build with --relax names."
