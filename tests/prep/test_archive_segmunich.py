@@ -120,9 +120,7 @@ def test_a_label_value_that_is_no_class(root: Path) -> None:
     values = np.array(Image.open(path))
     values[3, 4] = 7
     Image.fromarray(values).save(path)
-    with pytest.raises(
-        ArchiveError, match=r"label/00001\.tif: mask holds 7, which is no class.*: 0, 5, 11, 12"
-    ):
+    with pytest.raises(ArchiveError, match=r"label/00001\.tif: mask holds 7, which is no class.*: 0, 5, 11, 12"):
         read_all("segmunich", root)
 
 
