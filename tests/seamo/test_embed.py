@@ -372,3 +372,38 @@ def test_the_command(pretrained, tmp_path):
     ):
         done = seamo("embed", pretrained.path, *arguments)
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+def test_the_command_takes_statistics_from_a_file_and_stores(pretrained, tmp_path):
+    path = write_image(tmp_path / "a.tif", scene(24, 24))
+    numbers = {name: 1000.0 + i for i, name in enumerate(BANDS)}
+    # The card's own mean, and half its standard deviation: the same as an image twice as far from the mean.
+    half = {"unit": "dn", "source": "typed here", "mean": numbers, "std": dict.fromkeys(BANDS, 250.0)}
+    (tmp_path / "n.yaml").write_text(json.dumps({"s2": half}))
+    model = ("embed", pretrained.path)
+    arguments = ("--unit", "dn", "--sensor", "s2", "--device", "cpu")
+    done = seamo(*model, path, "-o", tmp_path / "1.tif", *arguments, "--statistics", tmp_path / "n.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "typed here" in done.stderr
+    pixels = scene(24, 24).astype(np.float32)
+    mean = 1000 + np.arange(12, dtype=np.float32)[:, None, None]
+    far = write_image(tmp_path / "b.tif", mean + 2 * (pixels - mean), nodata=None)
+    embed_image(pretrained, Source(far, Unit.DN), tmp_path / "2.tif")
+    np.testing.assert_allclose(read_map(tmp_path / "1.tif")[0], read_map(tmp_path / "2.tif")[0], rtol=0, atol=2e-5)
+    del half["std"]["B8A"]
+    (tmp_path / "n.yaml").write_text(json.dumps({"s2": half}))
+    done = seamo(*model, path, "-o", tmp_path / "3.tif", *arguments, "--statistics", tmp_path / "n.yaml")
+    assert (done.returncode, "no statistics for B8A" in done.stderr) == (1, True), done.stderr
+
+    store = build_small_store(tmp_path / "st", n=3)
+    table = tmp_path / "f.parquet"
+    done = seamo(*model, store.path, "-o", table, "--statistics", "store", "--stack", "s2=s2a", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, len(pd.read_parquet(table))) == (f"{table}\n", 12)
+    for options, message in (
+        (("--unit", "dn"), "--unit belongs to an image"),
+        (("--stack", "s2"), "is not sensor=stack"),
+        (("--sensor", "rgb"), "no sensor rgb"),
+    ):
+        done = seamo(*model, store.path, "-o", tmp_path / "g.parquet", *options)
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr

@@ -15,6 +15,7 @@ from seamo.model.seamo import SeaMo
 from seamo.use.bands import new_tokenizer, select_columns
 from seamo.use.export import export, load_module, to_timm
 from tests.seamo.small_model import model_folder, normalisation
+from tests.seamo.test_cli_seamo import seamo
 
 CONFIG = SeaMoConfig(size=32, patch=8, dim=48, depth=3, heads=4)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "use.md"
@@ -219,3 +220,13 @@ def test_wrong_bands_are_named():
         new_tokenizer(model, {"s2": ["B99"]}, torch.Generator())
     with pytest.raises(RecipeError, match="joins two sensors"):
         new_tokenizer(model, {"s2": ["B02"], "s1": ["VV"], "rgb": ["R"]}, torch.Generator())
+
+
+def test_the_command(exported, tmp_path):
+    _, folder = exported
+    done = seamo("export", folder, "-o", tmp_path / "out", "--licence", "MIT")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'out'}\n")
+    assert json.loads((tmp_path / "out" / "card.json").read_text())["licence"] == "MIT"
+    assert "tokenizers and encoder" in seamo("info", tmp_path / "out").stdout
+    assert seamo("export", folder, "-o", tmp_path / "out").returncode == 1
+    assert seamo("export", tmp_path, "-o", tmp_path / "new").returncode == 2
