@@ -114,6 +114,9 @@ def _one(
     draws = sampling(runs.predictions, name, scoring_of(facts), parents=runs.parents, resamples=resamples)
     if one.value is None:
         why = (*why, "the paper's value is lost")
+    several = sorted({row for _, row in groups})
+    if len(several) > 1:
+        decided = (*decided, f"the closest of {', '.join(several)}; --backbone names one")
     return Reproduced(
         one,
         "different" if why else "same protocol",
