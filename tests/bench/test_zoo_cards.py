@@ -1,5 +1,6 @@
 """Cards: what the leaderboard must know about every compared model, without loading a model."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from seamo.bands import SENSORS
-from seamo.errors import CheckpointError, UsageError
-from seamo_bench.catalogue import cards, families, find_card
+from seamo.errors import CheckpointError, ProtocolError, UsageError
+from seamo_bench.catalogue import cards, families, find_card, weights_digest, weights_path
+from seamo_bench.weights_files import convert
 
 # Rows of the paper's tables, and what a user of today expects beside them.
 PAPER = {
@@ -35,6 +37,53 @@ def test_rows_without_public_weights_are_quoted_only() -> None:
         assert found.card.weights is None
         with pytest.raises(CheckpointError, match="no public weights"):
             import_module(found.module).load(found.card, None, 0)
+
+
+def test_rows_that_nothing_here_loads_say_why() -> None:
+    listed = {name: found for name, found in cards().items() if found.card.availability == "no loader"}
+    assert set(listed) == {"clay-v1.5", "olmoearth-base"}
+    for found in listed.values():
+        assert found.card.verified == ()
+        with pytest.raises(CheckpointError, match=r"nothing here loads them\..*huggingface"):
+            import_module(found.module).load(found.card, None, 0)
+        with pytest.raises(ProtocolError, match=r"nothing here loads them\..*huggingface"):
+            weights_path(found.card, None)
+
+
+def test_every_row_is_in_the_documentation() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "zoo.md").read_text()
+    rows = {line.split("|")[1].strip().strip("`"): line for line in page.splitlines() if line.startswith("| `")}
+    for name, found in cards().items():
+        assert name in rows, f"docs/zoo.md lacks {name}"
+        card = found.card
+        assert card.weights is None or card.weights.licence.split(":")[0] in rows[name], name
+        assert (", ".join(card.verified) or "unverified") in rows[name], name
+        for quirk in card.quirks:
+            assert quirk.split(":")[0] in rows[name], (name, quirk)
+    assert set(rows) - set(cards()) <= {"timm:<id>", "torchgeo:<weights>"}
+
+
+def test_a_missing_file_names_the_command_and_a_converted_one_stands_for_it(golden: Path, tmp_path: Path) -> None:
+    card = cards()["galileo-nano"].card
+    published = tmp_path / "galileo_nano_encoder.pt"
+    with pytest.raises(CheckpointError, match=r"`seamo-bench weights fetch galileo-nano` gets them"):
+        weights_path(card, published)
+    with pytest.raises(
+        CheckpointError, match=r"weights fetch satmae-vitb --accept CC-BY-NC-4.0` .* not for commercial"
+    ):
+        weights_path(cards()["satmae-vitb"].card, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"Google Drive.*Save the file as "):
+        weights_path(cards()["ssl4eo-dino-vits16-s2"].card, tmp_path / "x.pth")
+
+    source = golden / "weights" / "galileo_nano" / "encoder.pt"
+    made = convert(cards()["galileo-nano"], source, tmp_path)
+    assert weights_path(card, published) == made
+    quirky = find_card("galileo-nano+helper-normalisation").card
+    assert weights_path(quirky, published) == made
+    assert weights_digest(made) == weights_digest(source) == hashlib.sha256(source.read_bytes()).hexdigest()
+    made.write_bytes(made.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckpointError, match=r"is not the file that the card beside it describes.*weights convert"):
+        weights_digest(made)
 
 
 def test_non_commercial_weights_say_so() -> None:
