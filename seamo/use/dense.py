@@ -139,6 +139,7 @@ def embed_image(
 
     Raises:
         UsageError, BandError: If the image cannot be read as asked.
+        StoreError: If the disk is full; finished rows stay.
     """
     check_ending(out)
     with open_imagery(source.path, bands=source.bands, nodata=source.nodata) as imagery:
@@ -164,7 +165,8 @@ def embed_image(
         for k, rows in _blended(model, imagery, channels, windows, parts.first_missing, batch=batch, progress=progress):
             parts.save(k, rows)
         strips = (parts.load(k) for k in range(parts.total))
-        write_map(parts.whole, spec, strips, as_zarr=out.suffix.lower() == ".zarr")
+        with parts.writing():
+            write_map(parts.whole, spec, strips, as_zarr=out.suffix.lower() == ".zarr")
         parts.finish()
     return {"out": str(out), "cells": [spec.height, spec.width, spec.dim], **spec.about}
 

@@ -4,14 +4,15 @@ import io
 import logging
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo.errors import UsageError
+from seamo.errors import StoreError, UsageError
 from seamo.identity import digest, write_atomically
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,21 @@ class Parts:
         """Write one part, whole or not at all."""
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
-        write_atomically(self._file(k), buffer.getvalue())
+        with self.writing():
+            write_atomically(self._file(k), buffer.getvalue())
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say what to do when the disk is full; what is finished stays.
+
+        Raises:
+            StoreError: In place of the operating system's error.
+        """
+        try:
+            yield
+        except OSError as error:
+            fix = "Make room and give the same command again: it goes on."
+            raise StoreError(f"cannot be written ({error})", str(self.out), fix) from error
 
     def load(self, k: int) -> NDArray[Any]:
         """Read one part back."""
@@ -67,7 +82,8 @@ class Parts:
 
     def finish(self) -> None:
         """Rename `whole` to the output, and drop the parts."""
-        self.whole.rename(self.out)
+        with self.writing():
+            self.whole.rename(self.out)
         shutil.rmtree(self.folder)
 
     def _file(self, k: int) -> Path:

@@ -198,7 +198,9 @@ def embed_store(
         parts.save(k, np.concatenate(found))
     features = np.concatenate([parts.load(k) for k in range(len(groups))])
     write = _write_parquet if out.suffix == ".parquet" else _write_npz
-    write(parts.whole, features, _table(plan, store), about)
+    table = _table(plan, store)
+    with parts.writing():
+        write(parts.whole, features, table, about)
     parts.finish()
     return {"out": str(out), "samples": len(features), "dates": plan.times, "dim": plan.dim, **about}
 

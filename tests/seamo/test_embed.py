@@ -1,6 +1,8 @@
 """Embedding against plain loops over rasterio's own reading, and by hand for a store."""
 
 import json
+import resource
+import signal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ import xarray as xr
 from affine import Affine
 
 from seamo.bands import Unit
-from seamo.errors import BandError, UsageError
+from seamo.errors import BandError, StoreError, UsageError
 from seamo.model.config import SeaMoConfig
 from seamo.use import pooled
 from seamo.use.bands import select_columns
@@ -277,6 +279,21 @@ def test_parts_of_something_else_are_not_used(tmp_path):
     (tmp_path / "y.tif").touch()
     with pytest.raises(UsageError, match="exists already"):
         Parts(tmp_path / "y.tif", {}, 1)
+
+
+def test_a_full_disk_is_one_message_and_keeps_what_is_there(tmp_path):
+    parts = Parts(tmp_path / "x.tif", {"a": 1}, 2)
+    parts.save(0, np.zeros(3))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # no file may grow beyond this
+    try:
+        with pytest.raises(StoreError, match="Make room"):
+            parts.save(1, np.zeros(3000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [one.name for one in parts.folder.iterdir()] == ["part-000000.npy"]
 
 
 def test_pixels_that_are_not_there_are_nan(tmp_path):
