@@ -200,9 +200,14 @@ def explain(
     )
     check_selection(wiring, family(found.module))
     rows = rows_of(wiring, opened.spec)
-    show(rows, as_json=as_json)
-    if not as_json:
-        say(f"{opened.title} -> {found.card.title}: {wiring.resampling()}; missing bands: {wiring.missing}")
+    if as_json:
+        show(rows, as_json=True)
+        return
+    say(f"{opened.title} -> {found.card.title}: {wiring.resampling()}; missing bands: {wiring.missing}\n")
+    every = [column for column in rows[0] if len(rows) > 1 and len({row[column] for row in rows}) == 1]
+    show([{column: row[column] for column in row if column not in every} for row in rows], as_json=False)
+    told = [f"{column} {rows[0][column]}" for column in every if rows[0][column] != ""]
+    say(f"\nEvery channel: {'; '.join(told)}" if told else "")
 
 
 @app.command()
