@@ -389,6 +389,8 @@ def _flags(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]
         flags.append(Flag(kind="filled-bands", text=f"{', '.join(dropped)} not in the store: input columns left out"))
     seen = [part.spec.id for part in parts_of(store) if part.spec.id in card.pretrained_on]
     flags.extend(Flag(kind="seen-in-pretraining", text=f"pretrained on {name}") for name in seen)
+    if card.weights is not None and card.weights.noncommercial:
+        flags.append(Flag(kind="licence", text=f"weights are licensed {card.weights.licence}: not for commercial use"))
     if not card.verified:
         flags.append(Flag(kind="unverified-card", text="no reference output proves this implementation"))
     return tuple(flags)
@@ -409,8 +411,6 @@ def _checks(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]
         notes.append(f"subset: {store.meta.subset}")
     if store.meta.counts.bad:
         notes.append(f"{store.meta.counts.bad} samples could not be read when it was built")
-    if card.weights is not None and card.weights.noncommercial:
-        notes.append(f"weights are licensed {card.weights.licence}, not for commercial use")
     for one in wiring.sensors:
         products = {layer.product for layer in one.layers if layer.product}
         if one.input.product and products - {one.input.product}:

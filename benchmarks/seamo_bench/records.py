@@ -34,6 +34,7 @@ FlagKind = Literal[
     "filled-bands",
     "seen-in-pretraining",
     "unverified-card",
+    "licence",
     "out-of-range",
     "data-check",
     "recipe",
