@@ -43,14 +43,12 @@ def write_archive(raw: Path, count: int) -> None:
 
 
 def ours(raw: Path, root: Path) -> int:
-    shutil.rmtree(root, ignore_errors=True)
     built = build("ssl4eo-s12", raw=raw, root=root, options=Options(layers=_LAYERS), engine=Engine(1),
                   say=lambda _: None, progress=lambda _done, _total: None)  # fmt: skip
     return built.samples
 
 
 def rasterio_to_zarr(raw: Path, root: Path) -> int:
-    shutil.rmtree(root, ignore_errors=True)
     spec = shipped_manifest()["ssl4eo-s12"]
     group = zarr.open_group(root, mode="w")
     locations = sorted(path.name for path in (raw / "s1").iterdir())
@@ -80,8 +78,8 @@ def main() -> None:
         write_archive(raw, arguments.locations)
         print(f"{arguments.locations} locations of 56 files, one process, {arguments.rounds} rounds")
         variants = {
-            "seamo-prep build (checks, checksums, statistics)": lambda: ours(raw, Path(scratch) / "ours"),
-            "rasterio, zarr-python whole arrays": lambda: rasterio_to_zarr(raw, Path(scratch) / "theirs"),
+            "seamo-prep build (checks, checksums, statistics)": lambda: ours(raw, Path(tempfile.mkdtemp(dir=scratch))),
+            "rasterio, zarr-python whole arrays": lambda: rasterio_to_zarr(raw, Path(tempfile.mkdtemp(dir=scratch))),
         }
         rounds = alternate(variants, rounds=arguments.rounds)
         print(rounds.report(next(iter(variants))))
