@@ -186,6 +186,22 @@ def test_a_u_net_from_scratch_sees_context(store):
     assert moved.sum() > 9
 
 
+@pytest.mark.parametrize("head", ["linear", "upernet", "author"])
+def test_one_training_tile_is_enough(store, head):
+    backbone = seamo_bench.load_backbone("unet", store=store, size=TILE)
+    params = {**PIXELS, "head": head, "width": 8, "frozen": False, "epochs": 1, "rotate": True}
+    context = dense_context(store, backbone, "dense", params)
+    alone = replace(context.splits[0][0], train=context.splits[0][0].train[:1])
+    task = _dense.DenseTask(context, (backbone.adapter,), "", lambda _rows: None)
+    (candidate,) = _dense.train(task, alone, (1e-3,), seed=0)
+    assert not candidate.diverged
+    wrong = _dense.DenseTask(
+        replace(context, params={**context.params, "batch": 1}), task.adapters, "", lambda _r: None
+    )
+    with pytest.raises(ProtocolError, match="parameter batch"):
+        _dense.train(wrong, context.splits[0][0], (1e-3,), seed=0)
+
+
 def test_masks_of_another_grid_than_the_network_s(store):
     backbone = seamo_bench.load_backbone("unet", store=store, size=24)
     params = {**PIXELS, "frozen": False, "epochs": 1}

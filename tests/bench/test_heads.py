@@ -8,9 +8,9 @@ from seamo_bench.heads import author, linear, upernet
 from seamo_bench.heads._parts import Level, PyramidPooling, enlarge
 
 torch.set_num_threads(1)
-VIT = [Level(12, 4, 4)] * 4
-RESNET = [Level(8, 16, 16), Level(12, 8, 8), Level(16, 4, 4), Level(24, 2, 2)]
-ONE = [Level(5, 16, 16)]
+VIT = [Level(12, 4, 4, 8)] * 4
+RESNET = [Level(8, 16, 16, 4), Level(12, 8, 8, 8), Level(16, 4, 4, 16), Level(24, 2, 2, 32)]
+ONE = [Level(5, 16, 16, 8)]
 HEADS = {"linear": linear, "upernet": upernet, "author": author}
 
 
@@ -20,7 +20,7 @@ def maps(levels, batch=2, seed=0):
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("levels", [VIT, RESNET, ONE, [Level(6, 3, 3)] * 7], ids=["vit", "resnet", "one", "seven"])
+@pytest.mark.parametrize("levels", [VIT, RESNET, ONE, [Level(6, 3, 3, 16)] * 7], ids=["vit", "resnet", "one", "seven"])
 def test_logits_on_the_head_s_own_grid_and_gradients_everywhere(name, levels):
     torch.manual_seed(0)
     head = HEADS[name].build(levels, 3, width=16)
@@ -67,13 +67,19 @@ def test_author_at_its_published_width():
     pyramid = sum(c * 256 for c in counts[:3]) + 3 * 9 * 256 * 256 + 9 * 1024 * 256
     norms = 2 * (sum(counts) + 256 * (4 + 1 + 3 + 3 + 1))
     classifier = 9 * 256 * 13 + 13
-    head = author.build([Level(768, 16, 16)] * 4, 13, width=author.WIDTH)
+    head = author.build([Level(768, 16, 16, 8)] * 4, 13, width=author.WIDTH)
     assert (
         sum(one.numel() for one in head.parameters())
         == convolutions + deconvolutions + pooling + pyramid + norms + classifier
     )
     assert {one.num_groups for one in head.modules() if isinstance(one, nn.GroupNorm)} == {32}
     assert [one.p for one in head.modules() if isinstance(one, nn.Dropout2d)] == [0.5]
+
+
+def test_author_makes_no_map_finer_than_the_image():
+    for stride, side in ((1, 16), (4, 64), (8, 128), (32, 128)):
+        level = Level(5, 16, 16, stride)
+        assert author.build([level], 3, width=8)(maps([level])).shape[-1] == side
 
 
 @pytest.mark.parametrize("pool", ["mean", "max"])

@@ -16,11 +16,12 @@ Block = Callable[[int, int, int], nn.Module]
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One dense level: channels, and the size of its map for the images at hand."""
+    """One dense level: channels, the size of its map for the images at hand, and image pixels a map pixel."""
 
     channels: int
     height: int
     width: int
+    stride: int
 
 
 def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:

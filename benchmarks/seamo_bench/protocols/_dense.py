@@ -171,10 +171,12 @@ def train(task: DenseTask, trial: Split, rates: Sequence[float], *, seed: int) -
     """
     context, p, device = task.context, task.context.params, task.context.device
     frozen = bool(p["frozen"])
-    batch_size = min(int(number(p, "batch")), len(trial.train))
+    # Batch norm over one pooled image has no variance: a tile that is alone is shown twice a step.
+    rows = np.repeat(trial.train, 2) if len(trial.train) == 1 else trial.train
+    batch_size = min(int(number(p, "batch")), len(rows))
     if batch_size < 2:
-        raise ProtocolError("needs two training tiles or more a step", context.store.title, "Raise `batch` or labels.")
-    epochs, steps = int(number(p, "epochs")), len(trial.train) // batch_size
+        raise ProtocolError("is less than two tiles a step", "parameter batch")
+    epochs, steps = int(number(p, "epochs")), len(rows) // batch_size
     scale = batch_size / 256 if p["scale_lr"] else 1.0
     weights = task.class_weights(trial.train)
     rng = np.random.default_rng([seed, 2])
@@ -187,7 +189,7 @@ def train(task: DenseTask, trial: Split, rates: Sequence[float], *, seed: int) -
                 one.model.train()
             if frozen:
                 candidates[0].model.network.eval()
-            for step, batch in enumerate(_training_loader(task, trial.train, batch_size, seed=seed, epoch=epoch)):
+            for step, batch in enumerate(_training_loader(task, rows, batch_size, seed=seed, epoch=epoch)):
                 moved = batch.to(device)
                 dates = task.inputs(moved)
                 if epoch == 0 and step == 0:
@@ -309,10 +311,12 @@ def _candidates(task: DenseTask, trial: Split, rates: Sequence[float], *, seed: 
     network = network.to(context.device).eval()
     first = next(iter(Loader(context.store, trial.train[:1], 1, layers=task.layers))).to(context.device)
     with torch.no_grad():
-        maps = levels_of(network, task.inputs(first), task.difference)
+        dates = task.inputs(first)
+        maps = levels_of(network, dates, task.difference)
     if not maps:
         raise ProtocolError("gives no dense levels", context.backbone.card.id)
-    levels = [Level(one.shape[1], one.shape[2], one.shape[3]) for one in maps]
+    side = max(x.shape[2] for x in dates[0].values())
+    levels = [Level(one.shape[1], one.shape[2], one.shape[3], max(1, round(side / one.shape[2]))) for one in maps]
     found = []
     for rate in rates:
         torch.manual_seed(seed)  # every rate starts from the same head
