@@ -249,7 +249,7 @@ class _Planner:
             about,
             todo=todo,
             flags=_flags(self.card, wiring, store) + _row_flags(row, scheme),
-            checks=_checks(self.card, wiring, store),
+            checks=_checks(wiring, store),
             trials=chosen,
             protocol=self.protocol,
             store=store,
@@ -403,7 +403,7 @@ def _row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:
     return tuple(flags)
 
 
-def _checks(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]:
+def _checks(wiring: Wiring, store: Store) -> tuple[str, ...]:
     notes = []
     if store.meta.synthetic is not None:
         notes.append("synthetic data")
