@@ -46,6 +46,7 @@ from seamo_bench.suite import Row, Suite, expand, names_of, num_seeds, protocol_
 from seamo_bench.trials import labels_of, make_trials, split_facts, store_statistics, task_facts
 from seamo_bench.wiring import Wiring, wire
 
+DEMO_SIDE = 128  # pixels: what a network sees of larger tiles, with `--budget demo`
 NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
 Status = Literal["done", "will run", "impossible"]
 
@@ -272,8 +273,9 @@ class _Planner:
         tile = finest_layer(store.spec).size
         if tile is None:
             raise ProtocolError("images vary in size, dense protocols need tiles of one", store.title)
-        fits = card.size and card.any_size and tile[0] == tile[1] and tile[0] % card.multiple_of == 0
-        return tile[0] if fits else None
+        side = min(tile[0], DEMO_SIDE) if self.budget == "demo" else tile[0]
+        fits = card.size and card.any_size and tile[0] == tile[1] and side % card.multiple_of == 0
+        return side if fits else None
 
     def _suits(self, params: Params) -> None:
         card, needs = self.card, self.protocol.needs

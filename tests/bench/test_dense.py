@@ -262,6 +262,16 @@ def test_plan_gives_sizes_and_reasons(tmp_path, stores, suite):
     assert all("cannot run segmentation" in reasons[name, "change", False] for name in ("unet", "resnet18"))
 
 
+def test_the_demo_budget_shrinks_large_tiles(tmp_path, stores, suite, monkeypatch):
+    monkeypatch.setattr("seamo_bench.plan.DEMO_SIDE", 8)
+    places = Places(stores, tmp_path, tmp_path)
+    sizes = {
+        budget: [cell.size for cell in make_plan(load_suite(suite), ("unet",), places, budget) if cell.wiring]
+        for budget in ("demo", "full")
+    }
+    assert sizes == {"demo": [8], "full": [TILE]}
+
+
 def test_records_hold_what_was_run(results):
     records = [one for one in read_records(results).records if one.status == "ok"]
     found = sorted((one.facts.backbone.id, one.facts.seed) for one in records)
