@@ -12,7 +12,10 @@ import pytest
 from seamo.bands import SENSORS
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo_bench.catalogue import cards, families, find_card, weights_digest, weights_path
+from seamo_bench.plan import Places, listing, make_plan
+from seamo_bench.suite import load_suite
 from seamo_bench.weights_files import convert
+from tests.bench.bench_store import toy_store
 
 # Rows of the paper's tables, and what a user of today expects beside them.
 PAPER = {
@@ -84,6 +87,21 @@ def test_a_missing_file_names_the_command_and_a_converted_one_stands_for_it(gold
     made.write_bytes(made.read_bytes()[:-1] + b"x")
     with pytest.raises(CheckpointError, match=r"is not the file that the card beside it describes.*weights convert"):
         weights_digest(made)
+
+
+def test_a_row_shows_filled_bands_and_a_limited_licence(tmp_path: Path) -> None:
+    toy_store(tmp_path / "stores")
+    (tmp_path / "one.yaml").write_text("id: one\nrows: [{store: toy, protocol: knn, missing: zero}]")
+    published = cards()["satmae-vitb"].card.weights
+    assert published is not None
+    (tmp_path / published.filename).write_bytes(b"a plan reads no weights")
+    places = Places(tmp_path / "stores", tmp_path / "out", tmp_path)
+    (cell,) = make_plan(load_suite(str(tmp_path / "one.yaml")), ["satmae-vitb"], places)
+    texts = {flag.kind: flag.text for flag in cell.flags}
+    assert cell.status == "will run"
+    assert texts["licence"] == "weights are licensed CC-BY-NC-4.0: not for commercial use"
+    assert texts["filled-bands"] == "B05, B06, B07, B8A, B12 not in the store: zero"
+    assert texts["licence"] in listing([cell])[0]["checks"]
 
 
 def test_non_commercial_weights_say_so() -> None:
