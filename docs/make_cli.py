@@ -52,7 +52,7 @@ def _verbs(group: Any, prefix: str) -> list[str]:
                 rows.append((flags, getattr(one, "help", "") or "", "required" if one.required else default))
         lines = [f"### {full}", "", _first(command.help), "", "```", " ".join([*usage, "[OPTIONS]"]), "```", ""]
         if rows:
-            lines += ["| | | default |", "|---|---|---|"]
+            lines += ["| option | meaning | default |", "|---|---|---|"]
             lines += [f"| `{_cell(a)}` | {_cell(b)} | {f'`{c}`' if c else ''} |" for a, b, c in rows]
         found.append("\n".join(lines) + "\n")
     return found
