@@ -301,7 +301,8 @@ def compare(results: ResultsArgument, a: str, b: str, metric: str = "", as_json:
             "low": one.difference.interval.low,
             "high": one.difference.interval.high,
             "p": one.difference.p,
-            "method": f"{one.difference.interval.method}; {one.difference.test}",
+            "method": one.difference.interval.method,
+            "test": one.difference.test,
         }
         for one in pairs(read_records(results).records, results, a, b, metric=metric)
     ]

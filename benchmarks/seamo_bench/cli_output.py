@@ -16,10 +16,14 @@ def show(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if not rows:
         return
     columns = list(rows[0])
-    texts = [[str(row[column]) for column in columns] for row in rows]
+    texts = [[_text(row[column]) for column in columns] for row in rows]
     widths = [max(len(column), *(len(text[i]) for text in texts)) for i, column in enumerate(columns)]
     for line in (columns, ["-" * width for width in widths], *texts):
         say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def say(text: str) -> None:

@@ -56,6 +56,7 @@ class Sampling:
         spread: Sd over folds (folds) or over seeds; None with one run.
         note: What the reader must know.
         successes: Set for a share of samples whose draws are all equal: the interval is Wilson's.
+        bounds: Smallest and largest possible value; None for a difference or an aggregate.
     """
 
     value: float
@@ -67,6 +68,7 @@ class Sampling:
     spread: float | None = None
     note: str = ""
     successes: float | None = None
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,12 @@ def sampling(
     Raises:
         ProtocolError: If the runs do not hold the same samples with the same labels.
     """
-    return _sampling([runs], [1.0], [parents], name, scoring, resamples, seed)
+    drawn = _sampling([runs], [1.0], [parents], name, scoring, resamples, seed)
+    return replace(drawn, bounds=metric(name).bounds)
 
 
 def interval(draws: Sampling, *, level: float = LEVEL) -> Interval:
-    """The central interval of a sampling."""
+    """The central interval of a sampling, cut at the bounds of the metric (no possible value is lost)."""
     low: float | None
     high: float | None
     if not len(draws.draws) or math.isnan(draws.value):
@@ -129,7 +132,8 @@ def interval(draws: Sampling, *, level: float = LEVEL) -> Interval:
     elif draws.successes is not None:
         low, high = wilson(draws.successes, draws.num_units, level)
     else:
-        low, high = (float(one) for one in np.quantile(draws.draws, [(1 - level) / 2, (1 + level) / 2]))
+        ends = np.quantile(draws.draws, [(1 - level) / 2, (1 + level) / 2])
+        low, high = (float(one) for one in (ends if draws.bounds is None else np.clip(ends, *draws.bounds)))
     return Interval(
         draws.value,
         low,

@@ -5,6 +5,7 @@ sample twice. The plain score is the one with all weights 1 and a bootstrap resa
 weights, so a score and its interval can never follow two definitions. NaN means: not defined here.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -38,6 +39,7 @@ class Metric:
         compute: (predictions, scoring, weights (R, N)) -> (R,).
         higher_is_better: False for errors.
         needs: Field of `Scoring` that must be set.
+        bounds: Smallest and largest possible value.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Metric:
     compute: Callable[[Any, Scoring, Floats], Floats]
     higher_is_better: bool = True
     needs: Literal["", "background", "positive"] = ""
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 PRIMARY: dict[Kind, str] = {
@@ -321,7 +324,7 @@ METRICS: dict[str, Metric] = {
     ),
     "nll": Metric(
         "NLL", "Mean negative log-likelihood, nats (multi-label: mean over classes).",
-        _CLASSES, _nll, higher_is_better=False,
+        _CLASSES, _nll, higher_is_better=False, bounds=(0.0, math.inf),
     ),
     "miou_present": Metric(
         "mIoU (present)", "Mean over the classes in the truth of IoU from the pooled confusion matrix.",

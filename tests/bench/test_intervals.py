@@ -216,7 +216,8 @@ def test_few_scenes_use_a_jackknife_t_interval():
     ci = iv.interval(iv.sampling([hits(right, units)], "top1", SINGLE))
     means = right.reshape(6, 10).mean(axis=1)  # equal scenes: the jackknife is the t interval of their means
     half = stats.t.ppf(0.975, 5) * means.std(ddof=1) / math.sqrt(6)
-    assert (ci.low, ci.high) == pytest.approx((means.mean() - half, means.mean() + half), rel=2e-3)
+    high = min(means.mean() + half, 1.0)
+    assert (ci.low, ci.high) == pytest.approx((means.mean() - half, high), rel=2e-3)
     assert ci.unit == "scenes"
     assert "6 scenes" in ci.note
     assert "in simulation" in ci.note
@@ -375,3 +376,14 @@ def test_ranges_start_at_chance():
     assert iv.score_range("micro_ap", 19) == (0.0, 1.0)
     with pytest.raises(ProtocolError, match="is an error"):
         iv.score_range("nll", 10)
+
+
+def test_ends_stay_within_the_metric():
+    few = hits([True, True, False])
+    draws = iv.sampling([few], "top1", SINGLE)
+    assert np.quantile(draws.draws, 0.975) > 1.0  # with 3 samples the t interval itself passes 100 %
+    one = iv.interval(draws)
+    assert one.low == 0.0
+    assert one.high == 1.0
+    both = iv.paired_difference([few], [hits([False, True, False])], "top1", SINGLE).interval
+    assert both.low < 0.0  # differences are not cut at 0
