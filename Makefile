@@ -37,7 +37,7 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
 
 soak: install
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=3600
 
 lint: install
 	$(BIN)/ruff check .
