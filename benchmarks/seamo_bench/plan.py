@@ -12,6 +12,7 @@ from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
 from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.store.format import finest_layer
 from seamo.store.reader import Store
+from seamo.store.remote import local_path
 from seamo.store.splits import COMPUTED
 from seamo_bench.builds import find_build
 from seamo_bench.card import BackboneCard
@@ -64,6 +65,10 @@ class Places:
     stores: Path
     results: Path
     weights: Path
+
+    def __post_init__(self) -> None:
+        for path in (self.stores, self.results, self.weights):
+            local_path(path)  # an address of a bucket is refused, not made a folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)

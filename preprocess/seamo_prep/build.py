@@ -15,6 +15,7 @@ from seamo.errors import ArchiveError, SampleError, SeamoError, StoreError, Usag
 from seamo.manifest import DatasetSpec
 from seamo.sample import Sample, check_sample
 from seamo.store.format import META_NAME, Layout
+from seamo.store.remote import local_path
 from seamo.store.splits import COMPUTED, HASH_SCHEME
 from seamo.store.writer import BadSample, BuildPlan, ShardJob, StoreWriter, build8, write_shard
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
@@ -121,6 +122,7 @@ def build(
         ArchiveError, SampleError: With the file at fault; shards that are finished stay.
         StoreError: If the disk is full or another process builds the same.
     """
+    root, raw = local_path(root), local_path(raw)
     archive = load_archive(dataset_id)
     spec = _spec(dataset_id, raw, options.layers)
     files = Raw(raw, spec, options.relax)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from seamo.errors import UsageError
+from seamo.store.remote import local_path
 from seamo.testing.world import World
 from seamo_prep.archives import archive_ids, load_archive
 from seamo_prep.unpack import SYNTHETIC
@@ -47,6 +48,7 @@ def write_demos(
     for dataset_id in ids:
         if dataset_id not in known:
             raise UsageError(f"no data set {dataset_id!r}", fix=f"Known: {', '.join(known)}.")
+    raw = local_path(raw)
     raw.mkdir(parents=True, exist_ok=True)
     missing = []
     for dataset_id in ids:

@@ -8,6 +8,7 @@ from pathlib import Path
 from seamo.download import RemoteFile, download
 from seamo.errors import DownloadError, UsageError
 from seamo.manifest import DatasetSpec
+from seamo.store.remote import local_path
 
 SPLITS = "splits"  # the part that holds the published split lists
 
@@ -102,6 +103,7 @@ def fetch(
         DownloadError: After everything was tried, naming each file that could not be brought; also before
             the first byte if the disk cannot hold what is missing.
     """
+    raw = local_path(raw)
     raw.mkdir(parents=True, exist_ok=True)
     chosen = items(spec, only)
     _check_room(chosen, raw)

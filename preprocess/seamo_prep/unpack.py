@@ -35,6 +35,7 @@ from typing import Any, Literal, get_args
 
 from seamo.errors import ArchiveError, UsageError
 from seamo.manifest import DatasetSpec
+from seamo.store.remote import local_path
 from seamo_prep.containers import Container, Joined, Several, Tree
 from seamo_prep.packed import open_container
 
@@ -69,6 +70,7 @@ class Raw:
         unknown = sorted(self.relax - set(get_args(Relax)))
         if unknown:
             raise UsageError(f"cannot relax {', '.join(unknown)}", fix=f"Known: {', '.join(get_args(Relax))}.")
+        root = local_path(root)
         if not root.is_dir():
             raise ArchiveError("no such folder", str(root), "Give the folder that holds the published files.")
         self.root = _home(root, spec)

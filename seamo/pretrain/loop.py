@@ -30,6 +30,7 @@ from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import Recipe
 from seamo.pretrain.run import RunFolder, StoreFacts, begin_run, code_digest, locked
 from seamo.store.reader import Store
+from seamo.store.remote import local_path
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to stop, and did
@@ -67,7 +68,7 @@ def pretrain(
             not the one that the run was begun with; names the last good checkpoint where there is one.
         Stopped: After SIGTERM or SIGUSR1, once a checkpoint is written.
     """
-    ranks = ranks or Ranks()
+    ranks, out = ranks or Ranks(), local_path(out)
     if recipe.machine.threads is not None:
         torch.set_num_threads(recipe.machine.threads)
     with locked(out) if ranks.writes else contextlib.nullcontext(), _StopSignal() as stop:

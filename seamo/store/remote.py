@@ -1,6 +1,7 @@
 """File access, in one place. Local files now; a bucket would be a second class with the same two methods."""
 
 import os
+import re
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
@@ -8,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from seamo.errors import StoreError
 
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/")
 _MAX_OPEN = 256  # files a store keeps open; a default Linux process may have 1,024
 
 
@@ -17,14 +19,14 @@ def local_path(url: str | Path) -> Path:
     Raises:
         StoreError: For any other scheme, which seamo cannot read yet.
     """
-    if isinstance(url, Path):
-        return url
-    scheme, found, _ = url.partition("://")
-    if not found:
+    # A Path has swallowed one slash of `s3://bucket`; it must not become a local folder named `s3:`.
+    found = _ADDRESS.match(str(url))
+    if found is None:
         return Path(url)
-    if scheme != "file":
-        raise StoreError(f"{scheme}:// is not supported yet", where=url, fix="Copy the store to a local disk.")
-    return Path(unquote(urlsplit(url).path))
+    if found[1] != "file":
+        fix = "Work on a local disk and copy the store."
+        raise StoreError(f"{found[1]}:// addresses are not supported yet", where=str(url), fix=fix)
+    return Path(unquote(urlsplit(str(url)).path))
 
 
 class LocalFiles:

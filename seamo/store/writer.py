@@ -25,6 +25,7 @@ from seamo.identity import canonical_json, file_sha256, write_atomically
 from seamo.sample import Sample, check_key
 from seamo.store import format as fmt
 from seamo.store.content import content_hash
+from seamo.store.remote import local_path
 from seamo.store.shards import FileFacts
 from seamo.store.sidecar import (
     BadSample,
@@ -61,6 +62,7 @@ class StoreWriter:
     """
 
     def __init__(self, root: Path, plan: BuildPlan, keys: Sequence[str]) -> None:
+        root = local_path(root)
         self.plan = plan
         self.keys = tuple(keys)
         self.build = build8(plan)
