@@ -11,7 +11,8 @@ two percentiles of the draws, a difference is a `Sampling` of its own, an aggreg
 * Seeds. With S runs the score is their mean; draws get an independent t(S - 1) term with the standard error of
   the mean over runs. Runs share the test samples, so part of their spread is disagreement on samples, which the
   units' level holds already; that part, estimated by resampling, is taken out of the seeds' variance. With 3
-  runs the 95 % intervals reached 93-95 % in 300 simulations a case. One run: seeds are not in the interval, and it says so.
+  runs the 95 % intervals reached 92.7-95.3 % (300 simulations a case). One run: seeds are not in the interval, and
+  it says so.
 * Folds. Nadeau and Bengio 2003 ("Inference for the generalization error", Machine Learning 52): the variance
   over k folds is multiplied by 1/k + n_test/n_train, because training sets overlap; with repeated folds as in
   Bouckaert and Frank 2004.
