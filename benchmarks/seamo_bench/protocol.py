@@ -118,6 +118,10 @@ class Outcome:
         chosen: What was chosen on validation, for readers.
         notes: Flags: what a reader must know.
         trainable_parameters: How many were trained.
+        head: What was trained, by name, for `predict`: of frozen pooled features one affine map on the features as
+            the backbone gives them, `weight` (D, K) and `bias` (K,), every standardisation folded in; of dense heads
+            and fine-tuning the trained modules' states (`head.*`, `network.*`). Empty where nothing can be applied
+            to a new image (neighbours, cross-validation).
     """
 
     seed: int
@@ -125,6 +129,7 @@ class Outcome:
     chosen: Mapping[str, Scalar] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     trainable_parameters: int | None = None
+    head: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def number(params: Params, name: str) -> float:
