@@ -15,7 +15,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 # Every command goes on where it was interrupted, and so does the demo.
 STORES := ssl4eo-s12 eurosat eurosat-sar bigearthnet-v1
-SEEDS := 0 1 2
+SEEDS ?= 0 1 2
+WORLD ?= 7
 comma := ,
 empty :=
 space := $(empty) $(empty)
@@ -23,7 +24,7 @@ RUNS := $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-demo-seed$(seed))
 BACKBONES := $(RUNS:%=%@pretrain) image-statistics resnet18 \
   $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-demo-seed$(seed)@pretrain+random:$(seed))
 demo: install
-	$(BIN)/seamo-prep demo $(DEMO)/raw --size small --only $(subst $(space),$(comma),$(STORES))
+	$(BIN)/seamo-prep demo $(DEMO)/raw --size small --seed $(WORLD) --only $(subst $(space),$(comma),$(STORES))
 	for id in $(STORES); do $(BIN)/seamo-prep build $$id --raw $(DEMO)/raw --store $(DEMO)/stores || exit 1; done
 	printf '%s\n' $(SEEDS) | xargs -P 2 -I SEED $(BIN)/seamo pretrain seamo-demo --set seed=SEED --resume \
 	  --store $(DEMO)/stores/ssl4eo-s12 --out $(DEMO)/runs/seamo-demo-seedSEED

@@ -227,6 +227,7 @@ def demo(
     only: Annotated[str, typer.Option(help="Ids, separated by commas.")] = "",
     size: Annotated[Literal["tiny", "small"], typer.Option(help="`tiny` for tests, `small` for the demo.")] = "tiny",
     seasons: Annotated[bool, typer.Option(help="Let plants grow with the seasons.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the synthetic world.")] = 7,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Write synthetic archives in the published layouts."""
@@ -236,7 +237,7 @@ def demo(
     def tell(dataset: str, what: str) -> None:
         remark(f"{dataset}: {what}")
 
-    for path in write_demos(raw, only=_names(only), size=size, seasons=seasons, workers=workers, tell=tell):
+    for path in write_demos(raw, only=_names(only), size=size, seasons=seasons, seed=seed, workers=workers, tell=tell):
         typer.echo(str(path))
 
 

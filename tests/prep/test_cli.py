@@ -111,6 +111,9 @@ def test_demo_keeps_what_is_finished_and_touches_nothing_foreign(tmp_path: Path)
     assert not (tmp_path / "eurosat-sar" / "rest").exists()
     again = prep("demo", tmp_path, "--only", "eurosat-sar")
     assert "kept" in again.stderr
+    other = prep("demo", tmp_path, "--only", "eurosat-sar", "--seed", "8")
+    assert other.returncode == 2
+    assert "another world" in other.stderr
     (tmp_path / "eurosat").mkdir()
     (tmp_path / "eurosat" / "precious").write_text("x")
     foreign = prep("demo", tmp_path, "--only", "eurosat")
