@@ -125,6 +125,14 @@ def run(
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the libraries their choice.")] = 0,
     batch_size: Annotated[int, typer.Option(help="Images at a time, for features.")] = 64,
     workers: Annotated[int, typer.Option(help="Reading threads.")] = 2,
+    keep_models: Annotated[
+        bool,
+        typer.Option(
+            "--keep-models",
+            help="Keep fine-tuned networks and heavy heads for `predict`, too: whole networks, up to 1.2 GB a record. "
+            "What was trained is kept without it where it has at most 4 MiB.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what has no record yet; one failure stops nothing else."""
@@ -143,7 +151,7 @@ def run(
         limit_threads(threads)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     progress = Progress()
-    machine = Machine(where, batch_size, workers)
+    machine = Machine(where, batch_size, workers, keep_models)
     records = run_plan(cells, places, machine=machine, progress=progress.cell, inner=progress.inner)
     rows = [
         {

@@ -129,7 +129,7 @@ class Outcome:
     chosen: Mapping[str, Scalar] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     trainable_parameters: int | None = None
-    head: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    head: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def number(params: Params, name: str) -> float:

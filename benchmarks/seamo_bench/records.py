@@ -230,6 +230,24 @@ class PredictionsFile(_Value):
     sha256: str
 
 
+class HeadFile(_Value):
+    """What was trained, beside a record, and what applying it to new images needs to know (`seamo_bench.kept`).
+
+    Args:
+        name: Of the file.
+        sha256: Of its bytes.
+        tile: (H, W) of the store's tiles on its finest grid; (0, 0) where they vary.
+        gsd_m: Ground sampling distance of that grid.
+        sources: Sensor -> band that was read for each of the network's channels; empty where one was made up.
+    """
+
+    name: str
+    sha256: str
+    tile: tuple[int, int]
+    gsd_m: float
+    sources: dict[str, tuple[str, ...]]
+
+
 class Record(_Value):
     """One run: facts, what came out, and what it took.
 
@@ -239,6 +257,7 @@ class Record(_Value):
         reason: Why a cell is impossible or failed.
         scores: Metric -> value, derived from the predictions, never trusted (`verify`); None = undefined.
         per_class: Metric -> one value a class.
+        head: What was trained, where it was kept.
     """
 
     format: Literal[1] = 1
@@ -251,6 +270,7 @@ class Record(_Value):
     scores: dict[str, float | None] = Field(default_factory=dict)
     per_class: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
     predictions: PredictionsFile | None = None
+    head: HeadFile | None = None
     cost: Cost = Cost()
     environment: dict[str, str] = Field(default_factory=dict)
 
@@ -298,6 +318,7 @@ def write_record(
     status: Status = "ok",
     reason: str = "",
     predictions: Predictions | None = None,
+    head: HeadFile | None = None,
     flags: tuple[Flag, ...] = (),
     cost: Cost = Cost(),  # noqa: B008 - frozen
     environment: Mapping[str, str] | None = None,
@@ -311,6 +332,7 @@ def write_record(
         status: `ok` needs predictions; `impossible` and `failed` need a reason.
         reason: For a blank in the table, as a sentence a user understands.
         predictions: Of the test split, or of all folds.
+        head: What `seamo_bench.kept.keep_head` wrote.
         flags: What a reader must know.
         cost: What it took.
         environment: Versions, device, code revision: written down beside, outside the key.
@@ -341,6 +363,7 @@ def write_record(
         scores=scores,
         per_class=classes,
         predictions=file,
+        head=head,
         cost=cost,
         environment=dict(environment or {}),
     )
@@ -438,6 +461,10 @@ def verify(record: Record, results: Path) -> tuple[str, ...]:
         check_predictions(predictions, len(record.facts.task.classes))
     except ProtocolError as error:
         return (*problems, str(error))
+    if record.head is not None:
+        head = results / Path(record.head.name).name
+        if head.is_file() and file_sha256(head) != record.head.sha256:  # it need not lie beside a published record
+            problems.append("the trained head beside it is not the one it names (its sha256 differs)")
     scores, classes = _scores(predictions, record.facts)
     if set(scores) != set(record.scores) or set(classes) != set(record.per_class):
         problems.append(f"its metrics are {sorted(record.scores)}, the predictions give {sorted(scores)}")

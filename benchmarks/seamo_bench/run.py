@@ -18,9 +18,10 @@ from seamo_bench.backbone import Backbone, load_backbone
 from seamo_bench.catalogue import runner
 from seamo_bench.features import FeatureCache, Work, degenerate
 from seamo_bench.flops import forward_flops
+from seamo_bench.kept import keep_head
 from seamo_bench.plan import Cell, Places
 from seamo_bench.protocol import Context, Outcome, Rows
-from seamo_bench.records import Cost, Flag, Record, run_key, write_record
+from seamo_bench.records import Cost, Flag, HeadFile, Record, run_key, write_record
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +54,13 @@ class Machine:
         device: `cpu`, `cuda` or `cuda:1`.
         batch_size: Images at a time, for features.
         workers: Reading threads.
+        keep_models: Keep fine-tuned networks and heavy heads beside their records, too.
     """
 
     device: str = "cpu"
     batch_size: int = 64
     workers: int = 2
+    keep_models: bool = False
 
 
 def run_plan(
@@ -159,6 +162,7 @@ def _run_cell(
             cell.facts[outcome.seed],
             about=cell.about.model_copy(update={"chosen": dict(outcome.chosen)}),
             predictions=outcome.predictions,
+            head=_kept(cell, outcome, places, machine),
             flags=flags + tuple(Flag(kind="data-check", text=note) for note in outcome.notes),
             cost=_cost(backbone, outcome, device, started).model_copy(update={"flops_per_sample": flops}),
             environment=environment(machine),
@@ -166,6 +170,14 @@ def _run_cell(
         started = time.monotonic()
     for blank in cell.blanks():  # it is not impossible any more
         (places.results / f"{run_key(blank)}.json").unlink(missing_ok=True)
+
+
+def _kept(cell: Cell, outcome: Outcome, places: Places, machine: Machine) -> HeadFile | None:
+    if cell.wiring is None:
+        return None
+    key = run_key(cell.facts[outcome.seed])
+    store = _of(cell.store)
+    return keep_head(places.results, key, outcome.head, store=store, wiring=cell.wiring, heavy=machine.keep_models)
 
 
 def _record_failure(cell: Cell, places: Places, machine: Machine, reason: str) -> Iterator[Record]:

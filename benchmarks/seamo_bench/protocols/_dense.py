@@ -29,7 +29,7 @@ from seamo_bench.predictions import Scoring, TilePredictions, tile_confusion
 from seamo_bench.protocol import Context, Outcome, Params, Rows, Split, number, numbers
 from seamo_bench.protocols._choice import best
 from seamo_bench.protocols._layers import layer_ids
-from seamo_bench.protocols.finetune import factor
+from seamo_bench.protocols.finetune import factor, state_of
 from seamo_bench.stitch import Image, Scored, Tile, images_of, keeps_ids, stitch, tile_predictions
 
 HEADS = ("linear", "upernet", "author")
@@ -150,6 +150,11 @@ def run_task(task: DenseTask) -> Iterator[Outcome]:
             chosen={"base_lr": chosen.rate, "validation": merits[best(merits)][0]},
             notes=_notes(rates, chosen.rate, sum(merit[0] < 0 for merit in merits)),
             trainable_parameters=sum(one.numel() for one in _trained(chosen.model, context.params)),
+            head={
+                name: array
+                for name, array in state_of(chosen.model).items()
+                if name.startswith("head.") or not context.params["frozen"]
+            },
         )
 
 

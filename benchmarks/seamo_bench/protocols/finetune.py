@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,6 +68,7 @@ def run(context: Context) -> Iterator[Outcome]:
         rates = numbers(context.params, "base_lrs")
         merits: list[tuple[float, float]] = []
         scores: list[NDArray[np.float32]] = []
+        head: dict[str, NDArray[Any]] = {}
         parameters = 0
         for rate in rates:
             model = train(context, trial, base_lr=rate, seed=seed)
@@ -74,12 +76,14 @@ def run(context: Context) -> Iterator[Outcome]:
             merits.append(merit(predict(context, model, trial.val), context.labels[trial.val]))
             if best(merits) == len(merits) - 1:  # only the best so far is tested, and only its scores leave
                 scores = [predict(context, model, trial.test)]
+                head = state_of(model)
         chosen = best(merits)
         yield Outcome(
             seed,
             predictions_of(context, [trial.test], scores, scale="logits"),
             chosen={"base_lr": rates[chosen], "validation": merits[chosen][0]},
             trainable_parameters=parameters,
+            head=head,
         )
 
 
@@ -140,6 +144,11 @@ def predict(context: Context, model: Classifier, rows: Rows) -> NDArray[np.float
             logits = model(adapter(batch.to(context.device))).float().cpu()
             parts.append(logits[~batch.padding].numpy())
     return np.concatenate(parts)
+
+
+def state_of(model: nn.Module) -> dict[str, NDArray[Any]]:
+    """A module's parameters and buffers as arrays, for `Outcome.head`."""
+    return {name: one.detach().cpu().numpy() for name, one in model.state_dict().items()}
 
 
 def factor(at: float, epochs: int, warmup: float) -> float:
