@@ -151,7 +151,8 @@ def _column_cells(
     by_row: dict[str, list[Record]] = {}
     for record in records:
         by_row.setdefault(row_of(record), []).append(record)
-    scoring = scoring_of(records[0].facts)
+    # A blank does not know which class is positive: it was written without a look into the store.
+    scoring = scoring_of(next((one for one in records if one.status == "ok"), records[0]).facts)
     seed = int(digest(column_of(records[0]).id)[:8], 16)  # each column has draws of its own
     done = {row: [one for one in mine if one.status == "ok"] for row, mine in by_row.items()}
     runs = {row: load_runs(mine, results) for row, mine in done.items() if mine}

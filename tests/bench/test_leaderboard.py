@@ -12,7 +12,7 @@ from seamo_bench import records as r
 from seamo_bench import tables
 from seamo_bench.compare import compare, paired_group_difference, row_of
 from seamo_bench.leaderboard import build_table
-from seamo_bench.predictions import ClassPredictions
+from seamo_bench.predictions import ClassPredictions, TilePredictions
 
 CLASSES = ("Forest", "River", "Sea", "Town")
 TITLE = "EuroSAT subset (202 of 27,000)"
@@ -134,6 +134,21 @@ def test_damaged_files_are_named(results):
     (results / "broken.json").write_text("{")
     table = build(results)
     assert any("broken.json" in note for note in table.notes)
+
+
+def test_a_blank_that_knows_less_of_the_task_spoils_no_column(tmp_path):
+    # Blanks are planned without a look into the store: whether a class is positive is not in them.
+    task = r.TaskFacts(kind="change", classes=("same", "changed"), positive=1)
+    tiles = TilePredictions(np.array(["a", "b", "c"]), np.array([[[5, 1], [1, 3]], [[6, 0], [2, 2]], [[4, 4], [0, 2]]]))
+    about = r.About(stores=(TITLE,), backbone="Any")
+    for number in range(6):  # the order is that of the keys: some blank comes first
+        blank = facts(f"blind{number}").model_copy(update={"task": task.model_copy(update={"positive": None})})
+        r.write_record(tmp_path, blank, about=about, status="impossible", reason="has nothing to train")
+    seeing = facts("seeing").model_copy(update={"task": task})
+    r.write_record(tmp_path, seeing, about=about, predictions=tiles)
+    assert r.read_records(tmp_path).records[0].status == "impossible"
+    cell = next(cell for (row, _), cell in build(tmp_path).cells.items() if row == "seeing")
+    assert cell.interval.value == pytest.approx(2 * 7 / (2 * 7 + 5 + 3))
 
 
 def test_empty_results(tmp_path):
