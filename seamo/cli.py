@@ -94,9 +94,19 @@ def embed(
     what: Annotated[str, typer.Argument(help="A GeoTIFF of any size, or a store.", metavar="IMAGE|STORE")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Image: .tif or .zarr; store: .parquet or .npz.")],
     sensor: Annotated[str, typer.Option("--sensor", help="s2, s1, ...; of a store all that it has.")] = "",
-    bands: Annotated[str, typer.Option("--bands", help="Image: its bands in order, B02,B03,-,...")] = "",
-    unit: Annotated[str, typer.Option("--unit", help="Image: what its numbers are: dn, dn+1000, db, db*100.")] = "",
-    nodata: Annotated[float | None, typer.Option("--nodata", help="Image: also this value is none.")] = None,
+    others: Annotated[
+        list[str] | None, typer.Option("--with", help="Image: another sensor's on the same grid, s1=IMAGE.")
+    ] = None,
+    bands: Annotated[
+        list[str] | None, typer.Option("--bands", help="Image: its bands in order, B02,B03,-,...; s1=... of --with.")
+    ] = None,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option("--unit", help="Image: what its numbers are: dn, dn+1000, db, db*100; s1=... of --with."),
+    ] = None,
+    nodata: Annotated[
+        list[str] | None, typer.Option("--nodata", help="Image: also this value is none; s1=... of --with.")
+    ] = None,
     missing: Annotated[
         str, typer.Option("--missing", help="Bands not there: refuse, zero, mean or select-columns.")
     ] = "refuse",
@@ -114,7 +124,7 @@ def embed(
     from seamo.use.command import Asked, embed_anything, in_words
 
     asked = Asked(
-        sensor, tuple(bands.split(",")) if bands else (), unit, nodata, missing, statistics,
+        sensor, tuple(others or ()), tuple(bands or ()), tuple(unit or ()), tuple(nodata or ()), missing, statistics,
         size, overlap, tuple(stack or ()), split, batch, device,
     )  # fmt: skip
     facts = embed_anything(path, what, out, asked=asked, progress=sys.stderr)

@@ -1,5 +1,6 @@
 """`seamo embed`: from what was asked on the command line to an image's map or a store's table."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, get_args
@@ -18,12 +19,17 @@ from seamo.use.pooled import Reading, embed_store
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options of `seamo embed`, as they were given; see its `--help`."""
+    """The options of `seamo embed`, as they were given; see its `--help`.
+
+    `others` are sensor=path. In `bands`, `units` and `nodata` a plain text is the first image's, sensor=text that of
+    the sensor's image among the others.
+    """
 
     sensor: str = ""
+    others: tuple[str, ...] = ()
     bands: tuple[str, ...] = ()
-    unit: str = ""
-    nodata: float | None = None
+    units: tuple[str, ...] = ()
+    nodata: tuple[str, ...] = ()
     missing: str = "refuse"
     statistics: str = "card"
     size: int = 0
@@ -46,18 +52,15 @@ def embed_anything(path: Path, what: str, out: Path, *, asked: Asked, progress: 
     file = Path(what)
     if file.is_file() and file.name != "store.json":
         _refuse(asked, ("stacks", "split"), "a store")
-        pretrained = load_pretrained(path, device=asked.device)
-        source = Source(
-            file, _unit(asked.unit), asked.sensor, asked.bands, asked.nodata, missing,
-            None if asked.statistics == "card" else _statistics(Path(asked.statistics), asked.sensor),
-        )  # fmt: skip
+        first, *others = _sources(file, asked, missing)
         return embed_image(
-            pretrained, source, out, size=asked.size, overlap=asked.overlap, batch=asked.batch, progress=progress
-        )
-    _refuse(asked, ("bands", "unit", "nodata", "overlap"), "an image")
+            load_pretrained(path, device=asked.device), first, out,
+            others=others, size=asked.size, overlap=asked.overlap, batch=asked.batch, progress=progress,
+        )  # fmt: skip
+    _refuse(asked, ("others", "bands", "units", "nodata", "overlap"), "an image")
     reading = Reading(
         sensors=(asked.sensor,) if asked.sensor else (),
-        stacks=tuple(_pair(text) for text in asked.stacks),
+        stacks=tuple(_pair(text, "--stack", "sensor=stack") for text in asked.stacks),
         split=asked.split,
         size=asked.size,
         missing=missing,
@@ -86,25 +89,76 @@ def _store(what: str) -> Store:
         raise UsageError(f"is neither a file nor a store ({error})", what) from error
 
 
+def _sources(file: Path, asked: Asked, missing: Missing) -> list[Source]:
+    """The image, and those of other sensors."""
+    paths = {"": file}
+    for text in asked.others:
+        sensor, image = _pair(text, "--with", "sensor=image")
+        if sensor in paths or sensor == asked.sensor:
+            raise UsageError(f"two images of {sensor}", "--with", "Embed every date by itself.")
+        paths[sensor] = Path(image)
+    bands, units, nodata = (
+        _by_image(texts, option, paths)
+        for texts, option in ((asked.bands, "--bands"), (asked.units, "--unit"), (asked.nodata, "--nodata"))
+    )
+    found = []
+    for name, path in paths.items():
+        sensor = name or asked.sensor
+        found.append(
+            Source(
+                path,
+                _unit(units.get(name, ""), name),
+                sensor,
+                tuple(bands[name].split(",")) if name in bands else (),
+                _number(nodata[name]) if name in nodata else None,
+                missing,
+                None if asked.statistics == "card" else _statistics(Path(asked.statistics), sensor),
+            )
+        )
+    return found
+
+
+def _by_image(texts: Sequence[str], option: str, images: Mapping[str, Path]) -> dict[str, str]:
+    """Sensor of `--with` -> value; the first image's under an empty name."""
+    found: dict[str, str] = {}
+    for text in texts:
+        sensor, value = _pair(text, option, "sensor=value") if "=" in text else ("", text)
+        if sensor not in images:
+            fix = f"Give --with {sensor}=IMAGE; what is the first image's has no name before it."
+            raise UsageError(f"{text!r} is for no image", option, fix)
+        if sensor in found:
+            raise UsageError(f"{text!r} is the second for one image", option, "Give it once.")
+        found[sensor] = value
+    return found
+
+
 def _refuse(asked: Asked, names: tuple[str, ...], whose: str) -> None:
-    plain = Asked()
+    plain, options = Asked(), {"others": "with", "units": "unit", "stacks": "stack"}
     for name in names:
         if getattr(asked, name) != getattr(plain, name):
-            raise UsageError(f"--{name.removesuffix('s') if name == 'stacks' else name} belongs to {whose}", "embed")
+            raise UsageError(f"--{options.get(name, name)} belongs to {whose}", "embed")
 
 
-def _unit(text: str) -> Unit:
+def _unit(text: str, sensor: str) -> Unit:
     if text not in [one.value for one in Unit]:
         known = ", ".join(one.value for one in Unit if one != Unit.CLASS)
-        raise UsageError(f"{text!r} is no unit" if text else "the unit is not stated", "--unit", f"Units: {known}.")
+        stated = f"--unit {sensor}=..." if sensor else "--unit"
+        raise UsageError(f"{text!r} is no unit" if text else "the unit is not stated", stated, f"Units: {known}.")
     return Unit(text)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    sensor, equals, stack = text.partition("=")
-    if not equals:
-        raise UsageError(f"{text!r} is not sensor=stack", "--stack", "For example s2=s2a.")
-    return sensor, stack
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no number", "--nodata") from error
+
+
+def _pair(text: str, option: str, form: str) -> tuple[str, str]:
+    sensor, _, value = text.partition("=")
+    if not sensor or not value:
+        raise UsageError(f"{text!r} is not {form}", option, f"For example {option} s1=...")
+    return sensor, value
 
 
 def _statistics(path: Path, sensor: str) -> Statistics:

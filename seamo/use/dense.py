@@ -3,10 +3,14 @@
 Windows lie on one grid of patches. Each is encoded whole; a patch seen by several windows gets their weighted mean,
 with weights that fall to the window's edge (Hann: sin^2, next to nothing at the edge, and with half overlap adding up
 to one everywhere). Only the pixels of one batch of windows, and the features of one row of windows, are in memory.
+
+Images of several sensors on one grid are encoded together, as in pretraining (one sequence where the strategy is
+multimodal); a patch's feature is the mean of its tokens, as the benchmark's dense features and `SeaMo.pool` have it.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +26,7 @@ from seamo.data.normalise import check_range
 from seamo.errors import UsageError
 from seamo.manifest import Statistics
 from seamo.model.seamo import SeaMo
-from seamo.use.imagery import Imagery, open_imagery, sensor_of
+from seamo.use.imagery import Imagery, check_same_grid, open_imagery, sensor_of
 from seamo.use.inputs import Channels, Missing, Pretrained, plan_channels
 from seamo.use.maps import MapSpec, check_ending, write_map
 from seamo.use.parts import Meter, Parts
@@ -51,6 +55,18 @@ class Source:
     nodata: float | None = None
     missing: Missing = "refuse"
     statistics: Statistics | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Input:
+    """An open image and how its pixels become the model's input."""
+
+    imagery: Imagery
+    channels: Channels
+
+    def read(self, *, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
+        """The bands that are used, (C, height, width), NaN where there is no measurement."""
+        return self.imagery.read(self.channels.have, top=top, left=left, height=height, width=width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +131,7 @@ def embed_image(
     source: Source,
     out: Path,
     *,
+    others: Sequence[Source] = (),
     size: int = 0,
     overlap: float = 0.5,
     batch: int = 16,
@@ -122,13 +139,14 @@ def embed_image(
 ) -> dict[str, Any]:
     """Write a map of features, one vector a patch.
 
-    A patch of which less than half is measured is NaN. Rows of the map that are finished stay beside the output
-    until it is whole: the same call goes on with them after a kill, with the same result.
+    A patch of which less than half is measured, in all bands of all images, is NaN. Rows of the map that are finished
+    stay beside the output until it is whole: the same call goes on with them after a kill, with the same result.
 
     Args:
         pretrained: The model.
         source: The image.
         out: `.tif` or `.zarr`, which does not exist yet; it appears when it is whole.
+        others: Images of other sensors, on the same grid: encoded together with the first.
         size: Side of a window in pixels; that of pretraining without it.
         overlap: Share of a window that the next one sees again.
         batch: Windows encoded at once.
@@ -138,31 +156,23 @@ def embed_image(
         What was done: sensor, bands, normalisation, cells, ... (also written into the output).
 
     Raises:
-        UsageError, BandError: If the image cannot be read as asked.
+        UsageError, BandError: If the images cannot be read as asked, or lie on different grids.
         StoreError: If the disk is full; finished rows stay.
     """
     check_ending(out)
-    with open_imagery(source.path, bands=source.bands, nodata=source.nodata) as imagery:
-        config = pretrained.model.config
-        where = str(source.path)
-        sensor = source.sensor or sensor_of(imagery.bands, dict(config.bands), where=where)
-        model, channels = plan_channels(
-            pretrained.model,
-            pretrained.card["normalisation"],
-            sensor,
-            have=imagery.bands,
-            unit=source.unit,
-            missing=source.missing,
-            statistics=source.statistics,
-        )
-        windows = plan_windows(*imagery.shape, patch=config.patch, size=size or config.size, overlap=overlap)
-        spec = _map_spec(imagery, windows, config.patch, config.dim, _about(pretrained, channels, windows))
-        stat = source.path.stat()
-        made_from = {"image": [stat.st_size, stat.st_mtime_ns], "nodata": str(source.nodata), **spec.about}
-        parts = Parts(out, made_from, len(windows.tops))
+    sources = (source, *others)
+    with ExitStack() as stack:
+        model, inputs = _open_all(pretrained, sources, stack)
+        config, first = pretrained.model.config, inputs[0].imagery
+        windows = plan_windows(*first.shape, patch=config.patch, size=size or config.size, overlap=overlap)
+        spec = _map_spec(first, windows, config.patch, config.dim, _about(pretrained, inputs, windows))
+        stats = [one.path.stat() for one in sources]
+        files = [[stat.st_size, stat.st_mtime_ns, str(one.nodata)] for stat, one in zip(stats, sources, strict=True)]
+        parts = Parts(out, {"images": files, **spec.about}, len(windows.tops))
         if parts.first_missing == 0:
-            _check_unit(imagery, channels, windows, config.patch)
-        for k, rows in _blended(model, imagery, channels, windows, parts.first_missing, batch=batch, progress=progress):
+            for one in inputs:
+                _check_unit(one, windows, config.patch)
+        for k, rows in _blended(model, inputs, windows, parts.first_missing, batch=batch, progress=progress):
             parts.save(k, rows)
         strips = (parts.load(k) for k in range(parts.total))
         with parts.writing():
@@ -171,13 +181,38 @@ def embed_image(
     return {"out": str(out), "cells": [spec.height, spec.width, spec.dim], **spec.about}
 
 
-def _about(pretrained: Pretrained, channels: Channels, windows: Windows) -> dict[str, Any]:
+def _open_all(pretrained: Pretrained, sources: Sequence[Source], stack: ExitStack) -> tuple[SeaMo, list[_Input]]:
+    """The model to use, and the images open until the stack is left; one image a sensor."""
+    model, inputs = pretrained.model, list[_Input]()
+    for source in sources:
+        where = str(source.path)
+        imagery = stack.enter_context(open_imagery(source.path, bands=source.bands, nodata=source.nodata))
+        sensor = source.sensor or sensor_of(imagery.bands, dict(model.config.bands), where=where)
+        if sensor in [one.channels.sensor for one in inputs]:
+            raise UsageError(f"is a second image of {sensor}", where, "Embed every date by itself.")
+        if inputs:
+            check_same_grid(inputs[0].imagery, imagery)
+        model, channels = plan_channels(
+            model,
+            pretrained.card["normalisation"],
+            sensor,
+            have=imagery.bands,
+            unit=source.unit,
+            missing=source.missing,
+            statistics=source.statistics,
+        )
+        inputs.append(_Input(imagery, channels))
+    return model, inputs
+
+
+def _about(pretrained: Pretrained, inputs: Sequence[_Input], windows: Windows) -> dict[str, Any]:
     return {
         "weights_sha256": pretrained.identity,
         "patch": pretrained.model.config.patch,
         "windows": {"cells": list(windows.side), "tops": len(windows.tops), "lefts": len(windows.lefts)},
         "nodata_rule": f"NaN where less than {VALID_SHARE:g} of a patch is measured",
-        "inputs": [channels.facts()],
+        "inputs": [one.channels.facts() for one in inputs],
+        "feature": "the token of a patch" if len(inputs) == 1 else "mean of the sensors' tokens of a patch",
     }
 
 
@@ -196,14 +231,14 @@ def _map_spec(imagery: Imagery, windows: Windows, patch: int, dim: int, about: d
     )
 
 
-def _check_unit(imagery: Imagery, channels: Channels, windows: Windows, patch: int) -> None:
+def _check_unit(one: _Input, windows: Windows, patch: int) -> None:
     """Refuse pixels that cannot be in the unit stated: nine places of the image together."""
-    found = []
+    found, channels = [], one.channels
     for top in {windows.tops[i * (len(windows.tops) - 1) // 2] for i in range(3)}:
         for left in {windows.lefts[i * (len(windows.lefts) - 1) // 2] for i in range(3)}:
             place = {"top": top * patch, "left": left * patch}
             extent = {"height": windows.side[0] * patch, "width": windows.side[1] * patch}
-            found.append(torch.from_numpy(imagery.read(channels.have, **place, **extent)).flatten(1))
+            found.append(torch.from_numpy(one.read(**place, **extent)).flatten(1))
     pixels = torch.cat(found, dim=1)[..., None] * channels.scale + channels.offset
     if bool(pixels.isnan().all()):
         return
@@ -212,8 +247,7 @@ def _check_unit(imagery: Imagery, channels: Channels, windows: Windows, patch: i
 
 def _blended(
     model: SeaMo,
-    imagery: Imagery,
-    channels: Channels,
+    inputs: Sequence[_Input],
     windows: Windows,
     first: int,
     *,
@@ -240,7 +274,7 @@ def _blended(
         total = np.concatenate([total[moved:], np.zeros((moved, width, dim), dtype=np.float32)])
         weight = np.concatenate([weight[moved:], np.zeros((moved, width), dtype=np.float32)])
         valid = np.zeros((height, width), dtype=np.bool_)
-        for lefts, tokens, there in _encoded_row(model, imagery, channels, windows, windows.tops[k], batch):
+        for lefts, tokens, there in _encoded_row(model, inputs, windows, windows.tops[k], batch):
             for left, features, measured in zip(lefts, tokens, there, strict=True):
                 span = slice(left, left + windows.side[1])
                 total[:, span] += features * share[..., None]
@@ -255,26 +289,29 @@ def _blended(
 
 
 def _encoded_row(
-    model: SeaMo, imagery: Imagery, channels: Channels, windows: Windows, top: int, batch: int
+    model: SeaMo, inputs: Sequence[_Input], windows: Windows, top: int, batch: int
 ) -> Iterator[tuple[list[int], NDArray[np.float32], NDArray[np.bool_]]]:
     """Batches of one row of windows: first columns, features (n, rows, columns, D), which patches are measured."""
-    patch = model.config.patch
+    patch, dim = model.config.patch, model.config.dim
     height, width = windows.side
     device = next(model.parameters()).device
+    extent = {"top": top * patch, "height": height * patch, "width": width * patch}
     for at in range(0, len(windows.lefts), batch):
         lefts = list(windows.lefts[at : at + batch])
-        read = [
-            imagery.read(channels.have, top=top * patch, left=left * patch, height=height * patch, width=width * patch)
-            for left in lefts
+        pixels = [
+            torch.from_numpy(np.stack([one.read(left=left * patch, **extent) for left in lefts])).to(device)
+            for one in inputs
         ]
-        pixels = torch.from_numpy(np.stack(read)).to(device)
-        measured = (~pixels.isnan()).all(dim=1).float()
+        measured = torch.stack([(~x.isnan()).all(dim=1) for x in pixels]).all(dim=0).float()
         share = measured.reshape(-1, height, patch, width, patch).mean(dim=(2, 4))
         there = share >= VALID_SHARE
-        features = torch.zeros(len(lefts), height, width, model.config.dim)
+        features = torch.zeros(len(lefts), height, width, dim)
         seen = there.flatten(1).any(dim=1)  # a window without any measurement is not worth encoding
         if bool(seen.any()):
             with torch.inference_mode():
-                tokens = model.encode({channels.sensor: channels(pixels[seen])})
-            features[seen.cpu()] = tokens.float().reshape(-1, height, width, model.config.dim).cpu()
+                tokens = model.encode(
+                    {one.channels.sensor: one.channels(x[seen]) for one, x in zip(inputs, pixels, strict=True)}
+                )
+            maps = tokens.float().reshape(-1, len(inputs), height, width, dim).mean(dim=1)
+            features[seen.cpu()] = maps.cpu()
         yield lefts, features.numpy(), there.cpu().numpy()

@@ -21,6 +21,7 @@ from seamo.errors import BandError, UsageError
 _CACHE_MB = (
     512  # of GDAL's decoded blocks: two rows of 512 px blocks of a 12-band tile; GDAL itself takes 5 % of memory
 )
+_TOLERANCE = 0.01  # pixels by which two grids may lie apart
 _SHORT = re.compile(r"B(\d)")  # B2: how some archives write B02
 
 
@@ -105,6 +106,32 @@ def open_imagery(path: Path, *, bands: Sequence[str] = (), nodata: float | None 
         raise UsageError(f"cannot be opened as a raster ({error})", str(path)) from error
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), source:
         yield Imagery(source, _names(source, bands, str(path)), nodata)
+
+
+def check_same_grid(first: Imagery, other: Imagery) -> None:
+    """Pixels of two rasters must cover the same ground, to a hundredth of a pixel at the corners.
+
+    Raises:
+        UsageError: If they do not, with the command that warps the second onto the first.
+    """
+    one, two = first.source, other.source
+    same = first.shape == other.shape and one.crs == two.crs
+    for row, column in ((0, 0), (0, one.width), (one.height, 0)):
+        apart = np.subtract(one.xy(row, column, offset="ul"), two.xy(row, column, offset="ul"))
+        same = same and bool(np.hypot(*apart) < _TOLERANCE * min(one.res))
+    if not same:
+        warped = f"{Path(two.name).stem}-on-grid.tif"
+        raise UsageError(
+            f"is not on the grid of {one.name}: {_grid(two)} instead of {_grid(one)}",
+            two.name,
+            f"Warp it: rio warp {two.name} {warped} --like {one.name} --resampling bilinear",
+        )
+
+
+def _grid(source: DatasetReader) -> str:
+    a, _, c, _, e, f = tuple(source.transform)[:6]
+    size = f"{source.width} x {source.height} pixels of {a:g} x {-e:g}"
+    return f"{size} from ({c:.10g}, {f:.10g}) in {source.crs or 'no CRS'}"
 
 
 def sensor_of(bands: Sequence[str], sensors: dict[str, tuple[str, ...]], *, where: str) -> str:

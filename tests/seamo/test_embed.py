@@ -3,6 +3,9 @@
 import json
 import resource
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -143,6 +146,53 @@ def test_other_window_sizes_lay_positions_over_the_trained_grid(pretrained, tmp_
     embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.tif", size=32, overlap=0.25)
     want = by_loops(pretrained.model, pixels.astype(float), window=32, step=6, invalid=pixels == NODATA)
     np.testing.assert_allclose(read_map(tmp_path / "out.tif")[0], want, rtol=0, atol=2e-5)
+
+
+def test_two_sensors_are_encoded_together(pretrained, tmp_path):
+    optical, radar = scene(24, 24), scene(24, 24, bands=2, seed=1).astype(np.float32)
+    optical[:, 4:8, 8:12] = NODATA  # a patch without light
+    radar[1, 12:16, :4] = np.nan  # and one without cross-polarisation
+    one = write_image(tmp_path / "s2.tif", optical)
+    two = write_image(tmp_path / "s1.tif", radar, names=("VV", "VH"), nodata=None)
+    source, other = Source(one, Unit.DN), Source(two, Unit.DB)
+    facts = embed_image(pretrained, source, tmp_path / "out.tif", others=[other])
+    # One window. Card: mean 1000 + band, std 500; what is missing is the mean.
+    x = {"s2": np.clip((optical - np.arange(12.0)[:, None, None]) / 2000, 0, 1)}
+    x["s1"] = np.clip((radar - np.arange(2.0)[:, None, None]) / 2000, 0, 1)
+    x["s2"][:, 4:8, 8:12] = 0.5
+    x["s1"][1, 12:16, :4] = 0.5
+    with torch.no_grad():
+        tokens = pretrained.model.encode({s: torch.tensor(v, dtype=torch.float32)[None] for s, v in x.items()})[0]
+        alone = pretrained.model.encode({"s2": torch.tensor(x["s2"], dtype=torch.float32)[None]})[0].numpy()
+    want = ((tokens[:36] + tokens[36:]) / 2).numpy().reshape(6, 6, 16)
+    want[1, 2] = want[3, 0] = np.nan
+    found = read_map(tmp_path / "out.tif")[0]
+    np.testing.assert_allclose(found, want, rtol=0, atol=2e-5)
+    assert np.nanmax(np.abs(found - alone.reshape(6, 6, 16))) > 1e-3  # radar has a say
+    assert [one["sensor"] for one in facts["inputs"]] == ["s2", "s1"]
+    # The order of the images does not matter.
+    embed_image(pretrained, other, tmp_path / "turned.tif", others=[source])
+    np.testing.assert_array_equal(read_map(tmp_path / "turned.tif")[0], found)
+    with pytest.raises(UsageError, match="second image of s2"):
+        embed_image(pretrained, source, tmp_path / "x.tif", others=[source])
+
+
+@pytest.mark.parametrize("shift", [(10.0, 0.0), (0.0, 0.2)])
+def test_images_on_other_grids_are_refused_with_the_way_to_warp_them(pretrained, tmp_path, shift):
+    one = write_image(tmp_path / "s2.tif", scene(24, 24))
+    moved = Affine.translation(*shift) @ PLACE
+    radar = scene(24, 24, bands=2, seed=1).astype(np.float32)
+    two = write_image(tmp_path / "s1.tif", radar, names=("VV", "VH"), transform=moved, nodata=0)
+    with pytest.raises(UsageError, match="not on the grid") as caught:
+        embed_image(pretrained, Source(one, Unit.DN), tmp_path / "out.tif", others=[Source(two, Unit.DB)])
+    # The remedy is a command, and it works as it stands.
+    command = str(caught.value).partition("Warp it: ")[2].split()
+    assert command[:2] == ["rio", "warp"]
+    rio = Path(sys.executable).with_name("rio")
+    subprocess.run([rio, *command[1:]], cwd=tmp_path, check=True, capture_output=True)
+    warped = Source(tmp_path / "s1-on-grid.tif", Unit.DB, bands=("VV", "VH"))
+    embed_image(pretrained, Source(one, Unit.DN), tmp_path / "out.tif", others=[warped])
+    assert read_map(tmp_path / "out.tif")[0].shape == (6, 6, 16)
 
 
 def test_zarr_holds_the_same_map_with_its_place(pretrained, tmp_path):
@@ -379,7 +429,18 @@ def test_the_command(pretrained, tmp_path):
     assert "typed in the test" in done.stderr  # where the numbers come from is said
     with rasterio.open(tmp_path / "out.tif") as source:
         assert (source.count, source.width) == (16, 6)
+    radar = write_image(tmp_path / "s1.tif", scene(24, 24, bands=2), described=False)
+    both = (path, "-o", tmp_path / "both.zarr", "--unit", "dn", "--with", f"s1={radar}", "--device", "cpu")
+    done = seamo("embed", pretrained.path, *both, "--unit", "s1=db*100", "--bands", "s1=VV,VH", "--nodata", "s1=-9999")
+    assert done.returncode == 0, done.stderr
+    assert "s1: VV VH; x * 0.01 + 0" in done.stderr
+    assert "B12; x * 1 + 0" in done.stderr
     for arguments, message in (
+        ((*both, "--bands", "s1=VV,VH"), "--unit s1="),
+        ((*both, "--unit", "s2=db"), "'s2=db' is for no image"),
+        ((*both, "--unit", "db"), "'db' is the second for one image"),
+        ((*both, "--with", f"s1={path}"), "two images of s1"),
+        ((*both, "--nodata", "none"), "'none' is no number"),
         ((path, "-o", tmp_path / "b.tif"), "the unit is not stated"),
         ((path, "-o", tmp_path / "b.csv", "--unit", "dn"), "neither .tif nor .zarr"),
         ((path, "-o", tmp_path / "out.tif", "--unit", "dn"), "exists already"),
