@@ -1,5 +1,6 @@
 """What there is: backbone families, protocols and suites, found by listing folders and entry points. No torch here."""
 
+import hashlib
 import importlib
 import json
 import math
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import seamo_bench.backbones
 import seamo_bench.protocols
 from seamo.errors import CheckpointError, ProtocolError, UsageError
-from seamo.identity import digest, file_sha256
+from seamo.identity import digest
 from seamo_bench.card import BackboneCard, Weights
 
 if TYPE_CHECKING:  # listing backbones loads neither torch nor numpy
@@ -157,7 +158,7 @@ def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
     folder) is taken.
 
     Raises:
-        CheckpointError: If the card needs weights that are not there, or `given` is not what it names.
+        CheckpointError: If the card needs weights that are not there, or the file is not the published one.
         ProtocolError: If there are no public weights, or nobody can load them here.
     """
     if card.availability == "quoted only":
@@ -169,21 +170,43 @@ def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
             raise CheckpointError("takes no weights", card.id)
         return given
     path = given if given is not None else Path(card.weights.filename)
-    if path.is_file():
-        return path
     converted = path.with_name(f"{card.id.partition('+')[0]}.safetensors")  # quirks do not change the file
-    if converted.is_file():
-        return converted
-    raise CheckpointError(f"weights {path.name} are not there", card.id, _how_to_get(card, card.weights))
+    for found in (path, converted):
+        if found.is_file():
+            _check_published(card.id, card.weights, found)
+            return found
+    raise CheckpointError(f"weights {path.name} are not there", card.id, _how_to_get(card.id, card.weights))
 
 
-def _how_to_get(card: BackboneCard, weights: Weights) -> str:
+def _check_published(backbone: str, weights: Weights, path: Path) -> None:
+    """Compare a file with what is published about it: size, sha256 (or its first digits), md5.
+
+    Of a converted file only the sha256 of its source is known.
+    """
+    digest = weights_digest(path)
+    problem = ""
+    if weights.sha256 and not digest.startswith(weights.sha256):
+        problem = f"its sha256 begins with {digest[: len(weights.sha256)][:16]}, not with {weights.sha256[:16]}"
+    elif digest == _hash_of(path, "sha256"):  # the published file itself
+        size = path.stat().st_size
+        if weights.bytes is not None and size != weights.bytes:
+            problem = f"it has {size} bytes instead of {weights.bytes}"
+        elif weights.md5 and _hash_of(path, "md5") != weights.md5:
+            problem = f"its md5 is not {weights.md5}"
+    if problem:
+        fix = f"Remove it. {_how_to_get(backbone, weights)}"
+        if Path(weights.filename).is_absolute():  # of a run
+            fix = "The run was changed; copy or train it again."
+        raise CheckpointError(f"weights {path.name} are not the published file: {problem}", backbone, fix)
+
+
+def _how_to_get(backbone: str, weights: Weights) -> str:
     if not weights.urls:
         by_hand = f"{weights.how} " if weights.how else ""
         return f"{by_hand}Save the file as {weights.filename} in the folder of --weights, or name the file."
     accept = f" --accept {weights.licence}" if weights.noncommercial else ""
     limited = f" (licence {weights.licence}: not for commercial use)" if weights.noncommercial else ""
-    return f"`seamo-bench weights fetch {card.id}{accept}` gets them{limited}; or name the file."
+    return f"`seamo-bench weights fetch {backbone}{accept}` gets them{limited}; or name the file."
 
 
 def weights_digest(path: Path | None) -> str:
@@ -196,7 +219,7 @@ def weights_digest(path: Path | None) -> str:
     """
     if path is None:
         return ""
-    own = file_sha256(path)
+    own = _hash_of(path, "sha256")
     beside = path.with_suffix(".json")
     if path.suffix != ".safetensors" or not beside.is_file():
         return own
@@ -212,6 +235,18 @@ def weights_digest(path: Path | None) -> str:
 
 
 _CONVERT_AGAIN = "`seamo-bench weights convert` writes both again."
+
+
+def _hash_of(path: Path, kind: str) -> str:
+    """Hash of a file, computed once in a process as long as its size and time of change stay."""
+    facts = path.stat()
+    return _hash(path, kind, (facts.st_size, facts.st_mtime_ns))
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, kind: str, _facts: tuple[int, int]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def card_digest(card: BackboneCard) -> str:

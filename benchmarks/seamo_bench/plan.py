@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
 from seamo.manifest import DatasetSpec, shipped_manifest
+from seamo.store.check import differing_files
 from seamo.store.format import finest_layer
 from seamo.store.reader import Store
 from seamo.store.remote import local_path
@@ -154,7 +155,7 @@ def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Bu
     cards = {name: budget_card(one, budget) for name, one in found.items()}
     protocols = {row.protocol: find_protocol(row.protocol) for row in rows}
     known = _past(places.results)
-    opened: dict[tuple[str, str], Store | str] = {}
+    opened: dict[tuple[str, str], tuple[Store | None, str]] = {}
     labels: dict[tuple[str, str], NDArray[Any]] = {}
     trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]] = {}
     cells = []
@@ -179,7 +180,7 @@ class _Planner:
     def plan(
         self,
         places: Places,
-        opened: dict[tuple[str, str], Store | str],
+        opened: dict[tuple[str, str], tuple[Store | None, str]],
         labels: dict[tuple[str, str], NDArray[Any]],
         trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]],
         known: Sequence[Record],
@@ -187,10 +188,10 @@ class _Planner:
         row = self.row
         if (row.store, row.split) not in opened:
             opened[row.store, row.split] = _open(*(places.stores / name for name in row.datasets), scheme=row.split)
-        store = opened[row.store, row.split]
+        store, damage = opened[row.store, row.split]
         params = protocol_params(self.protocol, row, self.budget)
-        if isinstance(store, str):
-            return self._impossible(store, params, None)
+        if store is None or damage:
+            return self._impossible(damage, params, store)
         try:
             self._suits(params)
             scheme = self._scheme(store)
@@ -255,7 +256,7 @@ class _Planner:
             about,
             todo=todo,
             flags=_flags(self.card, wiring, store) + _row_flags(row, scheme),
-            checks=_checks(wiring, store),
+            checks=_checks(self.card, wiring, store),
             trials=chosen,
             protocol=self.protocol,
             store=store,
@@ -346,19 +347,27 @@ class _Planner:
         )
 
 
-def _open(*paths: Path, scheme: str = "") -> Store | str:
-    """The store of a row, or why there is none; without folders, because records name no machine."""
-    stores = []
+def _open(*paths: Path, scheme: str = "") -> tuple[Store | None, str]:
+    """The store of a row, or why there is none; both where it is damaged. Reasons name no folder.
+
+    Its index, ledger and file sizes are held against store.json here; pixels against their checksums when they are
+    read.
+    """
+    stores, damage = [], ""
     for path in paths:
         try:
             stores.append(find_build(path, scheme))
         except StoreError as error:
             how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one"
-            return f"no store of {path.name}: {error.what}. {how}."
+            return None, f"no store of {path.name}: {error.what}. {how}."
+        wrong = next(differing_files(stores[-1]), None)
+        if wrong is not None:
+            how = "Copy it again, or build it anew"
+            damage = f"the store of {path.name} is damaged: {wrong.where} {wrong.what}. {how}."
     try:
-        return stores[0] if len(stores) == 1 else JoinedStore(stores)
+        return (stores[0] if len(stores) == 1 or damage else JoinedStore(stores)), damage
     except StoreError as error:
-        return str(error)
+        return None, str(error)
 
 
 def _specs(stores: Path) -> dict[str, DatasetSpec]:
@@ -366,9 +375,9 @@ def _specs(stores: Path) -> dict[str, DatasetSpec]:
     specs = dict(shipped_manifest())
     for path in sorted(stores.iterdir()) if stores.is_dir() else []:
         if path.is_dir() and path.name not in specs:
-            opened = _open(path)
-            if not isinstance(opened, str):
-                specs[path.name] = opened.spec
+            store, _ = _open(path)
+            if store is not None:
+                specs[path.name] = store.spec
     return specs
 
 
@@ -410,8 +419,10 @@ def _row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:
     return tuple(flags)
 
 
-def _checks(wiring: Wiring, store: Store) -> tuple[str, ...]:
+def _checks(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]:
     notes = []
+    if card.weights is not None and not (card.weights.sha256 or card.weights.md5):
+        notes.append("no hash of its weights is published: they are held against the network, key by key")
     if store.meta.synthetic is not None:
         notes.append("synthetic data")
     if store.meta.subset:
