@@ -87,7 +87,7 @@ def evaluate(
             backbone=backbone,
             store=store,
             labels=labels,
-            features=cache.take,
+            features=cache.table,
             splits=splits,
             params=protocol_params(found, row, "full"),
             budget="full",

@@ -1,8 +1,8 @@
-"""Pooled features, computed once per (store content, card and weights, adapter) and kept in memory-mapped parts.
+"""Pooled features, computed once per (store content, card and weights, adapter) and kept in parts on disk.
 
 A part is two files, `<name>.rows.npy` and `<name>.npy` (float32, one row a sample), each written atomically; it
 counts when both are there. Whoever asks for rows gets what is cached and computes the rest, so protocols, label
-fractions and killed runs share one cache, and none of it has to fit into memory.
+fractions and killed runs share one cache. What they get is a `FeatureTable`, which need not fit into memory.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ from seamo.errors import ProtocolError
 from seamo.identity import digest, write_atomically
 from seamo_bench.adapter import check_range
 from seamo_bench.backbone import Backbone
+from seamo_bench.feature_table import FeatureTable, Floats, Part
 from seamo_bench.protocol import Rows
 from seamo_bench.records import AdapterFacts, BackboneFacts
 
 if TYPE_CHECKING:
     from seamo.store.reader import Store
 
-Floats = NDArray[np.float32]
 VERSION = 1  # raised when the way from pixels to features changes
 PART_ROWS = 2048
 NOTES = "first-batch.json"
@@ -72,44 +72,30 @@ class FeatureCache:
             raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
         self.folder = root / cache_name(store.content, facts, backbone.adapter.describe())
         self._store, self._backbone, self._work = store, backbone, work
+        self._parts = read_parts(self.folder, len(store))
 
-    def take(self, rows: Rows) -> Floats:
-        """Features (n, D) of the given rows, in their order; what is not cached is computed first.
+    def table(self, rows: Rows) -> FeatureTable:
+        """Features of the given rows, in their order; what is not cached is computed first.
 
         Raises:
             ProtocolError: If the first batch is not normalised, or a feature is not finite.
         """
         self.fill(rows)
-        parts = self._parts()
-        where = _places(parts, len(self._store))
-        width = parts[0][1].shape[1]
-        out = np.empty((len(rows), width), dtype=np.float32)
-        for number in np.unique(where[rows, 0]):
-            here = np.flatnonzero(where[rows, 0] == number)
-            out[here] = parts[number][1][where[rows[here], 1]]
-        return out
+        parts = self._parts
+        return FeatureTable(parts.files, parts.where[rows], parts.width)
 
     def fill(self, rows: Rows) -> None:
         """Compute and keep the features of those rows that are not cached."""
-        where = _places(self._parts(), len(self._store))
-        missing = np.unique(rows[where[rows, 0] < 0])
+        missing = np.unique(rows[self._parts.where[rows, 0] < 0])
         if len(missing):
             self._compute(missing)
+            self._parts = read_parts(self.folder, len(self._store))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the first batch showed after normalisation."""
         path = self.folder / NOTES
         return tuple(json.loads(path.read_text())) if path.is_file() else ()
-
-    def _parts(self) -> list[tuple[Rows, Floats]]:
-        """Every complete part: its rows, and its features without reading them."""
-        found = []
-        for path in sorted(self.folder.glob("*.rows.npy")):
-            features = path.with_name(path.name.removesuffix(".rows.npy") + ".npy")
-            if features.is_file():
-                found.append((np.load(path), np.load(features, mmap_mode="r")))
-        return found
 
     def _compute(self, rows: Rows) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -143,16 +129,49 @@ class FeatureCache:
                 done += len(features)
                 work.progress(done, len(rows), f"features of {self._backbone.card.id}")
                 if sum(len(one) for one in kept) >= part:
-                    self._write(kept_rows, kept)
+                    write_part(self.folder, np.concatenate(kept_rows), np.concatenate(kept))
                     kept_rows, kept = [], []
         if kept:
-            self._write(kept_rows, kept)
+            write_part(self.folder, np.concatenate(kept_rows), np.concatenate(kept))
 
-    def _write(self, rows: list[Rows], features: list[Floats]) -> None:
-        chosen = np.concatenate(rows)
-        name = hashlib.sha256(chosen.tobytes()).hexdigest()[:16]
-        write_atomically(self.folder / f"{name}.rows.npy", _npy(chosen))
-        write_atomically(self.folder / f"{name}.npy", _npy(np.concatenate(features)))
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What a cache's folder holds.
+
+    Args:
+        files: Every complete part.
+        where: (rows of the store, 2): part and position in it of each, -1 where it is in none.
+        width: D; 0 without any part.
+    """
+
+    files: tuple[Part, ...]
+    where: NDArray[np.int64]
+    width: int
+
+
+def read_parts(folder: Path, num_rows: int) -> Parts:
+    """Look which rows of a store a cache's folder has; of a row that is in two parts, the first one counts."""
+    files: list[Part] = []
+    where = np.full((num_rows, 2), -1, dtype=np.int64)
+    width = 0
+    for path in sorted(folder.glob("*.rows.npy")):
+        features = path.with_name(path.name.removesuffix(".rows.npy") + ".npy")
+        if features.is_file():
+            rows, mapped = np.load(path), np.load(features, mmap_mode="r")
+            new = where[rows, 0] < 0
+            where[rows[new], 0] = len(files)
+            where[rows[new], 1] = np.flatnonzero(new)
+            width = mapped.shape[1]
+            files.append(Part(features, mapped.offset))
+    return Parts(tuple(files), where, width)
+
+
+def write_part(folder: Path, rows: Rows, features: Floats) -> None:
+    """Keep the features (n, D) of n rows; the part counts when its second file is there."""
+    name = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
+    write_atomically(folder / f"{name}.rows.npy", _npy(rows))
+    write_atomically(folder / f"{name}.npy", _npy(features))
 
 
 def cache_name(content: str, backbone: BackboneFacts, adapter: AdapterFacts) -> str:
@@ -165,16 +184,6 @@ def cache_name(content: str, backbone: BackboneFacts, adapter: AdapterFacts) -> 
             "adapter": adapter.model_dump(mode="json"),
         }
     )[:24]
-
-
-def _places(parts: list[tuple[Rows, Floats]], num_rows: int) -> Rows:
-    """Row of the store -> (part, position in it), -1 where it is in none; the first part counts."""
-    where = np.full((num_rows, 2), -1, dtype=np.int64)
-    for number in reversed(range(len(parts))):
-        rows = parts[number][0]
-        where[rows, 0] = number
-        where[rows, 1] = np.arange(len(rows))
-    return where
 
 
 def _npy(array: NDArray[Any]) -> bytes:

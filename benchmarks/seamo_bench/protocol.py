@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a protocol's card is listed without torch
 
     from seamo.store.reader import Store
     from seamo_bench.backbone import Backbone
+    from seamo_bench.feature_table import FeatureTable
 
 Rows = NDArray[np.int64]
 Params = Mapping[str, Scalar | tuple[Scalar, ...]]
@@ -81,7 +82,7 @@ class Context:
         store: The open store, for protocols that need pixels.
         labels: One entry a row of the store: (N,) int64 class ids, or (N, K) uint8 multi-hot; of masks the
             dominant class.
-        features: Rows -> (n, D) float32 pooled features, cached on disk.
+        features: Rows -> their pooled features, cached on disk and read as they are needed.
         splits: Seed -> its trials: one, or one a fold and repeat of a cross-validation scheme.
         params: `PROTOCOL.defaults` with the suite's and the budget's changes.
         budget: `full` or `demo`.
@@ -94,7 +95,7 @@ class Context:
     backbone: "Backbone"
     store: "Store"
     labels: NDArray[Any]
-    features: Callable[[Rows], NDArray[np.float32]]
+    features: "Callable[[Rows], FeatureTable]"
     splits: Mapping[int, tuple[Split, ...]]
     params: Params
     budget: Budget

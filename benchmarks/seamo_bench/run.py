@@ -144,7 +144,7 @@ def _run_cell(
         backbone=backbone,
         store=store,
         labels=cell.labels,  # type: ignore[arg-type]
-        features=cache.take,
+        features=cache.table,
         splits={seed: cell.trials[seed] for seed in seeds},
         params=facts.protocol.params,
         budget=facts.budget,
@@ -204,7 +204,7 @@ def _feature_flags(context: Context, cache: FeatureCache) -> tuple[Flag, ...]:
     cache.fill(np.union1d(rows, np.concatenate([part for trial in trials for part in (trial.val, trial.test)])))
     sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _DEGENERATE_ROWS)).astype(np.int64)]
     flags = [Flag(kind="out-of-range", text=note) for note in cache.notes]
-    found = degenerate(context.features(sample))
+    found = degenerate(context.features(sample).read())
     if found:
         flags.append(Flag(kind="degenerate-features", text=found))
     return tuple(flags)

@@ -10,7 +10,6 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import seamo_bench
-from seamo_bench.features import degenerate
 from seamo_bench.protocols import _layers, finetune, knn, linear, logreg
 from tests.bench.bench_store import toy_store
 
@@ -154,15 +153,6 @@ def test_flips_hit_all_sensors_alike():
     )
     assert torch.equal(flipped["s1"], flipped["s2"])
     assert not torch.equal(flipped["s1"], x)
-
-
-def test_degenerate_features_are_noticed():
-    rng = np.random.default_rng(0)
-    good = rng.normal(size=(100, 20)).astype(np.float32)
-    assert degenerate(good) == ""
-    assert "constant" in degenerate(np.full((100, 20), 3.0, np.float32))
-    assert "constant" in degenerate(np.where(np.arange(20) < 4, good, 1.0).astype(np.float32))
-    assert "effective rank" in degenerate(good[:, :1] @ np.ones((1, 20), np.float32) + 1e-6 * good)
 
 
 @pytest.fixture(scope="module")

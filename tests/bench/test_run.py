@@ -17,9 +17,8 @@ from seamo.errors import ProtocolError, UsageError
 from seamo.store.reader import open_store
 from seamo_bench import catalogue
 from seamo_bench.backbones import seamo as seamo_family
-from seamo_bench.features import FeatureCache, Work
 from seamo_bench.plan import Places, listing, make_plan
-from seamo_bench.records import BackboneFacts, read_records
+from seamo_bench.records import read_records
 from seamo_bench.run import Machine, run_plan
 from seamo_bench.suite import load_suite
 from tests.bench.bench_store import toy_store
@@ -220,33 +219,6 @@ def test_another_package_adds_a_backbone_and_a_broken_one_stops_nothing(tmp_path
     assert any(flag.kind == "unverified-card" for flag in failed.flags)
     again = run(suite, places, ("outside-broken",))
     assert {r.status for r in again} == {"failed", "impossible"}  # a failure is tried again
-
-
-def test_features_are_cached_shared_and_resumed(tmp_path, stores, monkeypatch):
-    monkeypatch.setattr("seamo_bench.features.PART_ROWS", 16)
-    store = open_store(stores / "toy")
-    backbone = seamo_bench.load_backbone("image-statistics", store=store)
-    facts = BackboneFacts(id="image-statistics", card="c")
-    seen = []
-    work = Work(torch.device("cpu"), batch_size=8, progress=lambda _done, total, _what: seen.append(total))
-
-    def cache():
-        return FeatureCache(tmp_path, store, backbone, facts=facts, work=work)
-
-    rows = np.array([5, 3, 40, 41])
-    some = cache().take(rows)
-    assert seen.pop() == 4
-    every = cache().take(np.arange(90))
-    assert seen.pop() == 86  # only what was missing
-    np.testing.assert_array_equal(every[rows], some)
-    broken = next(path for path in cache().folder.glob("*.npy") if not path.name.endswith(".rows.npy"))
-    lost = len(np.load(broken))
-    broken.unlink()  # as if killed between the two files of a part
-    np.testing.assert_array_equal(cache().take(np.arange(90)), every)
-    assert seen.pop() == lost
-    pixels = store.read_layer(40, "s2_10m")[0, 0].astype(np.float64)
-    want = [pixels.mean(), pixels.std(), *np.quantile(pixels, [0.1, 0.9])]
-    np.testing.assert_allclose(every[40, :4], want, rtol=1e-6)
 
 
 def test_a_seamo_run_is_a_backbone(tmp_path, stores, monkeypatch):

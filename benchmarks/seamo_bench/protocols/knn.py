@@ -50,8 +50,8 @@ def run(context: Context) -> Iterator[Outcome]:
         trials = context.splits[seed]
         scores = []
         for trial in trials:
-            train = torch.from_numpy(context.features(trial.train)).to(context.device)
-            test = torch.from_numpy(context.features(trial.test)).to(context.device)
+            train = torch.from_numpy(context.features(trial.train).read()).to(context.device)
+            test = torch.from_numpy(context.features(trial.test).read()).to(context.device)
             labels = context.labels[trial.train]
             hot = np.eye(num_classes, dtype=np.float32)[labels] if labels.ndim == 1 else labels.astype(np.float32)
             y = torch.from_numpy(hot).to(context.device)

@@ -143,7 +143,7 @@ def run(context: Context) -> Iterator[Outcome]:
     seeds = context.seeds
     trials = [context.splits[seed][0] for seed in seeds]
     train = np.unique(np.concatenate([trial.train for trial in trials]))
-    x = torch.from_numpy(context.features(train)).to(context.device)
+    x = torch.from_numpy(context.features(train).read()).to(context.device)
     labels = torch.from_numpy(np.ascontiguousarray(context.labels[train]))
     y = (labels if labels.ndim == 1 else labels.float()).to(context.device)
     num_classes = len(context.task.classes)
@@ -168,7 +168,7 @@ def run(context: Context) -> Iterator[Outcome]:
         momentum=momentum,
     )
     for s, (seed, trial) in enumerate(zip(seeds, trials, strict=True)):
-        val = torch.from_numpy(context.features(trial.val)).to(context.device)
+        val = torch.from_numpy(context.features(trial.val).read()).to(context.device)
         scores = heads.scores(val, s).cpu().numpy()
         finite = [bool(np.isfinite(one).all()) for one in scores]
         merits = [
@@ -176,7 +176,7 @@ def run(context: Context) -> Iterator[Outcome]:
             for one, good in zip(scores, finite, strict=True)
         ]
         chosen = best(merits)
-        test = torch.from_numpy(context.features(trial.test)).to(context.device)
+        test = torch.from_numpy(context.features(trial.test).read()).to(context.device)
         final = heads.scores(test, s, chosen).cpu().numpy()
         notes: tuple[str, ...] = (
             () if all(finite) else (f"{len(finite) - sum(finite)} of {len(finite)} settings diverged",)

@@ -60,9 +60,9 @@ def run(context: Context) -> Iterator[Outcome]:
         scores, converged = [], True
         for place, trial in enumerate(trials):
             found, good = fit_scores(
-                context.features(trial.train).astype(np.float64),
+                context.features(trial.train).read().astype(np.float64),
                 context.labels[trial.train],
-                context.features(trial.test).astype(np.float64),
+                context.features(trial.test).read().astype(np.float64),
                 num_classes=num_classes,
                 C=C,
                 max_iter=max_iter,
