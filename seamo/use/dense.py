@@ -1,18 +1,15 @@
 """Features of an image of any size: overlapping windows, blended so that no seam shows.
 
-Windows lie on one grid of patches. Each is encoded whole; a patch seen by several windows gets their weighted mean,
-with weights that fall to the window's edge (Hann: sin^2, next to nothing at the edge, and with half overlap adding up
-to one everywhere). Only the pixels of one batch of windows, and the features of one row of windows, are in memory.
+Only the pixels of one batch of windows, and the features of one row of windows, are in memory.
 
 Images of several sensors on one grid are encoded together, as in pretraining (one sequence where the strategy is
 multimodal); a patch's feature is the mean of its tokens, as the benchmark's dense features and `SeaMo.pool` have it.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,7 +26,8 @@ from seamo.model.seamo import SeaMo
 from seamo.use.imagery import Imagery, check_same_grid, open_imagery, sensor_of
 from seamo.use.inputs import Channels, Missing, Pretrained, plan_channels
 from seamo.use.maps import MapSpec, check_ending, write_map
-from seamo.use.parts import Meter, Parts
+from seamo.use.parts import Parts
+from seamo.use.windows import Encoded, Windows, blend, plan_windows
 
 VALID_SHARE = 0.5  # a patch with fewer valid pixels has no feature
 
@@ -67,63 +65,6 @@ class _Input:
     def read(self, *, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
         """The bands that are used, (C, height, width), NaN where there is no measurement."""
         return self.imagery.read(self.channels.have, top=top, left=left, height=height, width=width)
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """Where windows lie on the grid of patches.
-
-    Args:
-        grid: Patches of the image, down and across.
-        side: Patches of a window, down and across.
-        tops, lefts: First row of each row of windows, first column of each window in it.
-    """
-
-    grid: tuple[int, int]
-    side: tuple[int, int]
-    tops: tuple[int, ...]
-    lefts: tuple[int, ...]
-
-    @property
-    def weight(self) -> NDArray[np.float32]:
-        """Weight of a window's patches (rows, columns)."""
-        down, across = (np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in self.side)
-        return np.outer(down, across).astype(np.float32)
-
-    def rows_of(self, k: int) -> tuple[int, int]:
-        """Rows of patches that are finished with the k-th row of windows."""
-        stops = (*self.tops[1:], self.grid[0])
-        return self.tops[k], stops[k]
-
-
-def plan_windows(height: int, width: int, *, patch: int, size: int, overlap: float) -> Windows:
-    """Windows of `size` pixels over an image; the last of a row or column is moved back to the edge.
-
-    Args:
-        height: Of the image in pixels; patches that hang over the edge belong to it.
-        width: As `height`.
-        patch: Side of a patch.
-        size: Side of a window, a multiple of the patch; a smaller image is one window.
-        overlap: Share of a window that the next one sees again.
-
-    Raises:
-        UsageError: For a size that is no multiple of the patch, or an overlap outside 0 to 0.9.
-
-    Example:
-        >>> plan_windows(100, 64, patch=8, size=64, overlap=0.5).tops
-        (0, 4, 5)
-    """
-    if size < patch or size % patch:
-        raise UsageError(f"size {size} is not a multiple of the patch", "windows", f"The patch is {patch}.")
-    if not 0 <= overlap <= 0.9:
-        raise UsageError(f"overlap {overlap} is outside 0 to 0.9", "windows")
-    grid = (math.ceil(height / patch), math.ceil(width / patch))
-    side = (min(size // patch, grid[0]), min(size // patch, grid[1]))
-    firsts = []
-    for n, m in zip(grid, side, strict=True):
-        step = max(1, round(m * (1 - overlap)))
-        firsts.append(tuple(dict.fromkeys([*range(0, n - m, step), n - m])))
-    return Windows(grid, side, *firsts)
 
 
 def embed_image(
@@ -172,7 +113,8 @@ def embed_image(
         if parts.first_missing == 0:
             for one in inputs:
                 _check_unit(one, windows, config.patch)
-        for k, rows in _blended(model, inputs, windows, parts.first_missing, batch=batch, progress=progress):
+        encoded = partial(_encoded_row, model, inputs, windows, batch=batch)
+        for k, rows in blend(windows, spec.dim, encoded, first=parts.first_missing, progress=progress):
             parts.save(k, rows)
         strips = (parts.load(k) for k in range(parts.total))
         with parts.writing():
@@ -245,53 +187,10 @@ def _check_unit(one: _Input, windows: Windows, patch: int) -> None:
     check_range(pixels, channels.numbers, valid=~pixels.isnan())
 
 
-def _blended(
-    model: SeaMo,
-    inputs: Sequence[_Input],
-    windows: Windows,
-    first: int,
-    *,
-    batch: int,
-    progress: TextIO | None,
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """(k, finished rows of patches (rows, width, D)) from the `first` row of windows that is asked for."""
-    if first == len(windows.tops):
-        return
-    height, width = windows.side[0], windows.grid[1]
-    dim, share = model.config.dim, windows.weight
-    # Rows that are not finished yet also got a share from the rows of windows before.
-    start = next(k for k in range(first + 1) if windows.tops[k] + height > windows.tops[first])
-    meter = Meter(
-        progress,
-        "windows",
-        len(windows.tops) * len(windows.lefts),
-        done=start * len(windows.lefts),
-    )
-    total = np.zeros((height, width, dim), dtype=np.float32)
-    weight = np.zeros((height, width), dtype=np.float32)
-    moves = [0, *(after - before for before, after in pairwise(windows.tops[start:]))]
-    for k, moved in zip(range(start, len(windows.tops)), moves, strict=True):
-        total = np.concatenate([total[moved:], np.zeros((moved, width, dim), dtype=np.float32)])
-        weight = np.concatenate([weight[moved:], np.zeros((moved, width), dtype=np.float32)])
-        valid = np.zeros((height, width), dtype=np.bool_)
-        for lefts, tokens, there in _encoded_row(model, inputs, windows, windows.tops[k], batch):
-            for left, features, measured in zip(lefts, tokens, there, strict=True):
-                span = slice(left, left + windows.side[1])
-                total[:, span] += features * share[..., None]
-                weight[:, span] += share
-                valid[:, span] = measured
-            meter.add(len(lefts))
-        if k >= first:
-            top, stop = windows.rows_of(k)
-            rows: NDArray[np.float32] = total[: stop - top] / weight[: stop - top, :, None]
-            rows[~valid[: stop - top]] = np.nan
-            yield k, rows
-
-
 def _encoded_row(
-    model: SeaMo, inputs: Sequence[_Input], windows: Windows, top: int, batch: int
-) -> Iterator[tuple[list[int], NDArray[np.float32], NDArray[np.bool_]]]:
-    """Batches of one row of windows: first columns, features (n, rows, columns, D), which patches are measured."""
+    model: SeaMo, inputs: Sequence[_Input], windows: Windows, top: int, *, batch: int
+) -> Iterator[Encoded]:
+    """Batches of one row of windows: first columns, features of patches, which patches are measured."""
     patch, dim = model.config.patch, model.config.dim
     height, width = windows.side
     device = next(model.parameters()).device

@@ -254,19 +254,25 @@ def diagnose(
 def _features(plan: Plan, store: Store, seed: int, progress: TextIO | None) -> Mapping[str, NDArray[np.float32]]:
     device = next(plan.model.parameters()).device
     random = SeaMo(stage_one(plan.model.config), generator=torch.Generator().manual_seed(seed)).to(device).eval()
-    found: dict[str, list[NDArray[np.float32]]] = {"model": [], "random weights": [], "image statistics": []}
+    found: dict[str, NDArray[np.float32]] = {}
     meter = Meter(progress, "places", len(plan.rows))
-    for batch in batches_of(plan, store, plan.rows):
+    for places, batch in batches_of(plan, store, plan.rows):
         with torch.inference_mode():
             images, there = inputs_of(plan, batch, device)
             flat = {s: x.flatten(0, 1) for s, x in images.items()}
             every = [x.flatten(2) for x in flat.values()]
             statistics = torch.cat([m for x in every for m in (x.mean(dim=2), x.std(dim=2))], dim=1)
-            for name, x in zip(found, (plan.model.pool(flat), random.pool(flat), statistics), strict=True):
+            kinds = {
+                "model": plan.model.pool(flat),
+                "random weights": random.pool(flat),
+                "image statistics": statistics,
+            }
+            for name, x in kinds.items():
                 features = x.float().reshape(len(batch), plan.times, -1).masked_fill(~there[..., None], torch.nan)
-                found[name].append(features.cpu().numpy())
+                whole = found.setdefault(name, np.empty((len(plan.rows), *features.shape[1:]), dtype=np.float32))
+                whole[places] = features.cpu().numpy()
         meter.add(len(batch))
-    return {name: np.concatenate(several) for name, several in found.items()}
+    return found
 
 
 def _standardised(features: NDArray[np.float32]) -> NDArray[np.float32]:

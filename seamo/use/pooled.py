@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seamo.data.batch import Batch
-from seamo.data.crops import crop_stack, whole_view
+from seamo.data.crops import View, crop_stack, whole_view
 from seamo.data.loader import Loader
 from seamo.errors import BandError, StoreError, UsageError
 from seamo.manifest import LayerSpec, Statistics
@@ -33,7 +33,8 @@ class Reading:
         sensors: Of the model, encoded together; empty: all that the store has.
         stacks: Sensor -> stack; a sensor left out takes the stack of pretraining, else the only one it has.
         split: Of the store, or `all`.
-        size: Side in pixels to which images are resized (as crops are in pretraining); 0: that of pretraining.
+        size: Side in pixels to which images are resized (as crops are in pretraining), whatever their shape; 0: that of
+            pretraining.
         missing: See `seamo.use.inputs.plan_channels`.
         statistics: `card`, or `store`: the store's own statistics of its train split.
         batch: Samples encoded at once.
@@ -96,8 +97,10 @@ def plan_reading(pretrained: Pretrained, store: Store, reading: Reading) -> Plan
     made = card["provenance"].get("stacks", {})
     stacks = _stacks(model.config.sensors, store, reading, made)
     layers = {s: store.spec.stack_layers(stack) for s, stack in stacks.items()}
-    if any(layer.size is None for several in layers.values() for layer in several):
-        raise StoreError("images vary in size", store.title, "Only stores of one size can be embedded yet.")
+    every = [layer for several in layers.values() for layer in several]
+    finest = min(layer.gsd_m for layer in store.spec.layers)
+    if any(layer.size is None and layer.gsd_m != finest for layer in every):
+        raise StoreError("images vary in size and resolution", store.title, "Bands of one resolution can be embedded.")
     times = {store.spec.num_times(stack) for stack in stacks.values()}
     if len(times) != 1:
         raise UsageError(f"stacks {', '.join(stacks.values())} differ in their dates", store.title, "Give --sensor.")
@@ -125,7 +128,7 @@ def inputs_of(plan: Plan, batch: Batch, device: torch.device) -> tuple[dict[str,
         Sensor -> images (B, T, C, S, S); and (B, T), True where every sensor has an image.
     """
     moved = batch.to(device)
-    view = whole_view(len(batch), plan.times, device=device)
+    view = _view(plan, moved)
     images, there = {}, torch.ones(len(batch), plan.times, dtype=torch.bool, device=device)
     for s, layers in plan.layers.items():
         channels = plan.channels[s]
@@ -138,9 +141,28 @@ def inputs_of(plan: Plan, batch: Batch, device: torch.device) -> tuple[dict[str,
     return images, there
 
 
-def batches_of(plan: Plan, store: Store, rows: NDArray[np.int64]) -> Iterator[Batch]:
-    """Batches of some rows, in order."""
-    return iter(Loader(store, rows, plan.batch, layers=plan.layer_ids))
+def _view(plan: Plan, batch: Batch) -> View:
+    """Whole images; of those that vary in size, which lie padded in the batch, the image itself."""
+    view = whole_view(len(batch), plan.times, device=batch.rows.device)
+    varying = [layer.id for layers in plan.layers.values() for layer in layers if layer.size is None]
+    if not varying:
+        return view
+    padded = torch.tensor(batch.layers[varying[0]].shape[-2:], device=batch.rows.device)
+    box = view.box.clone()
+    box[..., 2:] = (batch.size.double() / padded)[:, None]
+    return View(box, view.flip)
+
+
+def batches_of(plan: Plan, store: Store, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    """(places in `rows`, batch), until every row was there; images of one size come together.
+
+    Args:
+        plan: What is read.
+        store: The store.
+        rows: Ascending.
+    """
+    for batch in Loader(store, rows, plan.batch, layers=plan.layer_ids):
+        yield np.searchsorted(rows, batch.rows.numpy()), batch
 
 
 def encode_batch(plan: Plan, batch: Batch) -> NDArray[np.float32]:
@@ -191,11 +213,11 @@ def embed_store(
     first = parts.first_missing
     meter = Meter(progress, "samples", len(plan.rows), done=min(first * PART, len(plan.rows)))
     for k in range(first, len(groups)):
-        found = []
-        for batch in batches_of(plan, store, groups[k]):
-            found.append(encode_batch(plan, batch))
+        found = np.empty((len(groups[k]), plan.times, plan.dim), dtype=np.float32)
+        for places, batch in batches_of(plan, store, groups[k]):
+            found[places] = encode_batch(plan, batch)
             meter.add(len(batch))
-        parts.save(k, np.concatenate(found))
+        parts.save(k, found)
     features = np.concatenate([parts.load(k) for k in range(len(groups))])
     write = _write_parquet if out.suffix == ".parquet" else _write_npz
     table = _table(plan, store)

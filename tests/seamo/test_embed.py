@@ -15,17 +15,23 @@ import rioxarray  # noqa: F401 - gives Datasets their `rio`
 import torch
 import xarray as xr
 from affine import Affine
+from PIL import Image
 
 from seamo.bands import Unit
 from seamo.errors import BandError, StoreError, UsageError
+from seamo.manifest import SplitSpec, shipped_manifest
 from seamo.model.config import SeaMoConfig
+from seamo.sample import Sample
+from seamo.store.reader import open_store
+from seamo.store.writer import BuildPlan, StoreWriter
 from seamo.use import pooled
 from seamo.use.bands import select_columns
-from seamo.use.dense import Source, embed_image, plan_windows
+from seamo.use.dense import Source, embed_image
 from seamo.use.imagery import open_imagery
 from seamo.use.inputs import load_pretrained
 from seamo.use.parts import Parts
 from seamo.use.pooled import Reading, embed_store
+from seamo.use.windows import plan_windows
 from tests.seamo.small_model import model_folder
 from tests.seamo.small_store import build_small_store
 from tests.seamo.test_cli_seamo import seamo
@@ -418,6 +424,30 @@ def test_a_store_goes_on_after_an_interruption(pretrained, tmp_path, monkeypatch
     embed_store(pretrained, store, reading, tmp_path / "out.npz")
     one, other = np.load(tmp_path / "whole.npz"), np.load(tmp_path / "out.npz")
     np.testing.assert_allclose(one["features"], other["features"], rtol=0, atol=1e-6)
+
+
+def test_images_that_vary_in_size(pretrained, tmp_path):
+    """Padded in the store, in batches of a size; each is resized to the model's 24 pixels, as Pillow does it."""
+    spec = shipped_manifest()["fmow-sentinel"]
+    spec = spec.model_copy(update={"splits": {"listed": SplitSpec(in_archive=True)}})
+    sides = [(20, 30), (70, 24), (28, 28), (12, 60), (24, 24)]  # buckets 32, 96, 32, 64, 32
+    pixels = [scene(*side, bands=13, seed=i) for i, side in enumerate(sides)]
+    samples = [Sample(key=f"{i:07d}", layers={"s2": one[None]}, label=0) for i, one in enumerate(pixels)]
+    with StoreWriter(tmp_path / "st", BuildPlan(spec, "listed"), [one.key for one in samples]) as writer:
+        for k in range(writer.num_shards):
+            writer.write_shard(k, [samples[row] for row in writer.rows_of(k)])
+        store = open_store(writer.publish(splits=dict.fromkeys([one.key for one in samples], "train")))
+    embed_store(pretrained, store, Reading(batch=2), tmp_path / "out.npz")
+    found = np.load(tmp_path / "out.npz")
+    names = spec.layer("s2").bands
+    for i, one in enumerate(pixels):
+        bands = [Image.fromarray(one[names.index(name)].astype(np.float32)) for name in BANDS]
+        resized = np.stack([np.asarray(band.resize((24, 24), Image.Resampling.BICUBIC)) for band in bands])
+        x = np.clip((resized - np.arange(12)[:, None, None]) / 2000, 0, 1).astype(np.float32)
+        with torch.no_grad():
+            want = pretrained.model.encode({"s2": torch.from_numpy(x)[None]}).mean(dim=1)[0].numpy()
+        np.testing.assert_allclose(found["features"][i, 0], want, rtol=0, atol=1e-4)
+    assert list(found["key"]) == [one.key for one in samples]
 
 
 def test_the_command(pretrained, tmp_path):
