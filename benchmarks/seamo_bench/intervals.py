@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError
 from seamo_bench.distributions import mcnemar_exact, t_grid, t_quantile, wilson
-from seamo_bench.metrics import compute, metric, top_k_hits
+from seamo_bench.measures import top_k_hits
+from seamo_bench.metrics import compute, metric
 from seamo_bench.predictions import ClassPredictions, Predictions, Scoring, TilePredictions, fold_parts, take
 
 Floats = NDArray[np.floating[Any]]
