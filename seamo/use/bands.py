@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seamo.bands import positions
 from seamo.errors import BandError
+from seamo.model.checkpoint import encoder_only
 from seamo.model.config import FusionConfig, SeaMoConfig
 from seamo.model.seamo import SeaMo
 
@@ -28,7 +29,7 @@ def select_columns(model: SeaMo, bands: Bands) -> SeaMo:
         bands: Sensor -> bands, in the order wanted; sensors that are not named are dropped.
 
     Returns:
-        A new model of exactly these bands, for one season and without TM block.
+        A new model of exactly these bands, for one season and without TM block; of an exported encoder, an encoder.
 
     Raises:
         BandError: If the model has no such sensor or band.
@@ -80,6 +81,8 @@ def _rebuilt(model: SeaMo, bands: Bands, columns: Mapping[str, list[int]], *, ge
         tm=FusionConfig(mode="none"),
     )
     made = SeaMo(config, generator=generator)
+    if not len(model.decoders):
+        made = encoder_only(made)
     own, state = model.state_dict(), made.state_dict()
     for name, fresh in state.items():
         part = name.split(".")

@@ -198,6 +198,18 @@ def test_a_new_tokenizer_keeps_the_encoder_only(tmp_path):
     assert load_model(tmp_path / "m")[0].config == made.config
 
 
+def test_an_exported_encoder_takes_other_bands_too(exported):
+    model, folder = exported
+    encoder = load_model(folder)[0].eval()
+    x = images(CONFIG, "s2", side=32)[:, [3, 2]]
+    with torch.no_grad():
+        want = select_columns(model, {"s2": ["B04", "B03"]}).encode({"s2": x})
+        torch.testing.assert_close(select_columns(encoder, {"s2": ["B04", "B03"]}).encode({"s2": x}), want)
+    made = new_tokenizer(encoder, {"rgb": ["R", "G", "B"]}, torch.Generator().manual_seed(2))
+    assert not len(made.decoders)
+    assert torch.equal(made.encoder.blocks[0].mlp.fc1.weight, model.encoder.blocks[0].mlp.fc1.weight)
+
+
 def test_a_sensor_with_its_own_bands_keeps_its_tokenizer():
     model = SeaMo(CONFIG, generator=torch.Generator().manual_seed(1)).eval()
     ten = [name for name in CONFIG.bands["s2"] if name not in ("B01", "B09")]
