@@ -37,6 +37,10 @@ def _no_shapes() -> Ints:
     return np.empty((0, 2), dtype=np.int32)
 
 
+def _no_places() -> Floats:
+    return np.empty((0, 2), dtype=np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassPredictions:
     """Class scores of N samples.
@@ -48,6 +52,9 @@ class ClassPredictions:
         scale: `logits` (softmax or sigmoid gives probabilities) or `probabilities`.
         units: (N,) scene or spatial block of each sample; empty where unknown: samples are the units.
         repeats, folds: (N,) of a cross-validation scheme; empty without.
+        places: (N, 2) float32 longitude and latitude (WGS84, degrees) of each sample's centre, NaN where unknown;
+            empty where no sample's is known.
+        countries: (N,) country as the archive names it, "" where it does not; empty where it names none.
     """
 
     keys: Strings
@@ -57,6 +64,8 @@ class ClassPredictions:
     units: Strings = field(default_factory=_no_strings)
     repeats: Ints = field(default_factory=_no_ints)
     folds: Ints = field(default_factory=_no_ints)
+    places: Floats = field(default_factory=_no_places)
+    countries: Strings = field(default_factory=_no_strings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +81,7 @@ class TilePredictions:
         shapes: (N, 2) height and width of each image in `ids`.
         tilewise: (N, K, K) of stitched scenes: the counts of their tiles one by one, so that a pixel in an overlap
             counts as often as tiles show it (older codes); empty where images are single tiles.
+        places, countries: As in `ClassPredictions`, of each image.
     """
 
     keys: Strings
@@ -80,6 +90,8 @@ class TilePredictions:
     ids: NDArray[np.uint8] = field(default_factory=_no_ids)
     shapes: Ints = field(default_factory=_no_shapes)
     tilewise: Ints = field(default_factory=_no_counts)
+    places: Floats = field(default_factory=_no_places)
+    countries: Strings = field(default_factory=_no_strings)
 
 
 Predictions = ClassPredictions | TilePredictions
@@ -126,6 +138,8 @@ def check_predictions(predictions: Predictions, num_classes: int) -> None:
         _check_scores(predictions, n, num_classes)
     if len(predictions.units) not in (0, n):
         raise ProtocolError(f"{len(predictions.units)} units for {n} samples", where)
+    if predictions.places.shape not in ((0, 2), (n, 2)) or len(predictions.countries) not in (0, n):
+        raise ProtocolError(f"places or countries are not those of {n} samples", where)
     folded = isinstance(predictions, ClassPredictions) and len(predictions.folds) > 0
     if not folded and len(np.unique(predictions.keys)) != n:
         raise ProtocolError("a key stands twice, so a sample would count twice", where)
@@ -180,7 +194,7 @@ def probabilities(predictions: ClassPredictions) -> Floats:
 
 
 def take(predictions: Predictions, rows: Ints) -> Predictions:
-    """The predictions of some samples (an order, or a part, without class ids of pixels)."""
+    """The predictions of some samples (an order, or a part, without class ids of pixels and without geography)."""
     units = predictions.units[rows] if len(predictions.units) else predictions.units
     if isinstance(predictions, TilePredictions):
         tilewise = predictions.tilewise[rows] if len(predictions.tilewise) else predictions.tilewise
@@ -223,6 +237,11 @@ def predictions_bytes(predictions: Predictions) -> bytes:
             "repeats": predictions.repeats.astype(np.int16),
             "folds": predictions.folds.astype(np.int16),
         }
+    # Only where there is any, so that files without geography stay what they were before it was kept.
+    if len(predictions.places):
+        arrays["places"] = predictions.places.astype(np.float32)
+    if len(predictions.countries):
+        arrays["countries"] = predictions.countries
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():
@@ -237,7 +256,9 @@ def predictions_bytes(predictions: Predictions) -> bytes:
 def predictions_from_bytes(data: bytes) -> Predictions:
     """What `predictions_bytes` wrote; pickles are refused."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        if "confusion" in arrays:
-            return TilePredictions(**{one.name: arrays[one.name] for one in fields(TilePredictions)})
-        values = {one.name: arrays[one.name] for one in fields(ClassPredictions)}
+        kind = TilePredictions if "confusion" in arrays else ClassPredictions
+        names = [one.name for one in fields(kind) if one.name in arrays or one.name not in ("places", "countries")]
+        values: dict[str, Any] = {name: arrays[name] for name in names}
+    if kind is TilePredictions:
+        return TilePredictions(**values)
     return ClassPredictions(**{**values, "scale": str(values["scale"])})

@@ -17,7 +17,8 @@ from seamo.store.reader import Store
 from seamo_bench.backbone import Backbone, load_backbone
 from seamo_bench.catalogue import runner
 from seamo_bench.features import FeatureCache, Work, degenerate
-from seamo_bench.flops import forward_flops
+from seamo_bench.forward import Forward, measure_forward
+from seamo_bench.geography import locate
 from seamo_bench.kept import keep_head
 from seamo_bench.plan import Cell, Places
 from seamo_bench.protocol import Context, Outcome, Rows
@@ -80,7 +81,7 @@ def run_plan(
         progress: Called with (cells done, cells, name of the cell) before each cell.
         inner: Called from inside a cell.
     """
-    loaded: tuple[Any, Backbone] | None = None
+    loaded: _Loaded | None = None
     for number, cell in enumerate(cells):
         progress(number, len(cells), cell.id)
         if cell.status == "impossible":
@@ -95,15 +96,24 @@ def run_plan(
         try:
             row = cell.row
             wanted = (cell.backbone, row.store, row.split, row.missing, cell.size, row.date, row.inputs)
-            if loaded is None or loaded[0] != wanted:
+            if loaded is None or loaded.wanted != wanted:
                 loaded = None  # the old network goes before the new one comes
-                loaded = (wanted, _load(cell))
-            yield from _run_cell(cell, loaded[1], places, machine, inner, started)
+                loaded = _Loaded(wanted, _load(cell))
+            yield from _run_cell(cell, loaded, places, machine, inner, started)
         except CELL_ERRORS as error:
             log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
             reason = str(error) if isinstance(error, SeamoError) else f"{type(error).__name__}: {error}"
             yield from _record_failure(cell, places, machine, reason or type(error).__name__)
     progress(len(cells), len(cells), "")
+
+
+@dataclass(slots=True, eq=False)
+class _Loaded:
+    """A network that several cells share, and what a pass through it costs, measured with the first of them."""
+
+    wanted: tuple[Any, ...]
+    backbone: Backbone
+    forward: Forward | None = None
 
 
 def _load(cell: Cell) -> Backbone:
@@ -127,9 +137,9 @@ def _of(store: Store | None) -> Store:
 
 
 def _run_cell(
-    cell: Cell, backbone: Backbone, places: Places, machine: Machine, inner: Progress, started: float
+    cell: Cell, loaded: _Loaded, places: Places, machine: Machine, inner: Progress, started: float
 ) -> Iterator[Record]:
-    protocol, store = cell.protocol, _of(cell.store)
+    protocol, store, backbone = cell.protocol, _of(cell.store), loaded.backbone
     if protocol is None:
         raise RuntimeError("an impossible cell has no protocol")
     device = torch.device(machine.device)
@@ -155,16 +165,18 @@ def _run_cell(
     flags = cell.flags
     if protocol.needs == "features":
         flags += _feature_flags(context, cache)
-    flops = forward_flops(backbone, store, next(iter(cell.trials.values()))[0].test)
+    if loaded.forward is None:
+        test = next(iter(cell.trials.values()))[0].test
+        loaded.forward = measure_forward(backbone, store, test, device=device, batch_size=machine.batch_size)
     for outcome in runner(protocol.id)(context):
         yield write_record(
             places.results,
             cell.facts[outcome.seed],
             about=cell.about.model_copy(update={"chosen": dict(outcome.chosen)}),
-            predictions=outcome.predictions,
+            predictions=locate(outcome.predictions, store),
             head=_kept(cell, outcome, places, machine),
             flags=flags + tuple(Flag(kind="data-check", text=note) for note in outcome.notes),
-            cost=_cost(backbone, outcome, device, started).model_copy(update={"flops_per_sample": flops}),
+            cost=_cost(loaded, outcome, device, started),
             environment=environment(machine),
         )
         started = time.monotonic()
@@ -210,7 +222,7 @@ def _feature_flags(context: Context, cache: FeatureCache) -> tuple[Flag, ...]:
     return tuple(flags)
 
 
-def _cost(backbone: Backbone, outcome: Outcome, device: torch.device, started: float) -> Cost:
+def _cost(loaded: _Loaded, outcome: Outcome, device: torch.device, started: float) -> Cost:
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) / 2**20
     else:
@@ -218,8 +230,10 @@ def _cost(backbone: Backbone, outcome: Outcome, device: torch.device, started: f
     return Cost(
         seconds=round(time.monotonic() - started, 3),
         peak_memory_mib=round(peak, 1),
-        parameters=sum(one.numel() for one in backbone.network.parameters()),
+        samples_per_second=None if loaded.forward is None else round(loaded.forward.images_per_second, 1),
+        parameters=sum(one.numel() for one in loaded.backbone.network.parameters()),
         trainable_parameters=outcome.trainable_parameters,
+        flops_per_sample=None if loaded.forward is None else loaded.forward.flops,
         notes="of this seed; features that were cached before cost nothing here",
     )
 
