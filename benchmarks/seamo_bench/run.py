@@ -18,6 +18,7 @@ from seamo_bench.backbone import Backbone, load_backbone
 from seamo_bench.catalogue import runner
 from seamo_bench.features import FeatureCache, Work, degenerate
 from seamo_bench.forward import Forward, measure_forward
+from seamo_bench.geography import locate
 from seamo_bench.kept import keep_head
 from seamo_bench.plan import Cell, Places
 from seamo_bench.protocol import Context, Outcome, Rows
@@ -172,7 +173,7 @@ def _run_cell(
             places.results,
             cell.facts[outcome.seed],
             about=cell.about.model_copy(update={"chosen": dict(outcome.chosen)}),
-            predictions=outcome.predictions,
+            predictions=locate(outcome.predictions, store),
             head=_kept(cell, outcome, places, machine),
             flags=flags + tuple(Flag(kind="data-check", text=note) for note in outcome.notes),
             cost=_cost(loaded, outcome, device, started),
