@@ -379,8 +379,15 @@ def find_record(results: Path, facts: Facts) -> Record | None:
         ProtocolError: If the file is there but damaged (delete it to run again).
     """
     path = results / f"{run_key(facts)}.json"
-    if not path.is_file():
-        return None
+    return read_record(path) if path.is_file() else None
+
+
+def read_record(path: Path) -> Record:
+    """One record.
+
+    Raises:
+        ProtocolError: If the file cannot be read, is damaged, or its key does not match its facts.
+    """
     found = _read(path)
     if isinstance(found, Damage):
         raise ProtocolError(found.reason, where=str(path), fix="Delete the file to run this cell again.")
