@@ -18,7 +18,9 @@ Op = Literal[
     "store-2std",
 ]
 Option = str | int | float | bool | tuple[int, ...] | tuple[tuple[int, ...], ...]
-MissingPolicy = Literal["fail", "zero", "mean", "nearest-wavelength", "select-columns"]
+# select-columns: the input layer loses what belongs to the missing bands; new-tokenizer: it begins untrained for the
+# bands that are there, other sensors' included, and must be trained.
+MissingPolicy = Literal["fail", "zero", "mean", "nearest-wavelength", "select-columns", "new-tokenizer"]
 Availability = Literal["weights", "none needed", "quoted only", "no loader"]
 
 

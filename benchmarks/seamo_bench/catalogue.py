@@ -146,9 +146,11 @@ def suites() -> dict[str, Path]:
 
 
 def check_selection(wiring: "Wiring", module: Any) -> None:
-    """Refuse `select-columns` for families whose input layer cannot lose columns."""
+    """Refuse `select-columns` and `new-tokenizer` for families whose input layer cannot do that."""
     if any(one.dropped for one in wiring.sensors) and not hasattr(module, "SELECTS_COLUMNS"):
         raise ProtocolError("its input layer cannot lose columns", wiring.card.id, "Choose another policy.")
+    if any(one.new for one in wiring.sensors) and not hasattr(module, "NEW_TOKENIZER"):
+        raise ProtocolError("its input layer cannot begin anew", wiring.card.id, "Choose another policy.")
 
 
 def weights_path(card: BackboneCard, given: Path | None) -> Path | None:

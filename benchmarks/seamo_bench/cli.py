@@ -192,8 +192,8 @@ def explain(
     """What happens to each channel, from the store's layer, band and unit to the network's input slot."""
     from seamo.store.reader import open_store
     from seamo_bench.catalogue import check_selection, family, find_card
+    from seamo_bench.explain import explain as rows_of
     from seamo_bench.trials import store_statistics
-    from seamo_bench.wiring import explain as rows_of
     from seamo_bench.wiring import wire
 
     opened = open_store(store)

@@ -20,7 +20,14 @@ class Features:
 
 
 class Network(nn.Module):
-    """Base of every backbone's trunk."""
+    """Base of every backbone's trunk.
+
+    Attributes:
+        fresh: Beginnings of the names of parameters that are new and untrained in a trained network: fine-tuning
+            gives them the learning rate of its head.
+    """
+
+    fresh: tuple[str, ...] = ()
 
     def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
         """Features of normalised images.

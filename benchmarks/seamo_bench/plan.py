@@ -46,7 +46,7 @@ from seamo_bench.records import (
 )
 from seamo_bench.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
 from seamo_bench.trials import labels_of, make_trials, split_facts, store_statistics, task_facts
-from seamo_bench.wiring import Wiring, wire
+from seamo_bench.wiring import Wiring, check_trained, wire
 
 DEMO_SIDE = 128  # pixels: what a network sees of larger tiles, with `--budget demo`
 NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
@@ -213,6 +213,8 @@ class _Planner:
                 inputs=row.inputs,
             )
             check_selection(wiring, family(self.module))
+            if not self._trains(params):
+                check_trained(wiring)
             chosen: dict[int, tuple[Split, ...]] = {}
             folded = scheme.startswith("cv")
             seeds = 1 if folded else num_seeds(self.protocol, row, self.budget)
@@ -284,8 +286,7 @@ class _Planner:
         return side if fits else None
 
     def _suits(self, params: Params) -> None:
-        card, needs = self.card, self.protocol.needs
-        trains = needs == "network" or (needs == "levels" and not params["frozen"])
+        card, needs, trains = self.card, self.protocol.needs, self._trains(params)
         if trains and not card.trainable:
             raise UsageError("has nothing to train", card.id)
         if needs == "levels" and not card.levels:
@@ -294,6 +295,11 @@ class _Planner:
             raise UsageError("has no pretrained weights: it is trained from scratch, with frozen: false", card.id)
         if needs == "features" and dict(card.variant).get("floor") == "supervised" and card.weights is None:
             raise UsageError("has no pretrained weights to probe: it is trained by finetune", card.id)
+
+    def _trains(self, params: Params) -> bool:
+        """Whether the network itself is trained."""
+        needs = self.protocol.needs
+        return needs == "network" or (needs == "levels" and not params["frozen"])
 
     def _impossible(self, reason: str, params: Mapping[str, Any], store: Store | None) -> Cell:
         row = self.row
@@ -403,6 +409,9 @@ def _flags(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]
     dropped = [name for one in wiring.sensors for name in one.dropped]
     if dropped:
         flags.append(Flag(kind="filled-bands", text=f"{', '.join(dropped)} not in the store: input columns left out"))
+    new = [f"{one.input.sensor}:{'+'.join(one.input.bands)}" for one in wiring.sensors if one.new]
+    if new:
+        flags.append(Flag(kind="filled-bands", text=f"a new tokenizer for {' and '.join(new)}"))
     seen = [part.spec.id for part in parts_of(store) if part.spec.id in card.pretrained_on]
     flags.extend(Flag(kind="seen-in-pretraining", text=f"pretrained on {name}") for name in seen)
     if card.weights is not None and card.weights.noncommercial:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from seamo.bands import SENSORS
 from seamo.errors import UsageError
 from seamo_bench.catalogue import cards
 from seamo_bench.compare import Column, check_comparable, column_of, load_runs, row_of
@@ -151,7 +152,7 @@ def _is_about(one: Published, record: Record, backbone: str) -> bool:
 def _sensors(record: Record) -> set[str]:
     if record.facts.adapter is not None:
         return {given.sensor for given in record.facts.adapter.inputs}
-    return {word.partition(":")[0] for word in record.facts.inputs.split() if not word.isdecimal() and word != "px"}
+    return {word.partition(":")[0] for word in record.facts.inputs.split()} & set(SENSORS)
 
 
 def _blank(one: Published, mine: Sequence[Record]) -> Reproduced:

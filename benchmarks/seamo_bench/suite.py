@@ -89,7 +89,8 @@ class Row(BaseModel):
     @property
     def asks(self) -> str:
         """What the row asks of the input beyond the card, as records and columns say it."""
-        return " ".join([*self.inputs, *([f"{self.size} px"] if self.size else [])])
+        anew = [self.missing] if self.missing == "new-tokenizer" else []  # no column with those that need none
+        return " ".join([*self.inputs, *([f"{self.size} px"] if self.size else []), *anew])
 
 
 class Suite(BaseModel):

@@ -10,17 +10,11 @@ from typing import get_args
 from seamo.bands import Unit, band, canonical
 from seamo.errors import BandError, ProtocolError, UsageError
 from seamo.manifest import DatasetSpec, LayerSpec, Statistics
-from seamo_bench.card import BackboneCard, InputSpec, MissingPolicy, Step
+from seamo_bench.card import BackboneCard, InputSpec, MissingPolicy
 from seamo_bench.records import AdapterFacts, InputFacts, StepFacts
+from seamo_bench.steps import STORE_OPS, conversion, resolve, restrict
 
-# (from, to) -> (scale, offset): value_to = value_from * scale + offset. Everything else is refused.
-CONVERSIONS: dict[tuple[Unit, Unit], tuple[float, float]] = {
-    (Unit.DN_PLUS_1000, Unit.DN): (1.0, -1000.0),
-    (Unit.DN, Unit.DN_PLUS_1000): (1.0, 1000.0),
-    (Unit.DB_X100, Unit.DB): (0.01, 0.0),
-    (Unit.DB, Unit.DB_X100): (100.0, 0.0),
-}
-STORE_OPS = ("store-zscore", "store-2std")
+_POLICIES = get_args(MissingPolicy)  # the first one is to fail
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +51,18 @@ class SensorWiring:
         stack: Stack of the store that is read.
         layers: Its layers, finest grid first.
         channels: One per band of `input.bands`.
-        kept: Positions of `input.bands` among the card's own bands.
         dropped: Bands of the card that `select-columns` leaves out.
         statistics: Where the numbers of the steps come from.
+        new: Whether its tokenizer is new and untrained (`new-tokenizer`).
     """
 
     input: InputSpec
     stack: str
     layers: tuple[LayerSpec, ...]
     channels: tuple[Channel, ...]
-    kept: tuple[int, ...]
     dropped: tuple[str, ...]
     statistics: str
+    new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +70,7 @@ class Wiring:
     """How one card reads one data set.
 
     Args:
-        card: The card, its `inputs` reduced to the sensors and bands that are really fed.
+        card: The card, its `inputs` those that are really fed, `missing` the policy that made them so.
         sensors: One entry an input.
         missing: Policy for bands that the store does not have.
         size: Height and width fed to the network; None where images are not resized.
@@ -150,22 +144,9 @@ def wire(
         ProtocolError: If units, sizes, dates or statistics do not fit.
     """
     policy = missing or card.missing
-    if policy not in get_args(MissingPolicy):
-        raise UsageError(f"no missing-band policy {policy!r}", fix=f"There are {', '.join(get_args(MissingPolicy))}.")
+    if policy not in _POLICIES:
+        raise UsageError(f"no missing-band policy {policy!r}", fix=f"There are {', '.join(_POLICIES)}.")
     asked = parse_inputs(inputs)
-    unable = [sensor for sensor in asked if sensor not in {one.sensor for one in card.inputs}]
-    if unable:
-        takes = ", ".join(one.sensor for one in card.inputs) or "no images"
-        raise BandError(f"takes {takes}; {' and '.join(asked)} is asked for", where=card.id)
-    there = {layer.sensor for layer in spec.layers if not asked or layer.sensor in asked}
-    wanted = [one for one in card.inputs if one.sensor in there]
-    absent = [one.sensor for one in card.inputs if one.sensor not in there]
-    gone = [sensor for sensor in asked if sensor not in there]
-    if gone:
-        raise BandError(f"has no {' and '.join(gone)}", where=spec.id)
-    if not wanted or (card.joint and absent):
-        needed = " and ".join(absent) if card.joint else " or ".join(absent)
-        raise BandError(f"needs {needed}, {spec.id} has {', '.join(sorted(there))}", where=card.id)
     sensors = tuple(
         _wire_sensor(
             card,
@@ -176,12 +157,12 @@ def wire(
             named=(stacks or {}).get(one.sensor, ""),
             only=asked.get(one.sensor, ()),
         )
-        for one in wanted
+        for one in _wanted(card, spec, policy, asked)
     )
     for one in sensors:
         if not 0 <= date < one.layers[0].times:
             raise ProtocolError(f"no date {date}: {one.stack} has {one.layers[0].times}", where=spec.id)
-    fitted = replace(card, inputs=tuple(one.input for one in sensors))
+    fitted = replace(card, inputs=tuple(one.input for one in sensors), missing=policy)
     return Wiring(fitted, sensors, policy, _size(card, size), date)
 
 
@@ -199,6 +180,48 @@ def parse_inputs(inputs: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise UsageError(f"{text!r} is no input", fix="Write a sensor (s2), or s2:B02+B03+B04, each sensor once.")
         found[sensor] = names
     return found
+
+
+def check_trained(wiring: Wiring) -> None:
+    """For whoever leaves the encoder frozen: refuse new tokenizers, which nothing would train.
+
+    Raises:
+        ProtocolError: If a sensor's tokenizer is new.
+    """
+    new = [one.input.sensor for one in wiring.sensors if one.new]
+    if new:
+        raise ProtocolError(
+            f"its tokenizer of {' and '.join(new)} is new and untrained, and the encoder stays frozen",
+            wiring.card.id,
+            "Fine-tune, or choose another missing-band policy.",
+        )
+
+
+def _wanted(
+    card: BackboneCard, spec: DatasetSpec, policy: MissingPolicy, asked: Mapping[str, tuple[str, ...]]
+) -> list[InputSpec]:
+    """The card's inputs that the store feeds; with `new-tokenizer` also sensors that the card does not know.
+
+    Those are added where they are asked for, or where the store has no others.
+    """
+    units = {layer.sensor: layer.unit for layer in spec.layers if layer.unit is not Unit.CLASS}
+    there = [sensor for sensor in units if not asked or sensor in asked]
+    known = [one.sensor for one in card.inputs]
+    strange = [sensor for sensor in there if sensor not in known]
+    anew = policy == "new-tokenizer" and bool(known) and (bool(asked) or strange == there)
+    if not anew and any(sensor not in known for sensor in asked):
+        raise BandError(f"takes {', '.join(known) or 'no images'}; {' and '.join(asked)} is asked for", where=card.id)
+    if len(there) < len(asked):
+        raise BandError(f"has no {' and '.join(sensor for sensor in asked if sensor not in there)}", where=spec.id)
+    wanted = [one for one in card.inputs if one.sensor in there]
+    if anew:
+        like = card.inputs[0]
+        wanted += [replace(like, sensor=one, bands=(), unit=units[one], product="") for one in strange]
+    absent = [sensor for sensor in known if sensor not in there]
+    if not wanted or (card.joint and absent):
+        needed = " and ".join(absent) if card.joint else " or ".join(absent)
+        raise BandError(f"needs {needed}, {spec.id} has {', '.join(sorted(there))}", where=card.id)
+    return wanted
 
 
 def _size(card: BackboneCard, size: int | None) -> tuple[int, int] | None:
@@ -235,21 +258,45 @@ def _wire_sensor(
     if unknown:
         raise BandError(f"has no {want.sensor}:{unknown[0]}", where=spec.id)
     have = {name: place for name, place in have.items() if not only or name in only}
+    new = policy == "new-tokenizer" and (
+        want.sensor not in [one.sensor for one in card.inputs] or any(name not in have for name in want.bands)
+    )
+    if new:
+        want = _anew(card, want, canonical(want.sensor, list(have)))
     bands = want.bands or canonical(want.sensor, list(have))
     gone = [name for name in bands if name not in have]
     if gone and (policy == "fail" or len(gone) == len(bands)):
         raise BandError(
             f"needs {', '.join(f'{want.sensor}:{name}' for name in gone)}, {spec.id} has {', '.join(have)}",
             where=card.id,
-            fix="Choose a missing-band policy (zero, mean, nearest-wavelength, select-columns); it is part of the key.",
+            fix=f"Choose a missing-band policy ({', '.join(_POLICIES[1:])}); it is part of the key.",
         )
     kept = [position for position, name in enumerate(bands) if name in have or policy != "select-columns"]
     source = {name: _source(want.sensor, name, list(have), policy) for name in bands}
     channels = tuple(_channel(card, bands[position], source[bands[position]], have, want.unit) for position in kept)
-    steps, origin = _resolve(card, want, [source[name] for name in bands], have, statistics.get(stack))
-    chosen = replace(want, bands=tuple(bands[position] for position in kept), steps=_restrict(steps, kept, len(bands)))
+    steps, origin = resolve(card, want, [source[name] for name in bands], have, statistics.get(stack))
+    chosen = replace(want, bands=tuple(bands[position] for position in kept), steps=restrict(steps, kept, len(bands)))
     dropped = tuple(name for position, name in enumerate(bands) if position not in kept)
-    return SensorWiring(chosen, stack, layers, channels, tuple(kept), dropped, origin)
+    return SensorWiring(chosen, stack, layers, channels, dropped, origin, new)
+
+
+def _anew(card: BackboneCard, want: InputSpec, bands: tuple[str, ...]) -> InputSpec:
+    """The input of a new tokenizer: these bands, normalised as the card does it.
+
+    Raises:
+        ProtocolError: If the card normalises with numbers of its own and has none for a band.
+    """
+    if any(step.op in STORE_OPS for step in want.steps):
+        return replace(want, bands=bands)
+    unknown = [f"{want.sensor}:{name}" for name in bands if name not in want.bands]
+    if unknown:
+        raise ProtocolError(
+            f"has no numbers to normalise {', '.join(unknown)} with",
+            card.id,
+            "A new tokenizer for them needs a card that normalises with the store's own statistics.",
+        )
+    columns = [want.bands.index(name) for name in bands]
+    return replace(want, bands=bands, steps=restrict(want.steps, columns, len(want.bands)))
 
 
 def _pick_stack(card: BackboneCard, want: InputSpec, spec: DatasetSpec, named: str) -> str:
@@ -287,116 +334,3 @@ def _channel(
     layer, index = have[source]
     scale, offset = conversion(layer.unit, unit, where=f"{card.id}: {layer.sensor}:{source} of layer {layer.id}")
     return Channel(name, layer.id, source, index, scale, offset)
-
-
-def conversion(have: Unit, want: Unit, where: str = "") -> tuple[float, float]:
-    """Scale and offset that turn values of one unit into another.
-
-    Raises:
-        ProtocolError: If the two do not say the same thing about the ground.
-    """
-    if have == want:
-        return 1.0, 0.0
-    if (have, want) not in CONVERSIONS:
-        raise ProtocolError(f"unit {have.value} cannot become {want.value}", where)
-    return CONVERSIONS[have, want]
-
-
-def _resolve(
-    card: BackboneCard,
-    want: InputSpec,
-    sources: Sequence[str],
-    have: Mapping[str, tuple[LayerSpec, int]],
-    statistics: Statistics | None,
-) -> tuple[tuple[Step, ...], str]:
-    """Put the store's numbers into steps that ask for them."""
-    if not any(step.op in STORE_OPS for step in want.steps):
-        return want.steps, want.source
-    if statistics is None:
-        raise ProtocolError(
-            f"normalises {want.sensor} with the store's own statistics and there are none",
-            where=card.id,
-            fix="Load it for a store: load_backbone(..., store=store).",
-        )
-    mean, std = [], []
-    for source in sources:
-        if not source:  # no measurement, so nothing to centre: the filled channel is zero after the step
-            mean.append(0.0)
-            std.append(1.0)
-            continue
-        scale, offset = conversion(have[source][0].unit, want.unit, where=card.id)
-        if source not in statistics.mean or not statistics.std[source] > 0:
-            raise ProtocolError(
-                f"the store's statistics of {want.sensor}:{source} are missing or constant", where=card.id
-            )
-        mean.append(statistics.mean[source] * scale + offset)
-        std.append(statistics.std[source] * scale)
-    steps: list[Step] = []
-    for step in want.steps:
-        if step.op == "store-zscore":
-            steps.append(Step("affine", tuple(mean), tuple(std)))
-        elif step.op == "store-2std":
-            low = tuple(m - 2 * s for m, s in zip(mean, std, strict=True))
-            steps += [Step("affine", low, tuple(4 * s for s in std)), Step("clip", (0.0,), (1.0,))]
-        else:
-            steps.append(step)
-    return tuple(steps), f"train split of the store ({statistics.source})"
-
-
-def _restrict(steps: Sequence[Step], kept: Sequence[int], count: int) -> tuple[Step, ...]:
-    """Steps for the bands that are kept; numbers that hold for all bands stay as they are."""
-
-    def pick(numbers: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(numbers[position] for position in kept) if len(numbers) == count and count > 1 else numbers
-
-    return tuple(Step(step.op, pick(step.a), pick(step.b)) for step in steps)
-
-
-def explain(wiring: Wiring, spec: DatasetSpec) -> list[dict[str, str | int | float]]:
-    """One row a channel: from the store's layer, band and unit to the network's input slot, with the numbers.
-
-    Columns: id (`s2:B8A`), slot, layer, source, gsd_m, unit, conversion, steps, fill, product, note.
-    """
-    rows: list[dict[str, str | int | float]] = []
-    for one in wiring.sensors:
-        for slot, channel in enumerate(one.channels):
-            layer = spec.layer(channel.layer) if channel.layer else None
-            notes = []
-            if channel.filled:
-                notes.append(f"not in the store: {wiring.missing}")
-            if layer is not None and one.input.product and layer.product and layer.product != one.input.product:
-                notes.append(f"weights were made on {one.input.product}")
-            rows.append(
-                {
-                    "id": f"{one.input.sensor}:{channel.band}",
-                    "slot": slot,
-                    "layer": channel.layer,
-                    "source": f"{one.input.sensor}:{channel.source}" if channel.source else "",
-                    "gsd_m": layer.gsd_m if layer else 0.0,
-                    "product": layer.product if layer else "",
-                    "unit": layer.unit.value if layer else "",
-                    "conversion": _conversion_text(channel, layer, one.input.unit),
-                    "steps": "; ".join(_step_text(step, slot, len(one.channels)) for step in one.input.steps) or "none",
-                    "statistics": one.statistics,
-                    "fill": one.input.fill,
-                    "note": "; ".join(notes),
-                }
-            )
-    return rows
-
-
-def _conversion_text(channel: Channel, layer: LayerSpec | None, unit: Unit) -> str:
-    if layer is None:
-        return ""
-    if layer.unit == unit:
-        return "none"
-    return f"{layer.unit.value} -> {unit.value}: x * {channel.scale:g} + {channel.offset:g}"
-
-
-def _step_text(step: Step, slot: int, count: int) -> str:
-    def number(values: tuple[float, ...]) -> str:
-        return "" if not values else f"{values[slot] if len(values) == count else values[0]:.6g}"
-
-    a, b = number(step.a), number(step.b)
-    texts = {"affine": f"(x - {a}) / {b}", "scale": f"x * {a}", "clip": f"clip to [{a}, {b}]"}
-    return texts.get(step.op, " ".join(part for part in (step.op, a, b) if part))

@@ -13,7 +13,7 @@ from seamo.manifest import Statistics
 from seamo.resample import resize as resize_numpy
 from seamo_bench.adapter import Adapter, check_range, resize
 from seamo_bench.card import BackboneCard, InputSpec, Step
-from seamo_bench.wiring import explain
+from seamo_bench.explain import explain
 from tests.bench.bench_store import toy_spec
 
 

@@ -18,6 +18,7 @@ from seamo.errors import ProtocolError, TrainingError, UsageError
 from seamo.store.reader import open_store
 from seamo_bench.catalogue import find_protocol
 from seamo_bench.features import silent
+from seamo_bench.network import Network
 from seamo_bench.plan import Places, make_plan
 from seamo_bench.protocol import Context
 from seamo_bench.protocols import _dense
@@ -91,7 +92,7 @@ def test_augmentation_moves_images_of_all_dates_and_sensors_with_their_mask():
 
 
 def test_learning_rates_by_hand():
-    class Net(torch.nn.Module):
+    class Net(Network):
         def __init__(self):
             super().__init__()
             self.stem = torch.nn.Linear(2, 2)

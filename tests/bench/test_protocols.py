@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import seamo_bench
+from seamo_bench.network import Network
 from seamo_bench.protocols import _layers, finetune, knn, linear, logreg
 from tests.bench.bench_store import toy_store
 
@@ -109,7 +110,7 @@ def test_schedule_and_layers_by_hand():
 
 
 def test_layer_decay_and_weight_decay_of_every_parameter():
-    class Net(nn.Module):
+    class Net(Network):
         def __init__(self):
             super().__init__()
             self.stem = nn.Linear(2, 2)

@@ -16,10 +16,14 @@ class SeaMoNetwork(Network):
         model: Taken over: decoders, fusion and the tokenizers of sensors that are not fed are taken off it.
         kept: Sensor -> positions of the bands that will be fed; its tokenizer loses the other columns.
         num_levels: Dense levels, at evenly spaced blocks; the sensors' maps of one level are averaged.
+        new: Sensors whose tokenizer is new and untrained.
     """
 
-    def __init__(self, model: SeaMo, kept: Mapping[str, Sequence[int]], *, num_levels: int) -> None:
+    def __init__(
+        self, model: SeaMo, kept: Mapping[str, Sequence[int]], *, num_levels: int, new: Sequence[str] = ()
+    ) -> None:
         super().__init__()
+        self.fresh = tuple(name for one in new for name in (f"model.tokenizers.{one}.", f"model.modality.{one}"))
         config = model.config
         model.fusion = None
         model.decoders = nn.ModuleDict()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from seamo_bench.network import Network
 
 SELECTS_COLUMNS = True
+NEW_TOKENIZER = True
 CARD = "card.json"
 NUM_LEVELS = 4
 
@@ -120,15 +121,17 @@ def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
     """The encoder. The seed of random weights is the card's; `seed` is added to it.
 
     Args:
-        card: Its inputs hold the sensors and bands that will be fed.
+        card: Its inputs hold the sensors and bands that will be fed; with policy `new-tokenizer` what the model does
+            not have just so gets a new tokenizer.
         weights: `model.safetensors` inside a model's folder; None for random weights.
-        seed: 0, or the seed of a training run that starts from random weights.
+        seed: 0, or the seed of a training run that starts from random weights or new tokenizers.
     """
     import torch
 
     from seamo.model.checkpoint import load_model
     from seamo.model.config import SeaMoConfig, parse_config, stage_one
     from seamo.model.seamo import SeaMo
+    from seamo.use.bands import new_tokenizer
     from seamo_bench.backbones._seamo_network import SeaMoNetwork
 
     if weights is not None:
@@ -138,8 +141,13 @@ def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
         config = parse_config(json.loads(str(options["config"]))) if "config" in options else SeaMoConfig()
         generator = torch.Generator().manual_seed(int(str(options["seed"])) + 1000 * seed)
         model = SeaMo(stage_one(config), generator=generator)  # the encoder is the same in both stages
+    new: list[str] = []
+    if card.missing == "new-tokenizer":
+        bands = {one.sensor: one.bands for one in card.inputs}
+        new = [sensor for sensor, names in bands.items() if model.config.bands.get(sensor) != names]
+        model = new_tokenizer(model, bands, torch.Generator().manual_seed(seed))
     kept = {one.sensor: positions(model.config.bands[one.sensor], one.bands, card.id) for one in card.inputs}
-    return SeaMoNetwork(model, kept, num_levels=len(card.levels)).eval()
+    return SeaMoNetwork(model, kept, num_levels=len(card.levels), new=new).eval()
 
 
 def demo_card(card: BackboneCard) -> BackboneCard:

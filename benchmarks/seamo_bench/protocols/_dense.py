@@ -353,7 +353,7 @@ def _optimiser(model: Segmenter, lr: float, params: Params) -> torch.optim.Optim
     """AdamW; layer decay towards the encoder's first layers, no weight decay for vectors."""
     decay, weight_decay = number(params, "layer_decay"), number(params, "weight_decay")
     names = [] if params["frozen"] else [name for name, _ in model.network.named_parameters()]
-    ids = layer_ids(names)
+    ids = layer_ids(names, model.network.fresh)
     top = max(ids.values(), default=0)
     entries = [(top, one) for one in model.head.parameters()]
     if not params["frozen"]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks|layers|layer|stages|resblocks)\.?(\d+)(?=\.)")
 
 
-def layer_ids(names: Sequence[str]) -> dict[str, int]:
+def layer_ids(names: Sequence[str], fresh: Sequence[str] = ()) -> dict[str, int]:
     """Layer of every parameter.
 
     0 is what stands before the first block (stem, tokenizers, positions), i + 1 is block i, and one more is what
@@ -14,6 +14,7 @@ def layer_ids(names: Sequence[str]) -> dict[str, int]:
 
     Args:
         names: In the order of `named_parameters`. Nested blocks (`layers.1.blocks.0`) count one by one.
+        fresh: Beginnings of names that are new (`Network.fresh`): they belong to the last layer, as the head does.
 
     Example:
         >>> layer_ids(["patch.weight", "blocks.0.w", "blocks.1.w", "norm.weight"])
@@ -26,4 +27,5 @@ def layer_ids(names: Sequence[str]) -> dict[str, int]:
     for name in names:
         begun = begun or bool(keys[name])
         ids[name] = blocks.index(keys[name]) + 1 if keys[name] else (len(blocks) + 1 if begun else 0)
-    return ids
+    top = max(ids.values(), default=0)
+    return {name: top if name.startswith(tuple(fresh)) else layer for name, layer in ids.items()}

@@ -160,7 +160,7 @@ def factor(at: float, epochs: int, warmup: float) -> float:
 
 def parameter_groups(model: Classifier, *, weight_decay: float, decay: float) -> list[dict[str, object]]:
     """Groups of one layer each: `scale` = decay ** (layers above); no weight decay for vectors."""
-    ids = layer_ids([name for name, _ in model.network.named_parameters()])
+    ids = layer_ids([name for name, _ in model.network.named_parameters()], model.network.fresh)
     top = max(ids.values(), default=0)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
