@@ -66,9 +66,21 @@ class RowFacts:
 
 
 def index_bytes(
-    spec: DatasetSpec, rows: Sequence[RowFacts], splits: Sequence[str], folds: NDArray[np.int8] | None
+    spec: DatasetSpec,
+    rows: Sequence[RowFacts],
+    splits: Sequence[str],
+    folds: NDArray[np.int8] | None,
+    *,
+    countries: Mapping[str, str] | None = None,
 ) -> bytes:
     """The bytes of index.parquet; equal input gives equal bytes.
+
+    Args:
+        spec: Of the store.
+        rows: In order.
+        splits: Of each row.
+        folds: (N, repeats) of a cross-validation scheme, or None.
+        countries: Key -> country, where the archive names any: the column `country`.
 
     Raises:
         StoreError: If a sample's coordinate system cannot be understood.
@@ -87,6 +99,8 @@ def index_bytes(
         columns[name] = pa.array([getattr(row, name) for row in rows], pa.int32())
     columns["crs"] = pa.array([row.crs or None for row in rows], pa.string())
     columns["transform"] = pa.array([row.transform for row in rows], pa.list_(pa.float64()))
+    if countries is not None:
+        columns["country"] = pa.array([countries.get(row.key) or None for row in rows], pa.string())
     columns["sha256"] = pa.array([row.digest for row in rows], pa.binary(32))
     columns["readable"] = pa.array([not row.reason for row in rows], pa.bool_())
     if label_kind(spec) == "mask":

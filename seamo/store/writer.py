@@ -139,6 +139,7 @@ class StoreWriter:
         ledger: Sequence[tuple[str, str]] = (),
         provenance: Mapping[str, Any] | None = None,
         subset: str = "",
+        countries: Mapping[str, str] | None = None,
     ) -> Path:
         """Make the store visible: index.parquet, metadata, store.json, then one rename.
 
@@ -148,6 +149,7 @@ class StoreWriter:
             ledger: (name, reason) of what the archive's index left out.
             provenance: Plain facts for store.json (archive files, command, ...).
             subset: What the archive itself says is missing (`2 of 24 cities`); empty if nothing is.
+            countries: key -> country, where the archive names them: a column of the index, no part of the content.
 
         Returns:
             The store's folder.
@@ -162,7 +164,7 @@ class StoreWriter:
             raise StoreError(f"{len(missing)} of {self.num_shards} shards are not done", str(self._folder))
         with disk_errors(self._folder):
             if not (self._folder / fmt.META_NAME).is_file():
-                self._complete(splits, ledger, dict(provenance or {}), subset)
+                self._complete(splits, ledger, dict(provenance or {}), subset, countries)
             _sync(self._folder)
             self._folder.rename(self._final)
             _sync(self._final.parent)
@@ -175,6 +177,7 @@ class StoreWriter:
         ledger: Sequence[tuple[str, str]],
         provenance: dict[str, Any],
         subset: str,
+        countries: Mapping[str, str] | None,
     ) -> None:
         gathered = _Gathered(self.plan, self._sidecars())
         rows = gathered.rows
@@ -195,7 +198,7 @@ class StoreWriter:
         bad = [[row.key, row.reason] for row in rows if row.reason]
         left_out = [*bad, *([name, reason] for name, reason in ledger)]
         documents = {
-            fmt.INDEX_NAME: index_bytes(spec, rows, names, folds),
+            fmt.INDEX_NAME: index_bytes(spec, rows, names, folds, countries=countries),
             fmt.CHECKSUMS_NAME: canonical_json({name: one._asdict() for name, one in gathered.files.items()}),
             fmt.LEDGER_NAME: json.dumps([{"name": n, "reason": r} for n, r in left_out], indent=1).encode(),
         }

@@ -304,6 +304,11 @@ def test_folder_table(tmp_path: Path) -> None:
     spec: DatasetSpec = folder.load_spec(tmp_path)
     table = tmp_path / folder.TABLE
     good = table.read_text()
+    head, *rows = good.splitlines()
+    table.write_text("\n".join([head + ",country", *(row + ",Fiji" for row in rows)]))
+    named = folder.index(Raw(tmp_path, spec), spec)
+    assert set(named["country"]) == {"Fiji"}
+    assert "_country" not in named  # it is for the index, not for reading
     table.write_text(good.replace("s2.date.1", "s2.dat.1", 1))
     with pytest.raises(ArchiveError, match=r"unknown column 's2\.dat\.1'\. Did you mean 's2\.date\.1'"):
         folder.index(Raw(tmp_path, spec), spec)

@@ -128,6 +128,18 @@ def test_pixels_labels_and_maps(clean: Path) -> None:
         assert sample.key.startswith(sample.scene + "_")
 
 
+def test_countries_are_those_of_the_metadata(demo: Path) -> None:
+    def move(table: pd.DataFrame) -> pd.DataFrame:
+        return table.assign(country=["Finland", None] + ["Austria"] * (len(table) - 2))
+
+    table = change_metadata(demo, move).set_index("patch_id")
+    store = built(ID, demo, demo.parent / "stores")
+    found = dict(zip(store.index["key"], store.index["country"].fillna(""), strict=True))
+    assert found == table["country"].fillna("").to_dict()
+    change_metadata(demo, lambda table: table.drop(columns="country"))
+    assert set(load_archive(ID).index(Raw(demo, shipped_manifest()[ID], ()), shipped_manifest()[ID])["country"]) == {""}
+
+
 def test_label_spaces() -> None:
     spec = shipped_manifest()[ID]
     assert list(spec.label_space().names) == LABELS

@@ -130,6 +130,14 @@ def test_shards_are_written_by_many_processes_in_any_order(tmp_path, content):
         assert open_store(writer.publish()).content == content
 
 
+def test_countries_are_a_column_of_the_index_and_no_part_of_the_content(tmp_path, content):
+    named = {KEYS[0]: "Fiji", KEYS[2]: ""}
+    store = open_store(build(tmp_path, PLAN, SAMPLES, countries=named))
+    assert store.index["country"].fillna("?").tolist() == ["Fiji"] + ["?"] * (len(KEYS) - 1)
+    assert store.content == content
+    assert "country" not in open_store(build(tmp_path / "without", PLAN, SAMPLES)).index
+
+
 def test_two_builders_do_not_meet(tmp_path):
     with StoreWriter(tmp_path, PLAN, KEYS):
         with pytest.raises(StoreError, match=f"another process.*process {os.getpid()} on"):

@@ -36,7 +36,7 @@ class Archive(Protocol):
         """One row a sample, sorted by key, without reading a pixel.
 
         Columns: `key`; where known `scene`, `y0`, `x0`, `height`, `width`, `split` (only for schemes that the
-        archive itself carries), `label`; columns that start with `_` are what `read` needs.
+        archive itself carries), `label`, `country` (as it names it); columns that start with `_` are what `read` needs.
         `frame.attrs["ledger"]` lists (name, reason) of what was left out, or taken otherwise than it was published;
         `frame.attrs["subset"]`, where there is one, says what the archive's own lists miss (`2 of 24 cities`).
         """

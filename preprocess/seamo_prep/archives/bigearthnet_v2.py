@@ -4,10 +4,10 @@
     BigEarthNet-S1/<S1 product>/<s1 name>/<s1 name>_VV.tif     column and row without leading zeros
     Reference_Maps/<S2 product>/<patch>/<patch>_reference_map.tif
 
-With `metadata.parquet`, it says which patches the data set has, their 19-class labels, split and Sentinel-1 partner;
-patches it does not list (those with snow, clouds or shadow are listed apart) go to the ledger. Without it, the patches
-are those in the folders; they have no label, which the store says, and Sentinel-1 is the only patch of the same tile,
-column and row within three days. A Sentinel-1 patch without its Sentinel-2 patch goes to the ledger.
+With `metadata.parquet`, it says which patches the data set has, their 19-class labels, split, country and Sentinel-1
+partner; patches it does not list (those with snow, clouds or shadow are listed apart) go to the ledger. Without it, the
+patches are those in the folders; they have no label, which the store says, and Sentinel-1 is the only patch of the same
+tile, column and row within three days. A Sentinel-1 patch without its Sentinel-2 patch goes to the ledger.
 
 A sample has one label, the set of classes that this data set is known for. The reference map is the layer
 `reference_map`: class ids of the label space `clc-44`, 255 where it says nothing. Where a patch has none, only that
@@ -20,6 +20,7 @@ and patches without the level of products above them.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from io import BytesIO
 from pathlib import Path
@@ -50,6 +51,16 @@ _PAIR_DAYS = 3
 _FETCH_AGAIN = "Fetch it again."
 
 
+@dataclass(frozen=True, slots=True)
+class _Patch:
+    """What the metadata say about a patch: class ids, split, name of the Sentinel-1 patch, country."""
+
+    labels: tuple[int, ...]
+    split: str
+    partner: str
+    country: str
+
+
 def index(raw: Raw, spec: DatasetSpec) -> pd.DataFrame:
     """See `seamo_prep.archives.Archive`."""
     patches = _folders(raw, S2_TREE, _S2_NAME)
@@ -76,8 +87,8 @@ def index(raw: Raw, spec: DatasetSpec) -> pd.DataFrame:
             "_labels": "",
         }
         if about is not None:
-            labels, row["split"], _ = about[name]
-            row["_labels"] = " ".join(str(one) for one in labels)
+            row["split"], row["country"] = about[name].split, about[name].country
+            row["_labels"] = " ".join(str(one) for one in about[name].labels)
         rows.append(row)
     frame = pd.DataFrame(rows)
     frame.attrs["ledger"] = ledger
@@ -136,8 +147,8 @@ def _folders(raw: Raw, tree: str, pattern: re.Pattern[str]) -> dict[str, str]:
     return found
 
 
-def _metadata(raw: Raw, spec: DatasetSpec) -> dict[str, tuple[tuple[int, ...], str, str]] | None:
-    """Patch -> class ids, split, Sentinel-1 name; None without the file."""
+def _metadata(raw: Raw, spec: DatasetSpec) -> dict[str, _Patch] | None:
+    """Patch -> what is said about it; None without the file."""
     if not raw.exists(METADATA):
         return None
     where = raw.where(METADATA)
@@ -153,9 +164,12 @@ def _metadata(raw: Raw, spec: DatasetSpec) -> dict[str, tuple[tuple[int, ...], s
         if len(twice):
             raise ArchiveError(f"{name} {twice.iloc[0]} stands twice", where, _FETCH_AGAIN)
     class_ids = {name: number for number, name in enumerate(spec.label_space().names)}
-    partners = table["s1_name"] if "s1_name" in table else [""] * len(table)
+    nothing = [""] * len(table)
+    partners = table["s1_name"] if "s1_name" in table else nothing
+    countries = table["country"].fillna("") if "country" in table else nothing
     found = {}
-    for name, labels, split, partner in zip(table["patch_id"], table["labels"], table["split"], partners, strict=True):
+    rows = zip(table["patch_id"], table["labels"], table["split"], partners, countries, strict=True)
+    for name, labels, split, partner, country in rows:
         unknown = [str(one) for one in labels if one not in class_ids]
         if unknown or len(labels) == 0:
             near = get_close_matches((unknown or [""])[0], class_ids, n=1)
@@ -163,19 +177,20 @@ def _metadata(raw: Raw, spec: DatasetSpec) -> dict[str, tuple[tuple[int, ...], s
             raise ArchiveError(f"no class {unknown[0]!r}" if unknown else "names no labels", f"{where} {name}", hint)
         if split not in _SPLITS:
             raise ArchiveError(f"no split {split!r}", f"{where} {name}", f"Splits: {', '.join(_SPLITS)}.")
-        found[str(name)] = (tuple(sorted({class_ids[one] for one in labels})), _SPLITS[split], str(partner or ""))
+        ids = tuple(sorted({class_ids[one] for one in labels}))
+        found[str(name)] = _Patch(ids, _SPLITS[split], str(partner or ""), str(country))
     return found
 
 
 def _partners(
     raw: Raw,
     patches: dict[str, str],
-    about: dict[str, tuple[tuple[int, ...], str, str]] | None,
+    about: dict[str, _Patch] | None,
     ledger: list[tuple[str, str]],
 ) -> dict[str, str]:
     """Sentinel-2 patch -> folder of its Sentinel-1 patch."""
     there = _folders(raw, S1_TREE, _S1_NAME)
-    said = {about[name][2]: name for name in patches if about[name][2]} if about else {}
+    said = {about[name].partner: name for name in patches if about[name].partner} if about else {}
     pairs = {said[name]: folder for name, folder in there.items() if name in said}
     rest = {name: folder for name, folder in there.items() if name not in said}
     if said:

@@ -7,7 +7,7 @@
     <layer>.0, <layer>.1 ...  the same, where the layer has several dates
     <stack>.date[.0 ...]      date of each, ISO 8601, UTC; optional
     label                     class name; for multi-label names joined by '|'; for segmentation a path of a mask
-    split, scene              optional; name the scheme of `split` in the YAML with `in_archive: true`
+    split, scene, country     optional; name the scheme of `split` in the YAML with `in_archive: true`
 
 An empty cell is a date, or a layer, that is not there. Pixels that equal the layer's `fill` are missing.
 """
@@ -32,6 +32,7 @@ from seamo_prep.unpack import Raw, declare_synthetic
 
 TABLE = "samples.csv"
 SPEC = "seamo.yaml"
+_ABOUT = ("split", "scene", "country")  # what the index says of a sample beside its files
 
 
 def load_spec(root: Path) -> DatasetSpec:
@@ -61,9 +62,9 @@ def index(raw: Raw, spec: DatasetSpec) -> pd.DataFrame:
     keys = [row["key"] for row in table]
     if len(set(keys)) != len(keys):
         raise ArchiveError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice", where)
-    files = [column for column in table[0] if column not in ("key", "scene", "split")]
+    files = [column for column in table[0] if column not in ("key", *_ABOUT)]
     frame = pd.DataFrame({"key": keys} | {f"_{column}": [row[column] or "" for row in table] for column in files})
-    for column in ("scene", "split"):
+    for column in _ABOUT:
         if column in table[0]:
             frame[column] = [row[column] or "" for row in table]
     frame = frame.sort_values("key", ignore_index=True)
@@ -132,7 +133,7 @@ def _cell(name: str, slot: int, times: int) -> str:
 
 def _check_columns(columns: Sequence[str], spec: DatasetSpec, where: str) -> None:
     needed = [_cell(layer.id, slot, layer.times) for layer in spec.layers for slot in range(layer.times)]
-    optional = ["label", "split", "scene"]
+    optional = ["label", *_ABOUT]
     optional += [
         _cell(f"{one}.date", slot, spec.num_times(one)) for one in spec.stacks for slot in range(spec.num_times(one))
     ]
