@@ -320,14 +320,19 @@ def _candidates(task: DenseTask, trial: Split, rates: Sequence[float], *, seed: 
         maps = levels_of(network, dates, task.difference)
     if not maps:
         raise ProtocolError("gives no dense levels", context.backbone.card.id)
-    side = max(x.shape[2] for x in dates[0].values())
-    levels = [Level(one.shape[1], one.shape[2], one.shape[3], max(1, round(side / one.shape[2]))) for one in maps]
     found = []
     for rate in rates:
         torch.manual_seed(seed)  # every rate starts from the same head
-        head = make_head(p, levels, len(context.task.classes)).to(context.device)
+        head = head_for(p, dates[0], maps, len(context.task.classes)).to(context.device)
         found.append(Candidate(rate, Segmenter(network, head, task.difference)))
     return found
+
+
+def head_for(params: Params, inputs: Inputs, maps: Sequence[Tensor], num_classes: int) -> nn.Module:
+    """The head that the parameters name, for the levels that an encoder gave of these images."""
+    side = max(x.shape[2] for x in inputs.values())
+    levels = [Level(one.shape[1], one.shape[2], one.shape[3], max(1, round(side / one.shape[2]))) for one in maps]
+    return make_head(params, levels, num_classes)
 
 
 def make_head(params: Params, levels: Sequence[Level], num_classes: int) -> nn.Module:
