@@ -157,9 +157,7 @@ def build(
         provenance: dict[str, Any] = {"tops": list(files.tops), "not_read": list(files.ignored)}
         subset = str(rows.attrs.get("subset", ""))
         countries = dict(zip(rows["key"], rows["country"], strict=True)) if "country" in rows else None
-        path = writer.publish(
-            splits=splits, ledger=left_out, provenance=provenance, subset=subset, countries=countries
-        )
+        path = writer.publish(splits=splits, ledger=left_out, provenance=provenance, subset=subset, countries=countries)
         return Built(path, was_there=False, samples=len(keys), ledger=len(left_out))
 
 

@@ -165,8 +165,7 @@ def _metadata(raw: Raw, spec: DatasetSpec) -> dict[str, _Patch] | None:
             raise ArchiveError(f"{name} {twice.iloc[0]} stands twice", where, _FETCH_AGAIN)
     class_ids = {name: number for number, name in enumerate(spec.label_space().names)}
     nothing = [""] * len(table)
-    partners = table["s1_name"] if "s1_name" in table else nothing
-    countries = table["country"].fillna("") if "country" in table else nothing
+    partners, countries = table.get("s1_name", nothing), table.get("country", nothing)
     found = {}
     rows = zip(table["patch_id"], table["labels"], table["split"], partners, countries, strict=True)
     for name, labels, split, partner, country in rows:
@@ -178,7 +177,7 @@ def _metadata(raw: Raw, spec: DatasetSpec) -> dict[str, _Patch] | None:
         if split not in _SPLITS:
             raise ArchiveError(f"no split {split!r}", f"{where} {name}", f"Splits: {', '.join(_SPLITS)}.")
         ids = tuple(sorted({class_ids[one] for one in labels}))
-        found[str(name)] = _Patch(ids, _SPLITS[split], str(partner or ""), str(country))
+        found[str(name)] = _Patch(ids, _SPLITS[split], str(partner or ""), country if isinstance(country, str) else "")
     return found
 
 
