@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo_bench.compare import Runs
-from seamo_bench.intervals import FEW, Interval, interval, sampling
+from seamo_bench.intervals import Interval, interval, sampling
 from seamo_bench.metrics import compute
 from seamo_bench.predictions import ClassPredictions, Floats, Ints, Predictions, Scoring, Strings, take
 
@@ -28,7 +28,7 @@ _DECIMALS = 4  # of a degree: 11 m; the last digits of a projection differ betwe
 _STEPS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 MAX_CELLS = 300
 COUNTRY_RESAMPLES = 200  # there are many countries x backbones, and none of them is the result
-FEW_SCENES = 3
+FEW_SAMPLES, FEW_SCENES = 30, 3  # with fewer there is no interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,10 +193,10 @@ def country_score(runs: Runs, known: Geography, country: str, *, name: str, scor
         scoring: The task.
     """
     parts = [take(run, np.flatnonzero(_of(known, known.countries, run, "") == country)) for run in runs.predictions]
-    drawn = sampling(parts, name, scoring, parents=runs.parents, resamples=COUNTRY_RESAMPLES)
-    few = drawn.num_units < (FEW if drawn.unit == "samples" else FEW_SCENES)
+    one = interval(sampling(parts, name, scoring, parents=runs.parents, resamples=COUNTRY_RESAMPLES))
+    few = one.num_units < (FEW_SAMPLES if one.unit == "samples" else FEW_SCENES)
     folded = any(isinstance(run, ClassPredictions) and len(run.folds) > 0 for run in runs.predictions)
-    if few or folded:
-        why = f"n = {drawn.num_units}" if few else "cross-validation"
-        drawn = replace(drawn, draws=np.empty(0), successes=None, note=f"{why}: no interval")
-    return interval(drawn)
+    if not (few or folded):
+        return one
+    why = f"n = {one.num_units}" if few else "cross-validation"
+    return replace(one, low=None, high=None, note=f"{why}: no interval")
