@@ -424,11 +424,11 @@ def _read(path: Path) -> Record | Damage:
     return record
 
 
-def load_predictions(record: Record, results: Path) -> Predictions:
-    """The predictions beside a record.
+def predictions_file(record: Record, results: Path) -> Path:
+    """The checked file of a record's predictions.
 
     Raises:
-        ProtocolError: If there are none, or their sha256 is not the record's.
+        ProtocolError: If there is none, or its sha256 is not the record's.
     """
     if record.predictions is None:
         raise ProtocolError(f"has no predictions, it is {record.status}: {record.reason}", where=record.key)
@@ -441,7 +441,16 @@ def load_predictions(record: Record, results: Path) -> Predictions:
             where=str(path),
             fix="Delete the record's .json and run the cell again.",
         )
-    return predictions_from_bytes(path.read_bytes())
+    return path
+
+
+def load_predictions(record: Record, results: Path) -> Predictions:
+    """The predictions beside a record.
+
+    Raises:
+        ProtocolError: If there are none, or their sha256 is not the record's.
+    """
+    return predictions_from_bytes(predictions_file(record, results).read_bytes())
 
 
 def _scores(
