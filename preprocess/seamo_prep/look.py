@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seamo.errors import UsageError
 from seamo.identity import write_atomically
+from seamo.store.pictures import MISSING, Card, Panel, Picture, card
 from seamo.store.reader import Store
-from seamo_prep.pictures import MISSING, Card, Panel, Picture, card
 
 _PANEL = 168  # pixels; small images are enlarged by whole numbers up to about this size
 _LARGEST = 384  # larger images are shrunk to this

@@ -1,19 +1,18 @@
 """`seamo embed`: from what was asked on the command line to an image's map or a store's table."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
 from pydantic import ValidationError
 
-from seamo.bands import Unit
 from seamo.errors import StoreError, UsageError
 from seamo.manifest import Statistics
 from seamo.pretrain.recipe import read_yaml
 from seamo.store.reader import Store, open_store
 from seamo.use.dense import Source, embed_image
 from seamo.use.inputs import Missing, load_pretrained
+from seamo.use.options import by_image, number_of, pair_of, unit_of
 from seamo.use.pooled import Reading, embed_store
 
 
@@ -60,7 +59,7 @@ def embed_anything(path: Path, what: str, out: Path, *, asked: Asked, progress: 
     _refuse(asked, ("others", "bands", "units", "nodata", "overlap"), "an image")
     reading = Reading(
         sensors=(asked.sensor,) if asked.sensor else (),
-        stacks=tuple(_pair(text, "--stack", "sensor=stack") for text in asked.stacks),
+        stacks=tuple(pair_of(text, "--stack", "sensor=stack") for text in asked.stacks),
         split=asked.split,
         size=asked.size,
         missing=missing,
@@ -93,12 +92,12 @@ def _sources(file: Path, asked: Asked, missing: Missing) -> list[Source]:
     """The image, and those of other sensors."""
     paths = {"": file}
     for text in asked.others:
-        sensor, image = _pair(text, "--with", "sensor=image")
+        sensor, image = pair_of(text, "--with", "sensor=image")
         if sensor in paths or sensor == asked.sensor:
             raise UsageError(f"two images of {sensor}", "--with", "Embed every date by itself.")
         paths[sensor] = Path(image)
     bands, units, nodata = (
-        _by_image(texts, option, paths)
+        by_image(texts, option, paths)
         for texts, option in ((asked.bands, "--bands"), (asked.units, "--unit"), (asked.nodata, "--nodata"))
     )
     found = []
@@ -107,28 +106,14 @@ def _sources(file: Path, asked: Asked, missing: Missing) -> list[Source]:
         found.append(
             Source(
                 path,
-                _unit(units.get(name, ""), name),
+                unit_of(units.get(name, ""), name),
                 sensor,
                 tuple(bands[name].split(",")) if name in bands else (),
-                _number(nodata[name]) if name in nodata else None,
+                number_of(nodata[name], "--nodata") if name in nodata else None,
                 missing,
                 None if asked.statistics == "card" else _statistics(Path(asked.statistics), sensor),
             )
         )
-    return found
-
-
-def _by_image(texts: Sequence[str], option: str, images: Mapping[str, Path]) -> dict[str, str]:
-    """Sensor of `--with` -> value; the first image's under an empty name."""
-    found: dict[str, str] = {}
-    for text in texts:
-        sensor, value = _pair(text, option, "sensor=value") if "=" in text else ("", text)
-        if sensor not in images:
-            fix = f"Give --with {sensor}=IMAGE; what is the first image's has no name before it."
-            raise UsageError(f"{text!r} is for no image", option, fix)
-        if sensor in found:
-            raise UsageError(f"{text!r} is the second for one image", option, "Give it once.")
-        found[sensor] = value
     return found
 
 
@@ -137,28 +122,6 @@ def _refuse(asked: Asked, names: tuple[str, ...], whose: str) -> None:
     for name in names:
         if getattr(asked, name) != getattr(plain, name):
             raise UsageError(f"--{options.get(name, name)} belongs to {whose}", "embed")
-
-
-def _unit(text: str, sensor: str) -> Unit:
-    if text not in [one.value for one in Unit]:
-        known = ", ".join(one.value for one in Unit if one != Unit.CLASS)
-        stated = f"--unit {sensor}=..." if sensor else "--unit"
-        raise UsageError(f"{text!r} is no unit" if text else "the unit is not stated", stated, f"Units: {known}.")
-    return Unit(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is no number", "--nodata") from error
-
-
-def _pair(text: str, option: str, form: str) -> tuple[str, str]:
-    sensor, _, value = text.partition("=")
-    if not sensor or not value:
-        raise UsageError(f"{text!r} is not {form}", option, f"For example {option} s1=...")
-    return sensor, value
 
 
 def _statistics(path: Path, sensor: str) -> Statistics:

@@ -10,10 +10,10 @@ from PIL import Image
 from seamo.errors import StoreError, UsageError
 from seamo.manifest import DatasetSpec, LabelClass, LabelSpace
 from seamo.sample import Sample
+from seamo.store.pictures import MISSING, card, class_colours, mask_overlay, stretch, to_rgb
 from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan, StoreWriter
 from seamo_prep.look import choose, look
-from seamo_prep.pictures import MISSING, card, class_colours, mask_overlay, stretch, to_rgb
 
 
 def test_stretch_and_missing_pixels() -> None:

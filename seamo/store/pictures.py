@@ -3,7 +3,8 @@
 Stretches are fixed by unit, so that samples, dates and stores can be compared: reflectance (digital numbers, without a
 declared shift of +1000) by `_LIMITS`, which leave out the atmosphere's share in L1C, with gamma 1.4; radar VV -25 to 0
 dB, VH -32 to -5 dB, VV - VH 0 to 15 dB. Other numbers are stretched per channel, 2 to 98 % of the valid pixels of all
-dates of the sample. Every caption states the numbers.
+dates of the sample. Every caption states the numbers. Classes have the manifest's colours, else those of Okabe and Ito
+(Color Universal Design, 2008), which can be told apart with any kind of colour vision.
 """
 
 import colorsys
@@ -25,6 +26,8 @@ _SAR_DB = ((-25.0, 0.0), (-32.0, -5.0), (0.0, 15.0))
 _OPTICAL = {"true colour": ("B04", "B03", "B02"), "false colour": ("B08", "B04", "B03")}
 _MASK_SHARE = 0.55
 _GAMMA = 1.4
+# Okabe and Ito without black, the most different first; what comes after them are hues a golden angle apart.
+_SAFE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 # Digital numbers shown as black and white.
 _LIMITS = {
     "L1C": {"B02": (700, 2600), "B03": (450, 2600), "B04": (250, 2600), "B08": (0, 5000)},
@@ -206,13 +209,13 @@ def mask_overlay(mask: NDArray[np.uint8], colours: list[tuple[int, int, int]], u
 
 
 def class_colours(space: LabelSpace) -> list[tuple[int, int, int]]:
-    """The manifest's colours; classes without one get hues a golden angle apart."""
+    """The manifest's colours; classes without one get those of `_SAFE`, then hues a golden angle apart."""
     colours = []
     for i, one in enumerate(space.classes):
         if one.color:
             red, green, blue = (int(one.color[k : k + 2], 16) for k in (1, 3, 5))
         else:
-            red, green, blue = _hue(i)
+            red, green, blue = _SAFE[i] if i < len(_SAFE) else _hue(i)
         colours.append((red, green, blue))
     return colours
 

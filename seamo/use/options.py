@@ -1,0 +1,67 @@
+"""What command lines say about images: `B02,B03`, `dn`, `s1=db`, a number."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from seamo.bands import Unit
+from seamo.errors import UsageError
+
+
+def by_image(texts: Sequence[str], option: str, images: Mapping[str, Path]) -> dict[str, str]:
+    """Sensor of `--with` -> value; the first image's under an empty name.
+
+    Args:
+        texts: `value`, or `sensor=value`.
+        option: As it was given, for messages.
+        images: Sensor -> image.
+
+    Raises:
+        UsageError: If a text is for no image, or the second for one.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        sensor, value = pair_of(text, option, "sensor=value") if "=" in text else ("", text)
+        if sensor not in images:
+            fix = f"Give --with {sensor}=IMAGE; what is the first image's has no name before it."
+            raise UsageError(f"{text!r} is for no image", option, fix)
+        if sensor in found:
+            raise UsageError(f"{text!r} is the second for one image", option, "Give it once.")
+        found[sensor] = value
+    return found
+
+
+def unit_of(text: str, sensor: str = "") -> Unit:
+    """A unit by its name.
+
+    Raises:
+        UsageError: If there is none of that name, or none is given.
+    """
+    if text not in [one.value for one in Unit]:
+        known = ", ".join(one.value for one in Unit if one != Unit.CLASS)
+        stated = f"--unit {sensor}=..." if sensor else "--unit"
+        raise UsageError(f"{text!r} is no unit" if text else "the unit is not stated", stated, f"Units: {known}.")
+    return Unit(text)
+
+
+def number_of(text: str, option: str) -> float:
+    """A number.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no number", option) from error
+
+
+def pair_of(text: str, option: str, form: str) -> tuple[str, str]:
+    """Name and value of `name=value`.
+
+    Raises:
+        UsageError: If it is not of that form.
+    """
+    sensor, _, value = text.partition("=")
+    if not sensor or not value:
+        raise UsageError(f"{text!r} is not {form}", option, f"For example {option} s1=...")
+    return sensor, value
