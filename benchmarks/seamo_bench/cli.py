@@ -245,7 +245,7 @@ def table(
     csv: Annotated[bool, typer.Option("--csv", help="One line a cell.")] = False,
     metric: Annotated[str, typer.Option(help="One metric for all columns that have it.")] = "",
     mixed: Annotated[bool, typer.Option("--mixed", help="Mix records that differ in a number-changing fact.")] = False,
-    compute: Annotated[bool, typer.Option("--compute", help="Device hours beside the paper's (its Table 15).")] = False,
+    compute: Annotated[bool, typer.Option("--compute", help="Device hours (Table 15), and images a second.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The leaderboard of a folder of records."""
@@ -267,16 +267,17 @@ def table(
 
 
 def _compute(results: Path, *, md: bool, as_json: bool) -> None:
-    from seamo_bench.compute import compute_table, to_markdown, to_objects
+    from seamo_bench.compute import compute_table, network_table, to_markdown, to_objects
     from seamo_bench.records import read_records
 
     if not md and not as_json:
         raise UsageError("--compute is written as Markdown or --json")
-    rows = compute_table(read_records(results).records, results)
+    records = read_records(results).records
+    rows, networks = compute_table(records, results), network_table(records)
     if as_json:
-        show(to_objects(rows), as_json=True)
+        show(to_objects(rows, networks), as_json=True)
     else:
-        sys.stdout.write(to_markdown(rows))
+        sys.stdout.write(to_markdown(rows, networks))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Table 15: device hours a task, from the cost of our records, beside the paper's; the rest is marked as estimate."""
+"""What runs cost: Table 15 of the paper from our records, the rest estimated; and what each network costs an image."""
 
 import csv
 import json
@@ -235,26 +235,92 @@ def _ablation_flops() -> tuple[float, int]:
     return sum(found.values()), len(found)
 
 
-def to_objects(rows: Sequence[ComputeRow]) -> list[dict[str, Any]]:
-    """Plain rows, each with an `id`."""
-    return [
+@dataclass(frozen=True, slots=True)
+class NetworkRow:
+    """What one network costs on the images of one data set, in inference.
+
+    Args:
+        backbone, stores: Titles.
+        size: Height and width that the network saw.
+        device: Where.
+        parameters: Of the network.
+        flops: Of one image; a multiply-add is 2. None for what has no parameters.
+        images_per_second: Through the network, reading and normalising not counted; median over the records.
+        records: How many.
+        demo: Whether they are of the demo budget.
+    """
+
+    backbone: str
+    stores: str
+    size: tuple[int, int]
+    device: str
+    parameters: int | None
+    flops: float | None
+    images_per_second: float
+    records: int
+    demo: bool
+
+
+def network_table(records: Sequence[Record]) -> tuple[NetworkRow, ...]:
+    """One row a network, data set, image size and device, where the throughput was measured."""
+    groups: dict[tuple[str, str, tuple[int, int], str, int, bool], list[Record]] = {}
+    for record in records:
+        adapter, about = record.facts.adapter, record.about
+        if record.status == "ok" and adapter is not None and record.cost.samples_per_second:
+            device = record.environment.get("device", "unknown device")
+            count = record.cost.parameters or 0
+            is_demo = record.facts.budget == "demo"
+            place = (about.backbone, " + ".join(about.stores), adapter.size, device, count, is_demo)
+            groups.setdefault(place, []).append(record)
+    return tuple(
+        NetworkRow(
+            *place[:5],
+            flops=group[0].cost.flops_per_sample,
+            images_per_second=median(record.cost.samples_per_second or 0.0 for record in group),
+            records=len(group),
+            demo=place[5],
+        )
+        for place, group in sorted(groups.items())
+    )
+
+
+def to_objects(rows: Sequence[ComputeRow], networks: Sequence[NetworkRow] = ()) -> list[dict[str, Any]]:
+    """Plain rows, each with an `id`: those of Table 15, then the networks (`kind` network)."""
+    return [_object(row) for row in rows] + [
         {
-            "id": f"{row.task}/{row.dataset}",
-            "task": row.task,
-            "dataset": row.dataset,
-            "paper_hours": row.paper_hours,
-            "hours": None if row.hours is None else round(row.hours, 4),
-            "trainings": row.trainings,
-            "hours_a_training": None if not row.hours or not row.trainings else round(row.hours / row.trainings, 4),
-            "kind": row.kind,
-            "note": row.note,
+            "id": f"{row.backbone}/{row.stores}/{row.size[0]}x{row.size[1]}/{row.device}"
+            + ("/demo" if row.demo else ""),
+            "kind": "network",
+            "backbone": row.backbone,
+            "store": row.stores,
+            "size": list(row.size),
+            "device": row.device,
+            "parameters": row.parameters,
+            "flops_per_image": row.flops,
+            "images_per_second": row.images_per_second,
+            "records": row.records,
+            "demo_budget": row.demo,
         }
-        for row in rows
+        for row in networks
     ]
 
 
-def to_markdown(rows: Sequence[ComputeRow]) -> str:
-    """Table 15 for people."""
+def _object(row: ComputeRow) -> dict[str, Any]:
+    return {
+        "id": f"{row.task}/{row.dataset}",
+        "task": row.task,
+        "dataset": row.dataset,
+        "paper_hours": row.paper_hours,
+        "hours": None if row.hours is None else round(row.hours, 4),
+        "trainings": row.trainings,
+        "hours_a_training": None if not row.hours or not row.trainings else round(row.hours / row.trainings, 4),
+        "kind": row.kind,
+        "note": row.note,
+    }
+
+
+def to_markdown(rows: Sequence[ComputeRow], networks: Sequence[NetworkRow] = ()) -> str:
+    """Table 15 and the networks, for people."""
     lines = [
         "# Table 15: device hours",
         "",
@@ -262,9 +328,24 @@ def to_markdown(rows: Sequence[ComputeRow]) -> str:
         "",
     ]
     lines += ["| task | data | paper | ours | trainings | kind | note |", "|" + "---|" * 7]
-    for row in to_objects(rows):
-        lines.append("| " + " | ".join(_cells(row)) + " |")
+    lines += ["| " + " | ".join(_cells(_object(row))) + " |" for row in rows]
+    if networks:
+        lines += ["", "# Networks: one forward pass", ""]
+        lines += [
+            "Images a second in inference, of images that are read and normalised. A multiply-add is 2 FLOPs.",
+            "",
+        ]
+        lines += ["| network | data | image | parameters | GFLOPs | images/s | device |", "|" + "---|" * 7]
+        lines += ["| " + " | ".join(_network_cells(row)) + " |" for row in networks]
     return "\n".join(lines) + "\n"
+
+
+def _network_cells(row: NetworkRow) -> list[str]:
+    flops = "" if row.flops is None else f"{row.flops / 1e9:.3g}"
+    size = f"{row.size[0]} x {row.size[1]}"
+    name = row.backbone + (" (demo budget)" if row.demo else "")
+    cells = [name, row.stores, size, f"{row.parameters or 0:,}", flops, f"{row.images_per_second:.4g}", row.device]
+    return [cell.replace("|", "/") for cell in cells]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -1,9 +1,9 @@
 """What one forward pass of a backbone costs: operations of an image, and images a second."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median_low
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -83,8 +83,8 @@ def _seconds(network: Network, inputs: Mapping[str, Tensor]) -> float:
     device = next(iter(inputs.values())).device
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    start = time.perf_counter()
+    start = perf_counter()
     network.forward_features(inputs)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return max(time.perf_counter() - start, 1e-9)
+    return max(perf_counter() - start, 1e-9)

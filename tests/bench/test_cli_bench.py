@@ -88,6 +88,10 @@ def test_plan_run_table_verify(bench, tmp_path, stores):
     assert "synthetic" in bench("table", tmp_path / "out").out.lower()
     record = tmp_path / "out" / f"{planned[0]['keys'][0]}.json"
     bench("verify", record)
+    costs = json.loads(bench("table", tmp_path / "out", "--compute", "--json").out)
+    (network,) = [row for row in costs if row["kind"] == "network"]
+    assert network["images_per_second"] > 0
+    assert "| network | data | image |" in bench("table", tmp_path / "out", "--compute").out
     changed = json.loads(record.read_text())
     changed["scores"]["top1"] = 1.5
     record.write_text(json.dumps(changed))

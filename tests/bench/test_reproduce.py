@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from seamo.errors import ProtocolError, UsageError
-from seamo_bench.compute import compute_table
+from seamo_bench.compute import compute_table, network_table
+from seamo_bench.compute import to_markdown as compute_markdown
 from seamo_bench.predictions import ClassPredictions
 from seamo_bench.published import load_published
 from seamo_bench.records import (
@@ -176,6 +177,18 @@ def test_table_15_measures_what_ran_and_estimates_the_rest(tmp_path):
     assert "some GPU" in pretraining.note
     empty = compute_table((), tmp_path)
     assert all(one.hours is None for one in empty)
+
+
+def test_networks_are_listed_by_what_an_image_costs(tmp_path):
+    gpu = {"device": "cuda: some GPU"}
+    for seed, rate in enumerate((90.0, 100.0, 500.0)):
+        cost = Cost(seconds=1.0, flops_per_sample=2e9, samples_per_second=rate, parameters=1_000_000)
+        write(tmp_path, facts_of(seed=seed), cost=cost, environment=gpu)
+    write(tmp_path, facts_of("unmeasured"), cost=Cost(seconds=1.0))
+    (row,) = network_table(read_records(tmp_path).records)
+    assert (row.images_per_second, row.records, row.flops, row.device) == (100.0, 3, 2e9, "cuda: some GPU")
+    text = compute_markdown((), (row,))
+    assert "| 1,000,000 | 2 | 100 | cuda: some GPU |" in text
 
 
 def test_submit_copies_what_holds_and_refuses_the_rest(tmp_path):
