@@ -182,6 +182,8 @@ class DatasetSpec(_Spec):
     layers: tuple[LayerSpec, ...]
     task: TaskSpec
     label_spaces: dict[str, LabelSpace] = Field(default_factory=dict)
+    # Layer of class ids, which comes along beside the labels -> label space of the ids.
+    maps: dict[str, str] = Field(default_factory=dict)
     splits: dict[str, SplitSpec] = Field(default_factory=dict)
     default_split: str = "hash-60-20-20"
     expected: Expected = Expected()
@@ -197,6 +199,9 @@ class DatasetSpec(_Spec):
             raise ValueError("'label' is the name of the mask, a layer cannot have it")
         if self.task.label_space and self.task.label_space not in self.label_spaces:
             raise ValueError(f"task names label space {self.task.label_space!r}, there are {list(self.label_spaces)}")
+        for layer, space in self.maps.items():
+            if space not in self.label_spaces or any(one.id == layer and one.unit != Unit.CLASS for one in self.layers):
+                raise ValueError(f"maps: {layer} is no layer of class ids, or {space!r} is no label space")
         for stack in self.stacks:
             if len({(one.sensor, one.times) for one in self.layers if one.stack == stack}) != 1:
                 raise ValueError(f"layers of stack {stack!r} differ in sensor or number of dates")
@@ -235,6 +240,12 @@ class DatasetSpec(_Spec):
                 f"no label space {chosen!r}", where=self.id, fix=f"Label spaces: {', '.join(self.label_spaces)}."
             )
         return self.label_spaces[chosen]
+
+    def map_of(self, label_space: str) -> str:
+        """The layer that holds the ids of a label space, or of the one that it derives from; "" for labels."""
+        known = self.label_spaces.get(label_space)
+        names = () if known is None else (label_space, known.source)
+        return next((layer for layer, space in self.maps.items() if space in names), "")
 
     def with_sizes(self, sizes: Mapping[str, tuple[int, int]]) -> "DatasetSpec":
         """The same spec with other layer sizes (a declared synthetic archive, a relaxed shape)."""

@@ -314,8 +314,9 @@ class _Planner:
         else:
             where, spec = no_stores(row.datasets), manifest[row.datasets[0]]
             titles = tuple(manifest[name].title for name in row.datasets)
-        kind = spec.task.kind if spec.task.kind not in ("pretrain", "none") else self.protocol.tasks[0]
         space = row.label_space or spec.task.label_space
+        kind = "segmentation" if spec.map_of(space) else spec.task.kind
+        kind = kind if kind not in ("pretrain", "none") else self.protocol.tasks[0]
         classes = spec.label_space(space).names if space in spec.label_spaces else ()
         facts = Facts(
             stores=where,

@@ -119,25 +119,50 @@ def stitch(image: Image, tiles: Iterable[Tile], num_classes: int, *, keep: bool 
     Raises:
         ProtocolError: If two tiles disagree about the truth of one pixel: their places are wrong then.
     """
-    height, width = image.size
-    strip = _Strip(num_classes, width, image.key)
-    tilewise = np.zeros((num_classes, num_classes), dtype=np.int64)
-    confusion = np.zeros_like(tilewise)
-    ids = np.full((height, width) if keep else (0, 0), IGNORE, dtype=np.uint8)
+    stitcher = Stitcher(image, num_classes, keep=keep)
+    for tile in tiles:
+        stitcher.add(tile)
+    return stitcher.finish()
 
-    def settle(done: tuple[int, Ids, Ids]) -> None:
-        top, predicted, truth = done
-        confusion[...] += tile_confusion(truth, predicted, num_classes)
-        if keep:
-            ids[top : top + len(predicted)] = predicted
 
-    for y0, x0, tile in zip(image.y0.tolist(), image.x0.tolist(), tiles, strict=True):
+class Stitcher:
+    """`stitch`, tile by tile: several models' predictions of one pass over the tiles can be stitched side by side.
+
+    Args:
+        image: Says where the tiles lie.
+        num_classes: K.
+        keep: Whether to keep the class ids.
+    """
+
+    def __init__(self, image: Image, num_classes: int, *, keep: bool) -> None:
+        self._image, self._num_classes, self._keep = image, num_classes, keep
+        self._count = 0
+        self._strip = _Strip(num_classes, image.size[1], image.key)
+        self._confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self._tilewise = np.zeros_like(self._confusion)
+        self._ids = np.full(image.size if keep else (0, 0), IGNORE, dtype=np.uint8)
+
+    def add(self, tile: Tile) -> None:
+        """Lay the next tile, in the order of `image.rows`."""
         own = tile.probabilities.argmax(axis=0).astype(np.uint8)
-        tilewise += tile_confusion(tile.truth, own, num_classes)
-        settle(strip.advance(y0))
-        strip.add(tile, y0, x0)
-    settle(strip.advance(height))
-    return Scored(confusion, tilewise, ids)
+        self._tilewise += tile_confusion(tile.truth, own, self._num_classes)
+        y0, x0 = int(self._image.y0[self._count]), int(self._image.x0[self._count])
+        self._settle(y0)
+        self._strip.add(tile, y0, x0)
+        self._count += 1
+
+    def finish(self) -> Scored:
+        """The image, after its last tile."""
+        if self._count != len(self._image.rows):
+            raise ProtocolError(f"has {self._count} tiles instead of {len(self._image.rows)}", self._image.key)
+        self._settle(self._image.size[0])
+        return Scored(self._confusion, self._tilewise, self._ids)
+
+    def _settle(self, to: int) -> None:
+        top, predicted, truth = self._strip.advance(to)
+        self._confusion += tile_confusion(truth, predicted, self._num_classes)
+        if self._keep:
+            self._ids[top : top + len(predicted)] = predicted
 
 
 @dataclass(slots=True, eq=False)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from seamo.bands import Unit
 from seamo.errors import ProtocolError
 from seamo.manifest import DatasetSpec
 from seamo_bench.card import MissingPolicy
@@ -156,7 +157,7 @@ def expand(suite: Suite, specs: Mapping[str, DatasetSpec]) -> tuple[Row, ...]:
 
 
 def _ways(spec: DatasetSpec) -> list[tuple[str, ...]]:
-    sensors = tuple(dict.fromkeys(layer.sensor for layer in spec.layers))
+    sensors = tuple(dict.fromkeys(layer.sensor for layer in spec.layers if layer.unit is not Unit.CLASS))
     if len(sensors) < 2:
         return [()]
     return [*((sensor,) for sensor in sensors), sensors]

@@ -56,18 +56,24 @@ def store_statistics(store: "Store") -> dict[str, Statistics]:
 def task_facts(store: "Store", scheme: str, label_space: str = "") -> TaskFacts:
     """The task in one of its label spaces: the named one, the split scheme's own, or the default.
 
+    A label space whose ids are pixels of a layer (`DatasetSpec.maps`) is a task of its own: segmentation.
     Of a dense task with two classes, the second one is positive (change, water); with more of them, a class called
     background is what the `_no_background` metrics leave out.
 
     Raises:
         ProtocolError: If the store has no labels.
+        ManifestError: If it has no such label space, or lacks the layer with its ids.
     """
     spec = store.spec
     if spec.task.kind not in get_args(Kind):
         raise ProtocolError(f"has no labels to evaluate on (task {spec.task.kind})", spec.id)
     own = spec.splits[scheme].label_space if scheme in spec.splits else ""
     name = label_space or own or spec.task.label_space
-    kind, classes = spec.task.kind, spec.label_space(name).names
+    kind: Kind = spec.task.kind  # type: ignore[assignment]
+    if spec.map_of(name):
+        kind = "segmentation"
+        spec.layer(spec.map_of(name))  # raises, where the store was built without it
+    classes = spec.label_space(name).names
     background = positive = None
     if kind in DENSE:
         positive = 1 if len(classes) == 2 else None
@@ -79,9 +85,12 @@ def task_facts(store: "Store", scheme: str, label_space: str = "") -> TaskFacts:
 def labels_of(store: "Store", task: TaskFacts) -> NDArray[Any]:
     """Labels of all rows: (N,) int64 class ids, -1 without one; or (N, K) uint8 multi-hot.
 
-    Of masks it is the dominant class in the default label space, -1 where no pixel has a class: enough to know
-    which rows can be used.
+    Of masks it is the dominant class in the default label space, -1 where no pixel has a class; of masks that are a
+    layer 0, -1 where the sample has none: enough to know which rows can be used.
     """
+    layer = store.spec.map_of(task.label_space)
+    if layer:
+        return np.where(store.index[f"{layer}.valid"].to_numpy(dtype=np.bool_), 0, -1).astype(np.int64)
     if task.kind in DENSE:
         return store.index["dominant"].fillna(-1).to_numpy(dtype=np.int64)
     space = store.spec.label_space(task.label_space)

@@ -10,7 +10,7 @@ from torch import nn
 import seamo_bench
 from seamo.errors import ProtocolError
 from seamo_bench.network import Features, Network
-from seamo_bench.protocols import _dense, change
+from seamo_bench.protocols import _dense, _dense_training, change
 from tests.bench.dense_store import SCENE, dense_samples, dense_spec, dense_store, scene, write_store
 from tests.bench.test_dense import PIXELS, dense_context
 
@@ -119,7 +119,7 @@ def test_an_encoder_is_trained_through_the_difference(store):
     backbone = seamo_bench.load_backbone("unet", store=store, size=16)
     context = dense_context(store, backbone, "change", {**LEARN, "frozen": False, "epochs": 1, "base_lrs": (1e-3,)})
     task = _dense.DenseTask(context, change.both_dates(context), "signed", lambda _rows: None)
-    (one,) = _dense.train(task, context.splits[0][0], (1e-3,), seed=0)
+    (one,) = _dense_training.train(task, context.splits[0][0], (1e-3,), seed=0)
     moved = [
         not torch.equal(a, b)
         for a, b in zip(one.model.network.parameters(), backbone.make(0).parameters(), strict=True)

@@ -21,7 +21,7 @@ from seamo_bench.features import silent
 from seamo_bench.network import Network
 from seamo_bench.plan import Places, make_plan
 from seamo_bench.protocol import Context
-from seamo_bench.protocols import _dense
+from seamo_bench.protocols import _dense, _dense_evaluation, _dense_run, _dense_training
 from seamo_bench.records import load_predictions, read_records
 from seamo_bench.run import Machine, run_plan
 from seamo_bench.suite import load_suite
@@ -61,18 +61,18 @@ def test_the_loss_by_hand_and_ignored_pixels_change_nothing():
         weighted += -weights[k] * one[k]
         total += weights[k]
     x, y = torch.from_numpy(logits).requires_grad_(), torch.from_numpy(mask)
-    assert _dense.dense_loss(x, y).item() == pytest.approx(np.mean(plain))
-    assert _dense.dense_loss(x, y, smoothing=0.1).item() == pytest.approx(np.mean(smooth))
-    assert _dense.dense_loss(x, y, weights=weights).item() == pytest.approx(weighted / total)
-    _dense.dense_loss(x, y, smoothing=0.1).backward()
+    assert _dense_training.dense_loss(x, y).item() == pytest.approx(np.mean(plain))
+    assert _dense_training.dense_loss(x, y, smoothing=0.1).item() == pytest.approx(np.mean(smooth))
+    assert _dense_training.dense_loss(x, y, weights=weights).item() == pytest.approx(weighted / total)
+    _dense_training.dense_loss(x, y, smoothing=0.1).backward()
     assert (x.grad.abs().sum(dim=1)[y == 255] == 0).all()
     garbage = x.detach() + 100.0 * torch.randn(3).view(1, 3, 1, 1) * (y == 255)[:, None]
-    assert _dense.dense_loss(garbage, y).item() == pytest.approx(np.mean(plain))
+    assert _dense_training.dense_loss(garbage, y).item() == pytest.approx(np.mean(plain))
 
 
 def test_a_batch_without_a_class_trains_nothing():
     x = torch.randn(1, 3, 2, 2, requires_grad=True)
-    loss = _dense.dense_loss(x, torch.full((1, 2, 2), 255, dtype=torch.uint8))
+    loss = _dense_training.dense_loss(x, torch.full((1, 2, 2), 255, dtype=torch.uint8))
     loss.backward()
     assert loss.item() == 0.0
     assert (x.grad == 0).all()
@@ -82,12 +82,12 @@ def test_augmentation_moves_images_of_all_dates_and_sensors_with_their_mask():
     mask = torch.arange(36, dtype=torch.uint8).view(1, 6, 6).repeat(64, 1, 1)
     image = mask[:, None].float()
     dates = ({"s1": image, "s2": image.repeat(1, 2, 1, 1)}, {"s1": image + 100.0, "s2": image.repeat(1, 2, 1, 1)})
-    moved, target = _dense.augment(dates, mask, {"flip": True, "rotate": True}, np.random.default_rng(0))
+    moved, target = _dense_training.augment(dates, mask, {"flip": True, "rotate": True}, np.random.default_rng(0))
     assert torch.equal(moved[0]["s1"], target[:, None].float())
     assert torch.equal(moved[1]["s1"], target[:, None].float() + 100.0)
     assert torch.equal(moved[0]["s2"], target[:, None].repeat(1, 2, 1, 1).float())
     assert len({tuple(one.flatten().tolist()) for one in target}) == 8  # every flip and quarter turn of a square
-    _, still = _dense.augment(dates, mask, {"flip": False, "rotate": False}, np.random.default_rng(0))
+    _, still = _dense_training.augment(dates, mask, {"flip": False, "rotate": False}, np.random.default_rng(0))
     assert torch.equal(still, mask)
 
 
@@ -100,17 +100,17 @@ def test_learning_rates_by_hand():
 
     model = _dense.Segmenter(Net(), torch.nn.Linear(2, 3), "")
     params = {"frozen": False, "layer_decay": 0.5, "weight_decay": 0.05}
-    groups = _dense._optimiser(model, 0.8, params).param_groups
+    groups = _dense_training._optimiser(model, 0.8, params).param_groups
     found = {id(one): (group["base_lr"], group["weight_decay"]) for group in groups for one in group["params"]}
     assert found[id(model.head.weight)] == (0.8, 0.05)
     assert found[id(model.head.bias)] == (0.8, 0.0)
     assert found[id(model.network.blocks[1].weight)] == (0.8, 0.05)
     assert found[id(model.network.stem.weight)] == (0.2, 0.05)
-    frozen = _dense._optimiser(model, 0.8, {**params, "frozen": True}).param_groups
+    frozen = _dense_training._optimiser(model, 0.8, {**params, "frozen": True}).param_groups
     assert {id(one) for group in frozen for one in group["params"]} == {id(one) for one in model.head.parameters()}
     exponential = {"schedule": "exponential", "decay": 0.95, "warmup": 0}
-    assert _dense._share(exponential, 2.7, 10) == pytest.approx(0.95**2)
-    assert _dense._share({"schedule": "cosine", "warmup": 2}, 6.0, 10) == pytest.approx(0.5)
+    assert _dense_training._share(exponential, 2.7, 10) == pytest.approx(0.95**2)
+    assert _dense_training._share({"schedule": "cosine", "warmup": 2}, 6.0, 10) == pytest.approx(0.5)
 
 
 def test_single_spectra_are_learned_and_scores_are_those_of_the_scenes(store):
@@ -194,13 +194,13 @@ def test_one_training_tile_is_enough(store, head):
     context = dense_context(store, backbone, "dense", params)
     alone = replace(context.splits[0][0], train=context.splits[0][0].train[:1])
     task = _dense.DenseTask(context, (backbone.adapter,), "", lambda _rows: None)
-    (candidate,) = _dense.train(task, alone, (1e-3,), seed=0)
+    (candidate,) = _dense_training.train(task, alone, (1e-3,), seed=0)
     assert not candidate.diverged
     wrong = _dense.DenseTask(
         replace(context, params={**context.params, "batch": 1}), task.adapters, "", lambda _r: None
     )
     with pytest.raises(ProtocolError, match="parameter batch"):
-        _dense.train(wrong, context.splits[0][0], (1e-3,), seed=0)
+        _dense_training.train(wrong, context.splits[0][0], (1e-3,), seed=0)
 
 
 def test_masks_of_another_grid_than_the_network_s(store):
@@ -340,9 +340,9 @@ def test_confusions_do_not_depend_on_the_order_of_test_rows(store):
     whole = seamo_bench.evaluate(backbone, store, "dense", params={**PIXELS, "epochs": 1})[0].predictions
     context = dense_context(store, backbone, "dense", {**PIXELS, "epochs": 1})
     task = _dense.DenseTask(context, (backbone.adapter,), "", lambda _rows: None)
-    (candidate,) = _dense.train(task, context.splits[0][0], (0.1,), seed=0)
+    (candidate,) = _dense_training.train(task, context.splits[0][0], (0.1,), seed=0)
     mixed = np.random.default_rng(0).permutation(context.splits[0][0].test)
-    found = _dense.test(task, candidate.model, mixed)
+    found = _dense_evaluation.test(task, candidate.model, mixed)
     order = np.argsort(found.keys)
     np.testing.assert_array_equal(found.confusion[order], whole.confusion)
 
@@ -378,4 +378,4 @@ def test_images_of_varying_size_are_refused_before_anything_runs(store):
 
     task = _dense.DenseTask(replace(context, store=Varying()), (backbone.adapter,), "", lambda _rows: None)
     with pytest.raises(ProtocolError, match="varying size"):
-        next(_dense.run_task(task))
+        next(_dense_run.run_task(task))

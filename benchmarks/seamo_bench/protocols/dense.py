@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from seamo.errors import ProtocolError
 from seamo_bench.protocol import Context, Outcome, Protocol
-from seamo_bench.protocols._dense import DEFAULTS, DEMO, DenseTask, run_task
+from seamo_bench.protocols._dense import DEFAULTS, DEMO, DenseTask
+from seamo_bench.protocols._dense_run import run_task
 
 PROTOCOL = Protocol(
     id="dense",
-    version=1,
+    version=2,
     title="Segmentation: a head on dense levels; base learning rate chosen on validation, scored on stitched scenes",
     tasks=("segmentation",),
     needs="levels",
@@ -19,7 +20,7 @@ PROTOCOL = Protocol(
 
 
 def run(context: Context) -> Iterator[Outcome]:
-    """Seed by seed: train, choose, test; see `seamo_bench.protocols._dense`."""
+    """Seed by seed: train, choose, test; see `seamo_bench.protocols._dense_run`."""
     adapter = context.backbone.adapter
     if adapter is None:
         raise ProtocolError("was not loaded for a store", context.backbone.card.id)
