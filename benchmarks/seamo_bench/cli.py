@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from seamo.errors import SeamoError, UsageError
-from seamo_bench import study_cli, weights_cli
+from seamo_bench import maps_cli, study_cli, weights_cli
 from seamo_bench.cli_output import Progress, chosen_budget, duration, limit_threads, say, show
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(weights_cli.app, name="weights")
-for _verb in study_cli.VERBS:
+for _verb in (*study_cli.VERBS, *maps_cli.VERBS):
     app.command()(_verb)
 
 StoresOption = Annotated[Path, typer.Option("--stores", help="Folder of stores, one folder a data set.")]

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from seamo.errors import ProtocolError
+from seamo.errors import ProtocolError, UsageError
 from seamo.identity import write_atomically
 from seamo.store.format import finest_layer
-from seamo_bench.records import HeadFile, Record
+from seamo_bench.records import HeadFile, Record, read_record
 from seamo_bench.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -61,20 +61,35 @@ def keep_head(
     )
 
 
-def load_head(record: Record, results: Path) -> dict[str, NDArray[Any]]:
-    """The tensors beside a record.
+def kept_record(path: Path) -> tuple[Record, HeadFile]:
+    """A record that can be applied, and what it says of its head.
 
     Raises:
-        ProtocolError: If none were kept, or the file is not the one that the record names.
+        UsageError: If there is no such file.
+        ProtocolError: If it is damaged, not `ok`, or no head was kept.
     """
+    if not path.is_file():
+        raise UsageError("there is no such record", str(path), "Name a record's .json, with its head beside it.")
+    record = read_record(path)
+    if record.status != "ok":
+        raise ProtocolError(f"is {record.status}: {record.reason}", str(path), "There is nothing to apply.")
     if record.head is None:
         raise ProtocolError(
             f"no trained head is kept beside this record of {record.facts.protocol.id}",
             where=record.key,
-            fix=f"Neighbours and cross-validation have none. Else remove {record.key}.json and run its suite again "
-            f"with --keep-models (what is over {SMALL_BYTES >> 20} MiB is not kept without it).",
+            fix=f"Neighbours and cross-validation have none. Else remove {path.name} and run its suite again with "
+            f"--keep-models (what is over {SMALL_BYTES >> 20} MiB is not kept without it).",
         )
-    path = results / Path(record.head.name).name  # a name that climbs out of the folder stays inside
+    return record, record.head
+
+
+def load_head(head: HeadFile, results: Path) -> dict[str, NDArray[Any]]:
+    """The tensors beside a record.
+
+    Raises:
+        ProtocolError: If the file is not there, or is not the one that the record names.
+    """
+    path = results / Path(head.name).name  # a name that climbs out of the folder stays inside
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -83,7 +98,7 @@ def load_head(record: Record, results: Path) -> dict[str, NDArray[Any]]:
             str(path),
             "Copy it beside the record.",
         ) from error
-    if hashlib.sha256(data).hexdigest() != record.head.sha256:
+    if hashlib.sha256(data).hexdigest() != head.sha256:
         raise ProtocolError(
             "is not the file that the record describes (its sha256 differs)",
             str(path),

@@ -26,7 +26,6 @@ _SAR_DB = ((-25.0, 0.0), (-32.0, -5.0), (0.0, 15.0))
 _OPTICAL = {"true colour": ("B04", "B03", "B02"), "false colour": ("B08", "B04", "B03")}
 _MASK_SHARE = 0.55
 _GAMMA = 1.4
-# Okabe and Ito without black, the most different first; what comes after them are hues a golden angle apart.
 _SAFE = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
 # Digital numbers shown as black and white.
 _LIMITS = {
@@ -209,15 +208,18 @@ def mask_overlay(mask: NDArray[np.uint8], colours: list[tuple[int, int, int]], u
 
 
 def class_colours(space: LabelSpace) -> list[tuple[int, int, int]]:
-    """The manifest's colours; classes without one get those of `_SAFE`, then hues a golden angle apart."""
-    colours = []
+    """The manifest's colours; classes without one get those of `safe_colours`."""
+    colours = safe_colours(len(space.classes))
     for i, one in enumerate(space.classes):
         if one.color:
             red, green, blue = (int(one.color[k : k + 2], 16) for k in (1, 3, 5))
-        else:
-            red, green, blue = _SAFE[i] if i < len(_SAFE) else _hue(i)
-        colours.append((red, green, blue))
+            colours[i] = red, green, blue
     return colours
+
+
+def safe_colours(count: int) -> list[tuple[int, int, int]]:
+    """The colours of Okabe and Ito without black, then hues a golden angle apart."""
+    return [_SAFE[i] if i < len(_SAFE) else _hue(i) for i in range(count)]
 
 
 def _hue(i: int) -> tuple[int, int, int]:
