@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamo.bands import S1, S2_L2A, Unit, positions
+from seamo.bands import S1, S2_L2A, Unit
 from seamo.errors import CheckpointError, UsageError
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
 
@@ -141,13 +141,11 @@ def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
         config = parse_config(json.loads(str(options["config"]))) if "config" in options else SeaMoConfig()
         generator = torch.Generator().manual_seed(int(str(options["seed"])) + 1000 * seed)
         model = SeaMo(stage_one(config), generator=generator)  # the encoder is the same in both stages
-    new: list[str] = []
+    bands, new = {one.sensor: one.bands for one in card.inputs}, list[str]()
     if card.missing == "new-tokenizer":
-        bands = {one.sensor: one.bands for one in card.inputs}
         new = [sensor for sensor, names in bands.items() if model.config.bands.get(sensor) != names]
         model = new_tokenizer(model, bands, torch.Generator().manual_seed(seed))
-    kept = {one.sensor: positions(model.config.bands[one.sensor], one.bands, card.id) for one in card.inputs}
-    return SeaMoNetwork(model, kept, num_levels=len(card.levels), new=new).eval()
+    return SeaMoNetwork(model, bands, num_levels=len(card.levels), new=new).eval()
 
 
 def demo_card(card: BackboneCard) -> BackboneCard:
