@@ -51,17 +51,17 @@ def images_of(
     Args:
         paths: The first image of each date.
         others: `sensor=path`, of other sensors; with one date only.
-        units, bands, nodata: `value` of the first images, `sensor=value` of the others.
+        units: `value` of the first images, `sensor=value` of the others.
+        bands: As `units`.
+        nodata: As `units`.
 
     Raises:
         UsageError: If a text is not understood, or for no image.
     """
     if others and len(paths) > 1:
         raise UsageError("is for one date", "--with", "Change is seen by one sensor.")
-    known = {
-        "": paths[0],
-        **{name: Path(path) for name, path in (pair_of(t, "--with", "sensor=image") for t in others)},
-    }
+    named = dict(pair_of(text, "--with", "sensor=image") for text in others)
+    known = {"": paths[0], **{sensor: Path(path) for sensor, path in named.items()}}
     unit_by, bands_by, nodata_by = (
         by_image(texts, option, known)
         for texts, option in ((units, "--unit"), (bands, "--bands"), (nodata, "--nodata"))
@@ -77,6 +77,11 @@ def images_of(
 
 
 def check_dates(record: Record, dates: Sequence[Sequence[Image]]) -> None:
+    """Refuse another number of dates than the record's task looks at.
+
+    Raises:
+        UsageError: If it is another one.
+    """
     wanted = 2 if record.facts.task.kind == "change" else 1
     if len(dates) != wanted:
         fix = "Give BEFORE and AFTER." if wanted == 2 else "Give one image; other sensors' with --with."
@@ -86,7 +91,18 @@ def check_dates(record: Record, dates: Sequence[Sequence[Image]]) -> None:
 def open_images(
     record: Record, sources: Mapping[str, tuple[str, ...]], dates: Sequence[Sequence[Image]], stack: ExitStack
 ) -> tuple[Dates, dict[str, Unit]]:
-    """Every date's images by sensor, on one grid, with all bands that are read; and their units."""
+    """Every date's images by sensor, on one grid, with all bands that are read; and their units.
+
+    Args:
+        record: What is applied.
+        sources: Sensor -> bands that its network's channels read.
+        dates: The images of each date.
+        stack: Closes them.
+
+    Raises:
+        BandError: If a band or a sensor is missing.
+        UsageError: If an image cannot be opened, is one too many, or on another grid or in another unit than the rest.
+    """
     opened: Dates = []
     units: dict[str, Unit] = {}
     needed = {sensor: [name for name in dict.fromkeys(names) if name] for sensor, names in sources.items()}
@@ -118,6 +134,11 @@ def open_images(
 
 
 def check_size(image: Imagery, window: tuple[int, int], where: str) -> None:
+    """Refuse an image that is smaller than a window.
+
+    Raises:
+        UsageError: If it is, or windows are not square.
+    """
     height, width = window
     if height != width:
         raise UsageError(f"the record's tiles are not square ({height} x {width})", where)

@@ -20,7 +20,7 @@ def predict(
     *,
     unit: Annotated[
         list[str],
-        typer.Option("--unit", help="What its numbers are: dn, dn+1000, db, db*100, uint8; s1=... of --with."),
+        typer.Option("--unit", help="What its numbers are: dn, dn+1000, db, db*100, uint8; s1=..."),
     ],
     bands: Annotated[
         list[str] | None, typer.Option("--bands", help="Its bands in order, B02,B03,-,...; default: as it names them.")
@@ -35,9 +35,7 @@ def predict(
     stride: Annotated[
         int, typer.Option("--stride", min=0, help="Classification: side of the map's pixel; 0 = the window's.")
     ] = 0,
-    overlap: Annotated[
-        float, typer.Option("--overlap", help="Segmentation, change: share that windows overlap.")
-    ] = 0.5,
+    overlap: Annotated[float, typer.Option("--overlap", help="Segmentation, change: how far windows overlap.")] = 0.5,
     window: Annotated[
         int, typer.Option("--window", min=0, help="Side of a window, where the data set's images vary in size.")
     ] = 0,
@@ -70,9 +68,8 @@ def predict(
     if as_json:
         show([{"id": facts["out"], **facts}], as_json=True)
         return
-    read = "; ".join(
-        f"{sensor} {' '.join(names)} ({facts['units'][sensor]})" for sensor, names in facts["bands"].items()
-    )
+    units = facts["units"]
+    read = "; ".join(f"{sensor} {' '.join(names)} ({units[sensor]})" for sensor, names in facts["bands"].items())
     sys.stderr.write(f"{facts['backbone']}, {facts['protocol']} on {' + '.join(facts['trained_on'])}: {read}\n")
     say(facts["out"])
 

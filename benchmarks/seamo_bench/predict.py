@@ -137,8 +137,9 @@ def _read(
         }
         for images in dates
     ]
-    there = [~np.isnan(one).any(axis=1) for images in pixels for one in images.values()]
-    return pixels, np.stack(there).all(axis=0)
+    measured = [~np.isnan(one).any(axis=1) for images in pixels for one in images.values()]
+    there: NDArray[np.bool_] = np.stack(measured).all(axis=0)
+    return pixels, there
 
 
 def _scores(applied: Applied, pixels: Sequence[Mapping[str, Rows]], seen: NDArray[np.bool_]) -> Rows:
@@ -150,7 +151,7 @@ def _check_pixels(applied: Applied, dates: Dates) -> None:
     height, width = next(iter(dates[0].values())).shape
     tops, lefts = (sorted({i * (n - applied.window[0]) // 2 for i in range(3)}) for n in (height, width))
     pixels, there = _read(applied, dates, [(top, left) for top in tops for left in lefts])
-    seen = there.mean(axis=(1, 2)) >= MEASURED
+    seen = np.asarray(there.mean(axis=(1, 2)) >= MEASURED)
     if not seen.any():
         return
     for images in pixels:
@@ -182,7 +183,7 @@ class _Blended:
             pixels, there = _read(self.applied, self.dates, [(top, left) for left in lefts])
             num_classes = len(self.applied.record.facts.task.classes)
             values = np.zeros((*there.shape, num_classes), dtype=np.float32)
-            seen = there.any(axis=(1, 2))  # a window without any measurement is not worth looking at
+            seen = np.asarray(there.any(axis=(1, 2)))  # a window without any measurement is not worth looking at
             if seen.any():
                 values[seen] = _scores(self.applied, pixels, seen).transpose(0, 2, 3, 1)
             yield lefts, values, there
@@ -216,7 +217,7 @@ class _Cells:
             for at in range(0, len(self.lefts), self.batch):
                 lefts = self.lefts[at : at + self.batch]
                 pixels, there = _read(self.applied, self.dates, [(self.tops[k], left) for left in lefts])
-                seen = there.mean(axis=(1, 2)) >= MEASURED
+                seen = np.asarray(there.mean(axis=(1, 2)) >= MEASURED)
                 if seen.any():
                     row[0, at + np.flatnonzero(seen)] = _scores(self.applied, pixels, seen)
                 meter.add(len(lefts))
