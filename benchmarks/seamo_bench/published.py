@@ -1,4 +1,8 @@
-"""The published numbers as data: Tables 1-15 and Figure 15 of SeaMo (arXiv 2412.19237v1), one row a value."""
+"""The published numbers as data, one row a value.
+
+`published/seamo.csv`: Tables 1-15 and Figure 15 of SeaMo (arXiv 2412.19237v1). `published/elsewhere.csv`: what others
+printed for the same models on the same data, by their own protocols: a range to expect, no number to beat.
+"""
 
 import csv
 from dataclasses import dataclass
@@ -16,9 +20,10 @@ class Published:
     """One published value.
 
     Args:
-        table: `T1` ... `T15`, `F15`.
+        table: `T1` ... `T15`, `F15`; `elsewhere`.
         model: As printed.
-        variant: Of ablations: the row's id in our study.
+        variant: Of ablations: the row's id in our study. Elsewhere: the split or selection of the data that was used,
+            where it is not simply all of it.
         backbone: The card that is this model; `seamo` = any run of SeaMo; empty = none can be named.
         arch: As printed.
         dataset: Our id; two joined by `+` (Table 15).
@@ -64,7 +69,7 @@ class Published:
         return "/".join([*words, share]).replace(" ", "-")
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def load_published(name: str = "seamo") -> tuple[Published, ...]:
     """Every value of `published/<name>.csv`, in the paper's order.
 

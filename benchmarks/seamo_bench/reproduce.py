@@ -19,6 +19,7 @@ from seamo_bench.suite import Row, load_suite
 
 Verdict = Literal["same protocol", "different", "cannot be run", "not run"]
 TABLES = tuple(f"T{number}" for number in range(1, 10))
+ELSEWHERE = "elsewhere"
 _NOT_STATED = "not stated: how epoch and settings were chosen, statistics of the normalisation, number of runs"
 
 
@@ -61,12 +62,12 @@ class Reproduced:
 def reproduce(
     records: Sequence[Record], results: Path, *, table: str = "", backbone: str = "", resamples: int = 2000
 ) -> tuple[Reproduced, ...]:
-    """Every row of Tables 1-9 beside the closest of our records.
+    """Every row of Tables 1-9, and what others published, beside the closest of our records.
 
     Args:
         records: Of a results folder.
         results: The folder.
-        table: `T1` ... `T9`; all without.
+        table: `T1` ... `T9` or `elsewhere`; without, all tables, and of elsewhere what a record of ours is about.
         backbone: Row of ours that stands for SeaMo; without, whichever run is closest to the paper's protocol.
         resamples: Draws per interval.
 
@@ -74,11 +75,15 @@ def reproduce(
         UsageError: If there is no such table.
         ProtocolError: If predictions are missing or changed.
     """
-    if table and table not in TABLES:
-        raise UsageError(f"no table {table.removeprefix('T')!r}", fix="Tables 1 to 9 are compared.")
+    if table and table not in (*TABLES, ELSEWHERE):
+        raise UsageError(f"no table {table.removeprefix('T')!r}", fix=f"Tables 1 to 9 are compared, and {ELSEWHERE!r}.")
     suite = load_suite("paper").rows
     wanted = [one for one in load_published() if one.table in ([table] if table else TABLES)]
-    return tuple(_one(one, _recipe(one, suite), records, results, backbone, resamples) for one in wanted)
+    rows = [_one(one, _recipe(one, suite), records, results, backbone, resamples) for one in wanted]
+    if table in ("", ELSEWHERE):
+        others = [_one(one, None, records, results, backbone, resamples) for one in load_published(ELSEWHERE)]
+        rows += [row for row in others if table or row.ours is not None]
+    return tuple(rows)
 
 
 def _recipe(one: Published, suite: Sequence[Row]) -> Row | None:
@@ -94,7 +99,8 @@ def _one(
     one: Published, recipe: Row | None, records: Sequence[Record], results: Path, backbone: str, resamples: int
 ) -> Reproduced:
     if not one.backbone:
-        return Reproduced(one, "cannot be run", ("the paper does not say which network this is",))
+        why = "nothing here loads it" if one.table == ELSEWHERE else "the paper does not say which network this is"
+        return Reproduced(one, "cannot be run", (why,))
     mine = [record for record in records if _is_about(one, record, backbone)]
     done = [record for record in mine if record.status == "ok"]
     if not done:
@@ -102,7 +108,10 @@ def _one(
     groups: dict[tuple[Column, str], list[Record]] = {}
     for record in done:
         groups.setdefault((column_of(record), row_of(record)), []).append(record)
-    compared = {place: _differences(recipe, group[0]) for place, group in groups.items()}
+    compared = {
+        place: (_other_protocol(one, group[0]), ()) if one.table == ELSEWHERE else _differences(recipe, group[0])
+        for place, group in groups.items()
+    }
     place = min(compared, key=lambda key: (len(compared[key][0]), len(compared[key][1]), key))
     why, decided = compared[place]
     chosen = groups[place]
@@ -122,7 +131,7 @@ def _one(
         one,
         "different" if why else "same protocol",
         why,
-        (*decided, _NOT_STATED),
+        decided if one.table == ELSEWHERE else (*decided, _NOT_STATED),
         metric=name,
         ours=interval(draws),
         backbone=place[1],
@@ -168,16 +177,27 @@ def _blank(one: Published, mine: Sequence[Record]) -> Reproduced:
     return Reproduced(one, "not run", (f"`run paper --backbones {one.backbone}`",))
 
 
-def _differences(recipe: Row | None, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(differences from what the paper prints or implies, differences from what is decided where it is silent)."""
-    facts, why, decided = record.facts, [], []
-    if facts.budget == "demo":
-        why.append("demo budget")
-    for store, title in zip(facts.stores, record.about.stores, strict=False):
+def _unreal(record: Record) -> list[str]:
+    why = ["demo budget"] if record.facts.budget == "demo" else []
+    for store, title in zip(record.facts.stores, record.about.stores, strict=False):
         if store.synthetic:
             why.append(f"synthetic data: {title}")
         elif store.subset:
             why.append(f"a subset: {title}")
+    return why
+
+
+def _other_protocol(one: Published, record: Record) -> tuple[str, ...]:
+    """Differences from a number that others published: their whole protocol is another one."""
+    why, scheme = _unreal(record), record.facts.split.scheme
+    if one.variant and one.variant != scheme:
+        why.append(f"split: {scheme} instead of {one.variant}")
+    return (*why, f"theirs: {one.note}" if one.note else "another protocol")
+
+
+def _differences(recipe: Row | None, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(differences from what the paper prints or implies, differences from what is decided where it is silent)."""
+    facts, why, decided = record.facts, _unreal(record), []
     if recipe is None:
         return (*why, "the paper's recipe is not among the rows of suite paper"), ()
     if recipe.split and recipe.split != facts.split.scheme:
@@ -256,23 +276,35 @@ def to_csv(rows: Sequence[Reproduced]) -> str:
 
 
 def to_markdown(rows: Sequence[Reproduced]) -> str:
-    """One table a table of the paper."""
-    lines = ["# The paper's numbers and ours", "", "SeaMo, arXiv 2412.19237v1. Percent; ours with 95 % intervals.", ""]
+    """One table a table of the paper, then what others published."""
+    lines = ["# Published numbers and ours", "", "SeaMo: arXiv 2412.19237v1. Percent; ours with 95 % intervals.", ""]
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.verdict] = counts.get(row.verdict, 0) + 1
     lines.append("; ".join(f"{name}: {count}" for name, count in sorted(counts.items())) + ".")
     for table in dict.fromkeys(row.published.table for row in rows):
-        lines += ["", f"## Table {table.removeprefix('T')}", ""]
-        lines += ["| model | data | paper | ours | difference | verdict | why | note |", "|" + "---|" * 8]
+        is_paper = table != ELSEWHERE
+        lines += ["", f"## Table {table.removeprefix('T')}" if is_paper else _ABOUT_ELSEWHERE, ""]
+        lines.append(
+            f"| model | data | {'paper' if is_paper else 'theirs'} | ours | difference | verdict | why | note |"
+        )
+        lines.append("|" + "---|" * 8)
         lines += ["| " + " | ".join(_md(row)) + " |" for row in rows if row.published.table == table]
     return "\n".join(lines) + "\n"
+
+
+_ABOUT_ELSEWHERE = """## Published elsewhere
+
+By other protocols, on other selections of the data: a range to expect, no number to beat."""
 
 
 def _md(row: Reproduced) -> list[str]:
     one = row.published
     share = "" if one.fraction in (1.0, None) else f" {one.fraction:.0%}"
     place = " ".join([one.dataset, *one.inputs]) + share + f" {one.metric}"
+    note = one.note
+    if one.table == ELSEWHERE:
+        place, note = f"{place}, {one.protocol}", one.source
     value = "lost" if one.value is None else f"{one.value:g}"
     ours = ""
     if row.ours is not None:
@@ -281,5 +313,5 @@ def _md(row: Reproduced) -> list[str]:
             ours += f" [{100 * row.ours.low:.2f}, {100 * row.ours.high:.2f}]"
         ours += f" ({row.backbone})"
     gap = "" if row.difference is None else f"{row.difference:+.2f}"
-    cells = [f"{one.model} {one.arch}", place, value, ours, gap, row.verdict, "; ".join(row.why), one.note]
+    cells = [f"{one.model} {one.arch}".strip(), place, value, ours, gap, row.verdict, "; ".join(row.why), note]
     return [cell.replace("|", "/") for cell in cells]

@@ -67,18 +67,17 @@ def study(
 def reproduce(
     results: ResultsArgument,
     *,
-    table: Annotated[int, typer.Option("--table", help="1 to 9; all without.")] = 0,
+    table: Annotated[str, typer.Option("--table", help="1 to 9, or elsewhere; all without.")] = "",
     backbone: Annotated[str, typer.Option("--backbone", help="Row of ours that is SeaMo; else the closest run.")] = "",
     csv: Annotated[bool, typer.Option("--csv", help="One line a published value.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Every row of the paper's Tables 1-9 beside ours: differences of the protocol, and a verdict."""
+    """Every row of the paper's Tables 1-9, and what others published, beside ours: differences, and a verdict."""
     from seamo_bench import reproduce as reproducing
     from seamo_bench.records import read_records
 
-    rows = reproducing.reproduce(
-        read_records(results).records, results, table=f"T{table}" if table else "", backbone=backbone
-    )
+    name = f"T{table}" if table.isdecimal() else table
+    rows = reproducing.reproduce(read_records(results).records, results, table=name, backbone=backbone)
     if as_json:
         show(reproducing.to_objects(rows), as_json=True)
     else:

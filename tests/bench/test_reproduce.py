@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seamo.errors import ProtocolError, UsageError
+from seamo_bench.catalogue import cards
 from seamo_bench.compute import compute_table, network_table
 from seamo_bench.compute import to_markdown as compute_markdown
 from seamo_bench.predictions import ClassPredictions
@@ -43,6 +44,19 @@ def test_values_typed_in_from_the_paper():
     assert count == {"T1": 33, "T2": 33, "T5": 9, "T9": 24, "T15": 8}
     ids = [one.id for one in load_published()]
     assert len(set(ids)) == len(ids)
+
+
+def test_values_of_others_typed_in_from_their_pages():
+    found = {(o.model, o.arch, o.dataset, o.variant, o.protocol): o.value for o in load_published("elsewhere")}
+    assert len(found) == 68
+    assert found["SatMAE", "ViT-L", "fmow-sentinel", "", "finetune"] == 63.84
+    assert found["SSL4EO-MAE", "ViT-S/16", "eurosat", "random 80/20", "finetune"] == 98.7
+    assert found["CROMA", "ViT-B", "eurosat", "m-eurosat", "logreg"] == 93.1
+    assert found["Image statistics", "", "eurosat", "eurosat-spatial", "logreg"] == 88.37
+    assert found["DOFA", "ViT-L", "bigearthnet-v2", "benv2", "knn"] == 66.63
+    assert all(one.source.startswith("github.com/") and one.fraction == 1.0 for one in load_published("elsewhere"))
+    known = {one.backbone for one in load_published("elsewhere")}
+    assert {name for name in known if not name.startswith("torchgeo:")} - {""} <= set(cards())
 
 
 def test_pairs_of_iou_and_f1_that_cannot_be_are_marked_and_no_others():
@@ -160,6 +174,28 @@ def test_every_published_row_is_listed_once(tmp_path):
     assert len(rows) == sum(one.table in {f"T{n}" for n in range(1, 10)} for one in load_published())
     assert len(to_csv(rows).splitlines()) == len(rows) + 1
     assert to_markdown(rows).count("\n## Table") == 9
+
+
+def test_what_others_published_is_shown_where_we_have_the_model_and_never_as_the_same(tmp_path):
+    assert len(reproduce((), tmp_path, table="elsewhere")) == 68
+    facts = facts_of("image-statistics")
+    protocol = ProtocolFacts(id="logreg", version=1)
+    spatial = SplitFacts(scheme="eurosat-spatial", lists={"test": "t"})
+    write(tmp_path, facts.model_copy(update={"protocol": protocol, "split": spatial}))
+    rows = [row for row in reproduce(read_records(tmp_path).records, tmp_path) if row.published.table == "elsewhere"]
+    assert {(row.published.variant, row.verdict) for row in rows} == {
+        ("eurosat-spatial", "different"), ("m-eurosat", "different"),
+    }  # fmt: skip
+    why = {row.published.variant: row.why for row in rows}
+    assert why["m-eurosat"] == (
+        "split: eurosat-spatial instead of m-eurosat",
+        "theirs: L-BFGS; 2,000 train, 1,000 test; 224 px, all bands, z-score",
+    )
+    assert why["eurosat-spatial"] == ("theirs: L-BFGS; 16,200 train, 5,400 test; 224 px, all bands, z-score",)
+    text = to_markdown(rows)
+    assert "## Published elsewhere" in text
+    assert "| Image statistics | eurosat top1, logreg | 88.37 |" in text
+    assert "github.com/torchgeo/torchgeo-bench" in text
 
 
 def test_table_15_measures_what_ran_and_estimates_the_rest(tmp_path):
