@@ -1,20 +1,25 @@
 """Crop, flip and resize native-resolution layers on the device, every season its own way (paper 3.2).
 
 Resizing: half-pixel centres, bicubic kernel with a = -0.5, widened by the scale when shrinking (antialiased),
-weights renormalised at the crop's edge: what Pillow does to the cropped image. It is done as two matrix products,
-A_y X A_x^T, into which crop and flip are already folded. `seamo.resample` is the same in numpy for whole images;
-there a part of an image borrows neighbours from outside the part, here a crop sees nothing beyond itself.
+weights renormalised at the crop's edge: what Pillow does to the cropped image. Crop and flip are folded into the
+weights of the two axes (`resize_taps`). Accelerators take them as two matrix products, A_y X A_x^T; a CPU, where
+the zeros of these matrices would cost most of the time, adds up rows. `seamo.resample` is the same in numpy for
+whole images; there a part of an image borrows neighbours from outside the part, here a crop sees nothing beyond itself.
 
-Shapes: B location, T season, C bands, h/w pixels of a layer, S output side; n = B * T.
+Nothing here waits for the device, unless `crop_stack` has to look for fill values itself.
+
+Shapes: B location, T season, C bands, h/w pixels of a layer, S output side, K source pixels that an output pixel
+sees; n = B * T.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from seamo.bands import positions
 from seamo.data.draws import CROPS, QUADRANTS, uniforms
@@ -28,6 +33,7 @@ _TRIES = 10  # of torchvision's RandomResizedCrop, after which it takes the whol
 _RATIO = (3 / 4, 4 / 3)
 _NUMBERS = 2 * _TRIES + 3  # uniform numbers a view: size and shape of each try, row, column, flip
 _WEIGHT = 1e-4  # a resized pixel is valid if the invalid pixels it sees weigh no more than this in all
+_BLOCK = 2**21  # pixels that a CPU resizes at a time: what fits its caches, and memory that is used again
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +129,20 @@ def draw_views(
 
 def whole_view(batch: int, seasons: int, *, device: torch.device) -> View:
     """The view of whole images, not mirrored: what evaluation uses."""
-    box = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64, device=device).expand(batch, seasons, 4)
+    box = _whole_boxes(batch, seasons, device=device)
     return View(box, torch.zeros(batch, seasons, dtype=torch.bool, device=device))
+
+
+def _whole_boxes(batch: int, seasons: int, *, device: torch.device) -> Tensor:
+    # Written on the device: a tensor made of Python numbers would have to be waited for.
+    box = torch.zeros(batch, seasons, 4, dtype=torch.float64, device=device)
+    box[..., 2:] = 1.0
+    return box
 
 
 def _boxes(config: CropConfig, u_BTU: Tensor, quadrants_BT: Tensor) -> Tensor:
     if config.mode == "same_full":
-        return torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=u_BTU.dtype, device=u_BTU.device).expand(*u_BTU.shape[:2], 4)
+        return _whole_boxes(*u_BTU.shape[:2], device=u_BTU.device)
     if config.mode == "none_overlap":
         top, left = 0.5 * (quadrants_BT // 2), 0.5 * (quadrants_BT % 2)
         half = torch.full_like(top, 0.5)
@@ -166,7 +179,7 @@ def crop_stack(
     *,
     bands: Sequence[str],
     size: int,
-    holes: bool | None = None,
+    holes: Collection[str] | None = None,
 ) -> Crop:
     """Crop, flip and resize the layers of one stack into one image per location and season.
 
@@ -176,29 +189,36 @@ def crop_stack(
         view: What to look at; the same ground in every layer.
         bands: Bands of the result, by name.
         size: S.
-        holes: False if no pixel holds a fill value; None: look (one wait for the device per layer).
+        holes: Layers in which pixels may hold the fill value (`Batch.holes`); None: look, which waits for the device.
 
     Raises:
         UsageError: If a layer is missing or has another shape.
         BandError: If a band is in none of the layers.
     """
-    have: list[str] = []
-    pixels, valid = [], []
-    for spec in specs:
-        wanted = [name for name in spec.bands if name in bands]
-        if not wanted:
-            continue
-        crop = _crop_layer(_checked(layers, spec, view), spec, wanted, view, size=size, holes=holes)
-        have += wanted
-        pixels.append(crop.pixels)
-        valid.append(crop.valid)
-    order = positions(have, bands, where=f"stack {specs[0].stack}" if specs else "no layers")
-    masks = None
-    if any(mask is not None for mask in valid):
-        filled = [torch.ones_like(x, dtype=torch.bool) if v is None else v for x, v in zip(pixels, valid, strict=True)]
-        masks = torch.cat(filled, dim=2)[:, :, order]
-    joined = torch.cat(pixels, dim=2)
-    return Crop(joined if order == list(range(len(have))) else joined[:, :, order], masks)
+    read = [spec for spec in specs if set(spec.bands) & set(bands)]
+    positions(
+        [name for spec in read for name in spec.bands], bands, f"stack {specs[0].stack}" if specs else "no layers"
+    )
+    B, T = view.flip.shape
+    pixels = torch.empty(B, T, len(bands), size, size, device=view.box.device)
+    valid: Tensor | None = None
+    for spec in read:
+        stored = _checked(layers, spec, view)
+        look = spec.fill is not None and (holes is None or spec.id in holes)
+        wanted = [(source, bands.index(name)) for source, name in enumerate(spec.bands) if name in bands]
+        step = B if stored.device.type != "cpu" else max(1, _BLOCK // math.prod(stored.shape[1:]))
+        for start in range(0, B, step):
+            block = slice(start, start + step)
+            images = _select(stored[block], [source for source, _ in wanted])
+            at = View(view.box[block], view.flip[block])
+            resized, known = _resize(images, spec, at, size=size, look=look, certain=holes is not None)
+            if known is not None and valid is None:
+                valid = torch.ones(pixels.shape, dtype=torch.bool, device=pixels.device)
+            for i, (_, place) in enumerate(wanted):
+                pixels[block, :, place] = resized[:, :, i]
+                if known is not None and valid is not None:
+                    valid[block, :, place] = known[:, :, i]
+    return Crop(pixels, valid)
 
 
 def _checked(layers: Mapping[str, Tensor], spec: LayerSpec, view: View) -> Tensor:
@@ -211,25 +231,31 @@ def _checked(layers: Mapping[str, Tensor], spec: LayerSpec, view: View) -> Tenso
     return layers[spec.id]
 
 
-def _crop_layer(
-    stored: Tensor, spec: LayerSpec, wanted: Sequence[str], view: View, *, size: int, holes: bool | None
-) -> Crop:
-    if len(wanted) != len(spec.bands):
-        stored = stored[:, :, positions(spec.bands, wanted)]
-    pixels = stored.float()
-    B, T, _, h, w = pixels.shape
+def _select(stored: Tensor, channels: list[int]) -> Tensor:
+    """Some bands as float32, without an index that would have to be copied to the device first."""
+    if channels == list(range(stored.shape[2])):
+        return stored.float()
+    return torch.stack([stored[:, :, i].float() for i in channels], dim=2)
+
+
+def _resize(
+    images: Tensor, spec: LayerSpec, view: View, *, size: int, look: bool, certain: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Resized images, and which of their pixels are measurements (None: all)."""
+    B, T, _, h, w = images.shape
     top, left, height, width = view.box.reshape(B * T, 4).unbind(dim=1)
-    rows = resize_matrix(top * h, height * h, source=h, size=size)
-    cols = resize_matrix(left * w, width * w, source=w, size=size, flip=view.flip.reshape(B * T))
-    missing = None if holes is False else _missing(pixels, spec.fill_value)
-    if missing is None or (holes is None and not bool(missing.any())):
-        return Crop(_apply(rows, cols, pixels), None)
+    rows = resize_taps(top * h, height * h, source=h, size=size)
+    cols = resize_taps(left * w, width * w, source=w, size=size, flip=view.flip.reshape(B * T))
+    missing = _missing(images, spec.fill_value) if look else None
+    if missing is None or (not certain and not bool(missing.any())):
+        return _apply(rows, cols, images), None
     present = ~missing
-    total = torch.where(present, pixels, 0.0).sum(dim=(-2, -1), keepdim=True)
+    total = torch.where(present, images, 0.0).sum(dim=(-2, -1), keepdim=True)
     mean = total / present.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
-    valid = _apply(rows.abs(), cols.abs(), missing.float()) <= _WEIGHT
-    resized = _apply(rows, cols, torch.where(present, pixels, mean))
-    return Crop(torch.where(valid, resized, mean), valid)
+    leans = _apply(replace(rows, weight=rows.weight.abs()), replace(cols, weight=cols.weight.abs()), missing.float())
+    valid = leans <= _WEIGHT
+    resized = _apply(rows, cols, torch.where(present, images, mean))
+    return torch.where(valid, resized, mean), valid
 
 
 def _missing(pixels: Tensor, fill: float | None) -> Tensor | None:
@@ -238,42 +264,85 @@ def _missing(pixels: Tensor, fill: float | None) -> Tensor | None:
     return pixels.isnan() if math.isnan(fill) else pixels == fill
 
 
-def _apply(rows_nSh: Tensor, cols_nSw: Tensor, images_BTChw: Tensor) -> Tensor:
-    B, T, C, h, w = images_BTChw.shape
-    wide = images_BTChw.reshape(B * T, C * h, w) @ cols_nSw.transpose(1, 2)
-    out = rows_nSh[:, None] @ wide.reshape(B * T, C, h, -1)
-    return out.reshape(B, T, C, *out.shape[-2:])
+@dataclass(frozen=True, slots=True, eq=False)
+class Taps:
+    """How one axis is cut and resized: output pixel i is the sum over k of weight[i, k] * pixel index[i, k].
+
+    Args:
+        index: (n, S, K) int64.
+        weight: (n, S, K) float32; a row's sum is 1.
+        source: Number of source pixels.
+    """
+
+    index: Tensor
+    weight: Tensor
+    source: int
+
+    def matrix(self) -> Tensor:
+        """The same as matrices (n, S, source)."""
+        n, S, _ = self.index.shape
+        zeros = torch.zeros(n, S, self.source, device=self.weight.device)
+        return zeros.scatter_add_(2, self.index, self.weight)
 
 
-def resize_matrix(start: Tensor, extent: Tensor, *, source: int, size: int, flip: Tensor | None = None) -> Tensor:
-    """Matrices that cut and resize one axis.
+def _apply(rows: Taps, cols: Taps, images_BTChw: Tensor) -> Tensor:
+    images = images_BTChw.flatten(0, 1)
+    resized = _by_rows(rows, cols, images) if images.device.type == "cpu" else _by_matrices(rows, cols, images)
+    return resized.reshape(*images_BTChw.shape[:3], *resized.shape[-2:])
+
+
+def _by_matrices(rows: Taps, cols: Taps, images_nChw: Tensor) -> Tensor:
+    n, C, h, w = images_nChw.shape
+    wide = images_nChw.reshape(n, C * h, w) @ cols.matrix().transpose(1, 2)
+    return rows.matrix()[:, None] @ wide.reshape(n, C, h, -1)
+
+
+def _by_rows(rows: Taps, cols: Taps, images_nChw: Tensor) -> Tensor:
+    flat = _weigh_rows(rows, images_nChw)
+    return _weigh_rows(cols, flat.transpose(2, 3).contiguous()).transpose(2, 3)
+
+
+def _weigh_rows(taps: Taps, images_nChw: Tensor) -> Tensor:
+    # An embedding bag is a weighted sum of rows of a table; here the table is all rows of all images.
+    n, C, h, w = images_nChw.shape
+    S, K = taps.index.shape[1:]
+    first = torch.arange(n * C).reshape(n, C, 1, 1) * h
+    index = (taps.index[:, None] + first).reshape(n * C * S, K).int()
+    weight = taps.weight[:, None].expand(n, C, S, K).reshape(n * C * S, K)
+    table = images_nChw.reshape(n * C * h, w)
+    return functional.embedding_bag(index, table, per_sample_weights=weight, mode="sum").reshape(n, C, S, w)
+
+
+def resize_taps(start: Tensor, extent: Tensor, *, source: int, size: int, flip: Tensor | None = None) -> Taps:
+    """Weights that cut and resize one axis.
 
     Output pixel i has its centre at start + (i + 1/2) * extent / size source pixels (the first source pixel
     covers 0 to 1) and is a mean of the source pixels that the cut touches, weighted by a bicubic kernel.
 
     Args:
         start: (n,) float64, where the cut begins, in source pixels.
-        extent: (n,) float64, its length.
+        extent: (n,) float64, its length; the cut lies within the source.
         source: Number of source pixels.
         size: Number of output pixels.
         flip: (n,) bool, where the output runs backwards.
-
-    Returns:
-        (n, size, source) float32; rows sum to 1.
     """
     scale = extent / size
     centre_nS = start[:, None] + (torch.arange(size, device=start.device) + 0.5) * scale[:, None]
     if flip is not None:
         centre_nS = torch.where(flip[:, None], centre_nS.flip(1), centre_nS)
-    pixel = torch.arange(source, device=start.device)
+    widened = scale.clamp(min=1.0)[:, None]
+    # The kernel reaches over less than 4 widened pixels, and no cut is longer than the source.
+    count = math.ceil(4 * max(source / size, 1.0)) + 1
+    first_nS = (centre_nS - 2 * widened + 0.5).floor().long()
+    index = first_nS[..., None] + torch.arange(count, device=start.device)
     # Whole pixels and fraction apart, so that float32 holds the distance to seven digits.
     whole = centre_nS.floor()
-    apart = (pixel - whole[..., None]).float() + (0.5 - (centre_nS - whole))[..., None].float()
-    weight = bicubic(apart / scale.clamp(min=1.0)[:, None, None].float())
+    apart = (index - whole.long()[..., None]).float() + (0.5 - (centre_nS - whole))[..., None].float()
+    weight = bicubic(apart / widened[..., None].float())
     edge = 1e-6  # of a pixel: a box that ends on a pixel's border does not touch the next one
-    touched = (pixel + 1 > start[:, None] + edge) & (pixel < (start + extent)[:, None] - edge)
-    weight = weight * touched[:, None]
-    return weight / weight.sum(dim=-1, keepdim=True)
+    touched = (index + 1 > start[:, None, None] + edge) & (index < (start + extent)[:, None, None] - edge)
+    weight = weight * touched
+    return Taps(index.clamp(0, source - 1), weight / weight.sum(dim=-1, keepdim=True), source)
 
 
 def bicubic(distance: Tensor) -> Tensor:

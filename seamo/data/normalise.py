@@ -158,6 +158,7 @@ def check_range(pixels: Tensor, how: Normalisation, *, valid: Tensor | None = No
 def _numbers(pixels: Tensor, how: Normalisation) -> tuple[Tensor, Tensor]:
     if pixels.shape[-3] != len(how.bands):
         raise UsageError(f"{pixels.shape[-3]} bands instead of {', '.join(how.bands)}", "normalisation")
-    mean = torch.tensor(how.mean, dtype=torch.float32, device=pixels.device)[:, None, None]
-    std = torch.tensor(how.std, dtype=torch.float32, device=pixels.device)[:, None, None]
+    # Not made on the device at once: torch.tensor(..., device=...) waits for everything that a GPU has yet to do.
+    numbers = torch.tensor([how.mean, how.std], dtype=torch.float32).to(pixels.device, non_blocking=True)
+    mean, std = numbers[:, :, None, None]
     return mean, std

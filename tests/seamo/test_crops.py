@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from seamo.bands import Unit
-from seamo.data.crops import Crop, CropConfig, View, bicubic, crop_stack, draw_views, resize_matrix, whole_view
+from seamo.data.crops import Crop, CropConfig, View, bicubic, crop_stack, draw_views, resize_taps, whole_view
 from seamo.data.draws import CROPS, MASKS, uniforms
 from seamo.errors import BandError, RecipeError, UsageError
 from seamo.manifest import LayerSpec
@@ -209,19 +209,19 @@ class TestResize:
     def test_doubling_by_hand(self):
         # Output 2 of 8 lies at source 1.25 (centres 0.5, 1.5, ..): distances 0.75, 0.25, 1.25 and 2.25.
         one = torch.zeros(1, dtype=torch.float64)
-        matrix = resize_matrix(one, one + 4, source=4, size=8)[0]
+        matrix = resize_taps(one, one + 4, source=4, size=8).matrix()[0]
         weights = np.array([0.2265625, 0.8671875, -0.0703125])
         np.testing.assert_allclose(matrix[2].numpy(), [*(weights / weights.sum()), 0.0], atol=1e-6)
 
     @pytest.mark.parametrize(("source", "size"), [(264, 128), (44, 128), (132, 128), (10, 7)])
     def test_whole_images_as_in_numpy(self, source: int, size: int):
         zero = torch.zeros(1, dtype=torch.float64)
-        ours = resize_matrix(zero, zero + source, source=source, size=size)[0].numpy()
+        ours = resize_taps(zero, zero + source, source=source, size=size).matrix()[0].numpy()
         np.testing.assert_allclose(ours, numpy_matrix(source, size, kernel="bicubic"), atol=1e-6)
 
     def test_same_size_is_the_identity_and_flip_turns_it(self):
         start, extent = torch.tensor([3.0, 3.0]).double(), torch.tensor([5.0, 5.0]).double()
-        matrix = resize_matrix(start, extent, source=10, size=5, flip=torch.tensor([False, True]))
+        matrix = resize_taps(start, extent, source=10, size=5, flip=torch.tensor([False, True])).matrix()
         eye = torch.nn.functional.pad(torch.eye(5), (3, 2))
         torch.testing.assert_close(matrix, torch.stack([eye, eye.flip(0)]))
 
@@ -353,7 +353,7 @@ class TestNodata:
     def test_no_look_when_told_there_are_no_holes(self):
         pixels = torch.full((1, 1, 2, 8, 8), 900, dtype=torch.int16)
         at = whole_view(1, 1, device=CPU)
-        told = crop_stack({"s2_10m": pixels}, [FINE], at, bands=["B02"], size=4, holes=False)
+        told = crop_stack({"s2_10m": pixels}, [FINE], at, bands=["B02"], size=4, holes=())
         looked = crop_stack({"s2_10m": pixels}, [FINE], at, bands=["B02"], size=4)
         assert torch.equal(told.pixels, looked.pixels)
         assert told.valid is None
