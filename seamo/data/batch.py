@@ -28,6 +28,8 @@ class Batch:
         label: (B,) int64 class ids of a single-label set, (B, K) uint8 multi-hot of a multi-label one, or None.
         mask: (B, H, W) uint8 class ids of a segmentation set (255 = ignore), or None.
         padding: (B,) bool: a repeat that only keeps the ranks' batches equal; it counts nowhere.
+        holes: Layers in which an image that is there holds the fill value somewhere; None: nobody looked. Unlike a
+            tensor it can be asked without waiting for a device.
     """
 
     spec: DatasetSpec
@@ -40,6 +42,7 @@ class Batch:
     label: Tensor | None
     mask: Tensor | None
     padding: Tensor
+    holes: frozenset[str] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)

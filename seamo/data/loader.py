@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from seamo.data.batch import Batch
 from seamo.errors import SeamoError, StoreError, UsageError
-from seamo.manifest import DatasetSpec, LabelSpace
+from seamo.manifest import DatasetSpec, LabelSpace, LayerSpec
 from seamo.sample import IGNORE
 from seamo.store.format import bucket_of
 from seamo.store.plan import ShardPlan
@@ -26,11 +26,12 @@ Array = NDArray[Any]
 
 
 class Loader:
-    """One epoch of a store's rows as `Batch`es, for training and for feature extraction alike.
+    """Epochs of a store's rows as `Batch`es, for training and for feature extraction alike.
 
     Threads read and decode straight into the batch's memory (the decoders release the GIL); batches come in
     the order of the plan, whatever the number of threads. Its whole state is (epoch, cursor), the cursor being
-    the number of global batches done. Every iteration starts at that state.
+    the number of global batches done. Every iteration starts at that state. Several epochs follow each other
+    without a pause: the first batches of one are read while the last ones of the epoch before are used.
 
     A batch's memory is used again only when nothing refers to the batch any more, so batches may be kept.
     Images of varying size come in batches of one size bucket, padded at the bottom and right (`Batch.size`).
@@ -42,8 +43,9 @@ class Loader:
         layers: Layer or stack ids to read; None = all.
         label_space: Label space of the labels; empty = the task's default.
         seed: Of the shuffle.
-        epoch: Epoch to read.
-        cursor: Global batches of this epoch that are done.
+        epoch: First epoch to read.
+        epochs: Number of epochs to read.
+        cursor: Global batches of the first epoch that are done.
         shuffle: New order each epoch; otherwise the order of `rows`.
         drop_last: Leave out what does not fill a batch (training).
         rank: Rank of this process.
@@ -52,6 +54,7 @@ class Loader:
         workers: Reading threads.
         prefetch: Batches that are read ahead.
         pin: Page-locked memory, for asynchronous copies to a GPU.
+        find_holes: Look for fill values while the pixels are in the cache (`Batch.holes`).
 
     Raises:
         UsageError: For a layer, label space, rank or count that cannot be.
@@ -73,6 +76,7 @@ class Loader:
         label_space: str = "",
         seed: int = 0,
         epoch: int = 0,
+        epochs: int = 1,
         cursor: int = 0,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -82,10 +86,12 @@ class Loader:
         workers: int = 2,
         prefetch: int = 2,
         pin: bool = False,
+        find_holes: bool = False,
     ) -> None:
-        if min(workers, prefetch, parts) < 1 or not 0 <= rank < world:
+        if min(workers, prefetch, parts) < 1 or epochs < 0 or not 0 <= rank < world:
             raise UsageError(
-                f"workers={workers}, prefetch={prefetch}, parts={parts} must be 1 or more, rank {rank} below {world}",
+                f"workers={workers}, prefetch={prefetch}, parts={parts} must be 1 or more, epochs={epochs} 0 or more, "
+                f"rank {rank} below {world}",
                 where="Loader",
             )
         self.store = store
@@ -94,6 +100,7 @@ class Loader:
         self._rank, self._world, self._parts = rank, world, parts
         self._workers, self._prefetch = workers, prefetch
         self._memory = _Memory(pin)
+        self._find_holes = find_holes
         index = store.index
         self._keys: Array = index["key"].to_numpy()
         self._height_width: Array = np.zeros((len(index), 2), dtype=np.int64)
@@ -113,6 +120,7 @@ class Loader:
         if not 0 <= cursor <= len(self.plan):
             raise UsageError(f"cursor {cursor} is outside the epoch's {len(self.plan)} batches", where="Loader")
         self.cursor = cursor
+        self._epochs = epochs
 
     def __len__(self) -> int:
         """Batches that iterating gives on this rank."""
@@ -131,11 +139,13 @@ class Loader:
             executor.shutdown(wait=True, cancel_futures=True)
 
     def _units(self) -> Iterator["_Unit"]:
-        for share in self.plan.shares(self._rank, self._world, self.cursor):
-            pieces = zip(
-                np.array_split(share.rows, self._parts), np.array_split(share.padding, self._parts), strict=True
-            )
-            yield from (_Unit(rows, padding) for rows, padding in pieces if len(rows))
+        for offset in range(self._epochs):
+            plan = replace(self.plan, epoch=self.plan.epoch + offset) if offset else self.plan
+            for share in plan.shares(self._rank, self._world, 0 if offset else self.cursor):
+                pieces = zip(
+                    np.array_split(share.rows, self._parts), np.array_split(share.padding, self._parts), strict=True
+                )
+                yield from (_Unit(rows, padding) for rows, padding in pieces if len(rows))
 
     def _start(self, executor: ThreadPoolExecutor, unit: "_Unit") -> "_Pending":
         n = len(unit.rows)
@@ -183,7 +193,10 @@ class Loader:
             # An archive without dates says nothing about what is there; one with dates leaves NaT where nothing is.
             there = dated if dated.any() else np.ones_like(dated)
             valid[layer.id] = there & self.store.is_valid(row, layer.id)
-        return _Facts(label, times, valid)
+        holes = frozenset[str]()
+        if self._find_holes:
+            holes = frozenset(one.id for one in self.spec.layers if _has_hole(out[one.id], one, valid[one.id]))
+        return _Facts(label, times, valid, holes)
 
     def _finish(self, pending: "_Pending") -> Batch:
         facts = []
@@ -210,6 +223,7 @@ class Loader:
             label=torch.from_numpy(np.stack(labels)) if labels else None,
             mask=pending.mask,
             padding=torch.from_numpy(np.array(unit.padding)),
+            holes=frozenset[str]().union(*(f.holes for f in facts)) if self._find_holes else None,
         )
 
 
@@ -228,6 +242,7 @@ class _Facts:
     label: Array | None
     times: dict[str, NDArray[np.int64]]
     valid: dict[str, NDArray[np.bool_]]
+    holes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +333,15 @@ def _layer_ids(spec: DatasetSpec, wanted: Sequence[str] | None) -> tuple[str, ..
         else:
             chosen.append(spec.layer(name).id)
     return tuple(dict.fromkeys(chosen))
+
+
+def _has_hole(pixels: Array, layer: LayerSpec, there: NDArray[np.bool_]) -> bool:
+    fill = layer.fill_value
+    if fill is None:
+        return False
+    dates = (pixels[t] for t in np.flatnonzero(there))
+    # The largest of numbers among which is a NaN is NaN: one pass, no array of booleans.
+    return any(bool(np.isnan(one.max())) if math.isnan(fill) else bool((one == fill).any()) for one in dates)
 
 
 def _item(array: Array | None, i: int) -> Array | None:

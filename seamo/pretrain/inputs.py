@@ -1,7 +1,8 @@
 """From a batch of stored integers to what the model takes: season, crop, flip, resize, normalise; on the device."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,6 +36,12 @@ class Inputs:
     noise: Tensor
     valid: dict[str, Tensor] | None
     pixel_valid: dict[str, Tensor] | None
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All of them."""
+        yield self.noise
+        for group in (self.images, self.valid, self.pixel_valid):
+            yield from (group or {}).values()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,37 +90,33 @@ class InputPlan:
         Raises:
             UsageError: With `check`: names the bands.
         """
-        there = self._there(batch)
+        there, season = self._there(batch), None
         if self.seasons == 1:
-            batch, there = self._one_season(batch, there, epoch)
+            season = self._season(batch, there, epoch)
+            there = {s: one.gather(1, season[:, None]) for s, one in there.items()}
         complete = all(bool(one.all()) for one in there.values())
-        batch = batch.to(device)
+        # From here on nothing waits for the device: what has to be known of the pixels, the batch knows.
+        rows, layers = _move(batch.rows, device), {name: _move(batch.layers[name], device) for name in self.layer_ids}
+        if season is not None:
+            layers = self._only(season, layers)
+        valid = None if complete else {s: _move(one, device) for s, one in there.items()}
         views = draw_views(
-            self.crop,
-            batch.rows,
-            sensors=self.config.sensors,
-            seasons=self.seasons,
-            seed=self.seed,
-            epoch=epoch,
+            self.crop, rows, sensors=self.config.sensors, seasons=self.seasons, seed=self.seed, epoch=epoch
         )
         images, masks = {}, {}
         for sensor in self.config.sensors:
-            bands, numbers = self.config.bands[sensor], self.numbers[sensor]
-            crop = crop_stack(batch.layers, self._read(sensor), views[sensor], bands=bands, size=self.config.size)
+            bands, numbers, size = self.config.bands[sensor], self.numbers[sensor], self.config.size
+            crop = crop_stack(layers, self._read(sensor), views[sensor], bands=bands, size=size, holes=batch.holes)
             if check:
-                check_range(crop.pixels, numbers, valid=crop.valid)
+                check_range(crop.pixels, numbers, valid=_both(crop.valid, None if valid is None else valid[sensor]))
             images[sensor] = normalise(crop.pixels, numbers, valid=crop.valid)
             if crop.valid is not None:
                 masks[sensor] = crop.valid
-        shape = noise_shape(self.config, len(batch), self.seasons)
-        count = 1
-        for extent in shape[1:]:
-            count *= extent
-        noise = uniforms(batch.rows, count, seed=self.seed, epoch=epoch, stream=MASKS).reshape(shape)
         pixel_valid = None
         if masks:
             pixel_valid = {s: masks.get(s, torch.ones_like(image, dtype=torch.bool)) for s, image in images.items()}
-        valid = None if complete else {s: one.to(device) for s, one in there.items()}
+        shape = noise_shape(self.config, len(batch), self.seasons)
+        noise = uniforms(rows, math.prod(shape[1:]), seed=self.seed, epoch=epoch, stream=MASKS).reshape(shape)
         return Inputs(images, noise, valid, pixel_valid)
 
     def _read(self, sensor: str) -> tuple[LayerSpec, ...]:
@@ -127,20 +130,34 @@ class InputPlan:
             for sensor in self.config.sensors
         }
 
-    def _one_season(self, batch: Batch, there: dict[str, Tensor], epoch: int) -> tuple[Batch, dict[str, Tensor]]:
+    def _season(self, batch: Batch, there: Mapping[str, Tensor], epoch: int) -> Tensor:
+        """The season (B,) that single-season training sees of each place."""
+        if not self.random_season:
+            return torch.zeros(len(batch), dtype=torch.int64)
         any_there = torch.stack(list(there.values())).any(dim=0)
-        season = torch.zeros(len(batch), dtype=torch.int64)
-        if self.random_season:
-            u = uniforms(batch.rows, 1, seed=self.seed, epoch=epoch, stream=SEASONS)[:, 0]
-            ranked = (~any_there).int().argsort(dim=1, stable=True)  # seasons that are there come first, in order
-            pick = (u * any_there.sum(dim=1)).floor().long()
-            season = ranked.gather(1, pick[:, None])[:, 0]
-        at = torch.arange(len(batch))
-        layers = {name: one[at, season][:, None] for name, one in batch.layers.items()}
-        if not self.random_season:  # a view, no copy
-            layers = {name: one[:, :1] for name, one in batch.layers.items()}
-        batch = replace(batch, layers=layers, valid={}, times={})
-        return batch, {sensor: one[at, season][:, None] for sensor, one in there.items()}
+        u = uniforms(batch.rows, 1, seed=self.seed, epoch=epoch, stream=SEASONS)[:, 0]
+        ranked = (~any_there).int().argsort(dim=1, stable=True)  # seasons that are there come first, in order
+        pick = (u * any_there.sum(dim=1)).floor().long()
+        return ranked.gather(1, pick[:, None])[:, 0]
+
+    def _only(self, season: Tensor, layers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        # On the device: a part of page-locked memory would have to be copied twice, and waited for.
+        if not self.random_season:
+            return {name: one[:, :1] for name, one in layers.items()}
+        device = next(iter(layers.values())).device
+        at, season = torch.arange(len(season), device=device), _move(season, device)
+        return {name: one[at, season][:, None] for name, one in layers.items()}
+
+
+def _move(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.to(device, non_blocking=True)
+
+
+def _both(pixel_valid: Tensor | None, image_valid: Tensor | None) -> Tensor | None:
+    if image_valid is None:
+        return pixel_valid
+    there = image_valid[:, :, None, None, None]
+    return there if pixel_valid is None else pixel_valid & there
 
 
 def plan_inputs(recipe: Recipe, stage: int, store: Store) -> InputPlan:

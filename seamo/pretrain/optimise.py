@@ -83,3 +83,8 @@ class Tally:
             counts = torch.stack([output.counts[name] for name in self.names]).double()
             terms = torch.stack([output.terms[name] for name in self.names]).double()
             self.sums += torch.stack([terms * counts, counts], dim=1)
+
+    def with_flag(self, flag: bool) -> Tensor:
+        """The sums and, in a last row, a flag: what the ranks add up at the end of a step, (n + 1, 2)."""
+        row = torch.full((1, 2), float(flag), dtype=self.sums.dtype, device=self.sums.device)
+        return torch.cat([self.sums, row])

@@ -1,8 +1,11 @@
 """The processes of a run: one, or several under torchrun, in plain torch.distributed."""
 
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import FrameType, TracebackType
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -62,3 +65,31 @@ def joined(rank: int, world: int, local_rank: int, *, device: str = "") -> Itera
         yield Ranks(rank, world, place)
     finally:
         dist.destroy_process_group()
+
+
+class StopSignal:
+    """While entered, SIGTERM and SIGUSR1 ask the loop to stop after the step that runs (main thread only).
+
+    Attributes:
+        asked: Whether this process was asked to.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopSignal":
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            # signal.signal raises outside the main thread; there the caller's own thread must stop the run.
+            with suppress(ValueError):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
+        self.asked = True

@@ -1,0 +1,93 @@
+"""Feed: the inputs of every step of a run, read and made ahead over the borders of epochs and stages."""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from seamo.data.loader import Loader
+from seamo.pretrain.checkpoint import Progress
+from seamo.pretrain.inputs import Inputs
+from seamo.pretrain.job import Job
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Portion:
+    """What one micro-batch needs.
+
+    Args:
+        inputs: On the device.
+        waited: Seconds that were spent waiting for the loader to have its batch ready.
+    """
+
+    inputs: Inputs
+    waited: float
+
+
+def feed(job: Job, start: Progress) -> Generator[Portion, None, None]:
+    """The portions of every step from `start` to the end of the run, `job.parts` of them a step.
+
+    One loader reads for the whole run: no epoch and no stage begins with a wait for its first batch. (The stages
+    read the same layers; the seasons that stage 1 does not use are left out on the device.)
+    """
+    portions = _portions(job, start)
+    with contextlib.closing(portions):
+        yield from _ahead(portions, job.ranks.device) if job.ranks.device.type == "cuda" else portions
+
+
+def _portions(job: Job, start: Progress) -> Generator[Portion, None, None]:
+    recipe, ranks = job.recipe, job.ranks
+    epoch = job.epoch(start)
+    loader = Loader(
+        job.store,
+        job.rows,
+        recipe.optimiser.batch,
+        layers=job.plans[max(job.plans)].layer_ids,
+        seed=recipe.seed,
+        epoch=epoch,
+        epochs=recipe.stage1.epochs + recipe.stage2.epochs - epoch,
+        cursor=start.batch,
+        shuffle=True,
+        drop_last=True,
+        rank=ranks.rank,
+        world=ranks.world,
+        parts=job.parts,
+        workers=recipe.machine.workers,
+        pin=ranks.device.type == "cuda",
+        find_holes=True,
+    )
+    stages = [start, *(job.begin(stage) for stage in job.plans if stage > start.stage)]
+    with contextlib.closing(iter(loader)) as batches:
+        for at in (step for stage in stages for step in job.steps(stage)):
+            for part in range(job.parts):
+                asked = time.perf_counter()
+                batch = next(batches)
+                waited = time.perf_counter() - asked
+                first = at.epoch == at.batch == part == 0
+                inputs = job.plans[at.stage](batch, ranks.device, epoch=job.epoch(at), check=first)
+                yield Portion(inputs, waited)
+
+
+def _ahead(portions: Iterator[Portion], device: torch.device) -> Iterator[Portion]:
+    """Copy and crop a portion on a stream of its own while the GPU computes on the one before it."""
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    made: deque[tuple[Portion, torch.cuda.Event]] = deque()
+
+    def make_one() -> None:
+        with torch.cuda.stream(side):
+            portion = next(portions, None)
+            if portion is not None:
+                made.append((portion, side.record_event()))
+
+    make_one()
+    while made:
+        make_one()
+        portion, done = made.popleft()
+        here = torch.cuda.current_stream(device)
+        here.wait_event(done)
+        for tensor in portion.inputs.tensors():
+            tensor.record_stream(here)  # its memory is the side stream's, which must not use it again before `here` has
+        yield portion

@@ -1,0 +1,145 @@
+"""Job: everything that the stages of one run share, and the order of its steps."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import seamo
+from seamo.errors import TrainingError
+from seamo.pretrain.checkpoint import Progress
+from seamo.pretrain.inputs import InputPlan, plan_inputs
+from seamo.pretrain.ranks import Ranks
+from seamo.pretrain.recipe import Recipe
+from seamo.pretrain.run import RunFolder, StoreFacts, begin_run, code_digest
+from seamo.store.reader import Store
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """One run: what is trained, on what, by whom.
+
+    Args:
+        recipe: What to do.
+        store: On what.
+        rows: Rows of the store that an epoch goes through.
+        folder: Where it is written down.
+        ranks: The processes.
+        plans: Stage -> how its batches become inputs.
+        peak_flops: FLOP/s that a utilisation of 1 means; None: no utilisation is reported.
+    """
+
+    recipe: Recipe
+    store: Store
+    rows: NDArray[np.int64]
+    folder: RunFolder
+    ranks: Ranks
+    plans: Mapping[int, InputPlan]
+    peak_flops: float | None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch; what does not fill a batch is left out."""
+        return len(self.rows) // self.recipe.optimiser.batch
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.steps_before(2) + self.recipe.stage2.epochs * self.steps_per_epoch
+
+    def steps_before(self, stage: int) -> int:
+        """Optimiser steps before a stage begins."""
+        return 0 if stage == 1 else self.recipe.stage1.epochs * self.steps_per_epoch
+
+    def begin(self, stage: int) -> Progress:
+        """Where a stage begins."""
+        return Progress(stage, 0, 0, self.steps_before(stage))
+
+    def steps(self, start: Progress) -> Iterator[Progress]:
+        """What is done before each step of a stage, from `start` to the stage's end."""
+        for epoch in range(start.epoch, self.recipe.stage(start.stage).epochs):
+            for batch in range(start.batch if epoch == start.epoch else 0, self.steps_per_epoch):
+                done = self.steps_before(start.stage) + epoch * self.steps_per_epoch + batch
+                yield Progress(start.stage, epoch, batch, done)
+
+    def after(self, at: Progress) -> Progress:
+        """What is done after the step that `at` stands before."""
+        if at.batch + 1 == self.steps_per_epoch:
+            return Progress(at.stage, at.epoch + 1, 0, at.step + 1)
+        return Progress(at.stage, at.epoch, at.batch + 1, at.step + 1)
+
+    def epoch(self, at: Progress) -> int:
+        """The epoch counted over the whole run, so that the stages draw differently."""
+        return at.epoch + (self.recipe.stage1.epochs if at.stage == 2 else 0)
+
+    @property
+    def parts(self) -> int:
+        """Micro-batches of a step on one rank: equal ones, none larger than the recipe allows."""
+        share = self.recipe.optimiser.batch // self.ranks.world
+        return next(n for n in range(1, share + 1) if share % n == 0 and share // n <= self.recipe.machine.micro_batch)
+
+    def card(self, stage: int, step: int) -> dict[str, Any]:
+        """What a model says of its making (`seamo.model.checkpoint.save_model`)."""
+        plan, meta = self.plans[stage], self.store.meta
+        provenance = {
+            "recipe": self.recipe.name,
+            "stage": stage,
+            "step": step,
+            "seed": self.recipe.seed,
+            "pretrained_on": self.store.spec.id,
+            "store": {"title": self.store.title, "content": self.store.content, "synthetic": bool(meta.synthetic)},
+            "stacks": dict(self.recipe.data.stacks),
+            "crop": self.recipe.to_dict()["crop"],
+            "products": {s: sorted({layer.product for layer in layers}) for s, layers in plan.layers.items()},
+            "samples": len(self.rows),
+            "seamo": seamo.__version__,
+            "code": code_digest(),
+        }
+        return {"normalisation": {s: how.to_dict() for s, how in plan.numbers.items()}, "provenance": provenance}
+
+
+def begin_job(recipe: Recipe, store: Store, out: Path, *, resume: bool, ranks: Ranks) -> Job:
+    """Check that recipe, store and ranks fit, and make the run's folder (or check that it may go on).
+
+    Raises:
+        TrainingError: If the store is too small, the batch cannot be shared, or the run was begun otherwise.
+    """
+    rows = store.rows(recipe.data.split)
+    plans = {stage: plan_inputs(recipe, stage, store) for stage in (1, 2) if recipe.stage(stage).epochs}
+    batch = recipe.optimiser.batch
+    if len(rows) < batch:
+        raise TrainingError(
+            f"split {recipe.data.split} has {len(rows)} samples, fewer than one batch of {batch}",
+            where=store.title,
+            fix="Set optimiser.batch lower, or data.split all.",
+        )
+    if batch % ranks.world:
+        raise TrainingError(f"a batch of {batch} cannot be shared by {ranks.world} ranks", "optimiser.batch")
+    folder = RunFolder(out)
+    if ranks.writes:
+        facts = StoreFacts(store.spec.id, store.title, store.content, recipe.data.split, len(rows))
+        folder = begin_run(out, recipe, facts, resume=resume)
+    ranks.wait()
+    given = recipe.machine.peak_tflops
+    peak = None
+    if given is not None:
+        dtype = torch.bfloat16 if recipe.compute.precision == "bf16" else torch.float32
+        peak = given * 1e12 if given > 0 else matmul_rate(dtype, ranks.device)
+    return Job(recipe, store, rows, folder, ranks, plans, peak)
+
+
+def matmul_rate(dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of one large matrix product, the best of several: the peak that a program can reach."""
+    side = 8192 if device.type == "cuda" else 1024
+    a = torch.ones(side, side, dtype=dtype, device=device)
+    best = 0.0
+    for _ in range(20 if device.type == "cuda" else 5):
+        began = time.perf_counter()
+        (a @ a)[0, 0].item()  # .item() waits for the device
+        best = max(best, 2 * side**3 / (time.perf_counter() - began))
+    return best
