@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seamo.data.batch import Batch
+from seamo.data.crops import CropConfig, draw_views
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError, TrainingError
 from seamo_bench.adapter import Adapter, check_range
@@ -22,7 +23,7 @@ from seamo_bench.protocols._layers import layer_ids
 
 PROTOCOL = Protocol(
     id="finetune",
-    version=1,
+    version=2,
     title="Fine-tuning: AdamW, layer decay, warm-up and cosine; base learning rate chosen on validation",
     tasks=("single-label", "multi-label"),
     needs="network",
@@ -38,6 +39,7 @@ PROTOCOL = Protocol(
         "smoothing": 0.1,
         "mixup": 0.8,
         "cutmix": 1.0,
+        "crop": (0.2, 1.0),  # smallest and largest share of the area; None = whole images
         "flip": True,
     },
     demo={"epochs": 2, "warmup": 0, "base_lrs": (2e-4,), "batch": 32},
@@ -116,6 +118,8 @@ def train(context: Context, trial: Split, *, base_lr: float, seed: int) -> Class
                 if epoch == 0 and step == 0:
                     check_range(inputs, adapter.wiring)
                 target = soft_targets(_labels(context, batch).to(device), context, smoothing=number(p, "smoothing"))
+                if p["crop"] is not None:
+                    inputs = crop(inputs, boxes(moved.rows, numbers(p, "crop"), seed=seed, epoch=epoch))
                 inputs, target = augment(inputs, target, context, rng)
                 with torch.autocast(device.type, torch.bfloat16, enabled=context.precision == "bf16"):
                     logits = model(inputs).float()
@@ -180,6 +184,48 @@ def soft_targets(labels: Tensor, context: Context, *, smoothing: float) -> Tenso
         return labels.float()
     num_classes = len(context.task.classes)
     return functional.one_hot(labels, num_classes).float() * (1.0 - smoothing) + smoothing / num_classes
+
+
+def boxes(rows: Tensor, share: tuple[float, ...], *, seed: int, epoch: int) -> Tensor:
+    """Boxes as of `RandomResizedCrop` (Szegedy et al. 2015): those of a sample depend on (seed, epoch, row) alone.
+
+    Args:
+        rows: (B,) of the samples in their store.
+        share: Smallest and largest share of the image's area; the aspect ratio is 3/4 to 4/3.
+        seed: Of the run.
+        epoch: Of the run.
+
+    Returns:
+        (B, 4) top, left, height, width as shares of the image's height and width.
+
+    Raises:
+        ProtocolError: If `share` is not two numbers.
+    """
+    if len(share) != 2:
+        raise ProtocolError(f"is {share}, not the smallest and the largest share of the area", "parameter crop")
+    config = CropConfig(rate=(share[0], share[1]), flip=False)
+    return draw_views(config, rows, sensors=("all",), seasons=1, seed=seed, epoch=epoch)["all"].box[:, 0]
+
+
+def crop(inputs: dict[str, Tensor], box: Tensor) -> dict[str, Tensor]:
+    """Cut a box out of every image and enlarge it to the image's size, all sensors of a sample alike.
+
+    The kernel is torch's bicubic one (a = -0.75). At the edge of the box it sees pixels beyond it, where there are any.
+
+    Args:
+        inputs: Sensor -> (B, C, H, W).
+        box: (B, 4) top, left, height, width as shares of height and width, within the image.
+    """
+    top, left, height, width = box.float().unbind(dim=1)
+    zero = torch.zeros_like(top)
+    # From -1 .. 1 of the result to -1 .. 1 of the image.
+    across = torch.stack([width, zero, 2 * left + width - 1], dim=1)
+    down = torch.stack([zero, height, 2 * top + height - 1], dim=1)
+    found = {}
+    for sensor, x in inputs.items():
+        grid = functional.affine_grid(torch.stack([across, down], dim=1), list(x.shape), align_corners=False)
+        found[sensor] = functional.grid_sample(x, grid, "bicubic", "border", align_corners=False)
+    return found
 
 
 def augment(
