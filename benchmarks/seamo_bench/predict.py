@@ -138,7 +138,7 @@ def _read(
         for images in dates
     ]
     measured = [~np.isnan(one).any(axis=1) for images in pixels for one in images.values()]
-    there: NDArray[np.bool_] = np.stack(measured).all(axis=0)
+    there = np.asarray(np.stack(measured).all(axis=0))
     return pixels, there
 
 
