@@ -71,6 +71,7 @@ def _write_parts(part: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"cannot be written as JSON ({error})", "card") from error
     (part / CARD).write_text(text + "\n", encoding="utf-8")
+    weights.chmod((part / CARD).stat().st_mode)  # safetensors lets nobody else read it
     for path in (weights, part / CARD, part):
         _flush(path)
 

@@ -35,6 +35,7 @@ def exported(tmp_path_factory):
 def test_the_folder_holds_the_encoder_and_nothing_else(exported):
     model, folder = exported
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "model.safetensors"]
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # who may read one may read the other
     names = set(load_file(folder / "model.safetensors"))
     assert names == {name for name in model.state_dict() if name.split(".")[0] in ("tokenizers", "encoder")}
     card = json.loads((folder / "card.json").read_text())
