@@ -216,6 +216,8 @@ def _differences(recipe: Row | None, record: Record) -> tuple[tuple[str, ...], t
             why.append(f"{name}: {_text(ours)} instead of {_text(theirs)} ({kind})")
         else:
             decided.append(f"{name}: {_text(ours)} instead of {_text(theirs)}")
+    if recipe.missing and facts.adapter is not None and facts.adapter.missing != recipe.missing:
+        decided.append(f"missing bands: {facts.adapter.missing} instead of {recipe.missing}")
     # What a basis names beside the parameters (bands, classes, size) is settled by the row itself.
     decided += [f"{name}: {text}" for name, text in recipe.basis.items() if name not in recipe.params and "D:" in text]
     return tuple(why), tuple(decided)

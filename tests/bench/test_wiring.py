@@ -19,13 +19,14 @@ from seamo_bench.explain import explain
 from seamo_bench.plan import Places, make_plan
 from seamo_bench.protocols import finetune
 from seamo_bench.records import run_key
-from seamo_bench.suite import Row, Suite
+from seamo_bench.suite import Row, Suite, expand, load_suite
 from seamo_bench.wiring import check_trained, wire
 from tests.bench.bench_store import BANDS, toy_store
 
 torch.set_num_threads(1)
 RGB = shipped_manifest()["glh-water"]
 FEW = shipped_manifest()["s1s2-water-s2"]
+MAPS = {"bigearthnet-v2": shipped_manifest()["bigearthnet-v2"]}
 CARD = find_card("seamo-random").card
 TRAINS = {"epochs": 1, "warmup": 0, "batch": 8, "base_lrs": (1e-3,)}
 
@@ -166,3 +167,23 @@ def test_plan_says_which_rows_can_have_one(run, stores, tmp_path):
     assert not [flag for flag in resnet.flags if "tokenizer" in flag.text]  # takes whatever bands there are
     (other,) = make_plan(Suite(id="x", rows=rows[:1]), ["seco-r50"], places)
     assert other.status == "impossible"
+
+
+def test_suites_begin_new_tokenizers_where_the_paper_did():
+    paper = [row for row in load_suite("paper").rows if row.missing == "new-tokenizer"]
+    assert {(row.published, row.store) for row in paper} == {
+        ("T4", "segmunich"), ("T9", "glh-water"), ("T9", "s1s2-water-s2"),
+    }  # fmt: skip
+    ablations = [row for row in load_suite("ablations").rows if row.missing == "new-tokenizer"]
+    assert [(row.published, row.inputs[0].count("B"), row.size) for row in ablations] == [
+        ("T14", 9, 128), ("T14", 4, 128), ("T14", 9, 224),
+    ]  # fmt: skip
+    assert all(not row.params.get("frozen", False) for row in (*paper, *ablations))
+
+
+def test_maps_of_class_ids_are_fed_to_nobody():
+    ways = {row.inputs for row in expand(Suite(id="x", rows=(Row(task="multi-label", protocol="knn"),)), MAPS)}
+    assert ways == {("s1",), ("s2",), ("s1", "s2")}
+    spec = MAPS["bigearthnet-v2"]
+    fed = wire(find_card("image-statistics").card, spec).sensors
+    assert [one.input.sensor for one in fed] == ["s2", "s1"]
