@@ -108,12 +108,15 @@ def draw_workflow(recipe: Recipe, out: Path) -> None:
             for x_tokens in (5.86, 7.76):
                 page.tokens((x_tokens, y + 0.53 - 0.36 * m), count=4, color=color, side=0.1)
             page.box((8.52, y + 0.44 - 0.34 * m), (0.58, 0.27), _NAMES[sensor], color=color, fontsize=6.5)
-        steps = ((2.02, 2.6), (3.9, 4.48), (5.6, 5.82), (6.4, 6.6), (7.5, 7.72), (8.3, 8.5), (9.12, 9.34))
+        for x_frame, letter in ((5.81, "F"), (7.71, "H")):  # the tokens of both sensors
+            page.frame((x_frame, y + 0.1), (0.59, 0.6), color=GREY)
+            page.text((x_frame + 0.295, y + 0.4), letter, color=SOFT)
+        steps = ((2.02, 2.6), (3.9, 4.48), (5.6, 5.81), (6.4, 6.6), (7.5, 7.71), (8.3, 8.5), (9.12, 9.34))
         for start, end in steps:
             page.arrow((start, y + 0.4), (end, y + 0.4))
         page.box((4.52, y + 0.1), (1.08, 0.6), f"sequence\n{M} x {N} = {shapes.inputs['encoder'][1]}", fontsize=7)
         if t and config.tm.prev == "F":  # the encoder's output of the season before
-            page.path([(6.11, tops[t - 1] + 0.14), (6.11, y + 0.86), (6.8, y + 0.86), (6.8, y + 0.72)], color=FUSION)
+            page.path([(6.11, tops[t - 1] + 0.1), (6.11, y + 0.86), (6.8, y + 0.86), (6.8, y + 0.72)], color=FUSION)
         elif t:
             page.arrow((7.05, tops[t - 1] + 0.1), (7.05, y + 0.7), color=FUSION)
         page.box(
