@@ -44,27 +44,56 @@ class Moments:
             return np.asarray(np.sqrt(self.m2 / self.count))
 
 
-def moments(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> Moments:
-    """Moments of every band of one image.
+def new_histogram(num_bands: int) -> NDArray[np.int64]:
+    """An empty histogram of every band, (num_bands, 65536)."""
+    return np.zeros((num_bands, NUM_BINS), dtype=np.int64)
+
+
+def observe(pixels: NDArray[Any], valid: NDArray[np.bool_], counts: NDArray[np.int64]) -> Moments:
+    """Moments of every band of one image, which is also added to a histogram.
 
     Args:
-        pixels: (T, C, H, W).
+        pixels: (T, C, H, W) of dtype uint8, uint16, int16 or float32.
         valid: The same shape; what counts.
+        counts: (C, 65536), changed in place.
+
+    Raises:
+        UsageError: For another dtype.
     """
-    bands = range(pixels.shape[1])
-    parts = [_band_moments(pixels[:, c][valid[:, c]]) for c in bands]
+    whole = bool(valid.all())
+    parts = []
+    for c in range(pixels.shape[1]):
+        values = pixels[:, c].reshape(-1) if whole else pixels[:, c][valid[:, c]]
+        found = np.bincount(_bins(values))
+        counts[c, : len(found)] += found
+        parts.append(_float_moments(values) if values.dtype.kind == "f" else _integer_moments(found, values.dtype))
     count, mean, m2, low, high = (np.array([part[k] for part in parts]) for k in range(5))
     return Moments(count.astype(np.int64), mean, m2, low, high)
 
 
-def _band_moments(values: NDArray[Any]) -> tuple[int, float, float, float, float]:
+_Numbers = tuple[int, float, float, float, float]
+_NOTHING: _Numbers = (0, 0.0, 0.0, np.inf, -np.inf)
+
+
+def _float_moments(values: NDArray[Any]) -> _Numbers:
     if values.size == 0:
-        return 0, 0.0, 0.0, np.inf, -np.inf
+        return _NOTHING
     exact = values.astype(np.float64)
     mean = float(exact.mean())
     exact -= mean
     np.square(exact, out=exact)  # not np.dot: for sums this short, its threads wait for one another
     return values.size, mean, float(exact.sum()), float(values.min()), float(values.max())
+
+
+def _integer_moments(found: NDArray[np.int64], dtype: np.dtype[Any]) -> _Numbers:
+    # The histogram holds every value: a few thousand products instead of a pass over the pixels.
+    index = np.flatnonzero(found)
+    if not len(index):
+        return _NOTHING
+    times, values = found[index], _value(index, dtype.name)
+    count = int(times.sum())
+    mean = float((times * values).sum() / count)
+    return count, mean, float((times * (values - mean) ** 2).sum()), float(values[0]), float(values[-1])
 
 
 def stack(pieces: Sequence[Moments]) -> Moments:
@@ -104,25 +133,6 @@ def merge(pieces: Moments) -> Moments:
     m2 = pieces.m2.sum(axis=0) + apart.sum(axis=0)
     low = pieces.low.min(axis=0, initial=np.inf)
     return Moments(count, mean, m2, low, pieces.high.max(axis=0, initial=-np.inf))
-
-
-def histogram(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Histogram of every band of one image, (C, 65536); add them up.
-
-    Args:
-        pixels: (T, C, H, W) of dtype uint8, uint16, int16 or float32.
-        valid: The same shape; what counts.
-    """
-    counts = np.zeros((pixels.shape[1], NUM_BINS), dtype=np.int64)
-    add_to_histogram(counts, pixels, valid)
-    return counts
-
-
-def add_to_histogram(counts: NDArray[np.int64], pixels: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-    """Add one image to a histogram (C, 65536), in place."""
-    for c in range(pixels.shape[1]):
-        found = np.bincount(_bins(pixels[:, c][valid[:, c]]))
-        counts[c, : len(found)] += found
 
 
 def _bins(values: NDArray[Any]) -> NDArray[Any]:

@@ -92,17 +92,15 @@ def differing_files(store: Store, *, deep: bool = False) -> Iterator[Finding]:
 def band_statistics(store: Store, layer: str, rows: Iterable[int]) -> dict[str, Mapping[str, Any]]:
     """Statistics of one layer over some rows, percentiles included: band -> numbers (`seamo.stats.describe`)."""
     spec = store.spec.layer(layer)
-    counts = np.zeros((len(spec.bands), stats.NUM_BINS), dtype=np.int64)
+    counts = stats.new_histogram(len(spec.bands))
     pieces = []
     for row in rows:
         if store.is_valid(int(row), layer):
             pixels = store.read_layer(int(row), layer)
-            valid = valid_pixels(pixels, spec)
-            pieces.append(stats.moments(pixels, valid))
-            stats.add_to_histogram(counts, pixels, valid)
+            pieces.append(stats.observe(pixels, valid_pixels(pixels, spec), counts))
     if not pieces:
         empty = np.empty((1, len(spec.bands), 0, 0), dtype=spec.dtype)
-        pieces.append(stats.moments(empty, empty == empty))
+        pieces.append(stats.observe(empty, empty == empty, counts))
     return stats.describe(spec.bands, stats.merge(stats.stack(pieces)), counts, spec.dtype)
 
 

@@ -257,6 +257,6 @@ def blosc_settings(codec: CodecName) -> tuple[Literal["lz4", "zstd"], int] | Non
     return _BLOSC.get(codec)
 
 
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli), the checksum that zarr's shards use too."""
+def crc32c(data: bytes | NDArray[Any]) -> int:
+    """CRC-32C (Castagnoli), the checksum that zarr's shards use too; of an array, its C-contiguous bytes."""
     return int(google_crc32c.value(data))

@@ -153,7 +153,7 @@ def write_shard(job: ShardJob, samples: Iterable[Sample | BadSample]) -> None:
     spec = job.plan.spec
     rows: list[RowFacts] = []
     moments: dict[str, list[stats.Moments]] = {layer.id: [] for layer in spec.layers}
-    histograms = {layer.id: np.zeros((len(layer.bands), stats.NUM_BINS), dtype=np.int64) for layer in spec.layers}
+    histograms = {layer.id: stats.new_histogram(len(layer.bands)) for layer in spec.layers}
     with disk_errors(job.folder), _shard_files(job) as files:
         for item in samples:
             _check_key(job, len(rows), item.key)
@@ -164,9 +164,7 @@ def write_shard(job: ShardJob, samples: Iterable[Sample | BadSample]) -> None:
             rows.append(replace(facts, places=places))
             for layer in spec.layers:
                 pixels = sample.layers.get(layer.id, np.empty((1, len(layer.bands), 0, 0), dtype=layer.dtype))
-                valid = valid_pixels(pixels, layer)
-                moments[layer.id].append(stats.moments(pixels, valid))
-                stats.add_to_histogram(histograms[layer.id], pixels, valid)
+                moments[layer.id].append(stats.observe(pixels, valid_pixels(pixels, layer), histograms[layer.id]))
         if len(rows) != len(job.keys):
             raise StoreError(f"{len(rows)} samples instead of {len(job.keys)}", f"{spec.id} shard {job.index}")
         written = files.finish()
@@ -202,7 +200,7 @@ def read_sidecar(folder: Path, k: int) -> Sidecar:
             layer: stats.Moments(*(arrays[f"{layer}|{part}"] for part in ("count", "mean", "m2", "low", "high")))
             for layer in layers
         }
-        histograms = {layer: np.zeros((one.count.shape[1], stats.NUM_BINS), np.int64) for layer, one in moments.items()}
+        histograms = {layer: stats.new_histogram(one.count.shape[1]) for layer, one in moments.items()}
         for layer, counts in histograms.items():
             counts.reshape(-1)[arrays[f"{layer}|bins"]] = arrays[f"{layer}|counts"]
         return Sidecar(rows, _files(arrays["files"]), moments, histograms)
