@@ -121,10 +121,13 @@ def check_same_grid(first: Imagery, other: Imagery) -> None:
         same = same and bool(np.hypot(*apart) < _TOLERANCE * min(one.res))
     if not same:
         warped = f"{Path(two.name).stem}-on-grid.tif"
+        none = "nan" if np.dtype(two.dtypes[0]).kind == "f" else str(np.iinfo(two.dtypes[0]).min)
+        # Else what the second does not reach would hold 0, which is a measurement in decibels.
+        nodata = "" if two.nodata is not None else f" --src-nodata {none} --dst-nodata {none}"
         raise UsageError(
             f"is not on the grid of {one.name}: {_grid(two)} instead of {_grid(one)}",
             two.name,
-            f"Warp it: rio warp {two.name} {warped} --like {one.name} --resampling bilinear",
+            f"Warp it: rio warp {two.name} {warped} --like {one.name} --resampling bilinear{nodata}",
         )
 
 

@@ -183,12 +183,12 @@ def test_two_sensors_are_encoded_together(pretrained, tmp_path):
         embed_image(pretrained, source, tmp_path / "x.tif", others=[source])
 
 
-@pytest.mark.parametrize("shift", [(10.0, 0.0), (0.0, 0.2)])
-def test_images_on_other_grids_are_refused_with_the_way_to_warp_them(pretrained, tmp_path, shift):
+@pytest.mark.parametrize(("shift", "nodata"), [((120.0, 0.0), None), ((0.0, 0.2), 0)])
+def test_images_on_other_grids_are_refused_with_the_way_to_warp_them(pretrained, tmp_path, shift, nodata):
     one = write_image(tmp_path / "s2.tif", scene(24, 24))
     moved = Affine.translation(*shift) @ PLACE
     radar = scene(24, 24, bands=2, seed=1).astype(np.float32)
-    two = write_image(tmp_path / "s1.tif", radar, names=("VV", "VH"), transform=moved, nodata=0)
+    two = write_image(tmp_path / "s1.tif", radar, names=("VV", "VH"), transform=moved, nodata=nodata)
     with pytest.raises(UsageError, match="not on the grid") as caught:
         embed_image(pretrained, Source(one, Unit.DN), tmp_path / "out.tif", others=[Source(two, Unit.DB)])
     # The remedy is a command, and it works as it stands.
@@ -198,7 +198,10 @@ def test_images_on_other_grids_are_refused_with_the_way_to_warp_them(pretrained,
     subprocess.run([rio, *command[1:]], cwd=tmp_path, check=True, capture_output=True)
     warped = Source(tmp_path / "s1-on-grid.tif", Unit.DB, bands=("VV", "VH"))
     embed_image(pretrained, Source(one, Unit.DN), tmp_path / "out.tif", others=[warped])
-    assert read_map(tmp_path / "out.tif")[0].shape == (6, 6, 16)
+    found = read_map(tmp_path / "out.tif")[0]
+    # 120 m are three patches of 40 m: there is no radar west of them, and so no feature.
+    assert np.isnan(found[:, :3]).all() == (shift[0] > 0)
+    assert not np.isnan(found[:, 3:]).any()
 
 
 def test_zarr_holds_the_same_map_with_its_place(pretrained, tmp_path):
