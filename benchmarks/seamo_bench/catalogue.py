@@ -251,6 +251,7 @@ def _hash(path: Path, kind: str, _facts: tuple[int, int]) -> str:
         return hashlib.file_digest(file, kind).hexdigest()
 
 
+@lru_cache(maxsize=256)
 def card_digest(card: BackboneCard) -> str:
     """Digest of the whole card, except where its weights lie."""
     plain = asdict(card)

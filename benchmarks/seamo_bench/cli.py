@@ -9,7 +9,7 @@ import typer
 
 from seamo.errors import SeamoError, UsageError
 from seamo_bench import maps_cli, study_cli, weights_cli
-from seamo_bench.cli_output import Progress, chosen_budget, duration, limit_threads, say, show
+from seamo_bench.cli_output import Progress, chosen_budget, limit_threads, say, show
 
 app = typer.Typer(
     help="Evaluate any backbone on any store under the same protocols.",
@@ -89,28 +89,19 @@ def plan(
     backbones: BackbonesOption = "",
     budget: BudgetOption = "full",
     weights: WeightsOption = WEIGHTS,
+    cells: Annotated[bool, typer.Option("--cells", help="One line a cell.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The matrix: done, will run, impossible (why), estimated cost."""
-    from seamo_bench.plan import Places, listing, make_plan
+    from seamo_bench.plan import Places, make_plan
+    from seamo_bench.plan_view import every_cell, listing, overview
     from seamo_bench.suite import load_suite
 
-    cells = make_plan(load_suite(suite), _names(backbones), Places(stores, results, weights), chosen_budget(budget))
-    rows = listing(cells)
+    planned = make_plan(load_suite(suite), _names(backbones), Places(stores, results, weights), chosen_budget(budget))
     if as_json:
-        show(rows, as_json=True)
-        return
-    short = [
-        {
-            "id": row["id"],
-            "status": row["status"],
-            "seeds": f"{row['seeds_to_run']}/{row['seeds']}" if row["seeds"] else "",
-            "cost": duration(row["seconds"]) if row["seconds"] else "",
-            "notes": row["reason"] or "; ".join(row["checks"]),
-        }
-        for row in rows
-    ]
-    show(short, as_json=False)
+        show(listing(planned), as_json=True)
+    else:
+        say(every_cell(planned) if cells else overview(planned))
 
 
 @app.command()

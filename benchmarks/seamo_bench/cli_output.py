@@ -1,6 +1,7 @@
 """What the command lines share: results on stdout, progress on stderr, threads."""
 
 import sys
+from collections.abc import Container, Sequence
 from typing import Any
 
 from seamo.errors import UsageError
@@ -16,10 +17,20 @@ def show(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if not rows:
         return
     columns = list(rows[0])
-    texts = [[_text(row[column]) for column in columns] for row in rows]
-    widths = [max(len(column), *(len(text[i]) for text in texts)) for i, column in enumerate(columns)]
-    for line in (columns, ["-" * width for width in widths], *texts):
-        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    say(aligned(columns, [[_text(row[column]) for column in columns] for row in rows]))
+
+
+def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Container[int] = ()) -> str:
+    """Columns of text, a line under their heads; those of `right` end together."""
+    widths = [max(len(column), *(len(row[i]) for row in rows)) for i, column in enumerate(columns)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in (columns, ["-" * width for width in widths], *rows)
+    ]
+    return "\n".join(lines)
 
 
 def _text(value: Any) -> str:

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
+from seamo.errors import CheckpointError, ProtocolError, SeamoError, StoreError, UsageError
 from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.store.check import differing_files
 from seamo.store.format import finest_layer
@@ -27,7 +26,8 @@ from seamo_bench.catalogue import (
     weights_digest,
     weights_path,
 )
-from seamo_bench.joined import JoinedStore, no_stores, parts_of, stores_facts, titles_of
+from seamo_bench.joined import JoinedStore, no_stores, stores_facts, titles_of
+from seamo_bench.plan_notes import Past, checks_of, flags_of, read_past, row_flags
 from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.records import (
     About,
@@ -37,12 +37,8 @@ from seamo_bench.records import (
     Flag,
     Floor,
     ProtocolFacts,
-    Record,
     SplitFacts,
     TaskFacts,
-    find_record,
-    read_records,
-    run_key,
 )
 from seamo_bench.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
 from seamo_bench.trials import labels_of, make_trials, split_facts, store_statistics, task_facts
@@ -51,6 +47,7 @@ from seamo_bench.wiring import Wiring, check_trained, wire
 DEMO_SIDE = 128  # pixels: what a network sees of larger tiles, with `--budget demo`
 NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
 Status = Literal["done", "will run", "impossible"]
+Hindrance = Literal["", "missing", "unsuitable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +78,8 @@ class Cell:
         row: Of the suite.
         status: What will happen.
         reason: Why it is impossible.
+        hindrance: `missing`: a store or weights are not there, or are damaged, and it runs when they are; `unsuitable`:
+            this backbone and this row do not go together.
         facts: Seed -> facts of its record; the one entry of an impossible cell has no adapter.
         todo: Seeds that have no record yet.
         about: What tables print.
@@ -97,6 +96,7 @@ class Cell:
     facts: Mapping[int, Facts]
     about: About
     reason: str = ""
+    hindrance: Hindrance = ""
     todo: tuple[int, ...] = ()
     flags: tuple[Flag, ...] = ()
     checks: tuple[str, ...] = ()
@@ -154,7 +154,7 @@ def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Bu
     found = {name: find_card(name) for name in names}
     cards = {name: budget_card(one, budget) for name, one in found.items()}
     protocols = {row.protocol: find_protocol(row.protocol) for row in rows}
-    known = _past(places.results)
+    past = read_past(places.results)
     opened: dict[tuple[str, str], tuple[Store | None, str]] = {}
     labels: dict[tuple[str, str], NDArray[Any]] = {}
     trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]] = {}
@@ -164,7 +164,7 @@ def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Bu
             for row in rows:
                 if row.store == dataset and name in chosen[id(row)]:
                     one = _Planner(protocols[row.protocol], row, name, cards[name], found[name].module, budget)
-                    cells.append(one.plan(places, opened, labels, trials, known))
+                    cells.append(one.plan(places, opened, labels, trials, past))
     return cells
 
 
@@ -183,7 +183,7 @@ class _Planner:
         opened: dict[tuple[str, str], tuple[Store | None, str]],
         labels: dict[tuple[str, str], NDArray[Any]],
         trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]],
-        known: Sequence[Record],
+        past: Past,
     ) -> Cell:
         row = self.row
         if (row.store, row.split) not in opened:
@@ -191,12 +191,12 @@ class _Planner:
         store, damage = opened[row.store, row.split]
         params = protocol_params(self.protocol, row, self.budget)
         if store is None or damage:
-            return self._impossible(damage, params, store)
+            return self._impossible(damage, params, store, "missing")
         try:
+            if self.card.availability in ("quoted only", "no loader"):
+                weights_path(self.card, None)  # raises, before anybody asks what it would be fed
             self._suits(params)
             scheme = self._scheme(store)
-            if self.card.availability == "quoted only":
-                weights_path(self.card, None)  # raises, before anybody asks what it would be fed
             task = task_facts(store, scheme, row.label_space)
             if task.kind not in self.protocol.tasks:
                 return self._impossible(f"{self.protocol.id} cannot run {task.kind} tasks", params, store)
@@ -230,7 +230,8 @@ class _Planner:
                 return self._impossible(f"{self.protocol.id} does not run cross-validation", params, store)
             weights = weights_path(self.card, _given(self.card, places.weights))
         except SeamoError as error:
-            return self._impossible(str(error), params, store)
+            hindrance: Hindrance = "missing" if isinstance(error, CheckpointError | StoreError) else "unsuitable"
+            return self._impossible(str(error), params, store, hindrance)
         backbone = BackboneFacts(id=self.card.id, card=card_digest(self.card), weights=weights_digest(weights))
         facts = {
             seed: Facts(
@@ -248,7 +249,7 @@ class _Planner:
             for seed in chosen
         }
         about = self._about(titles_of(store), chosen[0])
-        done = {seed for seed, one in facts.items() if _is_done(places.results, one)}
+        done = {seed for seed, one in facts.items() if past.is_done(one)}
         todo = tuple(seed for seed in facts if seed not in done)
         return Cell(
             self.name,
@@ -257,15 +258,15 @@ class _Planner:
             facts,
             about,
             todo=todo,
-            flags=_flags(self.card, wiring, store) + _row_flags(row, scheme),
-            checks=_checks(self.card, wiring, store),
+            flags=flags_of(self.card, wiring, store) + row_flags(row, scheme),
+            checks=checks_of(self.card, wiring, store),
             trials=chosen,
             protocol=self.protocol,
             store=store,
             labels=labels[place],
             wiring=wiring,
             weights=weights,
-            seconds=_estimate(known, facts[0], about, len(todo)),
+            seconds=past.estimate(facts[0], about, len(todo)),
         )
 
     def _scheme(self, store: Store) -> str:
@@ -301,7 +302,9 @@ class _Planner:
         needs = self.protocol.needs
         return needs == "network" or (needs == "levels" and not params["frozen"])
 
-    def _impossible(self, reason: str, params: Mapping[str, Any], store: Store | None) -> Cell:
+    def _impossible(
+        self, reason: str, params: Mapping[str, Any], store: Store | None, hindrance: Hindrance = "unsuitable"
+    ) -> Cell:
         row = self.row
         manifest = shipped_manifest()
         own = NO_SCHEME if store is None else store.meta.split_scheme
@@ -328,7 +331,8 @@ class _Planner:
             inputs=row.asks,
             budget=self.budget,
         )
-        return Cell(self.name, row, "impossible", {0: facts}, self._about(titles, ()), reason=reason)
+        about = self._about(titles, ())
+        return Cell(self.name, row, "impossible", {0: facts}, about, reason=reason, hindrance=hindrance)
 
     def _about(self, titles: tuple[str, ...], trials: Sequence[Split]) -> About:
         options = dict(self.card.variant)
@@ -392,94 +396,3 @@ def _given(card: BackboneCard, folder: Path) -> Path | None:
     if card.weights is None or Path(card.weights.filename).is_absolute():
         return None
     return folder / card.weights.filename
-
-
-def _is_done(results: Path, facts: Facts) -> bool:
-    try:
-        record = find_record(results, facts)
-    except ProtocolError:  # damaged: it is run again and replaced
-        return False
-    return record is not None and record.status == "ok"
-
-
-def _flags(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]:
-    flags = []
-    made_up = [channel.band for one in wiring.sensors for channel in one.channels if channel.filled]
-    if made_up:
-        flags.append(Flag(kind="filled-bands", text=f"{', '.join(made_up)} not in the store: {wiring.missing}"))
-    dropped = [name for one in wiring.sensors for name in one.dropped]
-    if dropped:
-        flags.append(Flag(kind="filled-bands", text=f"{', '.join(dropped)} not in the store: input columns left out"))
-    new = [f"{one.input.sensor}:{'+'.join(one.input.bands)}" for one in wiring.sensors if one.new]
-    if new:
-        flags.append(Flag(kind="filled-bands", text=f"a new tokenizer for {' and '.join(new)}"))
-    seen = [part.spec.id for part in parts_of(store) if part.spec.id in card.pretrained_on]
-    flags.extend(Flag(kind="seen-in-pretraining", text=f"pretrained on {name}") for name in seen)
-    if card.weights is not None and card.weights.noncommercial:
-        flags.append(Flag(kind="licence", text=f"weights are licensed {card.weights.licence}: not for commercial use"))
-    if not card.verified:
-        flags.append(Flag(kind="unverified-card", text="no reference output proves this implementation"))
-    return tuple(flags)
-
-
-def _row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:
-    flags = [Flag(kind="recipe", text=row.flag)] if row.flag else []
-    if row.split and scheme != row.split:
-        flags.append(Flag(kind="recipe", text=f"split {scheme} instead of {row.split}, for the demo budget"))
-    return tuple(flags)
-
-
-def _checks(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]:
-    notes = []
-    if card.weights is not None and not (card.weights.sha256 or card.weights.md5):
-        notes.append("no hash of its weights is published: they are held against the network, key by key")
-    if store.meta.synthetic is not None:
-        notes.append("synthetic data")
-    if store.meta.subset:
-        notes.append(f"subset: {store.meta.subset}")
-    if store.meta.counts.bad:
-        notes.append(f"{store.meta.counts.bad} samples could not be read when it was built")
-    for one in wiring.sensors:
-        products = {layer.product for layer in one.layers if layer.product}
-        if one.input.product and products - {one.input.product}:
-            notes.append(f"{one.stack} is {', '.join(sorted(products))}, the weights were made on {one.input.product}")
-    return tuple(notes)
-
-
-def _past(results: Path) -> Sequence[Record]:
-    return read_records(results).records if results.is_dir() else ()
-
-
-def _estimate(known: Sequence[Record], facts: Facts, about: About, seeds: int) -> float | None:
-    """Seconds, from what the same protocol and backbone took before, by sample; None without such a record."""
-    per_sample = [
-        record.cost.seconds / max(1, sum(record.about.samples.values()))
-        for record in known
-        if record.status == "ok"
-        and record.cost.seconds
-        and (record.facts.protocol.id, record.facts.backbone.id) == (facts.protocol.id, facts.backbone.id)
-        and record.facts.budget == facts.budget
-    ]
-    if not per_sample or not seeds:
-        return None
-    return float(np.median(per_sample)) * max(1, sum(about.samples.values())) * seeds
-
-
-def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """The plan as plain rows, each with an `id`."""
-    return [
-        {
-            "id": cell.id,
-            "backbone": cell.backbone,
-            "store": " + ".join(cell.about.stores),
-            "protocol": cell.row.protocol,
-            "status": cell.status,
-            "seeds": len(cell.facts) if cell.status != "impossible" else 0,
-            "seeds_to_run": len(cell.todo),
-            "seconds": cell.seconds,
-            "reason": cell.reason,
-            "checks": [*cell.checks, *(flag.text for flag in cell.flags)],
-            "keys": [run_key(facts) for facts in cell.facts.values()],
-        }
-        for cell in cells
-    ]

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from seamo.errors import CheckpointError
@@ -12,6 +13,9 @@ from seamo.store.reader import open_store
 from seamo_bench import catalogue
 from seamo_bench.catalogue import Found, cards, find_card, weights_path
 from seamo_bench.plan import Cell, Places, make_plan
+from seamo_bench.plan_view import every_cell, overview
+from seamo_bench.predictions import ClassPredictions
+from seamo_bench.records import Cost, run_key, write_record
 from seamo_bench.suite import Suite
 from tests.bench.bench_store import toy_store
 
@@ -113,3 +117,63 @@ def test_a_damaged_store_is_found_before_anything_runs(root, what):
     cell = plan(root, "image-statistics")
     assert cell.status == "impossible"
     assert cell.reason.startswith(f"the store of toy is damaged: {path.relative_to(store.path)} ")
+
+
+def test_the_overview_counts_every_cell_once_and_says_each_reason_once(root):
+    suite = Suite.model_validate(
+        {
+            "id": "three",
+            "backbones": ["image-statistics", "resnet18", "seco-r50", "croma-base-s1", "dofa-base-s1"],
+            "rows": [{"store": "toy", "protocol": "knn"}, {"store": "toy", "protocol": "finetune", "seeds": 2},
+                     {"store": "eurosat", "protocol": "knn"}],
+        }
+    )  # fmt: skip
+    cells = make_plan(suite, (), Places(root / "stores", root / "results", root / "weights"))
+    lines = overview(cells).splitlines()
+    assert lines[0].startswith("15 cells: 0 done, 2 will run, 13 impossible; 3 runs to do, one a seed. Cost unknown")
+    assert "1  toy              2                 8        Toy synthetic (30 samples)" in overview(cells)
+    assert "2  eurosat                            5        EuroSAT" in overview(cells)
+    assert "image-statistics  1  -" in lines
+    assert "resnet18          1  -" in lines
+    assert "Nothing to run: seco-r50, croma-base-s1, dofa-base-s1" in lines
+
+    def told(start: str) -> tuple[str, str]:
+        (at,) = [n for n, line in enumerate(lines) if line.strip().startswith(start)]
+        return lines[at], lines[at + 1]
+
+    _, who = told("5  no store of eurosat")
+    assert who.strip() == "image-statistics, resnet18, seco-r50, croma-base-s1, dofa-base-s1 | eurosat"
+    assert told("2  weights are not there. `seamo-bench weights fetch BACKBONE` gets")[1].strip() == "seco-r50 | toy"
+    assert told("4  needs BANDS, STORE has BANDS")[1].strip() == "croma-base-s1, dofa-base-s1 | toy"
+    assert told("1  has nothing to train")[1].strip() == "image-statistics | toy"
+    assert told("1  has no pretrained weights to probe")[1].strip() == "resnet18 | toy"
+    assert lines.index("Not there yet, 7 cells:") < lines.index("Do not go together, 6 cells:")
+    assert told("2  synthetic data")[1].strip() == "image-statistics, resnet18 | toy"
+    listed = every_cell(cells).splitlines()
+    assert len(listed) == 2 + 15
+    assert any("croma-base-s1: needs s1, toy has s2" in line for line in listed)
+
+
+def test_what_ran_before_is_done_and_says_what_the_rest_costs(root):
+    """Twelve seconds for 30 samples, once; the other backbone has never run."""
+    suite = Suite.model_validate({"id": "two", "rows": [{"store": "toy", "protocol": "knn"}]})
+    places = Places(root / "stores", root / "results", root / "weights")
+    names = ["image-statistics", "pixel-values"]
+    first, _ = make_plan(suite, names, places)
+    (facts,) = first.facts.values()
+    assert sum(first.about.samples.values()) == 30
+    labels = np.arange(3)
+    predictions = ClassPredictions(("a", "b", "c"), labels, np.eye(3, dtype=np.float32))
+    write_record(places.results, facts, about=first.about, predictions=predictions, cost=Cost(seconds=12.0))
+    done, other = make_plan(suite, names, places)
+    assert (done.status, other.status, other.seconds) == ("done", "will run", None)
+    assert "image-statistics  0/1" in overview([done, other])
+    halved = Suite.model_validate({"id": "x", "rows": [{"store": "toy", "protocol": "knn", "fraction": 0.5}]})
+    (half,) = make_plan(halved, ["image-statistics"], places)
+    fewer = sum(half.about.samples.values())
+    assert 15 <= fewer < 30
+    assert half.seconds == pytest.approx(12.0 * fewer / 30)
+    assert f"About {round(12.0 * fewer / 30)} s, and 1 cells of unknown cost." in overview([done, other, half])
+    (places.results / f"{run_key(facts)}.npz").unlink()
+    again, _ = make_plan(suite, names, places)
+    assert again.status == "will run"  # its predictions are gone

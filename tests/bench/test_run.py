@@ -17,7 +17,8 @@ from seamo.errors import ProtocolError, UsageError
 from seamo.store.reader import open_store
 from seamo_bench import catalogue
 from seamo_bench.backbones import seamo as seamo_family
-from seamo_bench.plan import Places, listing, make_plan
+from seamo_bench.plan import Places, make_plan
+from seamo_bench.plan_view import listing
 from seamo_bench.records import read_records
 from seamo_bench.run import Machine, run_plan
 from seamo_bench.suite import load_suite

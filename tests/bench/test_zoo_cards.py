@@ -13,7 +13,8 @@ import pytest
 from seamo.bands import SENSORS
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo_bench.catalogue import cards, families, find_card, weights_digest, weights_path
-from seamo_bench.plan import Places, listing, make_plan
+from seamo_bench.plan import Places, make_plan
+from seamo_bench.plan_view import listing
 from seamo_bench.suite import load_suite
 from seamo_bench.weights_files import convert
 from tests.bench.bench_store import toy_store
