@@ -45,10 +45,14 @@ def make_sample(spec: DatasetSpec, i: int, *, absent: int) -> Sample:
     return Sample(key=f"{i:07d}", layers=layers, time=dict.fromkeys(spec.stacks, dates))
 
 
-def build_small_store(root: Path, n: int = 24, *, absent: tuple[int, ...] = (), layout: str = "zarr") -> Store:
-    """A store of `n` places; those in `absent` lack their last two dates."""
+def build_small_store(
+    root: Path, n: int = 24, *, absent: tuple[int, ...] = (), holes: tuple[int, ...] = (), layout: str = "zarr"
+) -> Store:
+    """A store of `n` places; those in `absent` lack their last two dates, those in `holes` one pixel of 20 m."""
     spec = small_spec()
     samples = [make_sample(spec, i, absent=2 if i in absent else 0) for i in range(n)]
+    for i in holes:
+        samples[i].layers["s2a_20m"][0, 3, 5, 6] = spec.layer("s2a_20m").fill_value
     plan = BuildPlan(spec, "listed", layout=layout, synthetic={"what": "synthetic, for tests"})
     with StoreWriter(root, plan, [sample.key for sample in samples]) as writer:
         for k in range(writer.num_shards):

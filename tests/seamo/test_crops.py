@@ -9,7 +9,18 @@ import torch
 from PIL import Image
 
 from seamo.bands import Unit
-from seamo.data.crops import Crop, CropConfig, View, bicubic, crop_stack, draw_views, resize_taps, whole_view
+from seamo.data.crops import (
+    Crop,
+    CropConfig,
+    View,
+    _by_matrices,
+    _by_rows,
+    bicubic,
+    crop_stack,
+    draw_views,
+    resize_taps,
+    whole_view,
+)
 from seamo.data.draws import CROPS, MASKS, uniforms
 from seamo.errors import BandError, RecipeError, UsageError
 from seamo.manifest import LayerSpec
@@ -309,6 +320,28 @@ class TestResize:
                 own = View(at.box[b : b + 1, t : t + 1], at.flip[b : b + 1, t : t + 1])
                 alone = crop_stack({"one": pixels[b : b + 1, t : t + 1]}, [spec], own, bands=["B02"], size=12).pixels
                 torch.testing.assert_close(together[b, t], alone[0, 0], atol=1e-6, rtol=0)
+
+    def test_matrices_and_sums_of_rows_are_the_same(self):
+        # What an accelerator does against what a CPU does.
+        at = drawn(CropConfig(), rows=3, seasons=4)
+        top, left, height, width = at.box.reshape(12, 4).unbind(1)
+        images = 3000 * torch.rand(12, 3, 50, 40, generator=torch.Generator().manual_seed(0))
+        rows = resize_taps(top * 50, height * 50, source=50, size=32)
+        cols = resize_taps(left * 40, width * 40, source=40, size=32, flip=at.flip.reshape(12))
+        torch.testing.assert_close(_by_rows(rows, cols, images), _by_matrices(rows, cols, images), atol=2e-3, rtol=0)
+
+    def test_a_large_batch_is_resized_in_blocks(self):
+        # 20 locations of 3 seasons and 2 bands at 200 pixels: two and a half million pixels, more than a block.
+        pixels = torch.rand(20, 3, 2, 200, 200, generator=torch.Generator().manual_seed(0))
+        spec = layer("one", ("B02", "B03"), fill="nan")
+        pixels[11, 2, 1, 100, 100] = math.nan
+        at = whole_view(20, 3, device=CPU)
+        got = crop_stack({"one": pixels}, [spec], at, bands=["B03", "B02"], size=8)
+        assert got.valid is not None
+        # Centres 87.5 and 112.5 are near: weights of 0.024 an axis. One further, 0.024 * 0.0025 is below the tolerance.
+        assert got.valid.sum() == got.valid.numel() - 4
+        alone = crop_stack({"one": pixels[17:18]}, [spec], View(at.box[:1], at.flip[:1]), bands=["B02"], size=8)
+        torch.testing.assert_close(got.pixels[17, :, 1], alone.pixels[0, :, 0])
 
 
 class TestNodata:

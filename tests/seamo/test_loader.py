@@ -17,8 +17,9 @@ from seamo.data.loader import Loader
 from seamo.errors import StoreError, UsageError
 from seamo.manifest import parse_spec
 from seamo.sample import Sample
-from seamo.store.reader import open_store
+from seamo.store.reader import Store, open_store
 from seamo.store.writer import BuildPlan
+from tests.seamo.small_store import build_small_store, make_sample, small_spec
 from tests.seamo.store_samples import build, mask_sample, masks_spec, seasons_sample, seasons_samples, seasons_spec
 
 
@@ -59,6 +60,22 @@ def test_what_is_absent_is_marked(store):
     assert batch.times["s2"][1].tolist() == [int(written[0]), int(written[1]), NAT, NAT]
 
 
+@pytest.mark.parametrize("layout", ["zarr", "webdataset"])
+def test_holes_are_found_in_images_that_are_there(tmp_path, layout):
+    store = build_small_store(tmp_path, 6, absent=(1,), holes=(4,), layout=layout)
+    found = [batch.holes for batch in Loader(store, np.arange(6), 2, find_holes=True)]
+    assert found == [set(), set(), {"s2a_20m"}]  # two dates of sample 1 are nothing but fill, which `valid` says
+    assert next(iter(Loader(store, np.arange(6), 2))).holes is None  # nobody looked
+
+
+def test_a_nan_is_a_hole(tmp_path):
+    spec = small_spec()
+    sample = make_sample(spec, 0, absent=0)
+    sample.layers["s1"][2, 1, 23, 0] = np.nan
+    store = open_store(build(tmp_path, BuildPlan(spec=spec, split_scheme="none"), [sample]))
+    assert next(iter(Loader(store, np.arange(1), 1, find_holes=True))).holes == {"s1"}
+
+
 def test_stacks_and_layers_are_chosen_by_name(store):
     batch = next(iter(Loader(store, np.array([0]), 1, layers=["s2", "s1"])))
     assert list(batch.layers) == ["s2_10m", "s2_20m", "s2_60m", "s1"]
@@ -74,6 +91,36 @@ def test_threads_do_not_change_the_epoch(store, workers):
     other = [batch.rows.tolist() for batch in Loader(store, store.rows("all"), 4, workers=workers, **options)]
     assert one == other
     assert [len(rows) for rows in one] == [4, 4, 4, 4]
+
+
+def test_epochs_follow_each_other(store):
+    options = {"seed": 5, "shuffle": True, "drop_last": True, "parts": 2}
+    alone = [
+        batch.rows.tolist()
+        for epoch, cursor in ((2, 1), (3, 0), (4, 0))
+        for batch in Loader(store, store.rows("all"), 8, epoch=epoch, cursor=cursor, **options)
+    ]
+    together = Loader(store, store.rows("all"), 8, epoch=2, epochs=3, cursor=1, **options)
+    assert [batch.rows.tolist() for batch in together] == alone
+    assert len(together) == len(alone) == 2 + 4 + 4
+    assert list(Loader(store, store.rows("all"), 8, epochs=0)) == []
+
+
+def test_the_next_epoch_is_read_while_the_last_batch_is_used(store):
+    class Watched(Store):
+        def read_times(self, i):  # what is read last of a sample
+            read.append(i)
+            return super().read_times(i)
+
+    read = []
+    batches = iter(Loader(Watched(store.path), np.arange(4), 2, epochs=2, layers=["s2_60m"], prefetch=2))
+    next(batches)
+    next(batches)  # the last one of the first epoch: two batches of the second are under way
+    deadline = time.monotonic() + 20
+    while len(read) < 8 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(read) == [0, 0, 1, 1, 2, 2, 3, 3]
+    batches.close()
 
 
 def test_cursor_ranks_and_parts_cut_the_same_epoch(store):
@@ -140,7 +187,7 @@ def test_ctrl_c_ends_the_process(store):
     code = textwrap.dedent(f"""
         import time
         from seamo.data.loader import Loader
-        from seamo.store.reader import open_store
+        from seamo.store.reader import Store, open_store
         store = open_store({str(store.path)!r})
         while True:
             for batch in Loader(store, store.rows("all"), 4):

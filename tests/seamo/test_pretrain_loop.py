@@ -212,6 +212,38 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(store, tm
     assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
 
 
+def test_weights_that_are_not_finite_are_no_checkpoint(store, tmp_path):
+    # A learning rate beyond float32: the loss of step 1 is that of the first weights, the weights after it are infinite.
+    recipe = recipe_of("optimiser.base_lr=1e42", "machine.checkpoint_every=1")
+    with pytest.raises(TrainingError, match=r"weights after step 1 are not finite.*There is no checkpoint yet"):
+        pretrain(recipe, store, tmp_path / "run")
+    assert checkpoints(tmp_path / "run" / "checkpoints") == []
+
+
+RADAR = ["model.strategy=unimodal", "model.bands={s1: [VV, VH]}"]
+RADAR += ["data={stacks: {s1: s1}, statistics: {s1: store}}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "terms", "images"),
+    [
+        (RADAR, ["s1_t0", "s1_t1", "s1_t2", "s1_t3"], 92),  # one sensor of 24 places, two of which lack two dates
+        (["model.strategy=siamese", "compute.precision=bf16"], ["s2_t0", "s1_t3"], 184),
+        (["model.temporal=false", "model.tm={mode: none}", "data.season_sampling=random"], ["s2_t0", "s1_t0"], 48),
+    ],
+    ids=["radar alone", "siamese in bf16", "single seasons"],
+)
+def test_stage_two_alone_on_other_strategies(store, tmp_path, changes, terms, images):
+    alone = ["stage1={epochs: 0, warmup_epochs: 0}", "stage2={epochs: 6, warmup_epochs: 1}"]
+    recipe = recipe_of(*alone, *changes)
+    pretrain(recipe, store, tmp_path / "run")
+    curves = read_curves(tmp_path / "run")
+    assert curves["stage"] == [2.0] * 18
+    assert sum(curves["images"][:3]) == images
+    assert all(np.isfinite(curves[name]).all() for name in terms)
+    assert np.mean(curves["loss"][-3:]) < 0.95 * np.mean(curves["loss"][:3])
+
+
 def test_another_recipe_or_store_is_refused_by_name(undisturbed, store, tmp_path):
     with pytest.raises(TrainingError, match=r"optimiser.base_lr: 0.05 -> 0.01"):
         pretrain(recipe_of("optimiser.base_lr=0.01"), store, undisturbed, resume=True)

@@ -1,0 +1,191 @@
+"""What training on an accelerator rests on, checked without one: nothing waits for the device, and the graph is whole.
+
+The device is played by torch's `meta` device, whose tensors have shapes and no values: whoever asks for one fails.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from seamo.data.loader import Loader
+from seamo.model.config import DecoderConfig, SeaMoConfig, stage_one
+from seamo.model.seamo import SeaMo
+from seamo.pretrain.inputs import InputPlan, plan_inputs
+from seamo.pretrain.optimise import Tally, weighted_loss
+from seamo.pretrain.recipe import load_recipe
+from tests.seamo.small_store import build_small_store
+
+DEVICE = torch.device("meta")
+SMALL = ["model.size=16", "model.patch=4", "model.dim=32", "model.depth=2", "model.heads=4"]
+SMALL += ["model.decoder={depth: 1, width: 32, heads: 4}", "data.stacks={s2: s2a, s1: s1}", "data.split=all"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory):
+    return build_small_store(tmp_path_factory.mktemp("store"), 12, absent=(3,))
+
+
+class Copies(TorchDispatchMode):
+    """Writes down every copy of host memory to the device that the host would have to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.literals = Literals(self.found)
+
+    def __enter__(self):
+        self.literals.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        self.literals.__exit__(*error)
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        made = [x for x in tree_leaves(result) if isinstance(x, torch.Tensor)]
+        from_host = any(x.device.type == "cpu" and x.ndim for x in given)  # a tensor without axes goes as a number
+        if from_host and any(x.device == DEVICE for x in given + made) and not kwargs.get("non_blocking"):
+            self.found.append(str(function))
+        return result
+
+
+class Literals(TorchFunctionMode):
+    """The same for lists of Python numbers, which become tensors on the device below all dispatching."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__()
+        self.found = found
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is torch.tensor and torch.device(kwargs.get("device") or "cpu") == DEVICE:
+            self.found.append("torch.tensor")
+        if function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__) and args[0].device == DEVICE:
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            self.found += ["an index that is a list" for part in index if isinstance(part, list)]
+        return function(*args, **kwargs)
+
+
+def plan_of(store, stage: int, *changes: str) -> InputPlan:
+    return plan_inputs(load_recipe("seamo-base", [*SMALL, *changes]), stage, store)
+
+
+def batch_of(store, rows: list[int], plan: InputPlan):
+    return next(iter(Loader(store, np.array(rows), len(rows), layers=plan.layer_ids, find_holes=True)))
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        (2, []),
+        (1, []),
+        (1, ["data.season_sampling=random"]),
+        (2, ["data.scaling=z-score"]),
+        (2, ["crop.mode=same_full"]),
+        (2, ["crop.mode=none_overlap"]),
+        (2, ["model.bands={s2: [B04, B02, B8A], s1: [VH]}"]),
+        (2, ["model.mask.kind=independent", "crop.share=false"]),
+        (2, ["model.tm={mode: decouple, merge: concat}"]),
+    ],
+)
+@pytest.mark.parametrize("rows", [[0, 1], [2, 3]], ids=["whole", "absent images"])
+def test_a_step_asks_the_device_for_nothing(store, stage: int, changes: list[str], rows: list[int]):
+    plan = plan_of(store, stage, *changes)
+    batch = batch_of(store, rows, plan)
+    model = SeaMo(plan.config).to(DEVICE)
+    names = tuple((s, t) for t in range(plan.seasons) for s in plan.config.sensors)
+    tally = Tally(names, torch.zeros(len(names), 2, dtype=torch.float64, device=DEVICE))
+    with Copies() as copies:
+        inputs = plan(batch, DEVICE, epoch=0)
+        output = model(inputs.images, noise=inputs.noise, valid=inputs.valid, pixel_valid=inputs.pixel_valid)
+        weighted_loss(output, hidden=12, places=2).backward()
+        tally.add(output)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    assert copies.found == []
+    assert (inputs.valid is None) == (rows == [0, 1] or stage == 1)
+    assert inputs.pixel_valid is None  # absent images are whole images; nothing is lost within one
+    assert all(tensor.device == DEVICE for tensor in inputs.tensors())
+
+
+def test_the_check_itself_sees_what_waits():
+    values = torch.rand(4, 3, device=DEVICE)
+    with Copies() as copies:
+        values[:, [0, 2]]
+        values[torch.tensor([0, 2])]
+        torch.tensor([1.0, 2.0]).to(DEVICE)
+        torch.tensor([1.0, 2.0], device=DEVICE)
+    assert copies.found == ["an index that is a list", "aten.index.Tensor", "aten._to_copy.default", "torch.tensor"]
+    with pytest.raises(RuntimeError):
+        bool(values.any())
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        values.tolist()
+
+
+CONFIG = SeaMoConfig(size=16, patch=4, dim=32, depth=1, heads=4, decoder=DecoderConfig(depth=1, width=32, heads=4))
+
+
+def drawn(config: SeaMoConfig, seed: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    seasons = 2 if config.temporal else 1
+    sides = (config.size, config.size)
+    images = {s: torch.rand(2, seasons, len(b), *sides, generator=generator) for s, b in config.bands.items()}
+    return images, torch.rand(2, seasons, config.num_patches, generator=generator)
+
+
+@pytest.mark.parametrize("config", [CONFIG, stage_one(CONFIG)], ids=["stage 2", "stage 1"])
+def test_the_model_compiles_to_one_graph_that_no_batch_makes_anew(config: SeaMoConfig):
+    torch._dynamo.reset()
+    model = SeaMo(config, generator=torch.Generator().manual_seed(0))
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(model, backend=backend, fullgraph=True)  # refuses to break the graph
+    for count in (1, 2):
+        for seed in range(3):
+            images, noise = drawn(config, seed)
+            given = {}
+            if count == 2:  # absent images and holes: one more graph, not one a batch
+                given["valid"] = {s: image[:, :, 0, 0, 0] > 0.3 for s, image in images.items()}
+                given["pixel_valid"] = {s: image > 0.01 for s, image in images.items()}
+            wanted = model(images, noise=noise, **given).loss
+            torch.testing.assert_close(compiled(images, noise=noise, **given).loss, wanted)
+        assert len(graphs) == count
+
+
+class Attentions(TorchFunctionMode):
+    """Writes down what is asked of scaled dot-product attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple] = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.nn.functional.scaled_dot_product_attention:
+            self.calls.append((args, kwargs or {}))
+        return function(*args, **(kwargs or {}))
+
+
+def test_attention_is_in_the_form_that_flash_kernels_take():
+    config = replace(load_recipe("seamo-base").model, depth=2, decoder=DecoderConfig(depth=1))
+    with Attentions() as attentions, torch.device("meta"):
+        model = SeaMo(config)
+        images = {s: torch.empty(2, 4, len(b), 128, 128) for s, b in config.bands.items()}
+        model(images, noise=torch.empty(2, 4, 256))
+    # two encoder blocks, fusion of two sensors for the first and for the other seasons, two decoders
+    assert len(attentions.calls) == 2 + 4 + 2
+    for (q, k, v), options in attentions.calls:
+        assert options.get("attn_mask") is None
+        for x in (q, k, v):  # flash attention takes heads of up to 256, multiples of 8
+            assert x.shape[-1] in (32, 64)
+            assert x.stride(-1) == 1

@@ -1,0 +1,158 @@
+"""From stored integers to the model's inputs: seasons, normalisation, holes, against the arrays that were written."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+
+from seamo.data.loader import Loader
+from seamo.errors import UsageError
+from seamo.pretrain.inputs import InputPlan, Inputs, plan_inputs
+from seamo.pretrain.recipe import load_recipe
+from seamo.store.reader import Store
+from tests.seamo.small_store import build_small_store, make_sample, small_spec
+
+CPU = torch.device("cpu")
+# Whole images at the side of the finest layers: those of 10 m go through untouched.
+WHOLE = ["crop={mode: same_full, flip: false}", "model.size=24", "model.patch=4", "data.stacks={s2: s2a, s1: s1}"]
+WHOLE += ["model.bands={s2: [B04, B02], s1: [VH, VV]}", "data.split=all"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return build_small_store(tmp_path_factory.mktemp("store"), 12, absent=(3,), holes=(5,))
+
+
+def plan_of(store: Store, stage: int, *changes: str) -> InputPlan:
+    return plan_inputs(load_recipe("seamo-base", [*WHOLE, *changes]), stage, store)
+
+
+def inputs_of(plan: InputPlan, store: Store, rows: list[int], *, epoch: int = 0, find_holes: bool = True) -> Inputs:
+    loader = Loader(store, np.array(rows), len(rows), layers=plan.layer_ids, find_holes=find_holes)
+    return plan(next(iter(loader)), CPU, epoch=epoch)
+
+
+@lru_cache
+def written(row: int, layer: str, band: str) -> np.ndarray:
+    """(T, H, W) of one band, as it was given to the writer."""
+    spec = small_spec()
+    at = spec.layer(layer).bands.index(band)
+    return make_sample(spec, row, absent=0).layers[layer][:, at].astype(np.float64)
+
+
+@lru_cache
+def numbers_of(layer: str, band: str) -> tuple[float, float]:
+    """Mean and standard deviation of what was written, over all images that are there."""
+    values = []
+    for row in range(12):
+        images = written(row, layer, band)
+        values.append(images[: 2 if row == 3 else 4].ravel())
+    everything = np.concatenate(values)
+    return everything.mean(), everything.std()
+
+
+@pytest.mark.parametrize("scaling", ["z-score", "two-sigma"])
+def test_pixels_are_scaled_with_the_stores_own_numbers(store: Store, scaling: str):
+    images = inputs_of(plan_of(store, 2, f"data.scaling={scaling}"), store, [0, 7]).images
+    for sensor, layer, bands in (("s2", "s2a_10m", ("B04", "B02")), ("s1", "s1", ("VH", "VV"))):
+        assert images[sensor].shape == (2, 4, 2, 24, 24)
+        for channel, band in enumerate(bands):
+            mean, std = numbers_of(layer, band)
+            for at, row in enumerate((0, 7)):
+                wanted = (written(row, layer, band) - mean) / std
+                if scaling == "two-sigma":
+                    wanted = np.clip(wanted / 4 + 0.5, 0, 1)
+                np.testing.assert_allclose(images[sensor][at, :, channel], wanted, atol=2e-4)
+
+
+def test_eight_bit_inputs_are_multiples_of_255ths(store: Store):
+    images = inputs_of(plan_of(store, 2, "data.eight_bit=true"), store, [0]).images
+    steps = images["s2"].double() * 255
+    torch.testing.assert_close(steps, steps.round(), atol=1e-4, rtol=0)
+    assert len(images["s2"].unique()) > 50
+
+
+def test_a_published_list_of_numbers_is_used(store: Store):
+    plan = plan_of(store, 2, "data.scaling=z-score", "data.statistics={s2: store, s1: s1}")
+    image = inputs_of(plan, store, [2]).images["s1"]
+    # Published for SSL4EO-S12: VV -12.548 and 5.257 dB (method notes, 4.1).
+    np.testing.assert_allclose(image[0, :, 1], (written(2, "s1", "VV") + 12.548) / 5.257, atol=2e-3)
+
+
+class TestSeason:
+    def season_of(self, image: torch.Tensor, row: int) -> int:
+        """Which written season a z-scored image is."""
+        mean, std = numbers_of("s2a_10m", "B04")
+        apart = np.abs((written(row, "s2a_10m", "B04") - mean) / std - image.numpy()).max(axis=(1, 2))
+        assert apart.min() < 1e-3
+        return int(apart.argmin())
+
+    def test_the_first_one(self, store: Store):
+        inputs = inputs_of(plan_of(store, 1, "data.scaling=z-score"), store, [0, 3, 8])
+        assert inputs.images["s2"].shape == (3, 1, 2, 24, 24)
+        assert [self.season_of(inputs.images["s2"][i, 0, 0], row) for i, row in enumerate((0, 3, 8))] == [0] * 3
+        assert inputs.valid is None  # what is absent later in the year does not matter
+
+    def test_a_random_one_that_is_there(self, store: Store):
+        plan = plan_of(store, 1, "data.scaling=z-score", "data.season_sampling=random")
+        rows, seen = [0, 3, 8], []
+        for epoch in range(40):
+            inputs = inputs_of(plan, store, rows, epoch=epoch)
+            assert inputs.valid is None
+            seen.append([self.season_of(inputs.images["s2"][i, 0, 0], row) for i, row in enumerate(rows)])
+            # Both sensors show the same season.
+            mean, std = numbers_of("s1", "VH")
+            wanted = (written(0, "s1", "VH")[seen[-1][0]] - mean) / std
+            np.testing.assert_allclose(inputs.images["s1"][0, 0, 0], wanted, atol=1e-3)
+        counts = [np.bincount([seasons[i] for seasons in seen], minlength=4) for i in range(3)]
+        assert (counts[1] > 10).tolist() == [True, True, False, False]  # place 3 lacks the last two
+        assert counts[1][2:].tolist() == [0, 0]
+        assert min(counts[0].min(), counts[2].min()) >= 3  # 10 of 40 expected, standard deviation 2.7
+        assert [seasons[0] for seasons in seen] != [seasons[2] for seasons in seen]
+
+    def test_it_depends_on_seed_epoch_and_place_alone(self, store: Store):
+        plan = plan_of(store, 1, "data.season_sampling=random")
+        together = inputs_of(plan, store, [0, 1, 2, 4], epoch=7).images["s2"]
+        alone = inputs_of(plan, store, [2], epoch=7).images["s2"]
+        assert torch.equal(together[2], alone[0])
+
+
+class TestHoles:
+    BANDS = "model.bands={s2: [B02, B8A, B05], s1: [VV, VH]}"
+
+    def test_a_hole_hides_what_leans_on_it_in_its_band_alone(self, store: Store):
+        inputs = inputs_of(plan_of(store, 2, self.BANDS), store, [4, 5])
+        valid = inputs.pixel_valid
+        assert valid["s1"].all()
+        assert valid["s2"][0].all()
+        assert valid["s2"][1, 1:].all()
+        missing = ~valid["s2"][1, 0]
+        # Band 3 of 20 m is B8A; its pixel (5, 6) lies under (10..11, 12..13) of 24, and the kernel reaches 3 pixels on.
+        assert (missing.flatten(1).sum(1) > 0).tolist() == [False, True, False]
+        rows, columns = missing[1].nonzero().T
+        assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 14, 9, 16)
+
+    def test_who_looked_does_not_matter(self, store: Store):
+        plan = plan_of(store, 2, self.BANDS)
+        known, looked = (inputs_of(plan, store, [4, 5, 6], find_holes=told) for told in (True, False))
+        for s in ("s1", "s2"):
+            assert torch.equal(known.images[s], looked.images[s])
+            assert torch.equal(known.pixel_valid[s], looked.pixel_valid[s])
+
+    def test_absent_images_are_no_holes(self, store: Store):
+        inputs = inputs_of(plan_of(store, 2), store, [3, 4])
+        assert inputs.pixel_valid is None
+        assert inputs.valid["s1"].tolist() == [[True, True, False, False], [True] * 4]
+        assert inputs.valid["s2"].tolist() == inputs.valid["s1"].tolist()
+
+
+def test_the_check_of_the_unit_does_not_mind_absent_images(store: Store):
+    plan = plan_of(store, 2)
+    batch = next(iter(Loader(store, np.array([3]), 1, layers=plan.layer_ids, find_holes=True)))
+    plan(batch, CPU, epoch=0, check=True)  # half of the images is nothing but fill
+    optical = plan.numbers["s2"]
+    small = replace(optical, mean=tuple(x / 10000 for x in optical.mean), std=tuple(x / 10000 for x in optical.std))
+    with pytest.raises(UsageError, match="most pixels of B04, B02"):  # reflectance instead of digital numbers
+        replace(plan, numbers={**plan.numbers, "s2": small})(batch, CPU, epoch=0, check=True)
