@@ -213,7 +213,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(store, tm
 
 
 def test_weights_that_are_not_finite_are_no_checkpoint(store, tmp_path):
-    # A learning rate beyond float32: the loss of step 1 is that of the first weights, the weights after it are infinite.
+    # A learning rate beyond float32: the loss of step 1 is that of the first weights, those after it are infinite.
     recipe = recipe_of("optimiser.base_lr=1e42", "machine.checkpoint_every=1")
     with pytest.raises(TrainingError, match=r"weights after step 1 are not finite.*There is no checkpoint yet"):
         pretrain(recipe, store, tmp_path / "run")
