@@ -77,7 +77,7 @@ class Adapter:
             slots = [slot for slot, channel in enumerate(one.channels) if channel.layer == layer.id]
             if not slots:
                 continue
-            pixels = measured(batch, layer, self.wiring.date)[:, [one.channels[slot].index for slot in slots]]
+            pixels = measured(batch, layer, self.wiring.dates[0])[:, [one.channels[slot].index for slot in slots]]
             kernel: Kernel = "nearest" if self.wiring.size is None else "bilinear"
             scale = pixels.new_tensor([one.channels[slot].scale for slot in slots])[:, None, None]
             offset = pixels.new_tensor([one.channels[slot].offset for slot in slots])[:, None, None]

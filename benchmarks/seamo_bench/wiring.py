@@ -74,14 +74,14 @@ class Wiring:
         sensors: One entry an input.
         missing: Policy for bands that the store does not have.
         size: Height and width fed to the network; None where images are not resized.
-        date: Which date (slot) of every stack is read.
+        dates: Which dates (slots) of every stack are read; the adapter reads the first one.
     """
 
     card: BackboneCard
     sensors: tuple[SensorWiring, ...]
     missing: MissingPolicy
     size: tuple[int, int] | None
-    date: int
+    dates: tuple[int, ...]
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -107,7 +107,9 @@ class Wiring:
 
     def resampling(self) -> str:
         """How the layers become one image of the network's size, in words."""
-        dates = f"date {self.date}" if any(one.layers[0].times > 1 for one in self.sensors) else ""
+        several = any(one.layers[0].times > 1 for one in self.sensors)
+        named = f"date {self.dates[0]}" if len(self.dates) == 1 else f"dates {' and '.join(map(str, self.dates))}"
+        dates = named if several else ""
         coarse = any(len({layer.gsd_m for layer in one.layers}) > 1 for one in self.sensors)
         assemble = ("bilinear to the finest grid" if self.size else "nearest to the finest grid") if coarse else ""
         resize = f"bilinear antialiased to {self.size[0]} x {self.size[1]}" if self.size else "not resized"
@@ -134,7 +136,7 @@ def wire(
             that normalise with the store's own numbers.
         missing: Policy for bands that the store does not have; None = the card's.
         size: Image size in pixels; None = the card's.
-        date: Which date of every stack, for stores with several.
+        date: Which date of every stack, for stores with several; where the task is change, both are read.
         stacks: Sensor -> stack, where the store has several of one sensor and the product does not decide.
         inputs: Sensors that are fed, and no others (`s2`), with some of their bands alone (`s2:B02+B03+B04`: the
             store is read as if it had no more); empty = all that card and store have.
@@ -163,7 +165,8 @@ def wire(
         if not 0 <= date < one.layers[0].times:
             raise ProtocolError(f"no date {date}: {one.stack} has {one.layers[0].times}", where=spec.id)
     fitted = replace(card, inputs=tuple(one.input for one in sensors), missing=policy)
-    return Wiring(fitted, sensors, policy, _size(card, size), date)
+    dates = (0, 1) if spec.task.kind == "change" else (date,)
+    return Wiring(fitted, sensors, policy, _size(card, size), dates)
 
 
 def parse_inputs(inputs: Sequence[str]) -> dict[str, tuple[str, ...]]:

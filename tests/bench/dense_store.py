@@ -74,6 +74,43 @@ def dense_store(root: Path, *, kind: str = "segmentation", scenes: int = 6, name
     return write_store(root, spec, samples, splits)
 
 
+def map_store(root: Path, *, scenes: int = 6, without: tuple[str, ...] = ()) -> Store:
+    """The same tiles with sets of classes as labels, and the mask as a layer of ids in another order.
+
+    The layer's ids are 2 - class; its derived label space has the first two classes, the third has no class there.
+    Samples named in `without` lack the layer.
+    """
+    plain = dense_spec()
+    samples, splits = dense_samples(plain, scenes)
+    layer = {
+        "id": "map", "stack": "map", "sensor": "map", "bands": ["CLC"], "gsd_m": 10.0, "dtype": "uint8",
+        "unit": "class", "fill": 255, "size": (TILE, TILE), "times": 1,
+    }  # fmt: skip
+    names = [{"name": name} for name in CLASSES]
+    entry = {
+        **plain.model_dump(exclude_defaults=True),
+        "id": "mapped",
+        "layers": [*(one.model_dump() for one in plain.layers), layer],
+        "task": {"kind": "multi-label", "label_space": "own"},
+        "maps": {"map": "codes"},
+        "label_spaces": {
+            "own": {"classes": names},
+            "codes": {"classes": names[::-1]},
+            "two": {"classes": names[:2], "source": "codes", "derived": {0: [2], 1: [1]}},
+        },
+    }
+    spec = parse_spec(entry, "test")
+    made = []
+    for sample in samples:
+        mask = np.asarray(sample.label)
+        layers = {**sample.layers, "map": np.where(mask == IGNORE, IGNORE, 2 - mask).astype(np.uint8)[None, None]}
+        if sample.key in without:
+            del layers["map"]
+        label = tuple(int(k) for k in np.unique(mask) if k != IGNORE)
+        made.append(Sample(sample.key, layers, label=label, scene=sample.scene, offset=sample.offset))
+    return write_store(root, spec, made, splits)
+
+
 def write_store(root: Path, spec: DatasetSpec, samples: list[Sample], splits: dict[str, str]) -> Store:
     plan = BuildPlan(spec, "official", synthetic={"what": "synthetic, for tests"})
     with StoreWriter(root, plan, [sample.key for sample in samples]) as writer:

@@ -14,8 +14,9 @@ import torch
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 import seamo_bench
-from seamo.errors import ProtocolError, TrainingError, UsageError
+from seamo.errors import ManifestError, ProtocolError, TrainingError, UsageError
 from seamo.store.reader import open_store
+from seamo_bench import catalogue
 from seamo_bench.catalogue import find_protocol
 from seamo_bench.features import silent
 from seamo_bench.network import Network
@@ -24,9 +25,9 @@ from seamo_bench.protocol import Context
 from seamo_bench.protocols import _dense, _dense_evaluation, _dense_run, _dense_training
 from seamo_bench.records import load_predictions, read_records
 from seamo_bench.run import Machine, run_plan
-from seamo_bench.suite import load_suite
+from seamo_bench.suite import Suite, load_suite
 from seamo_bench.trials import labels_of, make_trials, task_facts
-from tests.bench.dense_store import SCENE, TILE, dense_store, scene
+from tests.bench.dense_store import CLASSES, SCENE, STRIDE, TILE, dense_store, map_store, scene
 from tests.bench.test_run import quiet, same
 
 torch.set_num_threads(1)
@@ -335,6 +336,64 @@ def test_two_classes_have_a_positive_one(tmp_path):
     assert result.scores["iou_positive"] > 0.9
 
 
+def test_a_layer_of_class_ids_is_a_mask_in_its_own_label_space(tmp_path):
+    store = map_store(tmp_path, without=("scene0/t00-00", "scene5/t16-16"))
+    backbone = seamo_bench.load_backbone("pixel-values", store=store)
+    context = dense_context(store, backbone, "dense", PIXELS, label_space="two")
+    assert (context.task.kind, context.task.classes) == ("segmentation", CLASSES[:2])
+    every = {str(store.index["key"].iloc[row]) for part in ("train", "val", "test") for row in store.rows(part)}
+    trial = context.splits[0][0]
+    used = {str(store.index["key"].iloc[row]) for part in (trial.train, trial.val, trial.test) for row in part}
+    assert every - used == {"scene0/t00-00", "scene5/t16-16"}
+    (outcome,) = catalogue.runner("dense")(context)
+    p = outcome.predictions
+    assert p.keys.tolist() == ["scene3", "scene5"]
+    truth = np.stack([scene(number, "segmentation", 3)[1] for number in (3, 5)])
+    truth[1, 16 + STRIDE :, 16 + STRIDE :] = 255  # shown by the tile alone that lacks its map
+    there = truth < 2
+    counts = confusion_matrix(truth[there], p.ids.reshape(2, SCENE, SCENE)[there], labels=range(2))
+    np.testing.assert_array_equal(p.confusion.sum(axis=0), counts)
+    assert np.trace(counts) > 0.95 * counts.sum()
+    with pytest.raises(ManifestError, match="no layer 'map'"):
+        task_facts(build_without_map(tmp_path / "bare"), "official", "codes")
+
+
+def build_without_map(root):
+    whole = map_store(root)
+    whole.meta = whole.meta.model_copy(update={"spec": whole.spec.only_layers(("s2",))})
+    return whole
+
+
+def test_the_plan_runs_a_second_task_by_its_label_space(tmp_path):
+    map_store(tmp_path / "stores")
+    rows = [
+        {"store": "mapped", "protocol": "dense", "params": PIXELS, "label_space": space} for space in ("two", "own")
+    ]
+    suite = Suite.model_validate({"id": "x", "rows": [*rows, {"store": "mapped", "protocol": "knn"}]})
+    mapped, sets, knn = make_plan(suite, ["pixel-values"], Places(tmp_path / "stores", tmp_path, tmp_path))
+    assert (mapped.status, sets.status, knn.status) == ("will run", "impossible", "will run")
+    assert "cannot run multi-label" in sets.reason
+    assert mapped.facts[0].task.kind == "segmentation"
+    assert mapped.facts[0].split == knn.facts[0].split  # the same samples in both tasks
+
+
+def test_validation_counts_each_pixel_of_a_scene_once(store):
+    backbone = seamo_bench.load_backbone("pixel-values", store=store)
+    context = dense_context(store, backbone, "dense", {**PIXELS, "epochs": 1, "base_lrs": (1e-5, 0.1)})
+    task = _dense.DenseTask(context, (backbone.adapter,), "", lambda _rows: None)
+    candidates = _dense_training.train(task, context.splits[0][0], (1e-5, 0.1), seed=0)
+    rows = context.splits[0][0].val
+    merits = _dense_evaluation.validate(task, candidates, rows)
+    for candidate, (metric, _) in zip(candidates, merits, strict=True):
+        found = _dense_evaluation.test(task, candidate.model, rows)  # val as if it were the test
+        assert found.confusion.sum() == SCENE * (SCENE - 2)
+        assert found.tilewise.sum() > found.confusion.sum()
+        truth = scene(2, "segmentation", 3)[1]
+        there = truth != 255
+        want = jaccard_score(truth[there], found.ids.reshape(SCENE, SCENE)[there], average="macro")
+        assert metric == pytest.approx(want)
+
+
 def test_confusions_do_not_depend_on_the_order_of_test_rows(store):
     backbone = seamo_bench.load_backbone("pixel-values", store=store)
     whole = seamo_bench.evaluate(backbone, store, "dense", params={**PIXELS, "epochs": 1})[0].predictions
@@ -347,9 +406,9 @@ def test_confusions_do_not_depend_on_the_order_of_test_rows(store):
     np.testing.assert_array_equal(found.confusion[order], whole.confusion)
 
 
-def dense_context(store, backbone, protocol, params):
+def dense_context(store, backbone, protocol, params, label_space=""):
     """What a protocol is given, outside of a run."""
-    task = task_facts(store, "official")
+    task = task_facts(store, "official", label_space)
     labels = labels_of(store, task)
     trials = make_trials(store, labels, scheme="official", fraction=1.0, salt=0, budget="full")
     return Context(

@@ -68,8 +68,8 @@ def both_dates(context: Context) -> tuple[Adapter, Adapter]:
         if one.layers[0].times != 2:
             raise ProtocolError(f"change needs 2 dates, {one.stack} has {one.layers[0].times}", context.store.title)
     first, second = copy.copy(adapter), copy.copy(adapter)
-    first.wiring = replace(adapter.wiring, date=0)
-    second.wiring = replace(adapter.wiring, date=1)
+    first.wiring = replace(adapter.wiring, dates=(0,))
+    second.wiring = replace(adapter.wiring, dates=(1,))
     return first, second
 
 
