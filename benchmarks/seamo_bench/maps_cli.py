@@ -74,4 +74,31 @@ def predict(
     say(facts["out"])
 
 
-VERBS = (predict,)
+def figures(
+    results: Annotated[Path, typer.Argument(help="Folder of records.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the pictures.")],
+    stores: Annotated[Path, typer.Option("--stores", help="Folder of stores, for pixels and truth.")],
+    as_json: JsonOption = False,
+) -> None:
+    """The paper's Figures 5-13 from our stores and records, and the same of every other data set, as PNG files.
+
+    What cannot be drawn is listed with its reason. Where records of one data set answer several questions, the one
+    with the most models is shown; of a model its first seed.
+    """
+    from seamo_bench.cli_output import Progress
+    from seamo_bench.figures import draw_figures
+
+    progress = Progress()
+    found = list(draw_figures(results, stores, out, progress=progress.cell))
+    progress.end()
+    rows = [
+        {"id": one.id, "status": "drawn" if one.file else "not drawn", "file": one.file, "reason": one.reason}
+        for one in found
+    ]
+    if as_json:
+        show([{**row, "records": list(one.records)} for row, one in zip(rows, found, strict=True)], as_json=True)
+    else:
+        show(rows, as_json=False)
+
+
+VERBS = (predict, figures)

@@ -81,7 +81,7 @@ def card(store: Store, row: int) -> Card:
     """Draw one sample."""
     strips: list[Strip] = []
     for stack in store.spec.stacks:
-        strips += _stack_strips(store, row, stack)
+        strips += stack_strips(store, row, stack)
     legend: tuple[tuple[str, tuple[int, int, int]], ...] = ()
     label = store.read_label(row)
     if isinstance(label, np.ndarray):
@@ -98,7 +98,8 @@ def card(store: Store, row: int) -> Card:
     return Card(str(store.read_index(["key"])["key"].iloc[row]), about, tuple(strips), legend)
 
 
-def _stack_strips(store: Store, row: int, stack: str) -> list[Strip]:
+def stack_strips(store: Store, row: int, stack: str) -> list[Strip]:
+    """Renderings of one stack of a sample, the most natural one first: every date, in order of time."""
     layers = store.spec.stack_layers(stack)
     unit, names = layers[0].unit, store.stack_bands(stack)
     image = store.read_stack(row, stack, kernel="nearest")
