@@ -25,6 +25,7 @@ from seamo_bench.backbone import Backbone
 from seamo_bench.feature_table import FeatureTable, Floats, Part
 from seamo_bench.protocol import Rows
 from seamo_bench.records import AdapterFacts, BackboneFacts
+from seamo_bench.wiring import check_trained
 
 if TYPE_CHECKING:
     from seamo.store.reader import Store
@@ -102,6 +103,7 @@ class FeatureCache:
         work, adapter = self._work, self._backbone.adapter
         if adapter is None:  # cannot be: __init__ looked
             return
+        check_trained(adapter.wiring)
         network = self._backbone.network.to(work.device).eval()
         loader = Loader(
             self._store, rows, work.batch_size, layers=adapter.wiring.layers, workers=work.workers, shuffle=False

@@ -138,6 +138,8 @@ def test_a_new_tokenizer_is_trained_at_the_rate_of_the_head(run, stores):
     backbone = seamo_bench.load_backbone(name, store=store, missing="new-tokenizer")
     (result,) = seamo_bench.evaluate(backbone, store, "finetune", params=TRAINS)
     assert np.isfinite(result.predictions.scores).all()
+    with pytest.raises(ProtocolError, match="frozen"):
+        seamo_bench.evaluate(backbone, store, "knn")
     batch = next(iter(store.loader("train", 4)))
     network.forward_features(backbone.adapter(batch)).pooled.square().sum().backward()
     assert network.model.tokenizers["s2"].weight.grad.abs().sum() > 0
