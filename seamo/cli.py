@@ -160,22 +160,26 @@ def info(
     """Say what a run or a model is, and with --store how far its features depend on the season."""
     from seamo.pretrain.describe import describe
 
-    facts = describe(path)
+    facts, table = describe(path), list[str]()
     if store:
         from seamo.store.reader import open_store
-        from seamo.use.diagnose import diagnose
+        from seamo.use.diagnose import diagnose, in_words
         from seamo.use.inputs import load_pretrained
         from seamo.use.pooled import Reading
 
         reading = Reading(sensors=(sensor,) if sensor else (), split=split)
         pretrained = load_pretrained(path, device=device)
         measured = diagnose(pretrained, open_store(store), reading, places=places, progress=sys.stderr)
-        facts["seasons"] = {one.pop("id"): one for one in measured}
+        table = [f"seasons of {measured[0]['store']}", *in_words(measured)]
+        if as_json:
+            facts["seasons"] = {one.pop("id"): one for one in measured}
     if as_json:
         typer.echo(json.dumps([{"id": path.name, **facts}], indent=1))
         return
     for name, value in _lines(facts):
-        typer.echo(f"{name:34} {value}")
+        typer.echo(f"{name:34} {_short(value)}")
+    for line in table:
+        typer.echo(line)
 
 
 def _lines(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -184,6 +188,12 @@ def _lines(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         inside = isinstance(value, dict)
         found += _lines(value, f"{prefix}{name}.") if inside else [(f"{prefix}{name}", value)]
     return found
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return " ".join(_short(one) for one in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:

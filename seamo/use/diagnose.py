@@ -6,7 +6,7 @@ invariant.) Both are also asked of the same architecture with random weights and
 pixels alone answer them better than chance.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import permutations
@@ -249,6 +249,28 @@ def diagnose(
         }
         for name, features in found.items()
     ]
+
+
+def in_words(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What `diagnose` gives as lines of a table: percent with 95 % intervals, chance in the last row."""
+    asked = (
+        ("retrieval", "recall_at_1", "recall at 1"),
+        ("retrieval", "mean_reciprocal_rank", "reciprocal rank"),
+        ("probe", "balanced_accuracy", "season read off"),
+    )
+    rows = [("features", *(title for *_, title in asked))]
+    for one in measured:
+        cells = []
+        for question, figure, _ in asked:
+            score = one[question].get(figure)
+            cells.append("-" if score is None else "{value:.1%} [{low:.1%}, {high:.1%}]".format(**score))
+        rows.append((one["id"], *cells))
+    chance = [measured[0][question].get(figure) for question, figure, _ in asked]
+    rows.append(("chance", *("-" if score is None else f"{score['chance']:.1%}" for score in chance)))
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    reasons = {one[q]["impossible"]: None for one in measured for q in ("retrieval", "probe") if "impossible" in one[q]}
+    return [*lines, *reasons]
 
 
 def _features(plan: Plan, store: Store, seed: int, progress: TextIO | None) -> Mapping[str, NDArray[np.float32]]:

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from seamo.errors import UsageError
 from seamo.model.config import SeaMoConfig
 from seamo.sample import GeoRef
-from seamo.use.diagnose import calendar_seasons, diagnose, season_probe, season_retrieval
+from seamo.use.diagnose import calendar_seasons, diagnose, in_words, season_probe, season_retrieval
 from seamo.use.inputs import load_pretrained
 from seamo.use.pooled import Reading
 from tests.seamo import small_store
@@ -137,6 +137,24 @@ def test_the_command_compares_with_random_weights_and_image_statistics(tmp_path)
     # The store has no places on the globe, so no hemisphere and no season.
     assert "It takes two of each" in facts["seasons"]["model"]["probe"]["impossible"]
     assert "12/12 places" in done.stderr
+
+
+def test_the_table_in_words():
+    def score(value):
+        return {"value": value, "low": value - 0.01, "high": value + 0.01, "chance": 0.004}
+
+    retrieval = {"recall_at_1": score(0.5), "mean_reciprocal_rank": score(0.6)}
+    measured = [
+        {"id": "model", "retrieval": retrieval, "probe": {"impossible": "one season"}},
+        {"id": "random weights", "retrieval": retrieval, "probe": {"impossible": "one season"}},
+    ]
+    assert in_words(measured) == [
+        "features        recall at 1           reciprocal rank       season read off",
+        "model           50.0% [49.0%, 51.0%]  60.0% [59.0%, 61.0%]  -",
+        "random weights  50.0% [49.0%, 51.0%]  60.0% [59.0%, 61.0%]  -",
+        "chance          0.4%                  0.4%                  -",
+        "one season",
+    ]
 
 
 def test_the_hemisphere_comes_from_the_place(tmp_path, monkeypatch):
