@@ -164,7 +164,7 @@ def _seasons(stores: Sequence[Store]) -> Made:
             own = [one for one in shown if one.name.split(maxsplit=1)[0].rstrip(",") == stack]
             cells = tuple(Cell(one.picture, one.day) for one in own)
             rows.append(Row(f"{key}\n{stack}", cells))
-            notes |= dict.fromkeys(one.stretch for one in own)
+            notes |= dict.fromkeys(_stretch(one) for one in own)
     title = f"Figure {PRETRAINING.number}: samples of SSL4EO-S12, four seasons of each place"
     return Sheet(title, (_store_line(store),), tuple(rows), notes=tuple(notes)), ()
 
@@ -177,7 +177,7 @@ def _samples(store: Store) -> Made:
     names, notes, classes = space.names if space else (), dict[str, None](), set[int]()
     for row in _spread(store, SAMPLES):
         shown = pictures_of(store, row)
-        notes |= dict.fromkeys(one.stretch for one in shown)
+        notes |= dict.fromkeys(_stretch(one) for one in shown)
         label = store.read_label(row)
         cells = [_cell(one) for one in shown]
         if isinstance(label, np.ndarray):
@@ -262,7 +262,7 @@ def _dense(figure: Figure, records: Sequence[Record], results: Path, stores: Seq
         images = [_cell(one) for one in place.pictures]
         rows.append(Row(place.key, (*images, *(Cell(mask_picture(ids, colours), words) for ids, words in shown))))
         seen |= {int(one) for ids, _ in shown for one in np.unique(ids)}
-        notes |= dict.fromkeys(one.stretch for one in place.pictures)
+        notes |= dict.fromkeys(_stretch(one) for one in place.pictures)
     what = "truth and what SeaMo says" if figure.seamo else "what the models say"
     sheet = Sheet(
         f"{_number(figure)}{store.spec.title}: {what}",
@@ -285,7 +285,7 @@ def _classes(dataset: str, records: Sequence[Record], results: Path, stores: Seq
     blocks, notes = [], dict[str, None]()
     for key in keys:
         shown = pictures_of(store, store.row(key), record.facts)
-        notes |= dict.fromkeys(one.stretch for one in shown)
+        notes |= dict.fromkeys(_stretch(one) for one in shown)
         lines = [f"true: {_named(tables[0][key][0], record.facts)}"]
         for number, (model, table) in enumerate(zip(models, tables, strict=True)):
             lines.append(f"{_letter(number)}: {_said(*table[key], model.record.facts)}")
@@ -361,6 +361,11 @@ def _number(figure: Figure) -> str:
 
 def _cell(one: Shown) -> Cell:
     return Cell(one.picture, one.name, (one.day,) if one.day else ())
+
+
+def _stretch(one: Shown) -> str:
+    """How it was rendered; of stretches that differ between samples only their rule."""
+    return one.stretch.partition(" 2-98 %:")[0] + (" 2 to 98 % of each sample" if " 2-98 %:" in one.stretch else "")
 
 
 def _below(cell: Cell, *lines: str) -> Cell:

@@ -103,7 +103,16 @@ def write_sheet(path: Path, sheet: Sheet) -> None:
         above = _LINE * _above(row) + 0.03
         if row.label:
             place = y + above + _CELL / 2
-            text(_SIDE / 2, place, row.label, rotation=90, va="center", ha="center", color=_FAINT, fontsize=6.5)
+            text(
+                _SIDE / 2,
+                place,
+                "\n".join(map(_short, row.label.splitlines())),
+                rotation=90,
+                va="center",
+                ha="center",
+                color=_FAINT,
+                fontsize=6.5,
+            )
         for number, cell in enumerate(row.cells):
             if cell is None:
                 continue
@@ -145,6 +154,11 @@ def _show(axes: "Axes", picture: Picture | None) -> None:
         axes.text(0.5, 0.5, "not there", color="white", ha="center", va="center", transform=axes.transAxes, fontsize=7)
         return
     axes.imshow(picture, interpolation="nearest")
+
+
+def _short(words: str) -> str:
+    """At most as long as a cell is high: begin and end, which tell keys apart."""
+    return words if len(words) <= _WRAP else f"{words[: _WRAP // 2 - 2]}...{words[-(_WRAP // 2 - 1) :]}"
 
 
 def _rgb(colour: Colour) -> tuple[float, float, float]:

@@ -107,11 +107,14 @@ def stack_strips(store: Store, row: int, stack: str) -> list[Strip]:
     product = f" {layers[0].product}" if layers[0].product else ""
     strips = []
     if layers[0].sensor == "s1" and {"VV", "VH"} <= set(names):
-        decibel = image * (0.01 if unit is Unit.DB_X100 else 1.0)
-        vv, vh = decibel[:, names.index("VV")], decibel[:, names.index("VH")]
-        pictures = to_rgb(np.stack([vv, vh, vv - vh], axis=1), _SAR_DB)
-        caption = f"{stack}{product}: VV -25..0, VH -32..-5, VV-VH 0..15 dB"
-        strips.append(_strip(caption, image, pictures, dates))
+        vv, vh = image[:, names.index("VV")], image[:, names.index("VH")]
+        if unit in (Unit.DB, Unit.DB_X100):
+            scale = 0.01 if unit is Unit.DB_X100 else 1.0
+            pictures = to_rgb(np.stack([vv, vh, vv - vh], axis=1) * np.float32(scale), _SAR_DB)
+            strips.append(_strip(f"{stack}{product}: VV -25..0, VH -32..-5, VV-VH 0..15 dB", image, pictures, dates))
+        else:
+            parts = np.stack([vv, vh, vv - vh], axis=1)
+            strips.append(_optical(f"{stack}{product}", parts, ("VV", "VH", "VV-VH"), limits=None, dates=dates))
     elif layers[0].sensor == "s2":
         for title, bands in _OPTICAL.items():
             if set(bands) <= set(names):
@@ -182,7 +185,7 @@ def to_rgb(image: NDArray[np.float32], limits: tuple[tuple[float, float], ...], 
     """(T, 3, H, W) to one picture a date; missing pixels in the colour `MISSING`."""
     low = np.array([one for one, _ in limits], dtype=np.float32)[:, None, None]
     high = np.array([one for _, one in limits], dtype=np.float32)[:, None, None]
-    scaled = np.clip((image - low) / (high - low), 0, 1) ** (1 / gamma)
+    scaled = np.clip((image - low) / np.maximum(high - low, 1e-6), 0, 1) ** (1 / gamma)
     missing = np.isnan(image).any(axis=1)
     pictures = (np.nan_to_num(scaled) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1)
     pictures[missing] = MISSING
