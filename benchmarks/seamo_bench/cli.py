@@ -276,12 +276,13 @@ def report(
     results: ResultsArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .html file.")],
     *,
+    figures: Annotated[Path | None, typer.Option(help="Folder of PNG files to put into the page.")] = None,
     mixed: Annotated[bool, typer.Option("--mixed", help="Mix records that differ in a number-changing fact.")] = False,
 ) -> None:
     """One HTML page that needs no network."""
     from seamo_bench.report import write_report
 
-    write_report(results, output, mixed=mixed)
+    write_report(results, output, mixed=mixed, figures=figures)
     say(str(output))
 
 
