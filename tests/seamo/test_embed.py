@@ -1,8 +1,6 @@
 """Embedding against plain loops over rasterio's own reading, and by hand for a store."""
 
 import json
-import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,22 +13,16 @@ import rioxarray  # noqa: F401 - gives Datasets their `rio`
 import torch
 import xarray as xr
 from affine import Affine
-from PIL import Image
 
 from seamo.bands import Unit
-from seamo.errors import BandError, StoreError, UsageError
-from seamo.manifest import SplitSpec, shipped_manifest
+from seamo.errors import BandError, UsageError
+from seamo.manifest import Statistics
 from seamo.model.config import SeaMoConfig
-from seamo.sample import Sample
-from seamo.store.reader import open_store
-from seamo.store.writer import BuildPlan, StoreWriter
-from seamo.use import pooled
 from seamo.use.bands import select_columns
 from seamo.use.dense import Source, embed_image
 from seamo.use.imagery import open_imagery
 from seamo.use.inputs import load_pretrained
 from seamo.use.parts import Parts
-from seamo.use.pooled import Reading, embed_store
 from seamo.use.windows import plan_windows
 from tests.seamo.small_model import model_folder
 from tests.seamo.small_store import build_small_store
@@ -183,6 +175,37 @@ def test_two_sensors_are_encoded_together(pretrained, tmp_path):
         embed_image(pretrained, source, tmp_path / "x.tif", others=[source])
 
 
+def test_a_real_pair_of_both_sensors(pretrained, samples, tmp_path):
+    """BigEarthNet publishes both sensors on one grid; SSL4EO-S12 v1.0 does not."""
+    optical, radar = "S2A_MSIL2A_20170613T101031_87_48", "S1A_IW_GRDH_1SDV_20170613T165043_33UUP_87_48"
+    folders = {
+        optical: samples / "bigearthnet_v1/BigEarthNet-v1.0",
+        radar: samples / "bigearthnet_v1/BigEarthNet-S1-v1.0",
+    }
+    read = {}
+    for name, bands in ((optical, ("B02", "B03", "B04", "B08")), (radar, ("VV", "VH"))):
+        files = [rasterio.open(folders[name] / name / f"{name}_{band}.tif") for band in bands]
+        read[name] = np.concatenate([one.read() for one in files])
+        grid = {"crs": files[0].crs, "transform": files[0].transform, "height": 120, "width": 120, "count": len(bands)}
+        with rasterio.open(tmp_path / f"{name}.tif", "w", driver="GTiff", dtype=read[name].dtype, **grid) as target:
+            target.write(read[name])
+            target.descriptions = bands
+    level = dict.fromkeys(("B02", "B03", "B04", "B08"), 2000.0)
+    numbers = Statistics(source="typed here", unit=Unit.DN, mean=level, std=dict.fromkeys(level, 1500.0))
+    first = Source(tmp_path / f"{optical}.tif", Unit.DN, missing="zero", statistics=numbers)
+    other = Source(tmp_path / f"{radar}.tif", Unit.DB)
+    embed_image(pretrained, first, tmp_path / "out.tif", others=[other], size=120)
+    x = np.zeros((12, 120, 120))
+    for i, band in enumerate(level):
+        x[BANDS.index(band)] = np.clip((read[optical][i] + 1000.0) / 6000, 0, 1)
+    images = {"s2": x, "s1": np.clip((read[radar] - np.arange(2.0)[:, None, None]) / 2000, 0, 1)}
+    with torch.no_grad():
+        tokens = pretrained.model.encode({s: torch.tensor(v, dtype=torch.float32)[None] for s, v in images.items()})[0]
+    found, crs, transform, _, _ = read_map(tmp_path / "out.tif")
+    np.testing.assert_allclose(found, ((tokens[:900] + tokens[900:]) / 2).reshape(30, 30, 16), rtol=0, atol=2e-5)
+    assert (crs.to_epsg(), tuple(transform)[:6]) == (32633, (40.0, 0.0, 404400.0, 0.0, -40.0, 5342400.0))
+
+
 @pytest.mark.parametrize(("shift", "nodata"), [((120.0, 0.0), None), ((0.0, 0.2), 0)])
 def test_images_on_other_grids_are_refused_with_the_way_to_warp_them(pretrained, tmp_path, shift, nodata):
     one = write_image(tmp_path / "s2.tif", scene(24, 24))
@@ -329,32 +352,6 @@ def test_an_interrupted_map_goes_on_and_is_the_same(pretrained, tmp_path, monkey
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.tif", "out.tif", "whole.tif"]
 
 
-def test_parts_of_something_else_are_not_used(tmp_path):
-    old = Parts(tmp_path / "x.tif", {"a": 1}, 2)
-    old.save(0, np.zeros(3))
-    assert Parts(tmp_path / "x.tif", {"a": 1}, 2).first_missing == 1
-    assert Parts(tmp_path / "x.tif", {"a": 2}, 2).first_missing == 0
-    assert not old.folder.exists()
-    (tmp_path / "y.tif").touch()
-    with pytest.raises(UsageError, match="exists already"):
-        Parts(tmp_path / "y.tif", {}, 1)
-
-
-def test_a_full_disk_is_one_message_and_keeps_what_is_there(tmp_path):
-    parts = Parts(tmp_path / "x.tif", {"a": 1}, 2)
-    parts.save(0, np.zeros(3))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # no file may grow beyond this
-    try:
-        with pytest.raises(StoreError, match="Make room"):
-            parts.save(1, np.zeros(3000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-    assert [one.name for one in parts.folder.iterdir()] == ["part-000000.npy"]
-
-
 def test_pixels_that_are_not_there_are_nan(tmp_path):
     pixels = scene(20, 20, bands=2)
     pixels[0, 3, 4] = NODATA
@@ -377,80 +374,6 @@ def test_a_mask_band_counts(tmp_path):
     with open_imagery(path) as imagery:
         read = imagery.read(("B02",), top=0, left=0, height=20, width=20)[0]
     assert np.array_equal(np.isnan(read), mask == 0)
-
-
-def test_a_store_by_hand(pretrained, tmp_path):
-    store = build_small_store(tmp_path / "st", n=6, absent=(2,))
-    reading = Reading(sensors=("s1",), statistics="store", batch=4)
-    embed_store(pretrained, store, reading, tmp_path / "out.npz")
-    embed_store(pretrained, store, reading, tmp_path / "out.parquet")
-    found = np.load(tmp_path / "out.npz")
-    assert found["features"].shape == (6, 4, 16)
-    assert np.isnan(found["features"][2, 2:]).all()
-    facts = store.meta.statistics["train"]["s1"]
-    mean = np.array([facts[name]["mean"] for name in ("VV", "VH")])[:, None, None]
-    std = np.array([facts[name]["std"] for name in ("VV", "VH")])[:, None, None]
-    for i in range(6):
-        for t in range(4):
-            if np.isnan(found["features"][i, t, 0]):
-                assert (i, t) in ((2, 2), (2, 3))
-                continue
-            x = np.clip((store.read_layer(i, "s1")[t] - (mean - 2 * std)) / (4 * std), 0, 1).astype(np.float32)
-            with torch.no_grad():
-                want = pretrained.model.encode({"s1": torch.from_numpy(x)[None]}).mean(dim=1)[0].numpy()
-            np.testing.assert_allclose(found["features"][i, t], want, rtol=0, atol=2e-5)
-    table = pd.read_parquet(tmp_path / "out.parquet")
-    assert len(table) == 22
-    assert list(table["key"][:4]) == ["0000000"] * 4
-    assert table["date.s1"][1] == pd.Timestamp("2020-04-09")
-    row = table[(table["key"] == "0000003") & (table["slot"] == 2)].iloc[0]
-    np.testing.assert_array_equal(row["feature"], found["features"][3, 2])
-    assert "content" in json.loads(str(found["about"]))["store"]
-
-
-def test_a_store_goes_on_after_an_interruption(pretrained, tmp_path, monkeypatch):
-    store = build_small_store(tmp_path / "st", n=7)
-    reading = Reading(statistics="store", stacks=(("s2", "s2a"),))
-    embed_store(pretrained, store, reading, tmp_path / "whole.npz")
-    monkeypatch.setattr(pooled, "PART", 3)
-    save = Parts.save
-
-    def dies(self, k, array):
-        if k == 1:
-            raise KeyboardInterrupt
-        save(self, k, array)
-
-    monkeypatch.setattr(Parts, "save", dies)
-    with pytest.raises(KeyboardInterrupt):
-        embed_store(pretrained, store, reading, tmp_path / "out.npz")
-    monkeypatch.setattr(Parts, "save", save)
-    embed_store(pretrained, store, reading, tmp_path / "out.npz")
-    one, other = np.load(tmp_path / "whole.npz"), np.load(tmp_path / "out.npz")
-    np.testing.assert_allclose(one["features"], other["features"], rtol=0, atol=1e-6)
-
-
-def test_images_that_vary_in_size(pretrained, tmp_path):
-    """Padded in the store, in batches of a size; each is resized to the model's 24 pixels, as Pillow does it."""
-    spec = shipped_manifest()["fmow-sentinel"]
-    spec = spec.model_copy(update={"splits": {"listed": SplitSpec(in_archive=True)}})
-    sides = [(20, 30), (70, 24), (28, 28), (12, 60), (24, 24)]  # buckets 32, 96, 32, 64, 32
-    pixels = [scene(*side, bands=13, seed=i) for i, side in enumerate(sides)]
-    samples = [Sample(key=f"{i:07d}", layers={"s2": one[None]}, label=0) for i, one in enumerate(pixels)]
-    with StoreWriter(tmp_path / "st", BuildPlan(spec, "listed"), [one.key for one in samples]) as writer:
-        for k in range(writer.num_shards):
-            writer.write_shard(k, [samples[row] for row in writer.rows_of(k)])
-        store = open_store(writer.publish(splits=dict.fromkeys([one.key for one in samples], "train")))
-    embed_store(pretrained, store, Reading(batch=2), tmp_path / "out.npz")
-    found = np.load(tmp_path / "out.npz")
-    names = spec.layer("s2").bands
-    for i, one in enumerate(pixels):
-        bands = [Image.fromarray(one[names.index(name)].astype(np.float32)) for name in BANDS]
-        resized = np.stack([np.asarray(band.resize((24, 24), Image.Resampling.BICUBIC)) for band in bands])
-        x = np.clip((resized - np.arange(12)[:, None, None]) / 2000, 0, 1).astype(np.float32)
-        with torch.no_grad():
-            want = pretrained.model.encode({"s2": torch.from_numpy(x)[None]}).mean(dim=1)[0].numpy()
-        np.testing.assert_allclose(found["features"][i, 0], want, rtol=0, atol=1e-4)
-    assert list(found["key"]) == [one.key for one in samples]
 
 
 def test_the_command(pretrained, tmp_path):
