@@ -7,10 +7,22 @@ from pathlib import Path
 
 from seamo.errors import ProtocolError
 from seamo.identity import digest
-from seamo_bench.intervals import LEVEL, Difference, paired_difference
+from seamo_bench.intervals import (
+    LEVEL,
+    Difference,
+    Sampling,
+    by_t_test,
+    difference_of,
+    interval,
+    is_mcnemar,
+    mcnemar,
+    mean_of,
+)
+from seamo_bench.kept_replicates import replicates_of
 from seamo_bench.metrics import PRIMARY
 from seamo_bench.predictions import Predictions
-from seamo_bench.records import Record, load_predictions, scoring_of
+from seamo_bench.records import Record, load_predictions
+from seamo_bench.replicates import RESAMPLES, Replicates
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -142,14 +154,57 @@ class Runs:
 
 
 def load_runs(records: Sequence[Record], results: Path) -> Runs:
-    """Load the predictions of a cell's records, several seeds or several pretrainings.
+    """Load the predictions of a cell's records, several seeds or several pretrainings."""
+    ordered = _ordered(records)
+    return Runs(tuple(load_predictions(one, results) for one in ordered), _parents(ordered))
 
-    Without a group every record is its own run; in a group the runs of one backbone are one pretraining.
-    """
-    ordered = sorted(records, key=lambda one: (one.facts.backbone.id, one.facts.seed, one.facts.split.salt, one.key))
+
+def _ordered(records: Sequence[Record]) -> list[Record]:
+    return sorted(records, key=lambda one: (one.facts.backbone.id, one.facts.seed, one.facts.split.salt, one.key))
+
+
+def _parents(ordered: Sequence[Record]) -> tuple[str, ...]:
+    """Without a group every record is its own run; in a group the runs of one backbone are one pretraining."""
     several = len({one.facts.backbone.id for one in ordered}) > 1
-    parents = tuple(one.facts.backbone.id if several else one.key for one in ordered)
-    return Runs(tuple(load_predictions(one, results) for one in ordered), parents)
+    return tuple(one.facts.backbone.id if several else one.key for one in ordered)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellRuns:
+    """One cell run by run, as intervals and differences need it: replicates, parents and the records behind."""
+
+    records: tuple[Record, ...]
+    replicates: tuple[Replicates, ...]
+    parents: tuple[str, ...]
+
+
+def cell_runs(records: Sequence[Record], results: Path, name: str, *, resamples: int = RESAMPLES) -> CellRuns:
+    """The replicates of a cell's records under one metric, kept in the results folder once they are made."""
+    ordered = _ordered(records)
+    made = tuple(replicates_of(one, results, name, resamples=resamples) for one in ordered)
+    return CellRuns(tuple(ordered), made, _parents(ordered))
+
+
+def cell_sampling(records: Sequence[Record], results: Path, name: str, *, resamples: int = RESAMPLES) -> Sampling:
+    """Mean score of a cell's records with what is known of its error.
+
+    Args:
+        records: Of one column and one row, all ok.
+        results: Their folder.
+        name: Metric.
+        resamples: Of the bootstrap.
+    """
+    cell = cell_runs(records, results, name, resamples=resamples)
+    return mean_of(cell.replicates, parents=cell.parents)
+
+
+def cell_difference(a: CellRuns, b: CellRuns, results: Path, *, level: float = LEVEL) -> Difference:
+    """Mean score of one cell minus another's on the same test samples, by McNemar's test where it applies."""
+    known = difference_of(a.replicates, b.replicates, parents=(a.parents, b.parents))
+    if is_mcnemar(a.replicates, b.replicates):
+        p = mcnemar(*(load_predictions(cell.records[0], results) for cell in (a, b)))
+        return Difference(interval(known, level=level), p, "exact McNemar")
+    return by_t_test(known, level=level)
 
 
 def paired_group_difference(
@@ -159,7 +214,7 @@ def paired_group_difference(
     *,
     metric: str = "",
     level: float = LEVEL,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
 ) -> Difference:
     """Mean score of one backbone or group minus another's on the same test samples, with its interval.
 
@@ -171,7 +226,7 @@ def paired_group_difference(
         results: Their folder.
         metric: The task's primary one if empty.
         level: Of the interval.
-        resamples: Number of draws.
+        resamples: Of the bootstrap.
 
     Raises:
         ProtocolError: If the records do not belong to one column, or cannot be compared.
@@ -183,22 +238,13 @@ def paired_group_difference(
     if len(columns) > 1:
         raise ProtocolError(f"the records belong to {len(columns)} columns: {', '.join(sorted(c.id for c in columns))}")
     check_comparable(both, columns.pop().id)
-    a, b = load_runs(records_a, results), load_runs(records_b, results)
-    facts = records_a[0].facts
-    name = metric or PRIMARY[facts.task.kind]
-    return paired_difference(
-        a.predictions,
-        b.predictions,
-        name,
-        scoring_of(facts),
-        parents=(a.parents, b.parents),
-        level=level,
-        resamples=resamples,
-    )
+    name = metric or PRIMARY[records_a[0].facts.task.kind]
+    a, b = (cell_runs(side, results, name, resamples=resamples) for side in (records_a, records_b))
+    return cell_difference(a, b, results, level=level)
 
 
 def compare(
-    records: Sequence[Record], results: Path, a: str, b: str, *, metric: str = "", resamples: int = 2000
+    records: Sequence[Record], results: Path, a: str, b: str, *, metric: str = "", resamples: int = RESAMPLES
 ) -> tuple[Comparison, ...]:
     """Every column in which both rows have a score: a - b.
 
@@ -208,7 +254,7 @@ def compare(
         a: Backbone id or group.
         b: The other.
         metric: The task's primary one if empty.
-        resamples: Draws per interval.
+        resamples: Of the bootstrap.
 
     Raises:
         ProtocolError: If one of them has no score at all.

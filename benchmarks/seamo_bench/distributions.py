@@ -1,93 +1,72 @@
-"""The few distribution functions that intervals need, in numpy: Student's t and the exact McNemar test."""
+"""The few distribution functions that intervals need: Student's t, exact McNemar, Wilson, step-down corrections."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.floating[Any]]
 _TINY = 1e-300
 
 
-def t_cdf(x: Floats, df: float) -> Floats:
+def t_cdf(x: float, df: float) -> float:
     """Distribution function of Student's t (DLMF 8.17: through the regularised incomplete beta function)."""
-    x = np.asarray(x, dtype=np.float64)
+    if math.isinf(df):
+        return NormalDist().cdf(x)
     tail = 0.5 * _beta_regularised(df / 2, df / (df + x * x), x * x / (df + x * x))
-    return np.where(x > 0, 1 - tail, tail)
+    return 1 - tail if x > 0 else tail
 
 
 @lru_cache(maxsize=1024)
 def t_quantile(p: float, df: float) -> float:
     """Quantile of Student's t; `math.inf` degrees of freedom give the normal one."""
-    return float(_t_quantiles(np.array([p]), df)[0])
-
-
-@lru_cache(maxsize=64)
-def t_grid(df: float, num: int) -> Floats:
-    """`num` numbers that are distributed as t: its quantiles at (i + 1/2) / num, ascending, read-only.
-
-    Draws of this kind make percentile intervals of a pure t exact instead of noisy.
-    """
-    grid = _t_quantiles((np.arange(num) + 0.5) / num, df)
-    grid.setflags(write=False)
-    return grid
-
-
-def _t_quantiles(p: Floats, df: float) -> Floats:
+    if p < 0.5:
+        return -t_quantile(1 - p, df)
+    x = NormalDist().inv_cdf(p)
     if math.isinf(df):
-        return np.array([NormalDist().inv_cdf(float(one)) for one in p])
-    low, high = np.full(p.shape, -1.0), np.full(p.shape, 1.0)
-    while (t_cdf(low, df) > p).any():
-        low *= 2
-    while (t_cdf(high, df) < p).any():
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        below = t_cdf(middle, df) < p
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return np.asarray((low + high) / 2)
+        return x
+    # Newton from the normal quantile: below the root of a concave function, so every step stays below it.
+    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
+    for _ in range(200):
+        step = (p - t_cdf(x, df)) / (scale * (1 + x * x / df) ** (-(df + 1) / 2))
+        x += step
+        if abs(step) <= 1e-12 * x:
+            break
+    return x
 
 
-def _beta_regularised(a: float, x: Floats, y: Floats) -> Floats:
+def _beta_regularised(a: float, x: float, y: float) -> float:
     """I_x(a, 1/2) by the continued fraction DLMF 8.17.22 (Lentz' method), on the side where it converges.
 
     y = 1 - x is given apart because it loses digits where x is near 1.
     """
     b = 0.5
-    front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
-    with np.errstate(divide="ignore"):
-        scale = np.exp(front + a * np.log(x) + b * np.log(y))
-    direct = x < (a + 1) / (a + b + 2)
-    out = np.empty_like(x)
-    out[direct] = scale[direct] * _fraction(a, b, x[direct]) / a
-    out[~direct] = 1 - scale[~direct] * _fraction(b, a, y[~direct]) / b
-    return out
+    if x == 0 or y == 0:
+        return 0.0 if x == 0 else 1.0
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(y))
+    if x < (a + 1) / (a + b + 2):
+        return front * _fraction(a, b, x) / a
+    return 1 - front * _fraction(b, a, y) / b
 
 
-def _fraction(a: float, b: float, x: Floats) -> Floats:
-    c = np.ones_like(x)
-    d = 1 / _away(1 - (a + b) * x / (a + 1))
-    value = d.copy()
+def _fraction(a: float, b: float, x: float) -> float:
+    c, d = 1.0, 1 / _away(1 - (a + b) * x / (a + 1))
+    value = d
     for m in range(1, 300):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         d = 1 / _away(1 + even * d)
         c = _away(1 + even / c)
-        value = value * d * c
+        value *= d * c
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         d = 1 / _away(1 + odd * d)
         c = _away(1 + odd / c)
-        step = d * c
-        value = value * step
-        if np.all(np.abs(step - 1) < 1e-15):
+        value *= d * c
+        if abs(d * c - 1) < 1e-15:
             break
     return value
 
 
-def _away(x: Floats) -> Floats:
-    return np.where(np.abs(x) < _TINY, _TINY, x)
+def _away(x: float) -> float:
+    return x if abs(x) >= _TINY else _TINY
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
@@ -116,9 +95,23 @@ def wilson(successes: float, n: int, level: float) -> tuple[float, float]:
 
 def holm(p_values: list[float]) -> list[float]:
     """Holm's step-down adjusted p values (Holm 1979), in the order given."""
+    return _step_down(p_values, lambda left: left)
+
+
+def adjusted_to_best(p_values: list[float]) -> list[float]:
+    """Adjusted p values of comparisons with the best of the sample, in the order given.
+
+    The best is chosen by the scores that are compared: with m + 1 equal models the widest of m (m + 1) / 2 pairs is
+    tested, not one of m. So each step of Holm's rule counts the pairs among the models that are left.
+    """
+    return _step_down(p_values, lambda left: left * (left + 1) // 2)
+
+
+def _step_down(p_values: list[float], tests: Callable[[int], int]) -> list[float]:
+    """Smallest p first, each multiplied by the number of tests that are open when so many are left."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        largest = max(largest, min(1.0, tests(len(p_values) - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted

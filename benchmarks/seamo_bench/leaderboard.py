@@ -6,21 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seamo.errors import ProtocolError
-from seamo.identity import digest
-from seamo_bench.compare import Column, check_comparable, column_of, differences, load_runs, row_of
-from seamo_bench.distributions import holm
-from seamo_bench.intervals import (
-    Aggregate,
-    Interval,
-    Sampling,
-    aggregate,
-    interval,
-    paired_difference,
-    sampling,
-    score_range,
-)
+from seamo_bench.aggregate import RANGES_VERSION, Aggregate, Scored, aggregate, ranges, rows_and_columns
+from seamo_bench.compare import Column, cell_difference, cell_runs, check_comparable, column_of, differences, row_of
+from seamo_bench.distributions import adjusted_to_best
+from seamo_bench.intervals import Interval, Sampling, interval, mean_of
 from seamo_bench.metrics import PRIMARY, metric, metrics_for
 from seamo_bench.records import Damage, Flag, Record, RecordSet, Status, scoring_of
+from seamo_bench.replicates import RESAMPLES
 
 ALPHA = 0.05
 FLOORS = ("image statistics", "random init", "supervised")
@@ -34,7 +26,7 @@ class Cell:
         status: `ok`, or why there is no number.
         reason: Of a blank.
         interval: The score.
-        p_worse: Holm-adjusted p of the paired difference from the column's best; None for the best itself.
+        p_worse: Adjusted p of the paired difference from the column's best; None for the best itself.
         best: Best of the column, or not worse beyond chance (`p_worse` at least 0.05).
         num_test: Test samples.
         flags: What a reader must know, each once.
@@ -94,7 +86,7 @@ class Table:
 
 
 def build_table(
-    found: RecordSet, results: Path, *, metric_name: str = "", mixed: bool = False, resamples: int = 2000
+    found: RecordSet, results: Path, *, metric_name: str = "", mixed: bool = False, resamples: int = RESAMPLES
 ) -> Table:
     """Make the leaderboard of a results folder.
 
@@ -103,7 +95,7 @@ def build_table(
         results: The folder, for the predictions.
         metric_name: One metric for all columns that have it (others are left out); the primary ones if empty.
         mixed: Put records that differ in a number-changing fact into one column all the same, and say so.
-        resamples: Draws per interval.
+        resamples: Of the bootstrap.
 
     Raises:
         ProtocolError: If there is nothing to show, if records of one column cannot be compared, or if
@@ -120,8 +112,8 @@ def build_table(
         raise ProtocolError(f"there is no record{hint} to show", str(results), "Run a suite first.")
     cells: dict[tuple[str, Column], Cell] = {}
     heads = []
-    samplings: dict[str, dict[str, Sampling]] = {}
-    ranges = {}
+    scored: dict[Column, Scored] = {}
+    unranged = []
     for column, records in sorted(groups.items()):
         done = [record for record in records if record.status == "ok"]
         if not mixed:
@@ -130,19 +122,45 @@ def build_table(
         heads.append(_head(column, name, records, groups, differences(done)))
         made, known = _column_cells(records, results, name, resamples, mixed)
         cells.update({(row, column): cell for row, cell in made.items()})
-        if metric(name).higher_is_better and known:
-            samplings[column.id] = known
-            ranges[column.id] = score_range(name, len(records[0].facts.task.classes))
+        there = {row: one for row, one in known.items() if one.error == one.error}
+        scale = ranges().get((column.dataset, name))
+        if there and scale is not None:
+            scored[column] = Scored(column.dataset, scale, there)
+        elif there and metric(name).higher_is_better:
+            unranged.append(f"{heads[-1].dataset} ({metric(name).title})")
     rows = _rows(found.records, cells, heads)
     shown = tuple(row for row in rows if any((row.id, head.column) in cells for head in heads))
-    return Table(
-        tuple(heads),
-        shown,
-        cells,
-        _notes(heads, shown, found, [record for group in groups.values() for record in group]),
-        aggregate(samplings, ranges) if len(samplings) > 1 and not mixed else {},
-        found.damaged,
-    )
+    aggregates, said = ({}, ()) if mixed else _aggregates(scored, heads, unranged)
+    notes = _notes(heads, shown, found, [record for group in groups.values() for record in group])
+    return Table(tuple(heads), shown, cells, (*notes, *said), aggregates, found.damaged)
+
+
+def _aggregates(
+    scored: Mapping[Column, Scored], heads: Sequence[Head], unranged: Sequence[str]
+) -> tuple[dict[str, Aggregate], tuple[str, ...]]:
+    """Aggregates over data sets, and what must be said of them. Demo or synthetic columns never join real ones."""
+    unreal = {head.column for head in heads if head.synthetic or head.column.budget == "demo"}
+    chosen = [one for column, one in scored.items() if column not in unreal] or list(scored.values())
+    made = aggregate(chosen)
+    if not made:
+        return {}, ()
+    said = []
+    names, kept = rows_and_columns(chosen)
+    if any(column in unreal for column, one in scored.items() if one in chosen):
+        said.append("IQM and mean rank are over demo or synthetic columns and rank nothing.")
+    elif len(chosen) < len(scored):
+        said.append("IQM and mean rank leave demo and synthetic columns out.")
+    rows = sorted({row for one in chosen for row in one.scores} - set(names))
+    if rows:
+        said.append(f"No IQM or mean rank, a column is missing: {', '.join(rows)}.")
+    if len(kept) < len(chosen):
+        tasks = sorted({one.task for one in chosen} - {one.task for one in kept})
+        words = f" ({', '.join(tasks)})" if tasks else ""
+        said.append(f"IQM and mean rank leave {len(chosen) - len(kept)} columns out that few rows have{words}.")
+    if unranged:
+        listed = ", ".join(dict.fromkeys(unranged))
+        said.append(f"IQM and mean rank leave out what has no range in {RANGES_VERSION}: {listed}.")
+    return made, tuple(said)
 
 
 def _column_cells(
@@ -151,36 +169,17 @@ def _column_cells(
     by_row: dict[str, list[Record]] = {}
     for record in records:
         by_row.setdefault(row_of(record), []).append(record)
-    # A blank does not know which class is positive: it was written without a look into the store.
-    scoring = scoring_of(next((one for one in records if one.status == "ok"), records[0]).facts)
-    seed = int(digest(column_of(records[0]).id)[:8], 16)  # each column has draws of its own
     done = {row: [one for one in mine if one.status == "ok"] for row, mine in by_row.items()}
-    runs = {row: load_runs(mine, results) for row, mine in done.items() if mine}
-    known = {
-        row: sampling(one.predictions, name, scoring, parents=one.parents, resamples=resamples, seed=seed)
-        for row, one in runs.items()
-    }
+    runs = {row: cell_runs(mine, results, name, resamples=resamples) for row, mine in done.items() if mine}
+    known = {row: mean_of(one.replicates, parents=one.parents) for row, one in runs.items()}
     sign = 1 if metric(name).higher_is_better else -1
     defined = {row: one for row, one in known.items() if one.value == one.value}
     best = max(sorted(defined), key=lambda row: sign * defined[row].value, default="")
-    others = [row for row in sorted(defined) if row != best]
     p_values: dict[str, float] = {}
     if not mixed:  # records on other samples have no paired difference
-        raw = {}
-        for row in others:
-            a, b = runs[best], runs[row]
-            difference = paired_difference(
-                a.predictions,
-                b.predictions,
-                name,
-                scoring,
-                parents=(a.parents, b.parents),
-                resamples=resamples,
-                seed=seed,
-            )
-            if difference.p is not None:
-                raw[row] = difference.p
-        p_values = dict(zip(raw, holm(list(raw.values())), strict=True))
+        found = {row: cell_difference(runs[best], runs[row], results).p for row in sorted(defined) if row != best}
+        raw = {row: p for row, p in found.items() if p is not None}
+        p_values = dict(zip(raw, adjusted_to_best(list(raw.values())), strict=True))
     cells = {}
     for row, mine in by_row.items():
         good = row in known
@@ -192,7 +191,7 @@ def _column_cells(
             interval(known[row]) if good else None,
             p_values.get(row),
             row == best or p_values.get(row, 0.0) >= ALPHA,
-            len(set(runs[row].predictions[0].keys.tolist())) if good else 0,
+            runs[row].replicates[0].num_samples if good else 0,
             tuple(flags),
             tuple(mine),
         )

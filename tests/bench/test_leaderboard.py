@@ -156,19 +156,89 @@ def test_empty_results(tmp_path):
         build(tmp_path)
 
 
+def more(folder, dataset, rows, **rest):
+    for name, share in rows:
+        put(folder, name, share, dataset=dataset, **rest)
+
+
 def test_aggregate_over_two_data_sets(results):
-    for name, share in (("strong", 0.9), ("equal", 0.9), ("weak", 0.5), ("imagestats", 0.4)):
-        put(
-            results,
-            name,
-            share,
-            dataset="other-set",
-            about={"floor": "image statistics"} if name == "imagestats" else {},
-        )
+    more(results, "eurosat-sar", (("strong", 0.9), ("equal", 0.9), ("weak", 0.5), ("imagestats", 0.4)))
     table = build(results)
     assert set(table.aggregates) == {"strong", "equal", "weak", "imagestats"}
     assert table.aggregates["imagestats"].mean_rank.value == 4
-    assert table.aggregates["strong"].iqm.value > table.aggregates["weak"].iqm.value
+    assert table.aggregates["strong"].tasks == ("eurosat", "eurosat-sar")
+    cells = {(row, column.dataset): cell for (row, column), cell in table.cells.items()}
+    # published/ranges.csv: chance 0.1; SeaMo's 99.37 and 89.69. Two data sets: the IQM is their mean.
+    expected = np.mean(
+        [
+            (cells["weak", "eurosat"].interval.value - 0.1) / (0.9937 - 0.1),
+            (cells["weak", "eurosat-sar"].interval.value - 0.1) / (0.8969 - 0.1),
+        ]
+    )
+    assert table.aggregates["weak"].iqm.value == pytest.approx(expected)
+
+
+def test_a_column_without_a_range_is_left_out_and_named(results):
+    rows = (("strong", 0.9), ("equal", 0.9), ("weak", 0.5), ("imagestats", 0.4))
+    more(results, "eurosat-sar", rows)
+    before = build(results).aggregates["weak"].iqm.value
+    more(results, "someones-own", rows)
+    table = build(results)
+    assert table.aggregates["weak"].iqm.value == pytest.approx(before)
+    assert any("no range in ranges version 1" in note and "Top-1" in note for note in table.notes)
+
+
+def test_demo_columns_never_join_real_ones(results):
+    rows = (("strong", 0.9), ("equal", 0.9), ("weak", 0.5), ("imagestats", 0.4))
+    more(results, "eurosat-sar", rows)
+    before = build(results)
+    more(results, "fmow-sentinel", rows, budget="demo")
+    table = build(results)
+    assert table.aggregates["weak"].iqm.value == before.aggregates["weak"].iqm.value
+    assert any("leave demo and synthetic columns out" in note for note in table.notes)
+
+
+def test_demo_columns_alone_are_marked(tmp_path):
+    for dataset in ("eurosat", "eurosat-sar"):
+        more(tmp_path, dataset, (("strong", 0.9), ("weak", 0.5)), budget="demo")
+    table = build(tmp_path)
+    assert set(table.aggregates) == {"strong", "weak"}
+    assert any("over demo or synthetic columns and rank nothing" in note for note in table.notes)
+
+
+def test_a_row_without_every_column_has_no_aggregate(results):
+    more(results, "eurosat-sar", (("strong", 0.9), ("equal", 0.9), ("weak", 0.5)))
+    table = build(results)
+    assert set(table.aggregates) == {"strong", "equal", "weak"}
+    assert "No IQM or mean rank, a column is missing: imagestats." in table.notes
+
+
+def test_replicates_are_kept_and_never_trusted_blindly(results):
+    first = build(results)
+    kept = sorted((results / "intervals").iterdir())
+    assert len(kept) == 10  # ok records
+    for path in kept:
+        path.write_bytes(b"damaged")
+    again = build(results)  # made anew
+    assert {key: cell.interval for key, cell in first.cells.items()} == {
+        key: cell.interval for key, cell in again.cells.items()
+    }
+    assert all(path.read_bytes() != b"damaged" for path in kept)
+    assert not r.read_records(results).damaged
+    record = next(one for one in r.read_records(results).records if one.status == "ok")
+    (results / record.predictions.name).write_bytes(b"x")
+    with pytest.raises(ProtocolError, match="sha256"):
+        build(results)  # though its replicates are kept
+
+
+def test_kept_replicates_are_those_of_the_metric_and_the_task(results):
+    build(results)
+    once = {path.name for path in (results / "intervals").iterdir()}
+    build(results, metric_name="nll")
+    assert len({path.name for path in (results / "intervals").iterdir()} - once) == 10
+    before = {path: path.stat().st_mtime_ns for path in (results / "intervals").iterdir()}
+    build(results)
+    assert {path: path.stat().st_mtime_ns for path in (results / "intervals").iterdir()} == before
 
 
 def test_groups_of_pretraining_seeds(results):
