@@ -13,7 +13,7 @@ from seamo_bench.metrics import metric
 from seamo_bench.records import Flag
 
 _PLAIN = ("nll",)  # not a share: printed as it is, not in percent
-LEGEND = "Values with 95 % intervals. * best of the column, or not worse than the best beyond chance (paired, corrected)."
+LEGEND = "Values with 95 % intervals. * best of the column, or not worse than the best beyond chance (paired test)."
 
 
 def number(name: str, value: float | None) -> str:
