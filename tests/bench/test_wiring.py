@@ -11,7 +11,7 @@ from seamo.bands import Unit
 from seamo.errors import BandError, ProtocolError
 from seamo.manifest import DatasetSpec, Statistics, shipped_manifest
 from seamo.model.checkpoint import save_model
-from seamo.model.config import FusionConfig, SeaMoConfig
+from seamo.model.config import DecoderConfig, FusionConfig, SeaMoConfig
 from seamo.model.seamo import SeaMo
 from seamo.store.reader import open_store
 from seamo_bench.catalogue import check_selection, family, find_card
@@ -87,8 +87,10 @@ def test_a_family_that_cannot_is_refused_and_a_frozen_encoder_too():
 def run(tmp_path_factory):
     """A run that was pretrained on three bands of which the toy store has two, beside others."""
     bands = {"s2": ("B01", "B02", "B03"), "s1": ("VV", "VH")}
-    config = SeaMoConfig(bands=bands, size=16, patch=8, dim=16, depth=2, heads=2, temporal=False, modality_embed=True,
-                         tm=FusionConfig(mode="none"))  # fmt: skip
+    config = SeaMoConfig(
+        bands=bands, size=16, patch=8, dim=16, depth=2, heads=2, temporal=False, modality_embed=True,
+        tm=FusionConfig(mode="none"), decoder=DecoderConfig(depth=1, width=16, heads=2),
+    )  # fmt: skip
     numbers = {
         sensor: {
             "kind": "two-sigma", "unit": "dn" if sensor == "s2" else "db", "mean": dict.fromkeys(names, 1.0),
