@@ -151,7 +151,7 @@ def _same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, Bac
     try:
         found = find_card(name or wanted.id)
     except UsageError as error:
-        fix = "A SeaMo run is named by its folder: --backbone RUN."
+        fix = "A SeaMo run is named as `run` was given it: --backbone RUN@pretrain."
         raise UsageError(f"the backbone {wanted.id!r} of the record is not known here", record.key, fix) from error
     card = budget_card(found, record.facts.budget)
     if card_digest(card) != wanted.card:

@@ -40,7 +40,7 @@ def predict(
         int, typer.Option("--window", min=0, help="Side of a window, where the data set's images vary in size.")
     ] = 0,
     backbone: Annotated[
-        str, typer.Option("--backbone", help="Folder of the run, where the record names one of yours.")
+        str, typer.Option("--backbone", help="A SeaMo run, as `run` was given it: RUN@pretrain.")
     ] = "",
     weights: Annotated[Path, typer.Option("--weights", help="Folder of checkpoint files.")] = Path("weights"),
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Windows at a time.")] = 16,

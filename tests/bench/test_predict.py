@@ -1,6 +1,7 @@
 """predict: test tiles written as GeoTIFFs give the stored predictions again, or are refused for a reason."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -49,7 +50,9 @@ DEMO = """
 id: demo
 rows:
   - {store: toy, protocol: finetune, missing: zero, size: 32}
-  - {store: scenes, protocol: dense, missing: zero, params: {head: author}}
+  - {store: toy, protocol: linear, missing: nearest-wavelength, size: 32}
+  - {store: toy, protocol: logreg, missing: select-columns, size: 32}
+  - {store: scenes, protocol: dense, missing: new-tokenizer, params: {head: author}}
 """
 
 
@@ -227,14 +230,21 @@ def test_change_takes_two_images(tmp_path):
         apply(results, record, [before, shifted], tmp_path / "two.tif")
 
 
-def test_fine_tuned_networks_give_the_stored_predictions(demo, tmp_path):
+@pytest.mark.parametrize(
+    ("protocol", "policy"), [("finetune", "zero"), ("linear", "nearest-wavelength"), ("logreg", "select-columns")]
+)
+def test_bands_that_a_store_lacks_are_made_up_as_in_the_record(demo, tmp_path, protocol, policy):
     stores, results, records = demo
-    record = records["finetune", "toy"]
-    assert record.facts.adapter.inputs[0].filled  # the network's other bands are zero, as in the run
+    record = records[protocol, "toy"]
+    assert record.facts.adapter.missing == policy
     stored = load_predictions(record, results)
     image = write_tiff(tmp_path / "row.tif", in_a_row(open_store(stores / "toy"), stored.keys, "s2_10m"), FOUR)
     apply(results, record, [image], tmp_path / "chance.tif", probabilities=True, batch=5)
     np.testing.assert_allclose(read(tmp_path / "chance.tif")[:, 0].T, probabilities(stored), atol=1e-5)
+
+
+def test_a_trained_encoder_with_a_new_tokenizer_gives_the_stored_ids(demo, tmp_path):
+    stores, results, records = demo
     record = records["dense", "scenes"]
     stored, store = load_predictions(record, results), open_store(stores / "scenes")
     for place, name in enumerate(stored.keys):
@@ -278,6 +288,25 @@ def test_cells_smaller_than_windows(single, tmp_path):
         alone = read(tmp_path / f"out{column}.tif")
         assert alone.shape == (3, 1, 1)
         np.testing.assert_allclose(cells[:, :, column], alone[:, :, 0].repeat(2, axis=1), atol=1e-5)
+
+
+def test_real_eurosat_files_give_the_stored_scores(samples, tmp_path):
+    raw = samples / "eurosat_ms"
+    build = [sys.executable, "-m", "seamo_prep.cli", "build", "eurosat", "--raw", str(raw), "--workers", "1"]
+    subprocess.run([*build, "--store", str(tmp_path / "stores")], check=True, capture_output=True)
+    suite = "id: real\nrows: [{store: eurosat, protocol: logreg}]"
+    results, records = run(tmp_path, suite, tmp_path / "stores", backbones=("image-statistics",))
+    record = records["logreg", "eurosat"]
+    stored = load_predictions(record, results)
+    names = "B01,B02,B03,B04,B05,B06,B07,B08,B09,B10,B11,B12,B8A"  # the files' own order; they do not say it
+    for number in range(3):
+        (file,) = raw.rglob(f"{str(stored.keys[number]).rpartition('/')[2]}.tif")
+        out = tmp_path / f"{number}.tif"
+        given = images_of([file], units=("dn",), bands=(names,))
+        facts = predict(path_of(results, record), given, out, setting=Setting(probabilities=True))
+        np.testing.assert_allclose(read(out)[:, 0, 0], probabilities(stored)[number], atol=1e-5)
+        assert facts["trained_on"] == ["eurosat (subset)"]
+        assert facts["note"] == ""
 
 
 def test_units_are_converted_or_refused(single, tmp_path):
