@@ -8,6 +8,7 @@ fractions and killed runs share one cache. What they get is a `FeatureTable`, wh
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,11 @@ from seamo_bench.wiring import check_trained
 if TYPE_CHECKING:
     from seamo.store.reader import Store
 
+log = logging.getLogger(__name__)
+
 VERSION = 1  # raised when the way from pixels to features changes
 PART_ROWS = 2048
+FIRST = 64  # images that are looked at after normalisation, whatever the batch size
 NOTES = "first-batch.json"
 
 
@@ -104,10 +108,13 @@ class FeatureCache:
         if adapter is None:  # cannot be: __init__ looked
             return
         check_trained(adapter.wiring)
+        layers = adapter.wiring.layers
+        if not (self.folder / NOTES).is_file():  # of the very first images: a resumed run says what the first one said
+            first = next(iter(Loader(self._store, rows[:FIRST], FIRST, layers=layers, shuffle=False)))
+            notes = check_range(adapter(first), adapter.wiring)
+            write_atomically(self.folder / NOTES, json.dumps(notes).encode())
         network = self._backbone.network.to(work.device).eval()
-        loader = Loader(
-            self._store, rows, work.batch_size, layers=adapter.wiring.layers, workers=work.workers, shuffle=False
-        )
+        loader = Loader(self._store, rows, work.batch_size, layers=layers, workers=work.workers, shuffle=False)
         part = max(1, PART_ROWS // work.batch_size) * work.batch_size
         kept_rows: list[Rows] = []
         kept: list[Floats] = []
@@ -116,9 +123,6 @@ class FeatureCache:
             for batch in loader:
                 batch = batch.to(work.device)
                 inputs = adapter(batch)
-                if done == 0:
-                    notes = check_range(inputs, adapter.wiring)
-                    write_atomically(self.folder / NOTES, json.dumps(notes).encode())
                 real = ~batch.padding
                 features = network.forward_features(inputs).pooled[real].float().cpu().numpy()
                 if not np.isfinite(features).all():
@@ -160,7 +164,11 @@ def read_parts(folder: Path, num_rows: int) -> Parts:
     for path in sorted(folder.glob("*.rows.npy")):
         features = path.with_name(path.name.removesuffix(".rows.npy") + ".npy")
         if features.is_file():
-            rows, mapped = np.load(path), np.load(features, mmap_mode="r")
+            try:
+                rows, mapped = np.load(path), np.load(features, mmap_mode="r")
+            except (OSError, ValueError, EOFError) as error:  # a disk that failed: computed and written again
+                log.warning("%s is left out, it is damaged: %s", features, error)
+                continue
             new = where[rows, 0] < 0
             where[rows[new], 0] = len(files)
             where[rows[new], 1] = np.flatnonzero(new)

@@ -41,6 +41,34 @@ def test_features_are_cached_shared_and_resumed(tmp_path, monkeypatch):
     np.testing.assert_allclose(every[40, :4], want, rtol=1e-6)
 
 
+def test_a_damaged_part_is_made_again_and_the_first_notes_stay(tmp_path, monkeypatch):
+    """As a disk leaves files after a power cut; and a resumed run says about its images what the first one said."""
+    monkeypatch.setattr("seamo_bench.features.PART_ROWS", 16)
+    store = toy_store(tmp_path / "stores")
+    backbone = seamo_bench.load_backbone("image-statistics", store=store)
+    facts = BackboneFacts(id="image-statistics", card="c")
+
+    def cache(batch_size=8):
+        work = Work(torch.device("cpu"), batch_size=batch_size)
+        return FeatureCache(tmp_path, store, backbone, facts=facts, work=work)
+
+    looked = []
+
+    def look(inputs, _wiring):
+        looked.append(len(inputs["s2"]))
+        return [f"look {len(looked)}"]
+
+    monkeypatch.setattr("seamo_bench.features.check_range", look)
+    want = cache().table(np.arange(90)).read()
+    for name in ("*.npy", "*.rows.npy"):
+        for keep in (0, 5, 70, -3):
+            path = next(one for one in sorted(cache().folder.glob(name)))
+            path.write_bytes(path.read_bytes()[:keep])
+            np.testing.assert_array_equal(cache(batch_size=32).table(np.arange(90)).read(), want)
+    assert looked == [64]
+    assert cache().notes == ("look 1",)
+
+
 def test_a_table_reads_what_an_array_would(tmp_path):
     rng = np.random.default_rng(0)
     want = rng.normal(size=(300, 7)).astype(np.float32)
