@@ -1,38 +1,56 @@
-"""A training step of SeaMo beside a plain MAE of timm blocks, and its forward beside bare matrix products.
+"""A training step of SeaMo beside a plain MAE of timm blocks, its forward beside bare matrix products, and its MFU.
 
-    python perf/training.py [--dim 384] [--depth 6] [--batch 8] [--rounds 5] [--device cpu]
+    python perf/training.py [--dim 384] [--depth 6] [--batch 8] [--rounds 5] [--recipe NAME]
+    python perf/training.py --device cuda --recipe seamo-base --dtype bf16 --compile --batch 256 --repeat 10 --profile
 
-Rates are FLOP/s: what each does is counted by torch, so that different work can be compared. Synthetic pixels (noise).
+Stage 2: four seasons, both sensors. Rates are FLOP/s: what each does is counted by torch, so that different work can be
+compared. Model-FLOPs utilisation (MFU) is three forward passes of matrix products a step (`seamo.model.flops`) over the
+peak that --peak-tflops gives (989 for an H200 in bf16), or over a large matrix product that is measured. Synthetic
+pixels (noise).
 """
 
 import argparse
 import statistics
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 from bench import alternate, machine
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from seamo.data.batch import Batch
+from seamo.data.crops import CropConfig
+from seamo.data.normalise import Normalisation
+from seamo.manifest import shipped_manifest
 from seamo.model.config import DecoderConfig, SeaMoConfig
+from seamo.model.flops import pretraining_flops
 from seamo.model.seamo import SeaMo
+from seamo.pretrain.inputs import InputPlan
+from seamo.pretrain.job import matmul_rate
+from seamo.pretrain.recipe import load_recipe
 
-SEASONS, DECODER_WIDTH, DECODER_DEPTH = 4, 256, 2
+SEASONS = 4
+STACKS = {"s2": "s2a", "s1": "s1"}
 
 
 class PlainMAE(nn.Module):
     """A masked autoencoder as short as it can be: one image, one encoder, one decoder, timm's blocks."""
 
-    def __init__(self, patches: int, values: int, dim: int, depth: int) -> None:
+    def __init__(self, config: SeaMoConfig, values: int) -> None:
         super().__init__()
-        self.patches, self.visible = patches, patches // 4
+        dim, width = config.dim, config.decoder.width
+        self.patches = config.num_patches * len(config.sensors)
+        self.visible = config.num_visible * len(config.sensors)
         self.embed = nn.Linear(values, dim)
-        self.encoder = nn.Sequential(*(Block(dim, dim // 64, qkv_bias=True) for _ in range(depth)), nn.LayerNorm(dim))
-        self.narrow = nn.Linear(dim, DECODER_WIDTH)
-        self.mask = nn.Parameter(torch.zeros(1, 1, DECODER_WIDTH))
-        blocks = (Block(DECODER_WIDTH, DECODER_WIDTH // 32, qkv_bias=True) for _ in range(DECODER_DEPTH))
-        self.decoder = nn.Sequential(*blocks, nn.LayerNorm(DECODER_WIDTH), nn.Linear(DECODER_WIDTH, values))
+        encoder = (Block(dim, config.heads, qkv_bias=True) for _ in range(config.depth))
+        self.encoder = nn.Sequential(*encoder, nn.LayerNorm(dim))
+        self.narrow = nn.Linear(dim, width)
+        self.mask = nn.Parameter(torch.zeros(1, 1, width))
+        decoder = (Block(width, config.decoder.heads, qkv_bias=True) for _ in range(config.decoder.depth))
+        self.decoder = nn.Sequential(*decoder, nn.LayerNorm(width), nn.Linear(width, values))
 
     def forward(self, x: Tensor) -> Tensor:
         """Mean squared error of the hidden patches of `x` (B, L, values)."""
@@ -40,7 +58,8 @@ class PlainMAE(nn.Module):
         keep = order[:, : self.visible, None]
         seen = self.embed(x).gather(1, keep.expand(-1, -1, self.embed.out_features))
         tokens = self.narrow(self.encoder(seen))
-        full = self.mask.expand(len(x), self.patches, -1).scatter(1, keep.expand(-1, -1, DECODER_WIDTH), tokens)
+        full = self.mask.to(tokens.dtype).expand(len(x), self.patches, -1)
+        full = full.scatter(1, keep.expand(-1, -1, tokens.shape[-1]), tokens)
         error = (self.decoder(full) - x).square().mean(-1)
         return error.gather(1, order[:, self.visible :]).mean()
 
@@ -50,70 +69,157 @@ def step(network: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
     def run() -> None:
-        loss().backward()
+        torch.autograd.backward(loss())
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
     return run
 
 
-def counted(work: Callable[[], object], device: torch.device) -> Callable[[], int]:
-    """The same work, returning its MFLOP as torch counts them."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    amount = counter.get_total_flops() // 1_000_000
+def counted(work: Callable[[], object], flops: int, *, repeat: int, device: torch.device) -> Callable[[], int]:
+    """The same work several times, returning its MFLOP."""
 
     def run() -> int:
-        work()
+        for _ in range(repeat):
+            work()
         if device.type == "cuda":
-            torch.cuda.synchronize()
-        return amount
+            torch.cuda.synchronize(device)
+        return repeat * flops // 1_000_000
 
     return run
 
 
+def flops_of(work: Callable[[], object]) -> int:
+    """FLOPs of some work, as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return int(counter.get_total_flops())
+
+
+def native(config: SeaMoConfig, batch: int, device: torch.device) -> tuple[InputPlan, Batch]:
+    """Batches as a loader gives them (but on the device already), and how they become inputs."""
+    names = [layer.id for stack in STACKS.values() for layer in shipped_manifest()["ssl4eo-s12"].stack_layers(stack)]
+    spec = shipped_manifest()["ssl4eo-s12"].only_layers(names)
+    layers, valid = {}, {}
+    for layer in spec.layers:
+        shape = (batch, layer.times, len(layer.bands), *(layer.size or (264, 264)))
+        values = torch.randint(0, 3000, shape, device=device)
+        layers[layer.id] = values.to(torch.uint16 if layer.dtype == "uint16" else torch.float32)
+        valid[layer.id] = torch.ones(batch, layer.times, dtype=torch.bool)
+    rows, nothing = torch.arange(batch), torch.zeros(batch, dtype=torch.bool)
+    keys = tuple(map(str, range(batch)))
+    numbers = {
+        s: Normalisation(
+            "two-sigma", b, (1500.0,) * len(b), (900.0,) * len(b), spec.stack_layers(STACKS[s])[0].unit, "-"
+        )
+        for s, b in config.bands.items()
+    }
+    by_sensor = {s: spec.stack_layers(stack) for s, stack in STACKS.items()}
+    plan = InputPlan(config, CropConfig(), STACKS, by_sensor, numbers, SEASONS, random_season=False, seed=0)
+    return plan, Batch(spec, rows, keys, layers, valid, {}, torch.zeros(batch, 2), None, None, nothing, frozenset())
+
+
+def config_of(given: argparse.Namespace) -> SeaMoConfig:
+    """The recipe's model, or a small one."""
+    if given.recipe:
+        return load_recipe(given.recipe).model
+    decoder = DecoderConfig(depth=2, width=256, heads=8)
+    return SeaMoConfig(size=given.size, dim=given.dim, depth=given.depth, heads=given.dim // 64, decoder=decoder)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="", help="train the model of a recipe instead of --size, --dim, --depth")
+    parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--depth", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8, help="locations")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=1, help="steps a round")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--peak-tflops", type=float, help="of the device; measured on a matrix product without it")
+    parser.add_argument("--profile", action="store_true", help="say where the time of a step goes")
     given = parser.parse_args()
-    device, size = torch.device(given.device), 128
+    device, dtype = torch.device(given.device), {"fp32": torch.float32, "bf16": torch.bfloat16}[given.dtype]
     torch.manual_seed(0)
-    decoder = DecoderConfig(depth=DECODER_DEPTH, width=DECODER_WIDTH, heads=DECODER_WIDTH // 32)
-    config = SeaMoConfig(dim=given.dim, depth=given.depth, heads=given.dim // 64, decoder=decoder)
+
+    def cast() -> AbstractContextManager[None]:
+        return torch.autocast(device.type, torch.bfloat16, enabled=given.dtype == "bf16")
+
+    config = config_of(given)
     seamo = SeaMo(config, generator=torch.Generator().manual_seed(0)).to(device)
-    bands = {sensor: len(names) for sensor, names in config.bands.items()}
-    images = {s: torch.rand(given.batch, SEASONS, count, size, size, device=device) for s, count in bands.items()}
-    noise = torch.rand(given.batch, SEASONS, config.num_patches, device=device)
     # As many places, seasons and sensors: every image of the plain MAE is one sequence.
-    values = sum(bands.values()) * config.patch**2 // len(bands)
-    plain = PlainMAE(config.num_patches * len(bands), values, given.dim, given.depth).to(device)
-    x = torch.rand(given.batch * SEASONS, config.num_patches * len(bands), values, device=device)
-    rows = given.batch * SEASONS * config.num_visible * len(bands)
-    left, right = torch.rand(rows, given.dim, device=device), torch.rand(given.dim, 4 * given.dim, device=device)
+    values = sum(config.patch_values(s) for s in config.sensors) // len(config.sensors)
+    plain = PlainMAE(config, values).to(device)
+    fast_seamo, fast_plain = (torch.compile(seamo), torch.compile(plain)) if given.compile else (seamo, plain)
+    plan, stored = native(config, given.batch, device)
+    inputs = plan(stored, device, epoch=0)
+    x = torch.rand(given.batch * SEASONS, plain.patches, values, device=device)
+    rows = given.batch * SEASONS * config.num_visible * len(config.sensors)
+    left = torch.rand(rows, config.dim, device=device, dtype=dtype)
+    right = torch.rand(config.dim, 4 * config.dim, device=device, dtype=dtype)
+
+    def loss(network: nn.Module, *, crop: bool = False) -> Tensor:
+        made = plan(stored, device, epoch=0) if crop else inputs
+        with cast():
+            output: Tensor = network(made.images, noise=made.noise).loss
+        return output
+
+    def plain_loss(network: nn.Module) -> Tensor:
+        with cast():
+            output: Tensor = network(x)
+        return output
 
     def forward() -> None:
-        with torch.no_grad():
-            seamo(images, noise=noise)
+        with torch.no_grad(), cast():
+            fast_seamo(inputs.images, noise=inputs.noise)
 
-    work = {
-        "training step, SeaMo stage 2": step(seamo, lambda: seamo(images, noise=noise).loss),
-        "training step, plain MAE (timm)": step(plain, lambda: plain(x)),
-        "forward, SeaMo stage 2": forward,
-        "matrix product, same shapes": lambda: [left @ right for _ in range(8)],
+    # Counted on one location with what is not compiled, inside of which torch cannot count.
+    one = {s: image[:1] for s, image in inputs.images.items()}
+    of_step = given.batch * flops_of(lambda: torch.autograd.backward(seamo(one, noise=inputs.noise[:1]).loss))
+    of_plain = given.batch * flops_of(lambda: torch.autograd.backward(plain(x[:SEASONS])))
+    of_forward = given.batch * flops_of(lambda: seamo(one, noise=inputs.noise[:1]))
+    model_flops = given.batch * pretraining_flops(config, seasons=SEASONS).training
+    seamo.zero_grad(set_to_none=True)
+    plain.zero_grad(set_to_none=True)
+    train = step(seamo, lambda: loss(fast_seamo))
+    work: dict[str, tuple[Callable[[], object], int]] = {
+        "training step, SeaMo stage 2": (train, of_step),
+        "training step, plain MAE (timm)": (step(plain, lambda: plain_loss(fast_plain)), of_plain),
+        "forward, SeaMo stage 2": (forward, of_forward),
+        "matrix product, same shapes": (lambda: [left @ right for _ in range(8)], 16 * rows * 4 * config.dim**2),
+        "step with crops, SeaMo stage 2": (step(seamo, lambda: loss(fast_seamo, crop=True)), of_step),
     }
-    found = alternate({name: counted(one, device) for name, one in work.items()}, rounds=given.rounds)
-    print(machine(), f"torch {torch.__version__}, {torch.get_num_threads()} threads, {given}")
+    found = alternate(
+        {name: counted(*one, repeat=given.repeat, device=device) for name, one in work.items()}, rounds=given.rounds
+    )
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    print(machine(), f"torch {torch.__version__}, {name}, {given}")
+    middle = {name: statistics.median(rates) / 1e3 for name, rates in found.rates.items()}
     for name, rates in found.rates.items():
-        print(
-            f"{name:34} {statistics.median(rates) / 1e3:9.2f} GFLOP/s ({min(rates) / 1e3:.2f}-{max(rates) / 1e3:.2f})"
-        )
-    for a, b in (tuple(work)[:2], tuple(work)[2:]):
+        print(f"{name:34} {middle[name]:9.2f} GFLOP/s ({min(rates) / 1e3:.2f}-{max(rates) / 1e3:.2f})")
+    names = tuple(work)
+    for a, b in (names[:2], names[2:4], (names[4], names[0])):
         ratio = statistics.median(x / y for x, y in zip(found.rates[a], found.rates[b], strict=True))
         print(f"{a} / {b}: {ratio:.2f}")
+    given_peak = given.peak_tflops is not None
+    peak = given.peak_tflops * 1e12 if given_peak else matmul_rate(dtype, device)
+    for name in (names[0], names[4]):
+        steps = middle[name] * 1e9 / of_step
+        share, against = steps * model_flops / peak, "given" if given_peak else "measured on a large matrix product"
+        print(
+            f"{name}: {steps * given.batch:.4g} locations/s, MFU {share:.1%} of {peak / 1e12:.3g} TFLOP/s ({against})"
+        )
+    if device.type == "cuda":
+        print(f"most memory: {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB")
+    if given.profile:
+        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+        with profile(activities=activities) as profiled:
+            counted(train, 0, repeat=3, device=device)()
+        order = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+        print(profiled.key_averages().table(sort_by=order, row_limit=25, max_name_column_width=70))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,13 @@
 The device is played by torch's `meta` device, whose tensors have shapes and no values: whoever asks for one fails.
 """
 
+import re
+import runpy
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +20,9 @@ from torch.utils._pytree import tree_leaves
 
 from seamo.data.loader import Loader
 from seamo.model.config import DecoderConfig, SeaMoConfig, stage_one
+from seamo.model.flops import pretraining_flops
 from seamo.model.seamo import SeaMo
+from seamo.pretrain.feed import Portion, _ahead
 from seamo.pretrain.inputs import InputPlan, plan_inputs
 from seamo.pretrain.optimise import Tally, weighted_loss
 from seamo.pretrain.recipe import load_recipe
@@ -23,6 +31,14 @@ from tests.seamo.small_store import build_small_store
 DEVICE = torch.device("meta")
 SMALL = ["model.size=16", "model.patch=4", "model.dim=32", "model.depth=2", "model.heads=4"]
 SMALL += ["model.decoder={depth: 1, width: 32, heads: 4}", "data.stacks={s2: s2a, s1: s1}", "data.split=all"]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the tensors are too small to share
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +205,80 @@ def test_attention_is_in_the_form_that_flash_kernels_take():
         for x in (q, k, v):  # flash attention takes heads of up to 256, multiples of 8
             assert x.shape[-1] in (32, 64)
             assert x.stride(-1) == 1
+
+
+def test_on_a_gpu_a_portion_is_made_while_the_one_before_it_is_used(monkeypatch: pytest.MonkeyPatch):
+    """The order of things, with a stand-in for the streams of a GPU."""
+    said: list[str] = []
+
+    class Stream:
+        def __init__(self, name: object) -> None:
+            self.name = "side" if isinstance(name, torch.device) else name
+
+        def record_event(self) -> str:
+            return f"copied {sum(line.startswith('made') for line in said) - 1}"
+
+        def wait_event(self, event: str) -> None:
+            said.append(f"{self.name} waits for {event}")
+
+    class Marked:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def record_stream(self, stream: Stream) -> None:
+            said.append(f"{self.number} lives on {stream.name}")
+
+    class FakeInputs:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def tensors(self) -> list[Marked]:
+            return [Marked(self.number)]
+
+    def source():
+        for number in range(3):
+            said.append(f"made {number} on {current[-1].name}")
+            yield Portion(FakeInputs(number), 0.0)
+
+    current = [Stream("main")]
+
+    @contextmanager
+    def on(stream: Stream):
+        current.append(stream)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: current[-1])
+    for portion in _ahead(source(), torch.device("cuda", 0)):
+        said.append(f"used {portion.inputs.number}")
+    assert said == [
+        "made 0 on side",
+        "made 1 on side",
+        "main waits for copied 0",
+        "0 lives on main",
+        "used 0",
+        "made 2 on side",
+        "main waits for copied 1",
+        "1 lives on main",
+        "used 1",
+        "main waits for copied 2",
+        "2 lives on main",
+        "used 2",
+    ]
+
+
+def test_the_measurement_of_a_step_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    perf = Path(__file__).resolve().parents[2] / "perf"
+    monkeypatch.syspath_prepend(str(perf))
+    small = ["--size", "16", "--dim", "64", "--depth", "1", "--batch", "1", "--rounds", "1", "--dtype", "bf16"]
+    monkeypatch.setattr(sys, "argv", ["training.py", *small, "--peak-tflops", "0.0001", "--profile"])
+    runpy.run_path(str(perf / "training.py"), run_name="__main__")
+    out = capsys.readouterr().out
+    line = re.search(r"^training step, SeaMo stage 2: (.*) locations/s, MFU (.*)% of 0.0001 ", out, re.MULTILINE)
+    rate, share = line.groups()
+    config = SeaMoConfig(size=16, dim=64, depth=1, heads=1, decoder=DecoderConfig(depth=2, width=256, heads=8))
+    flops = pretraining_flops(config, seasons=4).training
+    assert float(share) == pytest.approx(100 * float(rate) * flops / 1e8, rel=0.01)
+    assert "aten::" in out  # the profile
