@@ -2,16 +2,23 @@
 
 import math
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import seamo_bench
+from seamo_bench.feature_table import FeatureTable
+from seamo_bench.features import read_parts, silent, write_part
 from seamo_bench.network import Network
-from seamo_bench.protocols import _layers, finetune, knn, linear, logreg
+from seamo_bench.predictions import probabilities
+from seamo_bench.protocol import Context, Split
+from seamo_bench.protocols import _layers, _source, finetune, knn, linear, logreg
+from seamo_bench.records import TaskFacts
 from tests.bench.bench_store import toy_store
 
 torch.set_num_threads(1)
@@ -56,49 +63,150 @@ def test_linear_trains_the_grid_as_if_one_setting_at_a_time(multi):
     rng = np.random.default_rng(1)
     orders = torch.from_numpy(np.stack([[rng.permutation(70)[:60] for _ in range(4)] for _ in range(2)]))
     init = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0)) * 0.01
+    chosen = [orders[:, epoch, start : start + 16] for epoch in range(4) for start in (0, 16, 32)]
     heads = linear.train_heads(
-        features, labels, orders, num_classes=3, settings=settings, init=init, batch=16, epochs=4, momentum=0.9
+        [(features[one], labels[one]) for one in chosen], steps=12, settings=settings, init=init, momentum=0.9
     )
     for s in range(2):
-        scores = heads.scores(features, s)
+        scores = heads.scores(features, s, slice(0, 4))
         for g, (lr, wd) in enumerate(settings):
             model = plain_probe(features, labels, orders[s], init[s], lr, wd, batch=16, momentum=0.9)
             torch.testing.assert_close(scores[g], model(features), rtol=1e-4, atol=1e-5)
-            torch.testing.assert_close(heads.scores(features, s, g), scores[g], rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(heads.scores(features, s, slice(g, g + 1))[0], scores[g], rtol=1e-5, atol=1e-6)
+            head = heads.affine(s, g)
+            np.testing.assert_allclose(x @ head["weight"] + head["bias"], scores[g], rtol=1e-4, atol=1e-5)
 
 
-def test_logreg_is_scikit_learn():
-    x, y = data()
-    train, test = np.arange(50), np.arange(50, 70)
-    mean, std = x[train].astype(np.float64).mean(0), x[train].astype(np.float64).std(0)
-    model = LogisticRegression(C=1.0, max_iter=2000).fit((x[train] - mean) / std, y[train])
-    want = model.predict_proba((x[test] - mean) / std)
-    got, converged = logreg.fit_scores(x[train], y[train], x[test], num_classes=4, C=1.0, max_iter=2000)
-    np.testing.assert_allclose(got[:, :3], want, atol=1e-4)
-    assert converged
-    assert (got[:, 3] == 0).all()  # a class that training never saw
+def test_every_seed_sees_each_of_its_samples_once_an_epoch():
+    x, y = data(n=40)
+    own = [np.arange(0, 33), np.arange(7, 40)]
+    found = list(linear.batches(array_source(x), y, own, seeds=(3, 4), epochs=2, batch=10))
+    assert len(found) == 6
+    assert [tuple(one.shape) for one in found[0]] == [(2, 10, 6), (2, 10)]
+    where = {row.tobytes(): position for position, row in enumerate(x)}
+    for s in range(2):
+        rng = np.random.default_rng([3 + s, 0])
+        for epoch in range(2):
+            part = found[3 * epoch : 3 * epoch + 3]
+            seen = [where[row.tobytes()] for features, _ in part for row in features[s].numpy()]
+            assert seen == rng.permutation(own[s])[:30].tolist()
+            assert [int(label) for _, labels in part for label in labels[s]] == y[seen].tolist()
 
 
-def test_logreg_keeps_constant_classes_of_a_multi_label_task():
-    x, y = data()
-    hot = np.stack([y == 0, np.ones(70, bool), np.zeros(70, bool)], axis=1).astype(np.uint8)
-    got, _ = logreg.fit_scores(x, hot, x, num_classes=3, C=1.0, max_iter=2000)
+class Table:
+    """An array in the place of a cache on disk."""
+
+    def __init__(self, array):
+        self.array, self.width, self.nbytes = array, array.shape[1], array.nbytes
+
+    def __len__(self):
+        return len(self.array)
+
+    def read(self):
+        return self.array
+
+    def take(self, positions):
+        return self.array[positions]
+
+    def blocks(self, size):
+        return (self.array[start : start + size] for start in range(0, len(self), size))
+
+
+def array_source(array, block=0):
+    """Held on the device; with `block`, read again each time, so many rows at a time."""
+    table, device = Table(array), torch.device("cpu")
+    if not block:
+        return _source.held(table, device)
+
+    class Short(_source.Source):
+        def blocks(self, size=0):
+            del size
+            return _source.ahead(torch.from_numpy(one) for one in table.blocks(block))
+
+    return Short(table, device)
+
+
+def fit(x, y, k, block=0, **options):
+    options = {"C": 1.0, "max_iter": 2000, **options}
+    return logreg.fit(array_source(x, block), y, num_classes=k, progress=lambda _: None, **options)
+
+
+def scikit(x, y, test, C=1.0):
+    """Probabilities of scikit-learn's logistic regression, run until nothing moves any more."""
+    mean, std = x.astype(np.float64).mean(0), x.astype(np.float64).std(0)
+    model = LogisticRegression(C=C, max_iter=20000, tol=1e-9).fit((x - mean) / std, y)
+    return model.predict_proba((test - mean) / std)
+
+
+@pytest.mark.parametrize(("n", "d", "classes"), [(90, 6, 3), (30, 80, 3), (90, 6, 2)])
+@pytest.mark.parametrize("block", [0, 37])
+def test_logreg_is_scikit_learn(monkeypatch, n, d, classes, block):
+    x, y = data(n=n + 20, d=d, k=classes)
+    x = x * np.linspace(0.01, 50, d, dtype=np.float32) + 30  # scales that standardisation must take off
+    if block:
+        monkeypatch.setattr(_source, "MEMORY", 0)
+    test = torch.from_numpy(x[n:])
+    found = fit(x[:n], y[:n], classes + 1, block, C=2.0)
+    want = scikit(x[:n], y[:n], x[n:], C=2.0)
+    got = found.probabilities(test, multi=False).numpy()
+    assert found.converged
+    np.testing.assert_allclose(got[:, :classes], want, atol=1e-4)
+    assert (got[:, classes] == 0).all()  # a class that training never saw
+    head = found.head()
+    logits = torch.from_numpy(x[n:] @ head["weight"] + head["bias"])
+    np.testing.assert_allclose(logits.softmax(dim=1), got, atol=1e-3)
+    assert not fit(x[:n], y[:n], classes, block, max_iter=1).converged
+
+
+@pytest.mark.parametrize("block", [0, 32])
+def test_logreg_fits_every_class_of_a_multi_label_task(monkeypatch, block):
+    x, y = data(n=100)
+    rare = np.random.default_rng(0).random(100) < 0.1
+    hot = np.stack([y == 0, np.ones(100, bool), rare, np.zeros(100, bool)], axis=1).astype(np.uint8)
+    if block:
+        monkeypatch.setattr(_source, "MEMORY", 0)
+    found = fit(x[:80], hot[:80], 4, block)
+    got = found.probabilities(torch.from_numpy(x[80:]), multi=True).numpy()
+    for k in (0, 2):
+        np.testing.assert_allclose(got[:, k], scikit(x[:80], hot[:80, k], x[80:])[:, 1], atol=1e-4)
     assert (got[:, 1] == 1).all()
-    assert (got[:, 2] == 0).all()
-    assert ((got[:, 0] > 0.5) == (y == 0)).mean() > 0.8
+    assert (got[:, 3] == 0).all()
+    head = found.head()
+    logits = torch.from_numpy(x[80:] @ head["weight"] + head["bias"])
+    np.testing.assert_allclose(logits.sigmoid(), got, atol=1e-4)
 
 
-def test_knn_against_brute_force():
+def test_one_class_and_constant_features_are_no_trouble():
+    x, y = data()
+    x[:, 2] = 3.0
+    assert np.isfinite(fit(x, y, 3).head()["weight"]).all()
+    alone = fit(x, np.full(70, 2), 3).probabilities(torch.from_numpy(x), multi=False)
+    assert (alone[:, 2] == 1).all()
+
+
+@pytest.mark.parametrize("block", [40, 7])
+def test_knn_against_brute_force(block):
     x, y = data(n=40)
     test = data(n=9, seed=5)[0]
-    got = knn.vote(torch.from_numpy(x), torch.eye(3)[y], torch.from_numpy(test), k=5, temperature=0.07).numpy()
+    near, where = knn.nearest(
+        (torch.from_numpy(x[s : s + block]) for s in range(0, 40, block)), torch.from_numpy(test), 5
+    )
+    got = knn.vote(near, torch.eye(3)[y][where], 0.07).numpy()
     for i, row in enumerate(test):
         cosine = [float(row @ other / np.linalg.norm(row) / np.linalg.norm(other)) for other in x]
-        near = sorted(range(40), key=lambda j: -cosine[j])[:5]
+        order = sorted(range(40), key=lambda j: -cosine[j])[:5]
+        assert where[i].tolist() == order
         votes = np.zeros(3)
-        for j in near:
+        for j in order:
             votes[y[j]] += math.exp(cosine[j] / 0.07)
         np.testing.assert_allclose(got[i], votes / votes.sum(), atol=1e-4)
+
+
+def test_moments_of_blocks_are_those_of_all_rows():
+    x = (np.random.default_rng(0).normal(size=(50, 4)) * 3 + [0, 1e4, -5, 2]).astype(np.float32)
+    mean, std = _source.moments(torch.from_numpy(x[start : start + 16]) for start in range(0, 50, 16))
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean(0), rtol=1e-12)
+    np.testing.assert_allclose(std, x.astype(np.float64).std(0), rtol=1e-9)
 
 
 def test_schedule_and_layers_by_hand():
@@ -172,6 +280,59 @@ def test_frozen_protocols_learn_the_toy_classes(tmp_path, store, kind, protocol)
     name, chance = ("top1", 0.34) if kind == "single-label" else ("macro_ap", 0.5)
     assert result.scores[name] > chance + 0.3
     assert set(result.predictions.keys) == {store.index["key"][row] for row in store.rows("test")}
+
+
+@pytest.fixture
+def context(tmp_path, monkeypatch):
+    """A context of 150 samples in parts of 32, and in memory: `context(protocol, memory, **params)`."""
+    x, y = data(n=150)
+    for start in range(0, 150, 32):
+        write_part(tmp_path, np.arange(start, min(start + 32, 150)), x[start : start + 32])
+    parts = read_parts(tmp_path, 150)
+    rows = np.random.default_rng(0).permutation(150)
+    splits = {s: (Split(np.sort(rows[s : 90 + s]), rows[100:125], rows[125:]),) for s in range(2)}
+
+    def make(module, memory, **params):
+        monkeypatch.setattr(_source, "MEMORY", memory)
+        return Context(
+            task=TaskFacts(kind="single-label", classes=("a", "b", "c")),
+            backbone=None,
+            store=SimpleNamespace(index=pd.DataFrame({"key": [f"s{row}" for row in range(150)]})),
+            labels=y,
+            features=lambda rows: FeatureTable(parts.files, parts.where[rows], parts.width),
+            splits=splits,
+            params={**module.PROTOCOL.defaults, **params},
+            budget="full",
+            precision="fp32",
+            device=torch.device("cpu"),
+            progress=silent,
+        )
+
+    make.x = x
+    make.splits = splits
+    return make
+
+
+@pytest.mark.parametrize(("module", "params"), [(linear, {"epochs": 3, "batch": 40}), (logreg, {}), (knn, {})])
+def test_nothing_depends_on_whether_features_fit_into_memory(monkeypatch, context, module, params):
+    fits = list(module.run(context(module, 2**20, **params)))
+    monkeypatch.setattr(linear, "_SCORES", 1)  # one setting at a time
+    read = list(module.run(context(module, 0, **params)))
+    for one, other in zip(fits, read, strict=True):
+        assert one.chosen == other.chosen
+        if module is logreg:
+            np.testing.assert_allclose(one.predictions.scores, other.predictions.scores, atol=1e-4)
+        else:
+            np.testing.assert_array_equal(one.predictions.scores, other.predictions.scores)
+
+
+@pytest.mark.parametrize(("module", "params"), [(linear, {"epochs": 3, "batch": 40}), (logreg, {})])
+def test_the_kept_head_gives_the_stored_scores(context, module, params):
+    for one in module.run(context(module, 2**20, **params)):
+        features = context.x[context.splits[one.seed][0].test]
+        assert one.head["weight"].dtype == np.float32
+        logits = torch.from_numpy(features @ one.head["weight"] + one.head["bias"]).softmax(dim=1)
+        np.testing.assert_allclose(logits, probabilities(one.predictions), atol=1e-5)
 
 
 def test_cross_validation_tests_every_sample_once_a_repeat(store):

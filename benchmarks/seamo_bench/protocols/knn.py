@@ -1,64 +1,104 @@
 """k nearest neighbours: cosine similarity, votes weighted by exp(similarity / temperature), as in DINO and its kin."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from seamo_bench.protocol import Context, Outcome, Protocol, number
 from seamo_bench.protocols._choice import predictions_of
+from seamo_bench.protocols._source import BLOCK, Source, held, moments
 
 PROTOCOL = Protocol(
     id="knn",
-    version=1,
+    version=2,
     title="Nearest neighbours (k = 20, cosine, weighted)",
     tasks=("single-label", "multi-label"),
     needs="features",
     defaults={"k": 20, "temperature": 0.07, "centre": True},
     cross_validation=True,
 )
-_CHUNK = 1024
 
 
-def vote(train: Tensor, y: Tensor, test: Tensor, *, k: int, temperature: float) -> Tensor:
-    """Share of the votes (n, K) that the k nearest training samples give each class.
+def nearest(train: Iterator[Tensor], test: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Cosines and positions (n, k) of the k nearest training samples, nearest first.
+
+    Only one block of the training samples and its similarities are in memory: what is nearest so far goes on.
 
     Args:
-        train: (N, D).
-        y: (N, K) 0/1, one-hot for a single label.
+        train: Blocks (b, D).
         test: (n, D).
         k: Neighbours; all of them if there are fewer.
+    """
+    test = normalize(test, dim=1)
+    best = test.new_empty(len(test), 0)
+    where = torch.empty(len(test), 0, dtype=torch.int64, device=test.device)
+    seen = 0
+    for block in train:
+        near, at = (test @ normalize(block, dim=1).T).topk(min(k, len(block)), dim=1)
+        near, at = torch.cat([best, near], dim=1), torch.cat([where, at + seen], dim=1)
+        best, kept = near.topk(min(k, near.shape[1]), dim=1)
+        where = at.gather(1, kept)
+        seen += len(block)
+    return best, where
+
+
+def vote(near: Tensor, y: Tensor, temperature: float) -> Tensor:
+    """Share of the votes (n, K) that neighbours give each class.
+
+    Args:
+        near: Cosines (n, k).
+        y: Classes (n, k, K) 0/1 of the neighbours, one-hot for a single label.
         temperature: Votes weigh exp(cosine / temperature) (Wu et al. 2018).
     """
-    k = min(k, len(train))
-    train = torch.nn.functional.normalize(train, dim=1)
-    test = torch.nn.functional.normalize(test, dim=1)
-    parts = []
-    for start in range(0, len(test), _CHUNK):
-        near, where = (test[start : start + _CHUNK] @ train.T).topk(k, dim=1)
-        weight = (near / temperature).softmax(dim=1)
-        parts.append((weight[..., None] * y[where]).sum(dim=1))
-    return torch.cat(parts)
+    return ((near / temperature).softmax(dim=1)[..., None] * y).sum(dim=1)
+
+
+def votes(
+    train: Source, labels: NDArray[Any], test: Source, *, num_classes: int, k: int, temperature: float, centre: bool
+) -> Iterator[NDArray[np.float32]]:
+    """Votes (b, K) for the test samples, block by block.
+
+    Args:
+        train: Features (N, D).
+        labels: Of the training samples: (N,) class ids or (N, K) multi-hot.
+        test: Features.
+        num_classes: K.
+        k: See `nearest`.
+        temperature: See `vote`.
+        centre: Whether the training mean is taken off first: a cosine needs an origin.
+    """
+    known = torch.from_numpy(np.ascontiguousarray(labels)).to(train.device)
+    off = moments(train.blocks())[0].float() if centre else torch.zeros((), device=train.device)
+    for block in test.blocks():
+        near, where = nearest((one - off for one in train.blocks(2 * BLOCK)), block - off, k)
+        y = known[where]
+        hot = torch.nn.functional.one_hot(y, num_classes) if labels.ndim == 1 else y
+        yield vote(near, hot.to(near.dtype), temperature).clamp(0.0, 1.0).cpu().numpy()
 
 
 def run(context: Context) -> Iterator[Outcome]:
-    """Neighbours and votes; with `centre`, after the training mean was taken off (a cosine needs an origin)."""
+    """Neighbours and votes of every trial."""
     k, temperature = int(number(context.params, "k")), number(context.params, "temperature")
-    num_classes = len(context.task.classes)
     for seed in context.seeds:
         trials = context.splits[seed]
-        scores = []
+        tests = [trial.test for trial in trials]
+        parts: list[NDArray[np.float32]] = []
         for trial in trials:
-            train = torch.from_numpy(context.features(trial.train).read()).to(context.device)
-            test = torch.from_numpy(context.features(trial.test).read()).to(context.device)
-            labels = context.labels[trial.train]
-            hot = np.eye(num_classes, dtype=np.float32)[labels] if labels.ndim == 1 else labels.astype(np.float32)
-            y = torch.from_numpy(hot).to(context.device)
-            centre = train.mean(dim=0) if context.params["centre"] else torch.zeros_like(train[0])
-            found = vote(train - centre, y, test - centre, k=k, temperature=temperature)
-            scores.append(found.clamp(0.0, 1.0).cpu().numpy())
+            for part in votes(
+                held(context.features(trial.train), context.device),
+                context.labels[trial.train],
+                Source(context.features(trial.test), context.device),
+                num_classes=len(context.task.classes),
+                k=k,
+                temperature=temperature,
+                centre=bool(context.params["centre"]),
+            ):
+                parts.append(part)
+                context.progress(sum(map(len, parts)), sum(map(len, tests)), "samples")
         folds = [(trial.repeat, trial.fold) for trial in trials] if len(trials) > 1 else []
-        yield Outcome(
-            seed, predictions_of(context, [t.test for t in trials], scores, scale="probabilities", trials=folds)
-        )
+        yield Outcome(seed, predictions_of(context, tests, parts, scale="probabilities", trials=folds))
