@@ -10,11 +10,13 @@ from typing import Any, Literal
 from seamo.bands import SENSORS
 from seamo.errors import UsageError
 from seamo_bench.catalogue import cards
-from seamo_bench.compare import Column, check_comparable, column_of, load_runs, row_of
-from seamo_bench.intervals import Interval, interval, sampling
+from seamo_bench.compare import Column, cell_sampling, check_comparable, column_of, row_of
+from seamo_bench.facts import scoring_of
+from seamo_bench.intervals import Interval, interval
 from seamo_bench.metrics import PRIMARY, metrics_for
 from seamo_bench.published import Published, load_published
-from seamo_bench.records import Record, scoring_of
+from seamo_bench.records import Record
+from seamo_bench.replicates import RESAMPLES
 from seamo_bench.suite import Row, load_suite
 
 Verdict = Literal["same protocol", "different", "cannot be run", "not run"]
@@ -60,7 +62,7 @@ class Reproduced:
 
 
 def reproduce(
-    records: Sequence[Record], results: Path, *, table: str = "", backbone: str = "", resamples: int = 2000
+    records: Sequence[Record], results: Path, *, table: str = "", backbone: str = "", resamples: int = RESAMPLES
 ) -> tuple[Reproduced, ...]:
     """Every row of Tables 1-9, and what others published, beside the closest of our records.
 
@@ -69,7 +71,7 @@ def reproduce(
         results: The folder.
         table: `T1` ... `T9` or `elsewhere`; without, all tables, and of elsewhere what a record of ours is about.
         backbone: Row of ours that stands for SeaMo; without, whichever run is closest to the paper's protocol.
-        resamples: Draws per interval.
+        resamples: Of the bootstrap.
 
     Raises:
         UsageError: If there is no such table.
@@ -99,8 +101,8 @@ def _one(
     one: Published, recipe: Row | None, records: Sequence[Record], results: Path, backbone: str, resamples: int
 ) -> Reproduced:
     if not one.backbone:
-        why = "nothing here loads it" if one.table == ELSEWHERE else "the paper does not say which network this is"
-        return Reproduced(one, "cannot be run", (why,))
+        unknown = "nothing here loads it" if one.table == ELSEWHERE else "the paper does not say which network this is"
+        return Reproduced(one, "cannot be run", (unknown,))
     mine = [record for record in records if _is_about(one, record, backbone)]
     done = [record for record in mine if record.status == "ok"]
     if not done:
@@ -120,8 +122,7 @@ def _one(
     name = one.metric if one.metric in metrics_for(scoring_of(facts)) else PRIMARY[facts.task.kind]
     if name != one.metric:
         why = (*why, f"metric: {name} instead of {one.metric}")
-    runs = load_runs(chosen, results)
-    draws = sampling(runs.predictions, name, scoring_of(facts), parents=runs.parents, resamples=resamples)
+    known = cell_sampling(chosen, results, name, resamples=resamples)
     if one.value is None:
         why = (*why, "the paper's value is lost")
     several = sorted({row for _, row in groups})
@@ -133,7 +134,7 @@ def _one(
         why,
         decided if one.table == ELSEWHERE else (*decided, _NOT_STATED),
         metric=name,
-        ours=interval(draws),
+        ours=interval(known),
         backbone=place[1],
         column=place[0].id,
         store=" + ".join(chosen[0].about.stores),

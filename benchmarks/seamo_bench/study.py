@@ -17,14 +17,15 @@ from seamo.identity import write_atomically
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.ranks import Ranks
 from seamo.store.reader import Store
-from seamo_bench.compare import load_runs, paired_group_difference
+from seamo_bench.compare import cell_sampling, paired_group_difference
 from seamo_bench.distributions import holm
-from seamo_bench.intervals import Difference, Interval, interval, sampling
+from seamo_bench.facts import Budget
+from seamo_bench.intervals import Difference, Interval, interval
 from seamo_bench.leaderboard import ALPHA
 from seamo_bench.metrics import PRIMARY, metric
 from seamo_bench.plan import Cell, Places, make_plan
 from seamo_bench.published import Published, load_published
-from seamo_bench.records import Budget, Record, find_record, scoring_of
+from seamo_bench.records import Record, find_record
 from seamo_bench.run import Machine, Progress, run_plan
 from seamo_bench.study_file import Pretraining, Study, StudyRow, pretrainings
 from seamo_bench.suite import Row, Suite, load_suite
@@ -223,12 +224,11 @@ def scores(study: Study, lines: Sequence[Line], places: Places) -> dict[tuple[st
         for name, records in done.items():
             facts = records[0].facts
             title = PRIMARY[facts.task.kind]
-            runs = load_runs(records, places.results)
-            draws = sampling(runs.predictions, title, scoring_of(facts), parents=runs.parents)
+            known = cell_sampling(records, places.results, title)
             difference = None
             if reference is not None and name != study.reference and not _same_records(records, reference):
                 difference = paired_group_difference(records, reference, places.results, metric=title)
-            raw[name] = title, interval(draws), difference
+            raw[name] = title, interval(known), difference
         p_values = {name: one[2].p for name, one in raw.items() if one[2] is not None and one[2].p is not None}
         adjusted = dict(zip(p_values, holm([float(p) for p in p_values.values() if p is not None]), strict=True))
         for name, (title, one, difference) in raw.items():

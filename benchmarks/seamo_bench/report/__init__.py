@@ -10,6 +10,7 @@ from seamo.identity import write_atomically
 from seamo_bench.compare import Comparison, compare
 from seamo_bench.leaderboard import Table, build_table
 from seamo_bench.records import RecordSet, read_records
+from seamo_bench.replicates import RESAMPLES
 from seamo_bench.report.atlas import Atlas, countries, make_atlases, maps
 from seamo_bench.report.board import classes, heat, leaderboard, paired
 from seamo_bench.report.costs import costs
@@ -36,7 +37,7 @@ def write_report(
     *,
     title: str = "seamo benchmark",
     mixed: bool = False,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     figures: Path | None = None,
 ) -> None:
     """Read a results folder and write the page.
@@ -46,7 +47,7 @@ def write_report(
         output: The .html file.
         title: Heading of the page.
         mixed: As in `build_table`.
-        resamples: Draws per interval.
+        resamples: Of the bootstrap.
         figures: Folder of PNG files to put into the page.
 
     Raises:
