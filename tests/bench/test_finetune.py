@@ -7,6 +7,7 @@ from torch.nn import functional
 import seamo_bench
 from seamo.errors import ProtocolError, RecipeError
 from seamo_bench.protocols import finetune
+from seamo_bench.suite import load_suite
 from tests.bench.bench_store import toy_store
 
 torch.set_num_threads(1)
@@ -68,3 +69,9 @@ def test_crops_are_trained_on_and_never_tested_on(tmp_path, monkeypatch):
     (cut,) = seamo_bench.evaluate(backbone, store, "finetune", params={**WEAK, "crop": (0.2, 0.5)})
     assert seen == [8] * (len(store.rows("train")) // 8)
     assert not (cut.predictions.scores == whole.predictions.scores).all()
+
+
+def test_recipes_crop_as_satmae_does_and_those_of_masks_do_not():
+    rows = [row for name in ("paper", "uniform") for row in load_suite(name).rows]
+    assert {row.params["crop"] for row in rows if row.protocol == "finetune"} == {(0.2, 1.0)}
+    assert not [row for row in rows if row.protocol in ("dense", "change") and "crop" in row.params]
