@@ -6,7 +6,8 @@ import sys
 
 from tests.conftest import ROOT
 
-TESTS = {path.name: path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+FILES = sorted((ROOT / "tests").rglob("test_*.py"))
+TESTS = {path.name: "".join(one.read_text("utf-8") for one in FILES if one.name == path.name) for path in FILES}
 
 
 def test_the_page_of_commands_is_up_to_date():
