@@ -12,8 +12,8 @@ from seamo.errors import ProtocolError
 from seamo.manifest import DatasetSpec, LayerSpec, Statistics
 from seamo.resample import Kernel, resize_matrix
 from seamo_bench.card import BackboneCard, MissingPolicy
+from seamo_bench.facts import AdapterFacts
 from seamo_bench.normalise import apply_steps
-from seamo_bench.records import AdapterFacts
 from seamo_bench.wiring import SensorWiring, Wiring, wire
 
 RAW_MEAN, RAW_STD, FLAT_STD = 3.0, 10.0, 0.1  # outside: not normalised, not normalised, compressed

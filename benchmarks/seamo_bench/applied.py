@@ -31,9 +31,10 @@ from seamo_bench.catalogue import (
     weights_digest,
     weights_path,
 )
+from seamo_bench.facts import AdapterFacts
 from seamo_bench.kept import kept_record, load_head
 from seamo_bench.network import Network
-from seamo_bench.records import AdapterFacts, HeadFile, Record
+from seamo_bench.records import HeadFile, Record
 
 log = logging.getLogger(__name__)
 Inputs = Mapping[str, Tensor]

@@ -12,8 +12,8 @@ from seamo.errors import ProtocolError
 from seamo_bench.adapter import Adapter
 from seamo_bench.card import BackboneCard, MissingPolicy
 from seamo_bench.catalogue import budget_card, check_selection, family, find_card, weights_path
+from seamo_bench.facts import Budget
 from seamo_bench.network import Features, Network
-from seamo_bench.records import Budget
 from seamo_bench.steps import STORE_OPS
 from seamo_bench.trials import store_statistics
 

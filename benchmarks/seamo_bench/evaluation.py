@@ -10,11 +10,11 @@ import torch
 from seamo.store.reader import Store
 from seamo_bench.backbone import Backbone
 from seamo_bench.catalogue import card_digest, find_protocol, runner
+from seamo_bench.facts import BackboneFacts, Scalar
 from seamo_bench.features import FeatureCache, Work, silent
 from seamo_bench.metrics import score
 from seamo_bench.predictions import Predictions, Scoring
 from seamo_bench.protocol import Context
-from seamo_bench.records import BackboneFacts, Scalar
 from seamo_bench.suite import Row, protocol_params
 from seamo_bench.trials import labels_of, make_trials, task_facts
 

@@ -13,10 +13,11 @@ from seamo.store.format import META_NAME, finest_layer
 from seamo.store.pictures import MISSING, Picture, stack_strips
 from seamo.store.reader import Store, open_store
 from seamo_bench.compare import Column, column_of, row_of
+from seamo_bench.facts import Facts
 from seamo_bench.joined import JoinedStore
 from seamo_bench.metrics import PRIMARY
 from seamo_bench.predictions import ClassPredictions, TilePredictions
-from seamo_bench.records import Facts, Record, load_predictions
+from seamo_bench.records import Record, load_predictions
 from seamo_bench.stitch import Image, images_of
 from seamo_bench.trials import labels_of, make_trials
 

@@ -23,9 +23,9 @@ from seamo.errors import ProtocolError
 from seamo.identity import digest, write_atomically
 from seamo_bench.adapter import check_range
 from seamo_bench.backbone import Backbone
+from seamo_bench.facts import AdapterFacts, BackboneFacts
 from seamo_bench.feature_table import FeatureTable, Floats, Part
 from seamo_bench.protocol import Rows
-from seamo_bench.records import AdapterFacts, BackboneFacts
 from seamo_bench.wiring import check_trained
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ class FeatureCache:
         check_trained(adapter.wiring)
         layers = adapter.wiring.layers
         if not (self.folder / NOTES).is_file():  # of the very first images: a resumed run says what the first one said
-            first = next(iter(Loader(self._store, rows[:FIRST], FIRST, layers=layers, shuffle=False)))
-            notes = check_range(adapter(first), adapter.wiring)
+            batch = next(iter(Loader(self._store, rows[:FIRST], FIRST, layers=layers, shuffle=False)))
+            notes = check_range(adapter(batch), adapter.wiring)
             write_atomically(self.folder / NOTES, json.dumps(notes).encode())
         network = self._backbone.network.to(work.device).eval()
         loader = Loader(self._store, rows, work.batch_size, layers=layers, workers=work.workers, shuffle=False)

@@ -28,9 +28,10 @@ from seamo_bench.examples import (
     store_of,
     stores_under,
 )
+from seamo_bench.facts import Facts
 from seamo_bench.metrics import PRIMARY
 from seamo_bench.predictions import ClassPredictions, probabilities
-from seamo_bench.records import Facts, Record, read_records
+from seamo_bench.records import Record, read_records
 from seamo_bench.sheet import Cell, Colour, Row, Sheet, write_sheet
 from seamo_bench.trials import DENSE
 

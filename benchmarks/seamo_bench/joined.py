@@ -17,7 +17,7 @@ from seamo.sample import Sample
 from seamo.store.format import LABEL, Counts, StoreMeta, label_kind
 from seamo.store.reader import Store
 from seamo.store.subsets import Subset, keys_sha256, strata, subset_name, take, take_seco
-from seamo_bench.records import StoreFacts
+from seamo_bench.facts import StoreFacts
 from seamo_bench.trials import store_facts
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import numpy as np
 
 from seamo.errors import ProtocolError
 from seamo.identity import digest, write_atomically
-from seamo_bench.records import Record, load_predictions, predictions_file, scoring_of
+from seamo_bench.facts import scoring_of
+from seamo_bench.records import Record, load_predictions, predictions_file
 from seamo_bench.replicates import RESAMPLES, VERSION, Replicates, replicate
 
 FOLDER = "intervals"

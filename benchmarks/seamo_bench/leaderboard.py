@@ -9,9 +9,10 @@ from seamo.errors import ProtocolError
 from seamo_bench.aggregate import RANGES_VERSION, Aggregate, Scored, aggregate, ranges, rows_and_columns
 from seamo_bench.compare import Column, cell_difference, cell_runs, check_comparable, column_of, differences, row_of
 from seamo_bench.distributions import adjusted_to_best
+from seamo_bench.facts import scoring_of
 from seamo_bench.intervals import Interval, Sampling, interval, mean_of
 from seamo_bench.metrics import PRIMARY, metric, metrics_for
-from seamo_bench.records import Damage, Flag, Record, RecordSet, Status, scoring_of
+from seamo_bench.records import Damage, Flag, Record, RecordSet, Status
 from seamo_bench.replicates import RESAMPLES
 
 ALPHA = 0.05

@@ -26,20 +26,11 @@ from seamo_bench.catalogue import (
     weights_digest,
     weights_path,
 )
+from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts
 from seamo_bench.joined import JoinedStore, no_stores, stores_facts, titles_of
 from seamo_bench.plan_notes import Past, checks_of, flags_of, read_past, row_flags
 from seamo_bench.protocol import Params, Protocol, Split
-from seamo_bench.records import (
-    About,
-    BackboneFacts,
-    Budget,
-    Facts,
-    Flag,
-    Floor,
-    ProtocolFacts,
-    SplitFacts,
-    TaskFacts,
-)
+from seamo_bench.records import About, Flag, Floor
 from seamo_bench.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
 from seamo_bench.trials import labels_of, make_trials, split_facts, store_statistics, task_facts
 from seamo_bench.wiring import Wiring, check_trained, wire

@@ -8,8 +8,9 @@ import numpy as np
 
 from seamo.store.reader import Store
 from seamo_bench.card import BackboneCard
+from seamo_bench.facts import Facts, run_key
 from seamo_bench.joined import parts_of
-from seamo_bench.records import About, Facts, Flag, Record, read_records, run_key
+from seamo_bench.records import About, Flag, Record, read_records
 from seamo_bench.suite import Row
 from seamo_bench.wiring import Wiring
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from seamo.bands import SENSORS
 from seamo_bench.cli_output import aligned, duration
+from seamo_bench.facts import run_key
 from seamo_bench.plan import Cell
-from seamo_bench.records import run_key
 
 _NAMED = 6  # names in a list before it says how many more
 _BAND = rf"\b(?:{'|'.join([*SENSORS, *(band.name for bands in SENSORS.values() for band in bands)])})\b"

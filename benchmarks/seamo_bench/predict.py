@@ -30,9 +30,9 @@ from seamo.use.parts import Meter, Parts
 from seamo.use.windows import Encoded, Windows, blend, plan_windows
 from seamo_bench.adapter import check_range
 from seamo_bench.applied import Applied, load_applied
+from seamo_bench.facts import Facts
 from seamo_bench.images import Dates, Image, check_dates, check_size, grid_note, open_images
 from seamo_bench.kept import kept_record
-from seamo_bench.records import Facts
 
 log = logging.getLogger(__name__)
 MEASURED = 0.5  # share of a window that must be measured to give it a class

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError
+from seamo_bench.facts import Budget, Scalar, TaskFacts
 from seamo_bench.predictions import Kind, Predictions
-from seamo_bench.records import Budget, Scalar, TaskFacts
 
 if TYPE_CHECKING:  # a protocol's card is listed without torch
     import torch

@@ -12,23 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from seamo.errors import ProtocolError
-from seamo.identity import digest, file_sha256, write_atomically
+from seamo.identity import file_sha256, write_atomically
+from seamo_bench.facts import Facts, Scalar, Value, run_key, scoring_of
 from seamo_bench.metrics import per_class, score
 from seamo_bench.predictions import (
-    Kind,
     Predictions,
-    Scoring,
     check_predictions,
     predictions_bytes,
     predictions_from_bytes,
 )
 
 Status = Literal["ok", "impossible", "failed"]
-Budget = Literal["full", "demo"]
-Scalar = bool | int | float | str | None
 FlagKind = Literal[
     "degenerate-features",
     "filled-bands",
@@ -42,147 +39,7 @@ FlagKind = Literal[
 Floor = Literal["", "image statistics", "random init", "supervised"]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class StoreFacts(_Value):
-    """One store that a run reads; two where sensors of separate stores are joined by key."""
-
-    id: str
-    content: str
-    synthetic: bool = False
-    subset: bool = False
-
-
-class SplitFacts(_Value):
-    """Which samples were used for what.
-
-    Args:
-        scheme: `official`, `hash-60-20-20`, `cv5x5`, ...
-        lists: Split -> sha256 of the key list really used (one key a line, sorted), the fraction applied.
-        fraction, salt: The label fraction of train and its salt.
-        rule: How the fraction was drawn.
-    """
-
-    scheme: str
-    lists: dict[str, str]
-    fraction: float = 1.0
-    salt: int = 0
-    rule: str = "hash"
-
-
-class TaskFacts(_Value):
-    """The label space a run is scored in.
-
-    Args:
-        kind: Of the task.
-        classes: Names in id order.
-        label_space: Name in the manifest.
-        background: Class id that the `_no_background` metrics leave out.
-        positive: Class id of the one-class metrics (change, water).
-    """
-
-    kind: Kind
-    classes: tuple[str, ...]
-    label_space: str = ""
-    background: int | None = None
-    positive: int | None = None
-
-
-class BackboneFacts(_Value):
-    """The network.
-
-    Args:
-        id: Card id, or id of a run.
-        card: Digest of the whole card.
-        weights: Sha256 of the weights file, digest of the run or checkpoint; empty where nothing is loaded.
-    """
-
-    id: str
-    card: str
-    weights: str = ""
-
-
-class StepFacts(_Value):
-    """One step of the normalisation that was applied, as on the card (`seamo_bench.card.Step`)."""
-
-    op: str
-    a: tuple[float, ...] = ()
-    b: tuple[float, ...] = ()
-
-
-class InputFacts(_Value):
-    """What one sensor's channels were fed with.
-
-    Args:
-        sensor: Key of `seamo.bands.SENSORS`.
-        stack: Stack (or layer) of the store that was read.
-        bands: Names in the order of the network's channels.
-        unit: Unit of the numbers before `steps`.
-        steps: Normalisation, in order.
-        filled: Bands of `bands` that the store does not have and the missing policy made up.
-        statistics: Where the numbers in `steps` come from.
-    """
-
-    sensor: str
-    stack: str
-    bands: tuple[str, ...]
-    unit: str
-    steps: tuple[StepFacts, ...]
-    filled: tuple[str, ...] = ()
-    statistics: str = ""
-
-
-class AdapterFacts(_Value):
-    """What happened to pixels before the network.
-
-    Args:
-        inputs: One per sensor.
-        missing: Missing-band policy.
-        size: (H, W) fed to the network.
-        resize: How the image got there, in words.
-    """
-
-    inputs: tuple[InputFacts, ...]
-    missing: str
-    size: tuple[int, int]
-    resize: str = ""
-
-
-class ProtocolFacts(_Value):
-    """How the backbone was evaluated; `version` is bumped when the code gives other numbers."""
-
-    id: str
-    version: int
-    params: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
-
-
-class Facts(_Value):
-    """Everything that can change the number, and nothing else (no device, workers, host, evaluation batch).
-
-    Args:
-        adapter: None only where the cell is impossible because no adapter can be made.
-        seed: Of everything the protocol draws.
-        precision: `fp32`, `bf16`, ...
-        inputs: What the suite's row asks of the input beyond the card (`s1`, `s2:B02+B03`, `224 px`): rows that
-            differ in it ask different questions.
-        budget: `demo` runs are never mixed with full ones.
-    """
-
-    stores: tuple[StoreFacts, ...]
-    split: SplitFacts
-    task: TaskFacts
-    backbone: BackboneFacts
-    protocol: ProtocolFacts
-    adapter: AdapterFacts | None = None
-    seed: int = 0
-    precision: str = "fp32"
-    inputs: str = ""
-    budget: Budget = "full"
-
-
-class About(_Value):
+class About(Value):
     """What tables print beside the facts; the same whenever the run is repeated, but not hashed.
 
     Args:
@@ -204,14 +61,14 @@ class About(_Value):
     chosen: dict[str, Scalar] = Field(default_factory=dict)
 
 
-class Flag(_Value):
+class Flag(Value):
     """Something a reader must know about the number; shown as a footnote."""
 
     kind: FlagKind
     text: str
 
 
-class Cost(_Value):
+class Cost(Value):
     """What the run took; None where it was not measured."""
 
     seconds: float | None = None
@@ -223,14 +80,14 @@ class Cost(_Value):
     notes: str = ""
 
 
-class PredictionsFile(_Value):
+class PredictionsFile(Value):
     """The predictions beside a record."""
 
     name: str
     sha256: str
 
 
-class HeadFile(_Value):
+class HeadFile(Value):
     """What was trained, beside a record, and what applying it to new images needs to know (`seamo_bench.kept`).
 
     Args:
@@ -248,7 +105,7 @@ class HeadFile(_Value):
     sources: dict[str, tuple[str, ...]]
 
 
-class Record(_Value):
+class Record(Value):
     """One run: facts, what came out, and what it took.
 
     Args:
@@ -289,25 +146,6 @@ class RecordSet:
 
     records: tuple[Record, ...]
     damaged: tuple[Damage, ...] = ()
-
-
-def run_key(facts: Facts) -> str:
-    """Sha256 of the facts in canonical JSON, fields at their defaults left out.
-
-    Leaving defaults out keeps the keys of old records when a field is added; so a default, once
-    published, is never changed.
-    """
-    return digest(facts.model_dump(mode="json", exclude_defaults=True))
-
-
-def keys_sha256(keys: list[str]) -> str:
-    """Sha256 of a key list as `SplitFacts.lists` holds it: of the canonical JSON of the sorted keys."""
-    return digest(sorted(keys))
-
-
-def scoring_of(facts: Facts) -> Scoring:
-    """What metrics must know about the task of a run."""
-    return Scoring(facts.task.kind, facts.task.background, facts.task.positive)
 
 
 def write_record(

@@ -16,13 +16,14 @@ from seamo.errors import SeamoError
 from seamo.store.reader import Store
 from seamo_bench.backbone import Backbone, load_backbone
 from seamo_bench.catalogue import runner
+from seamo_bench.facts import run_key
 from seamo_bench.features import FeatureCache, Work, degenerate
 from seamo_bench.forward import Forward, measure_forward
 from seamo_bench.geography import locate
 from seamo_bench.kept import keep_head
 from seamo_bench.plan import Cell, Places
 from seamo_bench.protocol import Context, Outcome, Rows
-from seamo_bench.records import Cost, Flag, HeadFile, Record, run_key, write_record
+from seamo_bench.records import Cost, Flag, HeadFile, Record, write_record
 
 log = logging.getLogger(__name__)
 

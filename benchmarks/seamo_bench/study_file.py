@@ -12,7 +12,7 @@ from seamo.errors import ProtocolError, RecipeError
 from seamo.identity import digest
 from seamo.model.flops import pretraining_flops
 from seamo.pretrain.recipe import Recipe, apply_changes, parse_recipe, read_yaml, shipped_recipes
-from seamo_bench.records import Budget
+from seamo_bench.facts import Budget
 
 STUDIES = Path(__file__).parent / "studies"
 _MACHINE = ("machine", "name", "about", "seed")  # what does not make another model, or is in the run's name

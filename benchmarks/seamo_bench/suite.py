@@ -12,9 +12,9 @@ from seamo.errors import ProtocolError
 from seamo.manifest import DatasetSpec
 from seamo_bench.card import MissingPolicy
 from seamo_bench.catalogue import suites
+from seamo_bench.facts import Budget, Scalar
 from seamo_bench.predictions import Kind
 from seamo_bench.protocol import Params, Protocol
-from seamo_bench.records import Budget, Scalar
 from seamo_bench.wiring import parse_inputs
 
 JOIN = "+"  # between data set ids, which never hold one

@@ -11,9 +11,9 @@ from seamo.identity import digest
 from seamo.manifest import LabelSpace, Statistics
 from seamo.store.splits import COMPUTED, CV_SCHEME, Facts, assign, cv_folds
 from seamo.store.subsets import rank, strata, take
+from seamo_bench.facts import Budget, SplitFacts, StoreFacts, TaskFacts, keys_sha256
 from seamo_bench.predictions import Kind
 from seamo_bench.protocol import Rows, Split
-from seamo_bench.records import Budget, SplitFacts, StoreFacts, TaskFacts, keys_sha256
 
 if TYPE_CHECKING:
     from seamo.store.reader import Store

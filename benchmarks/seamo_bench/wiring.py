@@ -11,7 +11,7 @@ from seamo.bands import Unit, band, canonical
 from seamo.errors import BandError, ProtocolError, UsageError
 from seamo.manifest import DatasetSpec, LayerSpec, Statistics
 from seamo_bench.card import BackboneCard, InputSpec, MissingPolicy
-from seamo_bench.records import AdapterFacts, InputFacts, StepFacts
+from seamo_bench.facts import AdapterFacts, InputFacts, StepFacts
 from seamo_bench.steps import STORE_OPS, conversion, resolve, restrict
 
 _POLICIES = get_args(MissingPolicy)  # the first one is to fail

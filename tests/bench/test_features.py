@@ -6,9 +6,9 @@ import torch
 
 import seamo_bench
 from seamo.errors import ProtocolError
+from seamo_bench.facts import BackboneFacts
 from seamo_bench.feature_table import FeatureTable
 from seamo_bench.features import FeatureCache, Work, degenerate, read_parts, write_part
-from seamo_bench.records import BackboneFacts
 from tests.bench.bench_store import toy_store
 
 torch.set_num_threads(1)

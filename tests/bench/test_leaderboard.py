@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from seamo.errors import ProtocolError
+from seamo_bench import facts as f
 from seamo_bench import records as r
 from seamo_bench import tables
 from seamo_bench.compare import compare, paired_group_difference, row_of
@@ -19,12 +20,12 @@ TITLE = "EuroSAT subset (202 of 27,000)"
 
 
 def facts(backbone, *, seed=0, dataset="eurosat", content="c" * 64, version=1, params=None, weights="w", **rest):
-    return r.Facts(
-        stores=(r.StoreFacts(id=dataset, content=content, subset=True),),
-        split=r.SplitFacts(scheme="official", lists={"train": "1" * 64, "test": rest.pop("test", "2" * 64)}),
-        task=r.TaskFacts(kind="single-label", classes=CLASSES, label_space=dataset),
-        backbone=r.BackboneFacts(id=backbone, card="d" * 64, weights=weights),
-        protocol=r.ProtocolFacts(id="linear", version=version, params=params or {}),
+    return f.Facts(
+        stores=(f.StoreFacts(id=dataset, content=content, subset=True),),
+        split=f.SplitFacts(scheme="official", lists={"train": "1" * 64, "test": rest.pop("test", "2" * 64)}),
+        task=f.TaskFacts(kind="single-label", classes=CLASSES, label_space=dataset),
+        backbone=f.BackboneFacts(id=backbone, card="d" * 64, weights=weights),
+        protocol=f.ProtocolFacts(id="linear", version=version, params=params or {}),
         seed=seed,
         **rest,
     )
@@ -138,7 +139,7 @@ def test_damaged_files_are_named(results):
 
 def test_a_blank_that_knows_less_of_the_task_spoils_no_column(tmp_path):
     # Blanks are planned without a look into the store: whether a class is positive is not in them.
-    task = r.TaskFacts(kind="change", classes=("same", "changed"), positive=1)
+    task = f.TaskFacts(kind="change", classes=("same", "changed"), positive=1)
     tiles = TilePredictions(np.array(["a", "b", "c"]), np.array([[[5, 1], [1, 3]], [[6, 0], [2, 2]], [[4, 4], [0, 2]]]))
     about = r.About(stores=(TITLE,), backbone="Any")
     for number in range(6):  # the order is that of the keys: some blank comes first

@@ -12,10 +12,11 @@ from seamo.errors import CheckpointError
 from seamo.store.reader import open_store
 from seamo_bench import catalogue
 from seamo_bench.catalogue import Found, cards, find_card, weights_path
+from seamo_bench.facts import run_key
 from seamo_bench.plan import Cell, Places, make_plan
 from seamo_bench.plan_view import every_cell, overview
 from seamo_bench.predictions import ClassPredictions
-from seamo_bench.records import Cost, run_key, write_record
+from seamo_bench.records import Cost, write_record
 from seamo_bench.suite import Suite
 from tests.bench.bench_store import toy_store
 

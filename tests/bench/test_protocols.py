@@ -12,13 +12,13 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import seamo_bench
+from seamo_bench.facts import TaskFacts
 from seamo_bench.feature_table import FeatureTable
 from seamo_bench.features import read_parts, silent, write_part
 from seamo_bench.network import Network
 from seamo_bench.predictions import probabilities
 from seamo_bench.protocol import Context, Split
 from seamo_bench.protocols import _layers, _source, finetune, knn, linear, logreg
-from seamo_bench.records import TaskFacts
 from tests.bench.bench_store import toy_store
 
 torch.set_num_threads(1)

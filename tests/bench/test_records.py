@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from seamo.errors import ProtocolError
+from seamo_bench import facts as f
 from seamo_bench import records as r
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 
@@ -15,22 +16,22 @@ CLASSES = ("Forest", "River", "Sea")
 
 
 def make_facts(seed=0):
-    steps = (r.StepFacts(op="affine", a=(1000.0, 900.0), b=(200.0, 250.0)),)
-    return r.Facts(
-        stores=(r.StoreFacts(id="eurosat", content="c" * 64, subset=True),),
-        split=r.SplitFacts(scheme="official", lists={"train": "1" * 64, "test": "2" * 64}),
-        task=r.TaskFacts(kind="single-label", classes=CLASSES, label_space="eurosat"),
-        backbone=r.BackboneFacts(id="net", card="d" * 64, weights="e" * 64),
-        adapter=r.AdapterFacts(
+    steps = (f.StepFacts(op="affine", a=(1000.0, 900.0), b=(200.0, 250.0)),)
+    return f.Facts(
+        stores=(f.StoreFacts(id="eurosat", content="c" * 64, subset=True),),
+        split=f.SplitFacts(scheme="official", lists={"train": "1" * 64, "test": "2" * 64}),
+        task=f.TaskFacts(kind="single-label", classes=CLASSES, label_space="eurosat"),
+        backbone=f.BackboneFacts(id="net", card="d" * 64, weights="e" * 64),
+        adapter=f.AdapterFacts(
             inputs=(
-                r.InputFacts(
+                f.InputFacts(
                     sensor="s2", stack="s2", bands=("B02", "B03"), unit="dn", steps=steps, statistics="of the store"
                 ),
             ),
             missing="fail",
             size=(64, 64),
         ),
-        protocol=r.ProtocolFacts(id="linear", version=1, params={"epochs": 100, "lrs": (0.1, 0.01)}),
+        protocol=f.ProtocolFacts(id="linear", version=1, params={"epochs": 100, "lrs": (0.1, 0.01)}),
         seed=seed,
     )
 
@@ -66,7 +67,7 @@ def changed(facts, path, value):
     for part in path[:-1]:
         inner = inner[part]
     inner[path[-1]] = value
-    return r.Facts.model_validate(plain)
+    return f.Facts.model_validate(plain)
 
 
 def other(path, value):
@@ -85,9 +86,9 @@ def other(path, value):
 
 def test_the_key_changes_with_every_fact():
     facts = make_facts()
-    keys = {(): r.run_key(facts)}
+    keys = {(): f.run_key(facts)}
     for path, value in paths(facts):
-        keys[path] = r.run_key(changed(facts, path, other(path, value)))
+        keys[path] = f.run_key(changed(facts, path, other(path, value)))
     assert len(keys) > 30
     assert len(set(keys.values())) == len(keys)
 
@@ -97,24 +98,24 @@ def test_facts_have_no_field_for_what_changes_nothing():
     assert not names & {"device", "workers", "host", "revision", "eval_batch", "environment", "cost"}
     plain = make_facts().model_dump(mode="json") | {"device": "cuda"}
     with pytest.raises(ValidationError, match="device"):
-        r.Facts.model_validate(plain)
+        f.Facts.model_validate(plain)
 
 
 def test_the_key_is_the_published_one():
     # A frozen value: if this fails, every record in the world has lost its key.
-    small = r.Facts(
-        stores=(r.StoreFacts(id="a", content="b"),),
-        split=r.SplitFacts(scheme="official", lists={"test": "c"}),
-        task=r.TaskFacts(kind="single-label", classes=("x", "y")),
-        backbone=r.BackboneFacts(id="n", card="d"),
-        protocol=r.ProtocolFacts(id="knn", version=1),
+    small = f.Facts(
+        stores=(f.StoreFacts(id="a", content="b"),),
+        split=f.SplitFacts(scheme="official", lists={"test": "c"}),
+        task=f.TaskFacts(kind="single-label", classes=("x", "y")),
+        backbone=f.BackboneFacts(id="n", card="d"),
+        protocol=f.ProtocolFacts(id="knn", version=1),
     )
     text = (
         '{"backbone":{"card":"d","id":"n"},"protocol":{"id":"knn","version":1},'
         '"split":{"lists":{"test":"c"},"scheme":"official"},"stores":[{"content":"b","id":"a"}],'
         '"task":{"classes":["x","y"],"kind":"single-label"}}'
     )
-    assert r.run_key(small) == hashlib.sha256(text.encode()).hexdigest()
+    assert f.run_key(small) == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_write_read_verify(tmp_path):
@@ -141,7 +142,7 @@ def test_dense_and_multi_label_predictions_survive(tmp_path):
         ids=np.arange(12, dtype=np.uint8) % 3,
         shapes=np.array([[1, 3]] * 4),
     )
-    facts = make_facts().model_copy(update={"task": r.TaskFacts(kind="segmentation", classes=CLASSES, positive=1)})
+    facts = make_facts().model_copy(update={"task": f.TaskFacts(kind="segmentation", classes=CLASSES, positive=1)})
     record = r.write_record(tmp_path, facts, about=ABOUT, predictions=tiles)
     loaded = r.load_predictions(record, tmp_path)
     assert isinstance(loaded, TilePredictions)
@@ -152,8 +153,8 @@ def test_dense_and_multi_label_predictions_survive(tmp_path):
     many = ClassPredictions(np.array(["a", "b"]), labels, np.zeros((2, 3), np.float32), scale="probabilities")
     facts = make_facts().model_copy(
         update={
-            "task": r.TaskFacts(kind="multi-label", classes=CLASSES),
-            "protocol": r.ProtocolFacts(id="linear", version=1, params={"score_batches": (2,)}),
+            "task": f.TaskFacts(kind="multi-label", classes=CLASSES),
+            "protocol": f.ProtocolFacts(id="linear", version=1, params={"score_batches": (2,)}),
         }
     )
     record = r.write_record(tmp_path, facts, about=ABOUT, predictions=many)

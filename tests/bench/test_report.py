@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from seamo.errors import ProtocolError
+from seamo_bench import facts as f
 from seamo_bench import records as r
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.report import write_report
@@ -54,21 +55,21 @@ class Page(HTMLParser):
 def put(folder, backbone, right, *, seed=0, dataset="eurosat", floor="", flags=(), kind="single-label", status="ok"):
     dense = kind == "segmentation"
     title = "EuroSAT subset (202 of 27,000)" if dataset == "eurosat" else "World (synthetic)"
-    facts = r.Facts(
+    facts = f.Facts(
         stores=(
-            r.StoreFacts(id=dataset, content="c" * 64, subset=dataset == "eurosat", synthetic=dataset != "eurosat"),
+            f.StoreFacts(id=dataset, content="c" * 64, subset=dataset == "eurosat", synthetic=dataset != "eurosat"),
         ),
-        split=r.SplitFacts(scheme="official", lists={"test": "2" * 64}),
-        task=r.TaskFacts(kind=kind, classes=("Forest", "River", HOSTILE)),
-        backbone=r.BackboneFacts(id=backbone, card="d" * 64),
-        adapter=r.AdapterFacts(
+        split=f.SplitFacts(scheme="official", lists={"test": "2" * 64}),
+        task=f.TaskFacts(kind=kind, classes=("Forest", "River", HOSTILE)),
+        backbone=f.BackboneFacts(id=backbone, card="d" * 64),
+        adapter=f.AdapterFacts(
             inputs=(
-                r.InputFacts(
+                f.InputFacts(
                     sensor="s2",
                     stack="s2",
                     bands=("B02", "B8A"),
                     unit="dn",
-                    steps=(r.StepFacts(op="affine", a=(1354.25,), b=(245.5,)),),
+                    steps=(f.StepFacts(op="affine", a=(1354.25,), b=(245.5,)),),
                     filled=("B8A",),
                     statistics=HOSTILE,
                 ),
@@ -76,7 +77,7 @@ def put(folder, backbone, right, *, seed=0, dataset="eurosat", floor="", flags=(
             missing="zero",
             size=(64, 64),
         ),
-        protocol=r.ProtocolFacts(id="dense" if dense else "linear", version=1),
+        protocol=f.ProtocolFacts(id="dense" if dense else "linear", version=1),
         seed=seed,
         budget="demo",
     )

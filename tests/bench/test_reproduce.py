@@ -9,22 +9,19 @@ from seamo.errors import ProtocolError, UsageError
 from seamo_bench.catalogue import cards
 from seamo_bench.compute import compute_table, network_table
 from seamo_bench.compute import to_markdown as compute_markdown
-from seamo_bench.predictions import ClassPredictions
-from seamo_bench.published import load_published
-from seamo_bench.records import (
-    About,
+from seamo_bench.facts import (
     AdapterFacts,
     BackboneFacts,
-    Cost,
     Facts,
     InputFacts,
     ProtocolFacts,
     SplitFacts,
     StoreFacts,
     TaskFacts,
-    read_records,
-    write_record,
 )
+from seamo_bench.predictions import ClassPredictions
+from seamo_bench.published import load_published
+from seamo_bench.records import About, Cost, read_records, write_record
 from seamo_bench.reproduce import reproduce, to_csv, to_markdown
 from seamo_bench.submit import submit
 from seamo_bench.suite import load_suite

@@ -6,9 +6,9 @@ from seamo.errors import BandError, ProtocolError, StoreError, UsageError
 from seamo.manifest import shipped_manifest
 from seamo_bench import catalogue
 from seamo_bench.builds import find_build
+from seamo_bench.facts import run_key
 from seamo_bench.plan import Places, make_plan
 from seamo_bench.published import load_published
-from seamo_bench.records import run_key
 from seamo_bench.suite import Row, Suite, expand, load_suite, names_of, protocol_params
 from seamo_bench.trials import DEMO_SAMPLES
 from seamo_bench.wiring import parse_inputs, wire

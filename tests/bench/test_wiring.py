@@ -16,9 +16,9 @@ from seamo.model.seamo import SeaMo
 from seamo.store.reader import open_store
 from seamo_bench.catalogue import check_selection, family, find_card
 from seamo_bench.explain import explain
+from seamo_bench.facts import run_key
 from seamo_bench.plan import Places, make_plan
 from seamo_bench.protocols import finetune
-from seamo_bench.records import run_key
 from seamo_bench.suite import Row, Suite, expand, load_suite
 from seamo_bench.wiring import check_trained, wire
 from tests.bench.bench_store import BANDS, toy_store

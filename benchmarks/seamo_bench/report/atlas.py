@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from seamo_bench.compare import load_runs
+from seamo_bench.facts import scoring_of
 from seamo_bench.geography import (
     COUNTRY_RESAMPLES,
     FEW_SAMPLES,
@@ -23,7 +24,7 @@ from seamo_bench.intervals import Interval
 from seamo_bench.leaderboard import Head, Row, Table
 from seamo_bench.metrics import metric
 from seamo_bench.predictions import Floats
-from seamo_bench.records import Record, load_predictions, scoring_of
+from seamo_bench.records import Record, load_predictions
 from seamo_bench.report.markup import Places, amount, table
 from seamo_bench.report.plots import READING
 from seamo_bench.tables import number

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from seamo_bench.facts import AdapterFacts
 from seamo_bench.leaderboard import Cell, Head, Row, Table
-from seamo_bench.records import AdapterFacts, Record, RecordSet
+from seamo_bench.records import Record, RecordSet
 from seamo_bench.report.markup import Places, blank_text, table
 from seamo_bench.tables import footnotes, head_title, interval_text, number
 

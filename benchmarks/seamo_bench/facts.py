@@ -1,0 +1,172 @@
+"""The facts of a run: everything that can change its number, as frozen values, and the key that they make."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from seamo.identity import digest
+from seamo_bench.predictions import Kind, Scoring
+
+Budget = Literal["full", "demo"]
+Scalar = bool | int | float | str | None
+
+
+class Value(BaseModel):
+    """A frozen value that a file holds: no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StoreFacts(Value):
+    """One store that a run reads; two where sensors of separate stores are joined by key."""
+
+    id: str
+    content: str
+    synthetic: bool = False
+    subset: bool = False
+
+
+class SplitFacts(Value):
+    """Which samples were used for what.
+
+    Args:
+        scheme: `official`, `hash-60-20-20`, `cv5x5`, ...
+        lists: Split -> sha256 of the key list really used (one key a line, sorted), the fraction applied.
+        fraction, salt: The label fraction of train and its salt.
+        rule: How the fraction was drawn.
+    """
+
+    scheme: str
+    lists: dict[str, str]
+    fraction: float = 1.0
+    salt: int = 0
+    rule: str = "hash"
+
+
+class TaskFacts(Value):
+    """The label space a run is scored in.
+
+    Args:
+        kind: Of the task.
+        classes: Names in id order.
+        label_space: Name in the manifest.
+        background: Class id that the `_no_background` metrics leave out.
+        positive: Class id of the one-class metrics (change, water).
+    """
+
+    kind: Kind
+    classes: tuple[str, ...]
+    label_space: str = ""
+    background: int | None = None
+    positive: int | None = None
+
+
+class BackboneFacts(Value):
+    """The network.
+
+    Args:
+        id: Card id, or id of a run.
+        card: Digest of the whole card.
+        weights: Sha256 of the weights file, digest of the run or checkpoint; empty where nothing is loaded.
+    """
+
+    id: str
+    card: str
+    weights: str = ""
+
+
+class StepFacts(Value):
+    """One step of the normalisation that was applied, as on the card (`seamo_bench.card.Step`)."""
+
+    op: str
+    a: tuple[float, ...] = ()
+    b: tuple[float, ...] = ()
+
+
+class InputFacts(Value):
+    """What one sensor's channels were fed with.
+
+    Args:
+        sensor: Key of `seamo.bands.SENSORS`.
+        stack: Stack (or layer) of the store that was read.
+        bands: Names in the order of the network's channels.
+        unit: Unit of the numbers before `steps`.
+        steps: Normalisation, in order.
+        filled: Bands of `bands` that the store does not have and the missing policy made up.
+        statistics: Where the numbers in `steps` come from.
+    """
+
+    sensor: str
+    stack: str
+    bands: tuple[str, ...]
+    unit: str
+    steps: tuple[StepFacts, ...]
+    filled: tuple[str, ...] = ()
+    statistics: str = ""
+
+
+class AdapterFacts(Value):
+    """What happened to pixels before the network.
+
+    Args:
+        inputs: One per sensor.
+        missing: Missing-band policy.
+        size: (H, W) fed to the network.
+        resize: How the image got there, in words.
+    """
+
+    inputs: tuple[InputFacts, ...]
+    missing: str
+    size: tuple[int, int]
+    resize: str = ""
+
+
+class ProtocolFacts(Value):
+    """How the backbone was evaluated; `version` is bumped when the code gives other numbers."""
+
+    id: str
+    version: int
+    params: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+
+
+class Facts(Value):
+    """Everything that can change the number, and nothing else (no device, workers, host, evaluation batch).
+
+    Args:
+        adapter: None only where the cell is impossible because no adapter can be made.
+        seed: Of everything the protocol draws.
+        precision: `fp32`, `bf16`, ...
+        inputs: What the suite's row asks of the input beyond the card (`s1`, `s2:B02+B03`, `224 px`): rows that
+            differ in it ask different questions.
+        budget: `demo` runs are never mixed with full ones.
+    """
+
+    stores: tuple[StoreFacts, ...]
+    split: SplitFacts
+    task: TaskFacts
+    backbone: BackboneFacts
+    protocol: ProtocolFacts
+    adapter: AdapterFacts | None = None
+    seed: int = 0
+    precision: str = "fp32"
+    inputs: str = ""
+    budget: Budget = "full"
+
+
+def run_key(facts: Facts) -> str:
+    """Sha256 of the facts in canonical JSON, fields at their defaults left out.
+
+    Leaving defaults out keeps the keys of old records when a field is added; so a default, once
+    published, is never changed.
+    """
+    return digest(facts.model_dump(mode="json", exclude_defaults=True))
+
+
+def keys_sha256(keys: list[str]) -> str:
+    """Sha256 of a key list as `SplitFacts.lists` holds it: of the canonical JSON of the sorted keys."""
+    return digest(sorted(keys))
+
+
+def scoring_of(facts: Facts) -> Scoring:
+    """What metrics must know about the task of a run."""
+    return Scoring(facts.task.kind, facts.task.background, facts.task.positive)
