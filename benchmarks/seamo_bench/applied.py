@@ -160,7 +160,7 @@ def _same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, Bac
             f"is not the backbone of the record: its card has the digest {card_digest(card)[:12]}, "
             f"the record's {wanted.card[:12]}",
             card.id,
-            "Use the version of seamo that made the record, or run its suite again.",
+            f"Name the one that it was made with: {wanted.id}." if name else "Use the version of seamo that made it.",
         )
     needs = card.weights is not None and not Path(card.weights.filename).is_absolute()
     file = weights_path(card, weights / card.weights.filename if needs and card.weights else None)

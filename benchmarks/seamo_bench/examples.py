@@ -23,6 +23,7 @@ from seamo_bench.trials import labels_of, make_trials
 
 Ids = NDArray[np.uint8]
 CROP = 256  # pixels of a scene that are shown; a tile where it is larger
+_TRAINED = ("finetune", "dense", "change", "linear", "logreg", "knn")  # the most first
 CANDIDATES = 300  # tiles among which examples are chosen
 
 
@@ -112,7 +113,7 @@ def store_of(record: Record, stores: Sequence[Store]) -> Store:
 def best_column(records: Sequence[Record], dataset: str) -> list[Record]:
     """The ok records of one data set that answer one question: of the column with the most models.
 
-    Between columns of as many models: the larger share of labels, the full budget, then the first by name.
+    Between columns of as many models: the larger share of labels, the full budget, then what trains most.
     """
     columns: dict[Column, list[Record]] = {}
     for record in records:
@@ -120,8 +121,14 @@ def best_column(records: Sequence[Record], dataset: str) -> list[Record]:
             columns.setdefault(column_of(record), []).append(record)
     if not columns:
         return []
-    order = sorted(columns, key=lambda one: (-_models(columns[one]), -one.fraction, one.budget != "full", one))
+    order = sorted(
+        columns, key=lambda one: (-_models(columns[one]), -one.fraction, one.budget != "full", _rank(one), one)
+    )
     return columns[order[0]]
+
+
+def _rank(column: Column) -> int:
+    return _TRAINED.index(column.protocol) if column.protocol in _TRAINED else len(_TRAINED)
 
 
 def _models(records: Sequence[Record]) -> int:
@@ -316,6 +323,6 @@ def pictures_of(store: Store, row: int, facts: Facts | None = None) -> list[Show
         several = len(strip.panels) > 1
         for date, panel in enumerate(strip.panels):
             if panel.picture is not None:
-                own = f"{name}, date {date + 1}" if several else name
+                own = f"{name}, date\u00a0{date + 1}" if several else name
                 found.append(Shown(own, strip.caption, panel.title, panel.picture))
     return found

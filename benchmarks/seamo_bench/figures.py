@@ -32,12 +32,13 @@ from seamo_bench.facts import Facts
 from seamo_bench.metrics import PRIMARY
 from seamo_bench.predictions import ClassPredictions, probabilities
 from seamo_bench.records import Record, read_records
-from seamo_bench.sheet import Cell, Colour, Row, Sheet, write_sheet
+from seamo_bench.sheet import Cell, Colour, Row, Sheet, shortened, write_sheet
 from seamo_bench.trials import DENSE
 
 MODELS = 5  # beside each other
 EXAMPLES = 4  # places a figure
 SAMPLES = 6  # of a data set
+MOST_SAID = 3  # classes of a set that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ def _wrap(blocks: Sequence[tuple[str, list[Cell]]]) -> tuple[Row, ...]:
         return _once([Row(key, tuple(cells)) for key, cells in blocks])
     flat: list[Cell | None] = []
     for key, cells in blocks:
-        first = replace(cells[0], below=(key, *cells[0].below))
+        first = replace(cells[0], below=(shortened(key), *cells[0].below))
         flat += [first, *cells[1:], *[None] * (most - len(cells))]
     across = 6 // most * most
     return _once([Row("", tuple(flat[at : at + across])) for at in range(0, len(flat), across)])
@@ -294,10 +295,10 @@ def _classes(dataset: str, records: Sequence[Record], results: Path, stores: Seq
         blocks.append((key, [_below(cells[0], *lines), *cells[1:]]))
     listed = [f"{_letter(number)}: {_model_line(model)}" for number, model in enumerate(models)]
     sheet = Sheet(
-        f"{' + '.join(record.about.stores)}: classes of test samples",
+        f"{store.spec.title}: classes of test samples",
         (
             *_about(record, len(models), total),
-            f"First {right} that A has right, then others that it has wrong",
+            f"{right} that A has wholly right, then others",
             *listed,
         ),
         _wrap(blocks),
@@ -348,7 +349,8 @@ def _said(label: np.ndarray, chance: np.ndarray, facts: Facts) -> str:
     names = facts.task.classes
     if len(label) > 1:
         said = [f"{names[k]} {chance[k]:.2f}" for k in np.argsort(-chance) if chance[k] >= 0.5]
-        return ", ".join(said) or f"none (most: {names[int(chance.argmax())]} {chance.max():.2f})"
+        more = f" and {len(said) - MOST_SAID} more" if len(said) > MOST_SAID else ""
+        return ", ".join(said[:MOST_SAID]) + more or f"none (most: {names[int(chance.argmax())]} {chance.max():.2f})"
     first = int(chance.argmax())
     return f"{names[first]} {chance[first]:.2f} ({'right' if first == int(label[0]) else 'WRONG'})"
 
@@ -405,7 +407,7 @@ def _model_line(model: Model) -> str:
 
 
 def _keys(models: Sequence[Model]) -> tuple[str, ...]:
-    return (f"Records, from left to right: {', '.join(model.record.key[:12] for model in models)}",)
+    return (f"Records, in this order: {', '.join(model.record.key[:12] for model in models)}",)
 
 
 def _legend(names: Sequence[str], colours: Sequence[Colour], seen: set[int]) -> tuple[tuple[str, Colour], ...]:

@@ -20,6 +20,7 @@ _SIDE = 0.3  # of row labels
 _DPI = 130
 _INK, _FAINT = "#18181c", "#5c5c66"
 _WRAP = 26  # letters below a cell
+_KEY = 24  # letters of a key, which are often capitals
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +107,7 @@ def write_sheet(path: Path, sheet: Sheet) -> None:
             text(
                 _SIDE / 2,
                 place,
-                "\n".join(map(_short, row.label.splitlines())),
+                "\n".join(map(shortened, row.label.splitlines())),
                 rotation=90,
                 va="center",
                 ha="center",
@@ -144,6 +145,11 @@ def write_sheet(path: Path, sheet: Sheet) -> None:
     write_atomically(path, buffer.getvalue())
 
 
+def shortened(words: str) -> str:
+    """At most as long as a cell is wide: begin and end, which tell keys apart."""
+    return words if len(words) <= _KEY else f"{words[: _KEY // 2 - 2]}...{words[-(_KEY // 2 - 1) :]}"
+
+
 def _show(axes: "Axes", picture: Picture | None) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
@@ -154,11 +160,6 @@ def _show(axes: "Axes", picture: Picture | None) -> None:
         axes.text(0.5, 0.5, "not there", color="white", ha="center", va="center", transform=axes.transAxes, fontsize=7)
         return
     axes.imshow(picture, interpolation="nearest")
-
-
-def _short(words: str) -> str:
-    """At most as long as a cell is high: begin and end, which tell keys apart."""
-    return words if len(words) <= _WRAP else f"{words[: _WRAP // 2 - 2]}...{words[-(_WRAP // 2 - 1) :]}"
 
 
 def _rgb(colour: Colour) -> tuple[float, float, float]:
