@@ -5,13 +5,16 @@ python perf/loading.py [--locations 96] [--rounds 5] [--batch 16]
 The stores hold SSL4EO-S12-shaped samples that are made on the fly (synthetic): s1 and s2a, four dates, native 264, 132
 and 44 px, lz4. Every reader gets two workers and the same batches in the same order; zarr-python and webdataset read
 behind a torch DataLoader with two processes, which are started once. `full` adds the per-season crop, resize to 128 and
-normalisation, the same to each.
+normalisation, the same to each. Before that, these alone are timed on one batch: as a CPU does them (sums of rows) and
+as an accelerator does (matrix products).
 """
 
 import argparse
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from bench import alternate, machine
 from made_archive import installed
 from torch.utils.data import DataLoader, Dataset
 
+from seamo.data import crops
 from seamo.data.crops import CropConfig, crop_stack, draw_views
 from seamo.data.loader import Loader
 from seamo.manifest import DatasetSpec
@@ -89,9 +93,24 @@ def full(batch: dict[str, torch.Tensor], spec: DatasetSpec) -> list[torch.Tensor
     for stack, sensor in (("s1", "s1"), ("s2a", "s2")):
         layers = [layer for layer in spec.stack_layers(stack) if layer.id in batch]
         bands = [name for layer in layers for name in layer.bands]
-        pixels = crop_stack(batch, layers, views[sensor], bands=bands, size=_SIZE).pixels
+        pixels = crop_stack(batch, layers, views[sensor], bands=bands, size=_SIZE, holes=()).pixels
         images.append((pixels - 1500.0) / 1000.0)
     return images
+
+
+def crop_cost(batch: dict[str, torch.Tensor], spec: DatasetSpec, rounds: int) -> str:
+    """CPU milliseconds a location of `full`, both ways."""
+    ways = {"sums of rows": crops._by_rows, "matrix products": crops._by_matrices}
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            crops._by_rows = way
+            began = time.process_time()
+            full(batch, spec)
+            if number:
+                found[name].append((time.process_time() - began) / len(batch["row"]) * 1e3)
+    crops._by_rows = ways["sums of rows"]
+    return ", ".join(f"{name} {statistics.median(x):.1f} ms ({min(x):.1f}-{max(x):.1f})" for name, x in found.items())
 
 
 def build(folder: Path, count: int, layout: str) -> Store:
@@ -118,6 +137,8 @@ def main() -> None:
                    "webdataset, DataLoader": (through_webdataset, "webdataset")}  # fmt: skip
         epochs = {name: reader(stores[layout], arguments.batch) for name, (reader, layout) in readers.items()}
         spec = stores["zarr"].spec
+        batch = next(iter(epochs["seamo Loader, zarr"]()))
+        print(f"crop, CPU time of a location: {crop_cost(batch, spec, arguments.rounds)}", flush=True)
         for mode in ("decode", "full"):
             print(f"\n{mode}: epochs of {arguments.locations} locations, batch {arguments.batch}, "
                   f"{arguments.rounds} rounds", flush=True)  # fmt: skip

@@ -33,7 +33,7 @@ _TRIES = 10  # of torchvision's RandomResizedCrop, after which it takes the whol
 _RATIO = (3 / 4, 4 / 3)
 _NUMBERS = 2 * _TRIES + 3  # uniform numbers a view: size and shape of each try, row, column, flip
 _WEIGHT = 1e-4  # a resized pixel is valid if the invalid pixels it sees weigh no more than this in all
-_BLOCK = 2**21  # pixels that a CPU resizes at a time: what fits its caches, and memory that is used again
+_BLOCK = 2**20  # pixels that a CPU resizes at a time: what fits its caches, in memory that is used again
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,25 +200,27 @@ def crop_stack(
         [name for spec in read for name in spec.bands], bands, f"stack {specs[0].stack}" if specs else "no layers"
     )
     B, T = view.flip.shape
-    pixels = torch.empty(B, T, len(bands), size, size, device=view.box.device)
+    box_n4, flip_n = view.box.reshape(B * T, 4), view.flip.reshape(B * T)
+    pixels = torch.empty(B * T, len(bands), size, size, device=box_n4.device)
     valid: Tensor | None = None
     for spec in read:
-        stored = _checked(layers, spec, view)
+        stored = _checked(layers, spec, view).flatten(0, 1)
         look = spec.fill is not None and (holes is None or spec.id in holes)
         wanted = [(source, bands.index(name)) for source, name in enumerate(spec.bands) if name in bands]
-        step = B if stored.device.type != "cpu" else max(1, _BLOCK // math.prod(stored.shape[1:]))
-        for start in range(0, B, step):
+        step = B * T if stored.device.type != "cpu" else max(1, _BLOCK // math.prod(stored.shape[1:]))
+        for start in range(0, B * T, step):
             block = slice(start, start + step)
             images = _select(stored[block], [source for source, _ in wanted])
-            at = View(view.box[block], view.flip[block])
+            at = View(box_n4[block], flip_n[block])
             resized, known = _resize(images, spec, at, size=size, look=look, certain=holes is not None)
             if known is not None and valid is None:
                 valid = torch.ones(pixels.shape, dtype=torch.bool, device=pixels.device)
             for i, (_, place) in enumerate(wanted):
-                pixels[block, :, place] = resized[:, :, i]
+                pixels[block, place] = resized[:, i]
                 if known is not None and valid is not None:
-                    valid[block, :, place] = known[:, :, i]
-    return Crop(pixels, valid)
+                    valid[block, place] = known[:, i]
+    shape = (B, T, *pixels.shape[1:])
+    return Crop(pixels.reshape(shape), None if valid is None else valid.reshape(shape))
 
 
 def _checked(layers: Mapping[str, Tensor], spec: LayerSpec, view: View) -> Tensor:
@@ -233,19 +235,19 @@ def _checked(layers: Mapping[str, Tensor], spec: LayerSpec, view: View) -> Tenso
 
 def _select(stored: Tensor, channels: list[int]) -> Tensor:
     """Some bands as float32, without an index that would have to be copied to the device first."""
-    if channels == list(range(stored.shape[2])):
+    if channels == list(range(stored.shape[1])):
         return stored.float()
-    return torch.stack([stored[:, :, i].float() for i in channels], dim=2)
+    return torch.stack([stored[:, i].float() for i in channels], dim=1)
 
 
 def _resize(
     images: Tensor, spec: LayerSpec, view: View, *, size: int, look: bool, certain: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Resized images, and which of their pixels are measurements (None: all)."""
-    B, T, _, h, w = images.shape
-    top, left, height, width = view.box.reshape(B * T, 4).unbind(dim=1)
+    """Resized images (n, C, S, S), and which of their pixels are measurements (None: all)."""
+    h, w = images.shape[-2:]
+    top, left, height, width = view.box.unbind(dim=1)
     rows = resize_taps(top * h, height * h, source=h, size=size)
-    cols = resize_taps(left * w, width * w, source=w, size=size, flip=view.flip.reshape(B * T))
+    cols = resize_taps(left * w, width * w, source=w, size=size, flip=view.flip)
     missing = _missing(images, spec.fill_value) if look else None
     if missing is None or (not certain and not bool(missing.any())):
         return _apply(rows, cols, images), None
@@ -285,10 +287,9 @@ class Taps:
         return zeros.scatter_add_(2, self.index, self.weight)
 
 
-def _apply(rows: Taps, cols: Taps, images_BTChw: Tensor) -> Tensor:
-    images = images_BTChw.flatten(0, 1)
-    resized = _by_rows(rows, cols, images) if images.device.type == "cpu" else _by_matrices(rows, cols, images)
-    return resized.reshape(*images_BTChw.shape[:3], *resized.shape[-2:])
+def _apply(rows: Taps, cols: Taps, images_nChw: Tensor) -> Tensor:
+    way = _by_rows if images_nChw.device.type == "cpu" else _by_matrices
+    return way(rows, cols, images_nChw)
 
 
 def _by_matrices(rows: Taps, cols: Taps, images_nChw: Tensor) -> Tensor:
