@@ -282,7 +282,10 @@ def report(
     """One HTML page that needs no network."""
     from seamo_bench.report import write_report
 
-    write_report(results, output, mixed=mixed, figures=figures)
+    progress = Progress()
+    progress.cell(0, 1, "report")
+    write_report(results, output, mixed=mixed, figures=figures, progress=progress.inner)
+    progress.end()
     say(str(output))
 
 

@@ -1,6 +1,6 @@
 """The report: one self-contained HTML page made from a results folder, readable without network or script."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -18,6 +18,7 @@ from seamo_bench.report.markup import Places
 from seamo_bench.report.pictures import Picture, pictures, read_pictures
 from seamo_bench.report.provenance import Inputs, again, checks, origins
 
+Progress = Callable[[int, int, str], None]
 # Whatever a record says, the page loads nothing and runs nothing but its own script.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
@@ -39,6 +40,7 @@ def write_report(
     mixed: bool = False,
     resamples: int = RESAMPLES,
     figures: Path | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Read a results folder and write the page.
 
@@ -49,6 +51,7 @@ def write_report(
         mixed: As in `build_table`.
         resamples: Of the bootstrap.
         figures: Folder of PNG files to put into the page.
+        progress: Called with (done, total, what) now and then.
 
     Raises:
         ProtocolError: If there is nothing to show, or the folder of figures has none.
@@ -56,19 +59,28 @@ def write_report(
     drawn = read_pictures(figures) if figures else ()
     found = read_records(results)
     made = build_table(found, results, mixed=mixed, resamples=resamples)
-    pairs = () if mixed else _pairs(made, found, results, resamples)
-    parts = Parts(pairs, make_atlases(made, results), drawn)
+    said = progress or _say_nothing
+    pairs = () if mixed else _pairs(made, found, results, resamples, said)
+    parts = Parts(pairs, make_atlases(made, results, said), drawn)
     write_atomically(output, render(made, found, title=title, parts=parts).encode("utf-8"))
 
 
-def _pairs(made: Table, found: RecordSet, results: Path, resamples: int) -> tuple[Comparison, ...]:
+def _say_nothing(done: int, total: int, what: str) -> None:
+    pass
+
+
+def _pairs(made: Table, found: RecordSet, results: Path, resamples: int, progress: Progress) -> tuple[Comparison, ...]:
     """Every backbone that is no floor against every floor, and the two leading ones."""
     scored = [row for row in made.rows if any(c.interval for (r, _), c in made.cells.items() if r == row.id)]
     models = [row.id for row in scored if not row.floor]
     wanted = [(model, row.id) for model in models for row in scored if row.floor]
     if len(models) > 1:
         wanted.insert(0, (models[0], models[1]))
-    return tuple(one for a, b in wanted for one in compare(found.records, results, a, b, resamples=resamples))
+    pairs: list[Comparison] = []
+    for number, (a, b) in enumerate(wanted):
+        progress(number, len(wanted), "comparing pairs")
+        pairs += compare(found.records, results, a, b, resamples=resamples)
+    return tuple(pairs)
 
 
 def render(made: Table, found: RecordSet, *, title: str, parts: Parts = Parts()) -> str:

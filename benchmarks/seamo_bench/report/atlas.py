@@ -1,7 +1,7 @@
 """Where the scores come from: a map of cells over a graticule, and tables of countries. No coastline is needed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -53,10 +53,11 @@ class Atlas:
     by_country: Mapping[Row, tuple[Interval, ...]]
 
 
-def make_atlases(made: Table, results: Path) -> tuple[Atlas, ...]:
+def make_atlases(made: Table, results: Path, progress: Callable[[int, int, str], None]) -> tuple[Atlas, ...]:
     """Score cells and countries from the stored predictions; columns that know no place are left out."""
     found = []
-    for head in made.heads:
+    for place, head in enumerate(made.heads):
+        progress(place, len(made.heads), "scoring cells and countries")
         done: dict[Row, list[Record]] = {}
         for row in made.rows:
             cell = made.cells.get((row.id, head.column))
@@ -90,8 +91,8 @@ def maps(atlases: Sequence[Atlas], places: Places) -> str:
         if one.grid is not None
     ]
     note = (
-        '<p class="note">Each square is a cell of longitude and latitude with the score of the test samples in it: '
-        "the stronger the colour, the worse. Cells with few samples scatter by chance alone.</p>"
+        '<p class="note">Each mark is a cell of longitude and latitude with the score of the test samples in it: '
+        "the stronger the colour, the worse; the larger, the more samples. Few samples scatter by chance alone.</p>"
     )
     return note + "".join(parts) if parts else '<p class="note">No record says where its samples lie.</p>'
 
@@ -154,6 +155,7 @@ def _map(atlas: Atlas, grid: Grid, place: int) -> str:
     said = f"Map of {title} in {len(counts)} cells of {grid.step:g} degrees; the worst cells are in the table below"
     return (
         f'<div class="map" data-low="{low}" data-high="{high}" data-better="{int(better)}" data-unit="{unit}" '
+        f'data-least="{_least(counts)}" '
         f'data-title="{escape(title)}">'
         f'<p class="pick"><label for="map-{place}">Backbone</label> <select id="map-{place}">{options}</select></p>'
         f'<figure class="plot"><div class="scroll"><svg role="group" viewBox="0 0 {width} {height}" '
@@ -166,17 +168,23 @@ def _map(atlas: Atlas, grid: Grid, place: int) -> str:
 
 def _worst(head: Head, row: Row, scores: Floats, spots: Sequence[str], counts: Sequence[int]) -> str:
     sign = 1 if metric(head.metric).higher_is_better else -1
-    order = sorted(
-        (k for k in range(len(spots)) if math.isfinite(scores[k])), key=lambda k: (sign * scores[k], -counts[k], k)
-    )
+    least = _least(counts)
+    enough = [k for k in range(len(spots)) if math.isfinite(scores[k]) and counts[k] >= least]
+    order = sorted(enough, key=lambda k: (sign * scores[k], -counts[k], k))
     lines = [
         f'<tr><th scope="row">{escape(spots[k])}</th><td class="num" data-value="{counts[k]}">{counts[k]:,}</td>'
         f'<td class="num">{number(head.metric, float(scores[k]))}</td></tr>'
         for k in order[:WORST]
     ]
     names = ("Cell", amount("n"), amount(escape(metric(head.metric).title)))
-    caption = f'The cells with the worst scores of <span class="whose">{escape(row.title)}</span>'
+    whose = f'<span class="whose">{escape(row.title)}</span>'
+    caption = f"The cells with the worst scores of {whose}, of those with at least {least:,} samples (half of all)."
     return table(names, lines, caption=caption, sortable=False)
+
+
+def _least(counts: Sequence[int]) -> int:
+    """Samples that half of the cells have: those with fewer would head every list of the worst."""
+    return sorted(counts)[len(counts) // 2]
 
 
 def _shade(value: float, low: float, high: float, *, better: bool) -> str:
@@ -191,7 +199,7 @@ def _legend(name: str, low: float, high: float, *, better: bool) -> str:
     edges = [low + (high - low) * step / SHADES for step in range(SHADES + 1)]
     edges = edges if better else edges[::-1]
     parts = [
-        f'<span class="key"><svg viewBox="0 0 9 9" aria-hidden="true"><rect class="h{k}" width="9" height="9"/></svg>'
+        f'<span class="shade"><svg viewBox="0 0 9 9" aria-hidden="true"><rect class="h{k}" width="9" height="9"/></svg>'
         f"{number(name, edges[k])} to {number(name, edges[k + 1])}</span>"
         for k in range(SHADES)
     ]
@@ -203,7 +211,7 @@ def _graticule(grid: Grid) -> tuple[list[str], tuple[int, int], list[str]]:
     width, left, right, top, bottom = 760, 56, 20, 14, 30
     west, south = grid.corners.min(axis=0) - grid.step
     east, north = grid.corners.max(axis=0) + 2 * grid.step
-    south, north = max(south, -90.0), min(north, 90.0)
+    south, north, west, east = max(south, -90.0), min(north, 90.0), max(west, -180.0), min(east, 180.0)
     squeeze = max(0.2, math.cos(math.radians((south + north) / 2)))  # a degree of longitude in degrees of latitude
     scale = min((width - left - right) / ((east - west) * squeeze), 440 / (north - south))
     plot_w, plot_h = (east - west) * squeeze * scale, (north - south) * scale
@@ -236,9 +244,11 @@ def _graticule(grid: Grid) -> tuple[list[str], tuple[int, int], list[str]]:
                     f'<text x="{x(west) - 6:.1f}" y="{y(at) + 4:.1f}" text-anchor="end">{_degrees(at, "NS")}</text>'
                 )
     wide, tall = max(7.0, grid.step * squeeze * scale), max(7.0, grid.step * scale)
-    boxes = []
-    for lon, lat in (grid.corners + grid.step / 2).tolist():
-        boxes.append(f'x="{x(lon) - wide / 2:.1f}" y="{y(lat) - tall / 2:.1f}" width="{wide:.1f}" height="{tall:.1f}"')
+    boxes, most = [], int(grid.counts.max())
+    for (lon, lat), count in zip((grid.corners + grid.step / 2).tolist(), grid.counts.tolist(), strict=True):
+        part = 0.4 + 0.6 * math.sqrt(count / most)  # of the cell's sides: the more samples, the larger
+        w, h = max(5.0, part * wide), max(5.0, part * tall)
+        boxes.append(f'x="{x(lon) - w / 2:.1f}" y="{y(lat) - h / 2:.1f}" width="{w:.1f}" height="{h:.1f}"')
     return marks, (width, height), boxes
 
 

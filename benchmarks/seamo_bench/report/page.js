@@ -89,7 +89,7 @@ for (const plot of all(".plot")) {
 
 // Another backbone on a map.
 for (const map of all(".map")) {
-  const { low, high, better, unit, title } = map.dataset;
+  const { low, high, better, unit, least, title } = map.dataset;
   const select = map.querySelector("select");
   const cells = all("rect.hint", map);
   const body = map.querySelector("tbody");
@@ -108,7 +108,8 @@ for (const map of all(".map")) {
         `${cell.dataset.spot}: ${title} ${text(values[k])}, n = ${Number(cell.dataset.n).toLocaleString("en")}`;
     });
     const sign = better === "1" ? 1 : -1;
-    const worst = cells.map((cell, k) => ({ cell, value: values[k] })).filter((one) => !isNaN(one.value))
+    const worst = cells.map((cell, k) => ({ cell, value: values[k] }))
+      .filter((one) => !isNaN(one.value) && Number(one.cell.dataset.n) >= Number(least))
       .sort((a, b) => sign * (a.value - b.value) || b.cell.dataset.n - a.cell.dataset.n).slice(0, body.rows.length);
     [...body.rows].forEach((row, k) => {
       const one = worst[k];

@@ -112,8 +112,8 @@ def _origin(row: Row, head: Head, cell: Cell, places: Places, inputs: Inputs) ->
     names = ("Record", "Seed", "Score", "Chosen on validation", "Seconds", "Samples a second", "Predictions")
     return (
         f'<article id="{places.cell(row, head)}" tabindex="-1"><h4>{escape(row.title)}</h4>{_list(rows)}'
-        f"<p>{fed}</p>{table(names, lines, sortable=False)}"
-        f'<p class="note">Check it: <code>seamo-bench verify results/{first.key[:12]}...json</code></p></article>'
+        f'<p class="fed">{fed}</p>{table(names, lines, sortable=False)}'
+        f'<p class="note">Check it: <code>seamo-bench verify results/{first.key}.json</code></p></article>'
     )
 
 
