@@ -38,7 +38,10 @@ ROOMS: list[tuple[str, set[str]]] = [
 LAZY_UPWARD = {
     ("seamo.store.reader", "seamo.data"),  # Store.loader is a face of seamo.data; opening a store loads no torch
 }
-LAPTOP = {"seamo_bench.metrics", "seamo_bench.intervals", "seamo_bench.leaderboard"}
+LAPTOP = {
+    f"seamo_bench.{name}"
+    for name in ("metrics", "intervals", "leaderboard", "geography", "report", "report.atlas", "report.plots")
+}
 LAPTOP_LIBRARIES = {"numpy", "pandas", "pydantic"}
 # What a command line may load before it knows what is asked.
 CLI_LIBRARIES = {"typer", "rich", "yaml", "pydantic"}
