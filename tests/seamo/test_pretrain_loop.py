@@ -1,5 +1,6 @@
 """The training loop: the same curve on any number of ranks, in any micro-batches, through any kill."""
 
+import csv
 import json
 import logging
 import os
@@ -19,11 +20,13 @@ import yaml
 
 from seamo.errors import RecipeError, StoreError, TrainingError, UsageError
 from seamo.model.checkpoint import load_model
+from seamo.model.flops import pretraining_flops
 from seamo.pretrain.checkpoint import Progress, checkpoints, latest_checkpoint, save_checkpoint
 from seamo.pretrain.journal import read_curves
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.optimise import Schedule
 from seamo.pretrain.recipe import apply_changes, parse_recipe
+from seamo.store.reader import Store
 from tests.seamo.small_store import build_small_store
 
 RECIPE = {
@@ -242,6 +245,29 @@ def test_stage_two_alone_on_other_strategies(store, tmp_path, changes, terms, im
     assert sum(curves["images"][:3]) == images
     assert all(np.isfinite(curves[name]).all() for name in terms)
     assert np.mean(curves["loss"][-3:]) < 0.95 * np.mean(curves["loss"][:3])
+
+
+def test_speed_says_rate_utilisation_and_waiting(store, tmp_path):
+    class Slow(Store):
+        def read_times(self, i):
+            time.sleep(0.05)
+            return super().read_times(i)
+
+    alone = ["stage1={epochs: 0, warmup_epochs: 0}", "stage2={epochs: 2, warmup_epochs: 1}"]
+    recipe = recipe_of(*alone, "machine.peak_tflops=0.0001", "machine.checkpoint_every=1000")
+    pretrain(recipe, Slow(store.path), tmp_path / "run")
+    with (tmp_path / "run" / "speed.csv").open() as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    flops = pretraining_flops(recipe.model, seasons=4).training
+    assert len(rows) == 6
+    for row in rows:
+        assert row["locations_per_s"] == pytest.approx(8 / row["seconds"], rel=0.01)
+        assert row["mfu"] == pytest.approx(8 * flops / row["seconds"] / 1e8, rel=0.01)
+    # One thread reads 48 samples in at least 2.4 s: what is not spent on steps in this time is spent on waiting.
+    waited = sum(row["seconds"] * row["data_wait_share"] for row in rows)
+    worked = sum(row["seconds"] for row in rows) - waited
+    assert worked > 0
+    assert waited > 48 * 0.05 - worked - 0.5  # between the steps there is the journal
 
 
 def test_another_recipe_or_store_is_refused_by_name(undisturbed, store, tmp_path):
