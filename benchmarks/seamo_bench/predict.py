@@ -9,6 +9,7 @@ a window of which less than half is measured.
 import json
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from seamo.errors import UsageError
@@ -284,7 +286,10 @@ def _profile(image: Imagery, plan: "_Blended | _Cells", facts: Facts, floats: bo
 def _write(
     path: Path, strips: Iterator[NDArray[Any]], profile: Mapping[str, Any], facts: Facts, about: Mapping[str, Any]
 ) -> None:
-    with rasterio.open(path, "w", **profile) as target:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an image without a place gives a map without one
+        target = rasterio.open(path, "w", **profile)
+    with target:
         target.update_tags(seamo=json.dumps(about), classes=json.dumps(facts.task.classes))
         if profile["count"] == 1 and profile["dtype"] == "uint8":
             table = {k: (*colour, 255) for k, colour in enumerate(colours_of(facts))}

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -72,12 +73,16 @@ def run(tmp, text, stores, *, backbones, budget="full", **machine):
     return results, found
 
 
-def write_tiff(path, pixels, bands, *, nodata=None, gsd=10.0):
-    """(C, H, W) with its bands as descriptions, at 500 km east, 5,000 km north in UTM 32."""
-    with rasterio.open(
-        path, "w", driver="GTiff", count=len(pixels), height=pixels.shape[1], width=pixels.shape[2],
-        dtype=pixels.dtype, crs="EPSG:32632", transform=from_origin(500000, 5000000, gsd, gsd), nodata=nodata,
-    ) as target:  # fmt: skip
+def write_tiff(path, pixels, bands, *, nodata=None, gsd=10.0, crs="EPSG:32632"):
+    """(C, H, W) with its bands as descriptions, at 500 km east, 5,000 km north in UTM 32, or nowhere."""
+    place = {"crs": crs, "transform": from_origin(500000, 5000000, gsd, gsd)} if crs else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        target = rasterio.open(
+            path, "w", driver="GTiff", count=len(pixels), height=pixels.shape[1], width=pixels.shape[2],
+            dtype=pixels.dtype, nodata=nodata, **place,
+        )  # fmt: skip
+    with target:
         target.write(pixels)
         for number, name in enumerate(bands):
             target.set_band_description(number + 1, name)
@@ -357,12 +362,36 @@ def test_images_that_do_not_fit_are_refused(single, scenes, tmp_path):
         apply(results, records["dense", "scenes"], [scene], out, stride=4)
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_image_without_a_place_gives_a_map_without_one(scenes, tmp_path):
+    store, results, records = scenes
+    image = write_tiff(tmp_path / "scene.tif", whole_scene(store, "scene3"), FOUR, crs=None)
+    facts = apply(results, records["dense", "scenes"], [image], tmp_path / "out.tif")
+    assert facts["note"] == "pixels of unknown size in metres; the record was made at 10 m"
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(tmp_path / "out.tif") as source:
+        assert source.crs is None
+
+
 def test_another_pixel_size_is_said(scenes, tmp_path, caplog):
     store, results, records = scenes
     image = write_tiff(tmp_path / "coarse.tif", whole_scene(store, "scene3"), FOUR, gsd=20.0)
     facts = apply(results, records["dense", "scenes"], [image], tmp_path / "out.tif")
     assert facts["note"] == "pixels of 20 m, the record was made at 10 m"
     assert "pixels of 20 m" in caplog.text
+
+
+def test_a_window_is_asked_for_where_images_vary_in_size(single, tmp_path):
+    stores, results, records = single
+    record = records["linear", "toy"]
+    stored = load_predictions(record, results)
+    head = record.head.model_copy(update={"tile": (0, 0)})  # as records of such a data set have it
+    again = write_record(tmp_path, record.facts, about=record.about, predictions=stored, head=head)
+    (tmp_path / head.name).write_bytes((results / head.name).read_bytes())
+    image = write_tiff(tmp_path / "row.tif", in_a_row(open_store(stores / "toy"), stored.keys, "s2_10m"), FOUR)
+    with pytest.raises(UsageError, match=r"the images of its data set vary in size\. Give --window"):
+        apply(tmp_path, again, [image], tmp_path / "out.tif")
+    apply(tmp_path, again, [image], tmp_path / "out.tif", window=8)
+    assert read(tmp_path / "out.tif")[0, 0].tolist() == stored.scores.argmax(axis=1).tolist()
 
 
 def test_records_that_cannot_be_applied_say_why(single, tmp_path):
