@@ -84,7 +84,7 @@ def begin_run(path: Path, recipe: Recipe, store: StoreFacts, *, resume: bool) ->
         if not resume:
             raise UsageError("holds a run already", where=str(path), fix="Give --resume, or another --out.")
         _check_same(run, recipe, store)
-    elif path.is_dir() and any(item.name != ".lock" for item in path.iterdir()):
+    elif path.is_dir() and not all(_is_beginning(item.name) for item in path.iterdir()):
         raise UsageError("is not empty and holds no run", where=str(path), fix="Give another --out.")
     path.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=False)
@@ -93,6 +93,11 @@ def begin_run(path: Path, recipe: Recipe, store: StoreFacts, *, resume: bool) ->
     facts = {name: getattr(store, name) for name in ("id", "title", "content", "split", "samples")}
     write_atomically(path / RUN, _json({"format": "seamo-run/1", "store": facts}))
     return run
+
+
+def _is_beginning(name: str) -> bool:
+    """Whether a file is what a run leaves that was killed before its folder was made."""
+    return name in (".lock", RECIPE, ENVIRONMENT) or (name.startswith(".") and name.endswith(".part"))
 
 
 @contextmanager
