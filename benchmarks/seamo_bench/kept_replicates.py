@@ -7,13 +7,14 @@ is damaged in it is made anew, and `verify` does not read it.
 
 import io
 import logging
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from seamo.errors import ProtocolError
-from seamo.identity import digest, write_atomically
+from seamo.identity import digest
 from seamo_bench.facts import scoring_of
 from seamo_bench.records import Record, load_predictions, predictions_file
 from seamo_bench.replicates import RESAMPLES, VERSION, Replicates, replicate
@@ -41,7 +42,10 @@ def replicates_of(record: Record, results: Path, name: str, *, resamples: int = 
         found = replicate(load_predictions(record, results), name, scoring_of(record.facts), resamples=resamples)
         try:
             path.parent.mkdir(exist_ok=True)
-            write_atomically(path, _bytes(found))
+            # Renamed into place, but not flushed to the disk: what a crash damages is made anew.
+            part = path.with_suffix(f".{os.getpid()}.part")
+            part.write_bytes(_bytes(found))
+            part.replace(path)
         except OSError as error:  # a folder that cannot be written to is no reason to show no table
             _log.info("replicates are not kept: %s", error)
     return found
