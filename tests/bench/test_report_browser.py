@@ -102,17 +102,19 @@ def test_a_blank_of_the_overview_says_why(page):
 def test_arrows_on_the_tabs_choose_task_and_protocol(page):
     shown = "[...document.querySelectorAll('#leaderboard .col')].filter((one) => one.offsetParent).length"
     heads = "[...document.querySelectorAll('#heat thead th')].filter((one) => one.offsetParent).length"
-    assert (page.js(shown), page.js(heads)) == (3, 4)
+    nothing = "document.querySelector('#countries > p.note').offsetParent !== null"
+    assert words(page, "fieldset:first-of-type label") == ["all", "single-label", "segmentation"]
+    assert (page.js(shown), page.js(heads), page.js(nothing)) == (3, 4, False)
     focus(page, "#show-t-all")
     page.key("ArrowRight")
-    task = page.js(f"{FOCUSED}.nextElementSibling.textContent")
-    assert (page.js(shown), page.js(heads)) == {"single-label": (2, 3), "segmentation": (1, 2)}[task]
+    assert (page.js(shown), page.js(heads), page.js(nothing)) == (2, 3, False)
     page.key("ArrowRight")
-    assert page.js(shown) == (1 if task == "single-label" else 2)
+    assert (page.js(shown), page.js(heads), page.js(nothing)) == (1, 2, True)  # its data set names no countries
+    assert words(page, ".filters [role=status]") == ["1 of 3 columns"]
     focus(page, "#show-p-all")
     page.key("ArrowRight")
-    page.key("ArrowRight")
-    assert words(page, ".filters [role=status]")[0].startswith(f"{page.js(shown)} of 3 columns")
+    assert words(page, "#show-p0 + label") == ["linear"]
+    assert words(page, ".filters [role=status]") == ["0 of 3 columns: no such pair was run"]
 
 
 def test_the_map_walks_by_arrows_and_changes_by_backbone(page):

@@ -124,11 +124,18 @@ for (const map of all(".map")) {
   });
 }
 
-// How many columns the tabs leave; the hiding itself is done by style rules.
+// How many columns the tabs leave, and which parts have none of them; the hiding itself is done by style rules.
 const filters = document.querySelector(".filters");
+const parts = all("main > section").filter((one) => one.querySelector(".col")).map((section) => {
+  const nothing = Object.assign(make("p", "Nothing here for this task and protocol."), { className: "note", hidden: true });
+  section.append(nothing);
+  return { blocks: all(".col", section), nothing };
+});
+const visible = (blocks) => blocks.filter((one) => getComputedStyle(one).display !== "none").length;
 const count = () => {
+  for (const { blocks, nothing } of parts) nothing.hidden = visible(blocks) > 0;
   const blocks = all("#leaderboard .col");
-  const shown = blocks.filter((one) => getComputedStyle(one).display !== "none").length;
+  const shown = visible(blocks);
   filters.querySelector("[role=status]").textContent =
     shown === blocks.length ? "" : `${shown} of ${blocks.length} columns` + (shown ? "" : ": no such pair was run");
 };

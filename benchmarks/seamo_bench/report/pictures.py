@@ -36,7 +36,7 @@ def read_pictures(folder: Path) -> tuple[Picture, ...]:
             raise ProtocolError("is not a PNG", where=str(path), fix="Draw it again, or take it out.")
         name = path.relative_to(folder).with_suffix("").as_posix()
         words = name.replace("-", " ").replace("_", " ").replace("/", ": ")
-        words = re.sub(r"\bfigure0*(?=\d)", "figure ", words)  # figure05 of `seamo-bench figures`
+        words = re.sub(r"\bfigure ?0*(?=\d)", "figure ", words)  # figure05 of `seamo-bench figures`
         found.append(Picture(words[:1].upper() + words[1:], data))
     return tuple(found)
 
