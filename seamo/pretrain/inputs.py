@@ -146,11 +146,17 @@ class InputPlan:
             return {name: one[:, :1] for name, one in layers.items()}
         device = next(iter(layers.values())).device
         at, season = torch.arange(len(season), device=device), _move(season, device)
-        return {name: one[at, season][:, None] for name, one in layers.items()}
+        return {name: _pick(one, at, season) for name, one in layers.items()}
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
+
+
+def _pick(layer: Tensor, at: Tensor, season: Tensor) -> Tensor:
+    # torch's index kernel for GPUs does not know unsigned 16-bit integers: the same bits, read as signed ones.
+    bits = layer.view(torch.int16) if layer.dtype == torch.uint16 else layer
+    return bits[at, season][:, None].view(layer.dtype)
 
 
 def _both(pixel_valid: Tensor | None, image_valid: Tensor | None) -> Tensor | None:

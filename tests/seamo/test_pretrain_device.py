@@ -47,7 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory):
 
 
 class Copies(TorchDispatchMode):
-    """Writes down every copy of host memory to the device that the host would have to wait for."""
+    """Writes down every copy of host memory to the device that the host would have to wait for, and what GPUs lack."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,6 +70,8 @@ class Copies(TorchDispatchMode):
         from_host = any(x.device.type == "cpu" and x.ndim for x in given)  # a tensor without axes goes as a number
         if from_host and any(x.device == DEVICE for x in given + made) and not kwargs.get("non_blocking"):
             self.found.append(str(function))
+        if function is torch.ops.aten.index.Tensor and args[0].dtype == torch.uint16:
+            self.found.append("an index of uint16")  # '"index_cuda" not implemented for 'UInt16'', says torch on a GPU
         return result
 
 
@@ -138,7 +140,9 @@ def test_the_check_itself_sees_what_waits():
         values[torch.tensor([0, 2])]
         torch.tensor([1.0, 2.0]).to(DEVICE)
         torch.tensor([1.0, 2.0], device=DEVICE)
-    assert copies.found == ["an index that is a list", "aten.index.Tensor", "aten._to_copy.default", "torch.tensor"]
+        values.to(torch.uint16)[torch.tensor([0], device=DEVICE)]
+    seen = ["an index that is a list", "aten.index.Tensor", "aten._to_copy.default", "torch.tensor", "torch.tensor"]
+    assert copies.found == [*seen, "an index of uint16"]
     with pytest.raises(RuntimeError):
         bool(values.any())
     with pytest.raises((RuntimeError, NotImplementedError)):
