@@ -190,3 +190,10 @@ def test_equal_models_keep_their_stars_in_2000_simulations(models, count, spread
     assert lost <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
     if models == 10 and count == 1:
         assert lost_stars(2000, made, models, count, holm) > 0.05  # why pairs are counted
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("scenes", sorted(iv.FEW_COVERAGE))
+def test_what_the_note_on_few_scenes_says(scenes):
+    made = Tiles(scenes, name="miou_present", mean=0.75, seed_sd=0.0, noise_sd=0.06)
+    assert coverage(2000, made, 1) == pytest.approx(iv.FEW_COVERAGE[scenes], abs=0.01)

@@ -5,6 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from seamo.errors import ProtocolError
+from seamo_bench import measures
 from seamo_bench import metrics as m
 from seamo_bench.predictions import (
     ClassPredictions,
@@ -140,6 +141,35 @@ def test_ece_against_a_loop():
     assert value("ece_15", p, SINGLE) == pytest.approx(total)
 
 
+def test_ece_of_labels_against_a_loop():
+    p = multi(seed=5)
+    chance = probabilities(p).ravel()
+    truth = p.labels.ravel()
+    total = 0.0
+    for b in range(15):
+        inside = (chance > b / 15) & (chance <= (b + 1) / 15)
+        if inside.any():
+            total += inside.mean() * abs(truth[inside].mean() - chance[inside].mean())
+    assert value("ece_15_labels", p, MULTI) == pytest.approx(total)
+
+
+@pytest.mark.parametrize("decimals", [None, 0])
+def test_weighted_average_precision_equals_scikit_learn(decimals, monkeypatch):
+    p = multi(decimals=decimals)
+    weights = np.random.default_rng(3).integers(0, 4, (7, len(p.keys))).astype(float)
+    flat = p.labels.ravel(), p.scores.ravel()
+    micro = [sk.average_precision_score(*flat, sample_weight=np.repeat(row, 6)) for row in weights]
+    np.testing.assert_allclose(m.compute("micro_ap", p, MULTI, weights), micro)
+    each = [
+        np.mean([sk.average_precision_score(p.labels[:, k], p.scores[:, k], sample_weight=row) for k in range(5)])
+        for row in weights
+    ]
+    np.testing.assert_allclose(m.compute("macro_ap", p, MULTI, weights), each)
+    whole = m.compute("micro_ap", p, MULTI, weights)
+    monkeypatch.setattr(measures, "_BLOCK", 2 * p.scores.size)  # blocks of two resamples, the last of one
+    assert np.array_equal(m.compute("micro_ap", p, MULTI, weights), whole)
+
+
 def test_probabilities_are_taken_as_they_are_and_a_zero_vote_stays_finite():
     votes = np.array([[1.0, 0.0], [0.25, 0.75]], np.float32)
     p = ClassPredictions(keys(2), np.array([1, 1]), votes, scale="probabilities")
@@ -162,8 +192,31 @@ def test_dense_metrics_equal_pixel_loops():
     assert value("f1_positive", p, DENSE) == pytest.approx(sk.f1_score(t == 2, q == 2))
     each = [sk.f1_score(a[a != 255] == 2, b[a != 255] == 2) for a, b in zip(truth, predicted, strict=True)]
     assert value("f1_positive_per_image", p, DENSE) == pytest.approx(np.mean(each))
+    each = [sk.jaccard_score(a[a != 255] == 2, b[a != 255] == 2) for a, b in zip(truth, predicted, strict=True)]
+    assert value("iou_positive_per_image", p, DENSE) == pytest.approx(np.mean(each))
     present = m.per_class(p, DENSE)["iou"]
     assert present == pytest.approx(tuple(iou))
+
+
+def test_tilewise_counts_are_those_of_the_tiles():
+    _, _, p = tiles()
+    _, _, other = tiles(seed=1)
+    both = TilePredictions(p.keys, p.confusion, tilewise=other.confusion)
+    for name in ("miou_present", "iou_positive", "f1_positive"):
+        assert value(f"{name}_tilewise", both, DENSE) == value(name, other, DENSE)
+        assert value(f"{name}_tilewise", p, DENSE) == value(name, p, DENSE)  # images are tiles
+
+
+def test_per_class_values_equal_scikit_learn():
+    p = single()
+    best = p.scores.argmax(axis=1)
+    recall = sk.recall_score(p.labels, best, average=None, labels=range(6))
+    assert m.per_class(p, SINGLE)["recall"][:6] == pytest.approx(tuple(recall))
+    assert m.per_class(p, SINGLE)["recall"][6] is None
+    p = multi()
+    ap = sk.average_precision_score(p.labels[:, :5], p.scores[:, :5], average=None)
+    assert m.per_class(p, MULTI)["ap"][:5] == pytest.approx(tuple(ap))
+    assert m.per_class(p, MULTI)["ap"][5] is None
 
 
 def test_a_class_in_neither_truth_nor_prediction():
