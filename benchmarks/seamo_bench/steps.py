@@ -23,11 +23,14 @@ def conversion(have: Unit, want: Unit, where: str = "") -> tuple[float, float]:
     Raises:
         ProtocolError: If the two do not say the same thing about the ground.
     """
-    if have == want:
-        return 1.0, 0.0
-    if (have, want) not in CONVERSIONS:
+    if not is_convertible(have, want):
         raise ProtocolError(f"unit {have.value} cannot become {want.value}", where)
-    return CONVERSIONS[have, want]
+    return CONVERSIONS.get((have, want), (1.0, 0.0))
+
+
+def is_convertible(have: Unit, want: Unit) -> bool:
+    """Whether values of one unit can be turned into another."""
+    return have == want or (have, want) in CONVERSIONS
 
 
 def resolve(

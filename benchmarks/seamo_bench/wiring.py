@@ -12,7 +12,7 @@ from seamo.errors import BandError, ProtocolError, UsageError
 from seamo.manifest import DatasetSpec, LayerSpec, Statistics
 from seamo_bench.card import BackboneCard, InputSpec, MissingPolicy
 from seamo_bench.facts import AdapterFacts, InputFacts, StepFacts
-from seamo_bench.steps import STORE_OPS, conversion, resolve, restrict
+from seamo_bench.steps import STORE_OPS, conversion, is_convertible, resolve, restrict
 
 _POLICIES = get_args(MissingPolicy)  # the first one is to fail
 
@@ -251,6 +251,7 @@ def _wire_sensor(
 ) -> SensorWiring:
     stack = _pick_stack(card, want, spec, named)
     layers = spec.stack_layers(stack)
+    want = _in_own_unit(card, want, layers)
     have: dict[str, tuple[LayerSpec, int]] = {}
     for layer in layers:
         for index, name in enumerate(layer.bands):
@@ -281,6 +282,18 @@ def _wire_sensor(
     chosen = replace(want, bands=tuple(bands[position] for position in kept), steps=restrict(steps, kept, len(bands)))
     dropped = tuple(name for position, name in enumerate(bands) if position not in kept)
     return SensorWiring(chosen, stack, layers, channels, dropped, origin, new)
+
+
+def _in_own_unit(card: BackboneCard, want: InputSpec, layers: Sequence[LayerSpec]) -> InputSpec:
+    """The input in the store's unit, where its own cannot be had and nothing was learnt in it.
+
+    A network without weights knows no unit: what is centred with the store's statistics, or taken as it is, may be
+    8-bit as well as reflectance.
+    """
+    units = {layer.unit for layer in layers}
+    is_free = card.availability == "none needed" and (not want.steps or want.steps[0].op in STORE_OPS)
+    (unit,) = units if len(units) == 1 else (want.unit,)
+    return replace(want, unit=unit) if is_free and not is_convertible(unit, want.unit) else want
 
 
 def _anew(card: BackboneCard, want: InputSpec, bands: tuple[str, ...]) -> InputSpec:

@@ -191,3 +191,21 @@ def test_maps_of_class_ids_are_fed_to_nobody():
     spec = MAPS["bigearthnet-v2"]
     fed = wire(find_card("image-statistics").card, spec).sensors
     assert [one.input.sensor for one in fed] == ["s2", "s1"]
+
+
+def test_networks_that_learnt_no_unit_take_8_bit_as_well_and_others_do_not():
+    eight = shipped_manifest()["dfc2020-croma"]
+    known = {
+        stack: Statistics(
+            source="typed in", unit=Unit.UINT8, mean=dict.fromkeys(names, 90.0), std=dict.fromkeys(names, 20.0)
+        )
+        for stack, names in {one.stack: one.bands for one in eight.layers}.items()
+    }
+    (one,) = wire(find_card("resnet18").card, eight, statistics=known, inputs=["s2"]).sensors
+    assert one.input.unit == Unit.UINT8
+    assert {(channel.scale, channel.offset) for channel in one.channels} == {(1.0, 0.0)}
+    assert {(step.op, step.a[0], step.b[0]) for step in one.input.steps} == {("affine", 90.0, 20.0)}
+    (plain,) = wire(find_card("image-statistics").card, eight, statistics=known, inputs=["s1"]).sensors
+    assert plain.input.unit == Unit.UINT8
+    with pytest.raises(ProtocolError, match="unit uint8 cannot become dn"):
+        wire(find_card("croma-base-s2").card, eight, statistics=known)
