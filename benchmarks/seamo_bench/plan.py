@@ -28,7 +28,7 @@ from seamo_bench.catalogue import (
 )
 from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts
 from seamo_bench.joined import JoinedStore, no_stores, stores_facts, titles_of
-from seamo_bench.plan_notes import Past, checks_of, flags_of, read_past, row_flags
+from seamo_bench.plan_notes import Past, checks_of, flags_of, read_past, row_flags, split_flags
 from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.records import About, Flag, Floor
 from seamo_bench.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
@@ -249,7 +249,7 @@ class _Planner:
             facts,
             about,
             todo=todo,
-            flags=flags_of(self.card, wiring, store) + row_flags(row, scheme),
+            flags=flags_of(self.card, wiring, store) + row_flags(row, scheme) + split_flags(wiring, store, chosen[0]),
             checks=checks_of(self.card, wiring, store),
             trials=chosen,
             protocol=self.protocol,

@@ -10,8 +10,11 @@ from seamo.store.reader import Store
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import Facts, run_key
 from seamo_bench.joined import parts_of
+from seamo_bench.protocol import Split
 from seamo_bench.records import About, Flag, Record, read_records
+from seamo_bench.steps import FROM_STORE
 from seamo_bench.suite import Row
+from seamo_bench.trials import tested_in_statistics
 from seamo_bench.wiring import Wiring
 
 
@@ -42,6 +45,15 @@ def row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:
     if row.split and scheme != row.split:
         flags.append(Flag(kind="recipe", text=f"split {scheme} instead of {row.split}, for the demo budget"))
     return tuple(flags)
+
+
+def split_flags(wiring: Wiring, store: Store, trials: Sequence[Split]) -> tuple[Flag, ...]:
+    """What a reader must know about the way samples were split."""
+    share = tested_in_statistics(store, trials)
+    if not share or not any(one.statistics.startswith(FROM_STORE) for one in wiring.sensors):
+        return ()
+    text = f"inputs are normalised with band statistics (no labels) that {share:.0%} of the test samples are part of"
+    return (Flag(kind="data-check", text=text),)
 
 
 def checks_of(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]:

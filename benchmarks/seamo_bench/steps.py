@@ -15,6 +15,7 @@ CONVERSIONS: dict[tuple[Unit, Unit], tuple[float, float]] = {
     (Unit.DB, Unit.DB_X100): (100.0, 0.0),
 }
 STORE_OPS = ("store-zscore", "store-2std")
+FROM_STORE = "train split of the store"  # how a record says that numbers are those of STORE_OPS
 
 
 def conversion(have: Unit, want: Unit, where: str = "") -> tuple[float, float]:
@@ -71,7 +72,7 @@ def resolve(
             steps += [Step("affine", low, tuple(4 * s for s in std)), Step("clip", (0.0,), (1.0,))]
         else:
             steps.append(step)
-    return tuple(steps), f"train split of the store ({statistics.source})"
+    return tuple(steps), f"{FROM_STORE} ({statistics.source})"
 
 
 def restrict(steps: Sequence[Step], kept: Sequence[int], count: int) -> tuple[Step, ...]:

@@ -222,6 +222,16 @@ def _cross_validation(store: "Store", usable: NDArray[np.bool_], budget: Budget)
     )
 
 
+def tested_in_statistics(store: "Store", trials: Sequence[Split]) -> float:
+    """Share of the test samples, over all trials, that are in the train split on which the store's statistics rest.
+
+    None, where the trials follow the store's own scheme. Folds of `cv5x5` and schemes computed from keys do not: 25
+    folds would need features with 25 normalisations. Statistics know no labels, so this is said, not forbidden.
+    """
+    tested = np.concatenate([trial.test for trial in trials])
+    return float((store.index["split"].to_numpy(dtype=np.str_)[tested] == "train").mean())
+
+
 def split_facts(store: "Store", trials: Sequence[Split], *, scheme: str, fraction: float, salt: int) -> SplitFacts:
     """What a record says about the samples that were used."""
     keys = store.index["key"]

@@ -178,3 +178,18 @@ def test_what_ran_before_is_done_and_says_what_the_rest_costs(root):
     (places.results / f"{run_key(facts)}.npz").unlink()
     again, _ = make_plan(suite, names, places)
     assert again.status == "will run"  # its predictions are gone
+
+
+def test_statistics_that_test_folds_are_part_of_are_flagged(root):
+    def flagged(backbone, split=""):
+        cell = plan(root, backbone, split=split)
+        assert cell.status == "will run", cell.reason
+        return [flag.text for flag in cell.flags if "band statistics" in flag.text]
+
+    store = open_store(root / "stores" / "toy")
+    share = len(store.rows("train")) / 30  # every sample is tested, some of them gave the statistics
+    assert flagged("timm:resnet10t@s2+random", "cv5x5") == [
+        f"inputs are normalised with band statistics (no labels) that {share:.0%} of the test samples are part of"
+    ]
+    assert flagged("timm:resnet10t@s2+random") == []  # the store's own split
+    assert flagged("image-statistics", "cv5x5") == []  # nothing is normalised
