@@ -1,11 +1,12 @@
 """Peak memory of the frozen protocols on cached features that are larger than they may hold.
 
-python perf/features.py [--samples 1000000] [--width 1024] [--classes 19] [--protocols linear,logreg,knn]
+python perf/features.py [--samples 1000000] [--width 1024] [--classes 19] [--seeds 2]
+                        [--protocols linear,logreg,knn]
 
 Writes features (noise around class centres, synthetic; 4 GB of them by default) in the cache's own format into a
 temporary folder, and runs each protocol on them in a process of its own: 80 % train, 10 % validation, 10 % test, a
-multi-label task; `linear` with its grid and five seeds for one epoch, `logreg` for five iterations, `knn` on 2,000 test
-samples. What counts is the process's own high-water mark of resident memory. Fails above 4 GB.
+multi-label task; `linear` with its grid of 24 settings for one epoch, `logreg` for five iterations, `knn` on 2,000
+test samples. What counts is the process's own high-water mark of resident memory. Fails above 4 GB.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def write_cache(folder: Path, samples: int, width: int, classes: int) -> None:
     np.save(folder.with_suffix(".labels.npy"), labels)
 
 
-def run(protocol: str, folder: Path, threads: int) -> dict[str, float]:
+def run(protocol: str, folder: Path, threads: int, seeds: int) -> dict[str, float]:
     """Run one protocol on a cache; returns seconds and the peak in bytes."""
     import pandas as pd
     import torch
@@ -77,7 +78,7 @@ def run(protocol: str, folder: Path, threads: int) -> dict[str, float]:
         store=SimpleNamespace(index=pd.DataFrame({"key": [f"sample_{row:07d}" for row in range(samples)]})),
         labels=labels,
         features=lambda rows: FeatureTable(parts.files, parts.where[rows], parts.width),
-        splits=dict.fromkeys(range(5 if protocol == "linear" else 1), (trial,)),
+        splits=dict.fromkeys(range(seeds if protocol == "linear" else 1), (trial,)),
         params={**find_protocol(protocol).defaults, **_PARAMS[protocol]},
         budget="full",
         precision="fp32",
@@ -95,13 +96,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--classes", type=int, default=19)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--protocols", default="linear,logreg,knn")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scratch", type=Path, default=None, help="folder for the cache; a temporary one without it")
     parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)  # set for the processes that this one starts
     arguments = parser.parse_args()
     if arguments.cache:
-        print(json.dumps(run(arguments.protocols, arguments.cache, arguments.threads)))
+        print(json.dumps(run(arguments.protocols, arguments.cache, arguments.threads, arguments.seeds)))
         return
     from bench import machine
 
@@ -122,7 +124,7 @@ def main() -> None:
               f"written in {time.perf_counter() - begin:.0f} s", flush=True)  # fmt: skip
         for protocol in arguments.protocols.split(","):
             command = [sys.executable, __file__, "--cache", str(folder), "--protocols", protocol,
-                       "--threads", str(arguments.threads)]  # fmt: skip
+                       "--threads", str(arguments.threads), "--seeds", str(arguments.seeds)]  # fmt: skip
             found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
             highest = max(highest, found["peak"])
             print(f"{protocol:8} peak {found['peak'] / 1e6:,.0f} MB in {found['seconds']:.0f} s", flush=True)
