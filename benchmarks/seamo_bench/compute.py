@@ -241,7 +241,7 @@ class NetworkRow:
 
     Args:
         backbone, stores: Titles.
-        size: Height and width that the network saw.
+        size: Height and width that the network saw; (0, 0) where images are not resized.
         device: Where.
         parameters: Of the network.
         flops: Of one image; a multiply-add is 2. None for what has no parameters.
@@ -342,9 +342,10 @@ def to_markdown(rows: Sequence[ComputeRow], networks: Sequence[NetworkRow] = ())
 
 def _network_cells(row: NetworkRow) -> list[str]:
     flops = "" if row.flops is None else f"{row.flops / 1e9:.3g}"
-    size = f"{row.size[0]} x {row.size[1]}"
+    size = f"{row.size[0]} x {row.size[1]}" if any(row.size) else "as stored"
+    rate = f"{row.images_per_second:,.0f}" if row.images_per_second >= 100 else f"{row.images_per_second:.3g}"
     name = row.backbone + (" (demo budget)" if row.demo else "")
-    cells = [name, row.stores, size, f"{row.parameters or 0:,}", flops, f"{row.images_per_second:.4g}", row.device]
+    cells = [name, row.stores, size, f"{row.parameters or 0:,}", flops, rate, row.device]
     return [cell.replace("|", "/") for cell in cells]
 
 
