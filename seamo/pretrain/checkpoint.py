@@ -85,7 +85,8 @@ def save_checkpoint(
     part = folder / f".{final.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(part, ignore_errors=True)
+        for left in folder.glob(".*.part"):  # of runs that were killed here; the run's lock keeps others out
+            shutil.rmtree(left, ignore_errors=True)
         write_model(part)
         with (part / STATE).open("wb") as file:
             torch.save(state, file)
