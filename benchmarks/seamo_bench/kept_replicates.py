@@ -78,7 +78,7 @@ def _read(path: Path) -> Replicates | None:
             value, values = float(arrays["value"]), arrays["values"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         _log.info("%s is made anew: %s", path, error)
         return None
     return Replicates(value, values, kind, metric, num_samples, num_units, unit, folds, samples, truth)  # type: ignore[arg-type]
