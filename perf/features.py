@@ -1,6 +1,6 @@
 """Peak memory of the frozen protocols on cached features that are larger than they may hold.
 
-python perf/features.py [--samples 1000000] [--width 1024] [--classes 19] [--seeds 2]
+python perf/features.py [--samples 1000000] [--width 1024] [--classes 19] [--seeds 5]
                         [--protocols linear,logreg,knn]
 
 Writes features (noise around class centres, synthetic; 4 GB of them by default) in the cache's own format into a
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--classes", type=int, default=19)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--protocols", default="linear,logreg,knn")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scratch", type=Path, default=None, help="folder for the cache; a temporary one without it")
