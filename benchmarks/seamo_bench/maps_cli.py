@@ -39,9 +39,7 @@ def predict(
     window: Annotated[
         int, typer.Option("--window", min=0, help="Side of a window, where the data set's images vary in size.")
     ] = 0,
-    backbone: Annotated[
-        str, typer.Option("--backbone", help="A SeaMo run, as `run` was given it: RUN@pretrain.")
-    ] = "",
+    backbone: Annotated[str, typer.Option("--backbone", help="A SeaMo run, as `run` was given it: RUN@pretrain.")] = "",
     weights: Annotated[Path, typer.Option("--weights", help="Folder of checkpoint files.")] = Path("weights"),
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Windows at a time.")] = 16,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")] = "auto",

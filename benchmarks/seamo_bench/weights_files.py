@@ -147,6 +147,7 @@ def convert(found: Found, source: Path, folder: Path) -> Path:
         "initial": list(coverage.initial),
     }
     write_atomically(target.with_suffix(".json"), json.dumps(card, indent=1).encode())
+    part.chmod(target.with_suffix(".json").stat().st_mode)  # safetensors lets nobody else read it
     part.replace(target)
     return target
 

@@ -1,11 +1,14 @@
-"""Random resized crop: against cutting and resizing by hand; the same box for all sensors; whole images without it."""
+"""Fine-tuning: random resized crop against cutting and resizing by hand; rates that diverge; where it draws from."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 import seamo_bench
-from seamo.errors import ProtocolError, RecipeError
+from seamo.errors import ProtocolError, RecipeError, TrainingError
 from seamo_bench.protocols import finetune
 from seamo_bench.suite import load_suite
 from tests.bench.bench_store import toy_store
@@ -75,3 +78,25 @@ def test_recipes_crop_as_satmae_does_and_those_of_masks_do_not():
     rows = [row for name in ("paper", "uniform") for row in load_suite(name).rows]
     assert {row.params["crop"] for row in rows if row.protocol == "finetune"} == {(0.2, 1.0)}
     assert not [row for row in rows if row.protocol in ("dense", "change") and "crop" in row.params]
+
+
+def test_a_rate_that_diverges_is_noted_and_never_chosen(tmp_path):
+    store = toy_store(tmp_path, 30)
+    backbone = seamo_bench.load_backbone("resnet18", store=store, size=32)
+    params = {"epochs": 1, "warmup": 0, "batch": 16, "base_lrs": (math.inf, 0.001), "crop": None}
+    result = seamo_bench.evaluate(backbone, store, "finetune", params=params)[0]
+    assert result.chosen["base_lr"] == 0.001
+    assert "1 of 2 learning rates diverged" in result.notes
+    with pytest.raises(TrainingError, match="not finite"):
+        seamo_bench.evaluate(backbone, store, "finetune", params={**params, "base_lrs": (math.inf,)})
+
+
+def test_what_torch_drew_before_changes_nothing(tmp_path):
+    store = toy_store(tmp_path, 30)
+    backbone = seamo_bench.load_backbone("resnet18", store=store, size=32)
+    params = {"epochs": 1, "warmup": 0, "batch": 16, "base_lrs": (0.001,)}
+    first = seamo_bench.evaluate(backbone, store, "finetune", params=params)[0]
+    torch.rand(7)
+    backbone.make = lambda seed, make=backbone.make: (make(seed), torch.rand(3))[0]  # as other code may
+    second = seamo_bench.evaluate(backbone, store, "finetune", params=params)[0]
+    np.testing.assert_array_equal(first.predictions.scores, second.predictions.scores)

@@ -65,3 +65,19 @@ def merit(scores: NDArray[Any], labels: NDArray[Any]) -> tuple[float, float]:
 def best(merits: Sequence[tuple[float, float]]) -> int:
     """Position of the best setting; the first of equals."""
     return max(range(len(merits)), key=lambda position: (merits[position], -position))
+
+
+def rate_notes(rates: Sequence[float], chosen: float, *, diverged: int, of: int, what: str) -> tuple[str, ...]:
+    """What a reader must know of a choice: settings that diverged, a chosen rate that nothing larger or smaller checks.
+
+    Args:
+        rates: Learning rates of the grid.
+        chosen: One of them.
+        diverged: Number of settings whose loss or scores were not finite.
+        of: Number of settings.
+        what: What a setting is called.
+    """
+    notes: tuple[str, ...] = (f"{diverged} of {of} {what} diverged",) if diverged else ()
+    if len(rates) > 1 and chosen in (min(rates), max(rates)):
+        notes += (f"the chosen learning rate {chosen:g} is the edge of the grid",)
+    return notes

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from seamo.errors import ProtocolError, TrainingError
 from seamo_bench.protocol import Outcome, numbers
-from seamo_bench.protocols._choice import best
+from seamo_bench.protocols._choice import best, rate_notes
 from seamo_bench.protocols._dense import Candidate, DenseTask
 from seamo_bench.protocols._dense_evaluation import test, validate
 from seamo_bench.protocols._dense_training import train, trained_parameters
@@ -30,11 +30,12 @@ def run_task(task: DenseTask) -> Iterator[Outcome]:
                     chosen = candidate
         if chosen is None or chosen.diverged:
             raise TrainingError(f"the loss is not finite at any learning rate (seed {seed})", context.backbone.card.id)
+        diverged = sum(merit[0] < 0 for merit in merits)
         yield Outcome(
             seed,
             test(task, chosen.model, trial.test),
             chosen={"base_lr": chosen.rate, "validation": merits[best(merits)][0]},
-            notes=_notes(rates, chosen.rate, sum(merit[0] < 0 for merit in merits)),
+            notes=rate_notes(rates, chosen.rate, diverged=diverged, of=len(rates), what="learning rates"),
             trainable_parameters=sum(one.numel() for one in trained_parameters(chosen.model, context.params)),
             head={
                 name: array
@@ -42,10 +43,3 @@ def run_task(task: DenseTask) -> Iterator[Outcome]:
                 if name.startswith("head.") or not context.params["frozen"]
             },
         )
-
-
-def _notes(rates: tuple[float, ...], chosen: float, diverged: int) -> tuple[str, ...]:
-    notes: tuple[str, ...] = (f"{diverged} of {len(rates)} learning rates diverged",) if diverged else ()
-    if len(rates) > 1 and chosen in (min(rates), max(rates)):
-        notes += (f"the chosen learning rate {chosen:g} is the edge of the grid",)
-    return notes

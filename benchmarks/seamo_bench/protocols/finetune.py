@@ -18,7 +18,7 @@ from seamo.errors import ProtocolError, TrainingError
 from seamo_bench.adapter import Adapter, check_range
 from seamo_bench.network import Network
 from seamo_bench.protocol import Context, Outcome, Protocol, Rows, Split, number, numbers
-from seamo_bench.protocols._choice import best, merit, predictions_of
+from seamo_bench.protocols._choice import best, merit, predictions_of, rate_notes
 from seamo_bench.protocols._layers import layer_ids
 
 PROTOCOL = Protocol(
@@ -74,35 +74,39 @@ def run(context: Context) -> Iterator[Outcome]:
         parameters = 0
         for rate in rates:
             model = train(context, trial, base_lr=rate, seed=seed)
+            seen = None if model is None else predict(context, model, trial.val)
+            if model is None or seen is None or not np.isfinite(seen).all():
+                merits.append((-1.0, 0.0))
+                continue
             parameters = sum(one.numel() for one in model.parameters() if one.requires_grad)
-            merits.append(merit(predict(context, model, trial.val), context.labels[trial.val]))
+            merits.append(merit(seen, context.labels[trial.val]))
             if best(merits) == len(merits) - 1:  # only the best so far is tested, and only its scores leave
                 scores = [predict(context, model, trial.test)]
                 head = state_of(model)
+        if not scores:
+            raise TrainingError(f"the loss is not finite at any learning rate (seed {seed})", context.backbone.card.id)
         chosen = best(merits)
+        diverged = sum(one[0] < 0 for one in merits)
         yield Outcome(
             seed,
             predictions_of(context, [trial.test], scores, scale="logits"),
             chosen={"base_lr": rates[chosen], "validation": merits[chosen][0]},
+            notes=rate_notes(rates, rates[chosen], diverged=diverged, of=len(rates), what="learning rates"),
             trainable_parameters=parameters,
             head=head,
         )
 
 
-def train(context: Context, trial: Split, *, base_lr: float, seed: int) -> Classifier:
-    """One training run.
-
-    Raises:
-        TrainingError: If the loss is not finite.
-    """
+def train(context: Context, trial: Split, *, base_lr: float, seed: int) -> Classifier | None:
+    """One training run; None if its loss did not stay finite."""
     p, device = context.params, context.device
     adapter = _adapter(context)
     batch_size = min(int(number(p, "batch")), len(trial.train))
     epochs = int(number(p, "epochs"))
     rng = np.random.default_rng([seed, 1])
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)  # drop path and head draw from torch's own state, inside this fork only
         model = _classifier(context, trial, seed).to(device)
+        torch.manual_seed(seed)  # drop path draws from torch's own state, inside this fork only
         groups = parameter_groups(model, weight_decay=number(p, "weight_decay"), decay=number(p, "layer_decay"))
         lr = base_lr * batch_size / 256 if p["scale_lr"] else base_lr
         optimiser = torch.optim.AdamW(groups, lr=lr)
@@ -125,9 +129,7 @@ def train(context: Context, trial: Split, *, base_lr: float, seed: int) -> Class
                     logits = model(inputs).float()
                 loss = _loss(logits, target, context)
                 if not bool(torch.isfinite(loss)):
-                    raise TrainingError(
-                        f"loss is {loss.item()} in epoch {epoch}", f"{context.backbone.card.id} lr {lr:g}"
-                    )
+                    return None
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -280,7 +282,7 @@ def _classifier(context: Context, trial: Split, seed: int) -> Classifier:
     with torch.no_grad():
         width = network.eval().forward_features(adapter(first)).pooled.shape[1]
     model = Classifier(network, width, len(context.task.classes))
-    nn.init.normal_(model.head.weight, std=0.01)
+    nn.init.normal_(model.head.weight, std=0.01, generator=torch.Generator().manual_seed(seed))
     nn.init.zeros_(model.head.bias)
     return model
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seamo_bench.protocol import Context, Outcome, Protocol, Rows, number, numbers
-from seamo_bench.protocols._choice import best, merit, predictions_of
+from seamo_bench.protocols._choice import best, merit, predictions_of, rate_notes
 from seamo_bench.protocols._source import Source, ahead, held
 
 PROTOCOL = Protocol(
@@ -159,10 +159,7 @@ def run(context: Context) -> Iterator[Outcome]:
     for s, (seed, (trial,)) in enumerate(context.splits.items()):
         merits, diverged = _merits(heads, s, context, trial.val)
         chosen = best(merits)
-        notes: tuple[str, ...] = (f"{diverged} of {len(merits)} settings diverged",) if diverged else ()
         lr, wd = settings[chosen]
-        if lr in (min(rates), max(rates)):
-            notes += (f"the chosen learning rate {lr:g} is the edge of the grid",)
         test = Source(context.features(trial.test), context.device)
         final = _scores(heads, s, test, slice(chosen, chosen + 1))[0]
         head = heads.affine(s, chosen)
@@ -170,7 +167,7 @@ def run(context: Context) -> Iterator[Outcome]:
             seed,
             predictions_of(context, [trial.test], [final], scale="logits"),
             chosen={"lr": lr, "weight_decay": wd, "validation": merits[chosen][0]},
-            notes=notes,
+            notes=rate_notes(rates, lr, diverged=diverged, of=len(merits), what="settings"),
             trainable_parameters=head["weight"].size + head["bias"].size,
             head=head,
         )
