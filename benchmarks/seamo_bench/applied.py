@@ -35,6 +35,7 @@ from seamo_bench.facts import AdapterFacts
 from seamo_bench.kept import kept_record, load_head
 from seamo_bench.network import Network
 from seamo_bench.records import HeadFile, Record
+from seamo_bench.steps import conversion
 
 log = logging.getLogger(__name__)
 Inputs = Mapping[str, Tensor]
@@ -211,6 +212,9 @@ def _spec_of(head: HeadFile, units: Mapping[str, Unit], window: tuple[int, int])
 
 def _same_adapter(card: BackboneCard, spec: DatasetSpec, facts: AdapterFacts) -> Adapter:
     """The record's own inputs on this image, and a check that nothing else came out."""
+    for one in facts.inputs:  # a head has learnt its unit, also where the network knows none
+        for layer in spec.stack_layers(one.sensor):
+            conversion(layer.unit, Unit(one.unit), card.id)
     listed = {one.sensor: one for one in card.inputs}
     inputs = tuple(
         replace(
