@@ -133,7 +133,7 @@ def inputs_of(plan: Plan, batch: Batch, device: torch.device) -> tuple[dict[str,
     for s, layers in plan.layers.items():
         channels = plan.channels[s]
         read = [layer for layer in layers if layer.id in plan.layer_ids]
-        crop = crop_stack(moved.layers, read, view, bands=channels.have, size=plan.size)
+        crop = crop_stack(moved.layers, read, view, bands=channels.have, size=plan.size, holes=batch.holes)
         pixels = crop.pixels if crop.valid is None else crop.pixels.masked_fill(~crop.valid, torch.nan)
         images[s] = channels(pixels)
         for layer in read:
@@ -161,7 +161,7 @@ def batches_of(plan: Plan, store: Store, rows: NDArray[np.int64]) -> Iterator[tu
         store: The store.
         rows: Ascending.
     """
-    for batch in Loader(store, rows, plan.batch, layers=plan.layer_ids):
+    for batch in Loader(store, rows, plan.batch, layers=plan.layer_ids, find_holes=True):
         yield np.searchsorted(rows, batch.rows.numpy()), batch
 
 
