@@ -168,7 +168,7 @@ STARS = [(models, *rest) for models in (2, 5, 10) for rest in ((1, "no spread"),
 @pytest.mark.parametrize(("metric", "count", "spread", "n"), SINGLE_CASES)
 def test_coverage_in_2000_simulations(metric, count, spread, n, record_property):
     reached = coverage(2000, world(metric, spread, n=n), count)
-    record_property("coverage", reached)
+    record_property("coverage", float(reached))
     assert 0.93 <= reached <= 0.97
 
 
@@ -177,7 +177,7 @@ def test_coverage_in_2000_simulations(metric, count, spread, n, record_property)
 def test_coverage_of_differences_in_2000_simulations(metric, counts, spread, record_property):
     step = 0.01 if metric == "miou_present" else 0.1
     reached, _ = pair_coverage(2000, world(metric, spread, model_share=0.5), counts, step)
-    record_property("coverage", reached)
+    record_property("coverage", float(reached))
     assert 0.93 <= reached <= 0.97
 
 
@@ -186,7 +186,7 @@ def test_coverage_of_differences_in_2000_simulations(metric, counts, spread, rec
 def test_equal_models_keep_their_stars_in_2000_simulations(models, count, spread, record_property):
     made = world("top1", spread, model_share=0.5)
     lost = lost_stars(2000, made, models, count, adjusted_to_best)
-    record_property("lost", lost)
+    record_property("lost", float(lost))
     assert lost <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
     if models == 10 and count == 1:
         assert lost_stars(2000, made, models, count, holm) > 0.05  # why pairs are counted
