@@ -11,6 +11,7 @@ import yaml
 
 from tests.bench.bench_store import toy_store
 from tests.bench.dense_store import dense_store
+from tests.bench.test_study import RECIPE
 from tests.seamo.small_store import build_small_store
 
 pytestmark = pytest.mark.soak
@@ -78,20 +79,6 @@ rows:
   - {{store: scenes, protocol: dense, seeds: 1, backbones: [pixel-values],
      params: {{head: linear, frozen: true, epochs: 2, warmup: 0, batch: 8, base_lrs: [0.01]}}}}
 """
-RECIPE = {
-    "name": "mite",
-    "model": {
-        "bands": {"s2": ["B02", "B03", "B04", "B08", "B11"], "s1": ["VV", "VH"]},
-        "size": 16, "patch": 8, "dim": 16, "depth": 1, "heads": 2, "decoder": {"depth": 1, "width": 16, "heads": 2},
-    },
-    "crop": {},
-    "data": {"stacks": {"s2": "s2a", "s1": "s1"}, "statistics": {"s2": "store", "s1": "store"}},
-    "stage1": {"epochs": 1, "warmup_epochs": 0},
-    "stage2": {"epochs": 2, "warmup_epochs": 0},
-    "optimiser": {"batch": 8, "base_lr": 0.01},
-    "compute": {"precision": "fp32"},
-    "machine": {"micro_batch": 8, "threads": 1, "workers": 1},
-}  # fmt: skip
 
 
 def left(folder: Path) -> dict[str, object]:

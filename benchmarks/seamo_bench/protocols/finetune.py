@@ -74,8 +74,7 @@ def run(context: Context) -> Iterator[Outcome]:
         parameters = 0
         for rate in rates:
             model = train(context, trial, base_lr=rate, seed=seed)
-            seen = None if model is None else predict(context, model, trial.val)
-            if model is None or seen is None or not np.isfinite(seen).all():
+            if model is None or not np.isfinite(seen := predict(context, model, trial.val)).all():
                 merits.append((-1.0, 0.0))
                 continue
             parameters = sum(one.numel() for one in model.parameters() if one.requires_grad)
