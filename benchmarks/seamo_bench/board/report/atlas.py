@@ -22,7 +22,7 @@ from seamo_bench.board.geography import (
 from seamo_bench.board.leaderboard import Head, Row, Table
 from seamo_bench.board.report.markup import Places, amount, table
 from seamo_bench.board.report.plots import READING
-from seamo_bench.board.tables import number
+from seamo_bench.board.tables import is_share, number
 from seamo_bench.facts import scoring_of
 from seamo_bench.predictions import Floats
 from seamo_bench.records.record import Record, load_predictions
@@ -151,7 +151,7 @@ def _map(atlas: Atlas, grid: Grid, place: int) -> str:
         f"{escape(row.title)}</option>"
         for row, scores in atlas.scores.items()
     )
-    unit = 1 if number(name, 1.0) == "1.0000" else 100
+    unit = 100 if is_share(name) else 1
     said = f"Map of {title} in {len(counts)} cells of {grid.step:g} degrees; the worst cells are in the table below"
     return (
         f'<div class="map" data-low="{low}" data-high="{high}" data-better="{int(better)}" data-unit="{unit}" '

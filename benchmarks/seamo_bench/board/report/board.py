@@ -9,7 +9,8 @@ from seamo_bench.board.leaderboard import Cell, Head, Row, Table
 from seamo_bench.board.report.markup import Places, amount, blank_text, row_head, row_kind, short_heads, table
 from seamo_bench.board.report.plots import bar, score_axis
 from seamo_bench.board.tables import LEGEND, footnotes, head_title, interval_text, number, rank_text
-from seamo_bench.scores.metrics import METRICS, metric
+from seamo_bench.scores.metric import SHARE
+from seamo_bench.scores.metrics import metric
 
 
 def leaderboard(made: Table, places: Places) -> str:
@@ -37,7 +38,7 @@ def _best_first(head: Head, cells: dict[Row, Cell]) -> dict[Row, Cell]:
 
 def _scores(made: Table, head: Head, scored: dict[Row, Cell], places: Places) -> str:
     axis = score_axis(list(scored.values()))
-    name = METRICS[head.metric]
+    name = metric(head.metric)
     arrow = "Higher is better." if name.higher_is_better else "Lower is better."
     said = [
         "; ".join(part for part in (cell.interval.method, cell.interval.note) if part)
@@ -103,7 +104,7 @@ def _aggregates(made: Table) -> str:
         if one:
             lines.append(
                 f'<tr{row_kind(row)}>{row_head(row)}<td class="num" data-value="{one.iqm.value}">'
-                f"{interval_text('iqm', one.iqm)}</td>"
+                f"{interval_text(SHARE, one.iqm)}</td>"
                 f'<td class="num" data-value="{-one.mean_rank.value}">{rank_text(one.mean_rank)}</td></tr>'
             )
     caption = f"Interquartile mean of normalised scores and mean rank, {escape(some.iqm.method)}."
@@ -193,7 +194,7 @@ def classes(made: Table, places: Places) -> str:
             values = [_mean([one.per_class[measure][k] for one in records]) for records in done.values()]
             cells = "".join(
                 f'<td class="num{" few" if value is None else ""}" data-value="{"" if value is None else value}">'
-                f"{number('share', value)}</td>"
+                f"{number(SHARE, value)}</td>"
                 for value in values
             )
             lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
