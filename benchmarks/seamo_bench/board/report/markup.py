@@ -30,6 +30,12 @@ def table(head: Iterable[str], rows: Iterable[str], *, caption: str = "", sortab
     )
 
 
+def facts_list(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and their values; both are escaped."""
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    return f"<dl>{listed}</dl>"
+
+
 def amount(name: str) -> str:
     """The head of a column of numbers."""
     return f'<th scope="col" class="num">{name}</th>'

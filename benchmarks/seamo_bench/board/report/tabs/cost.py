@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from seamo_bench.board.leaderboard import Cell, Head, Row, Table
-from seamo_bench.board.report.markup import Places, amount, row_head, row_kind, table
+from seamo_bench.board.leaderboard import Cell, Head, Row
+from seamo_bench.board.report.markup import amount, row_head, row_kind, table
+from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.report.plots import NAMES, Axis, Dot, scatter
 from seamo_bench.board.tables import number
 from seamo_bench.records.record import Cost
@@ -26,7 +27,9 @@ def _rounded(value: float) -> str:
 
 
 _FLOPS = _Amount("GFLOPs a sample", lambda cost: cost.flops_per_sample, lambda value: f"{value / 1e9:.3g}")
+
 _SECONDS = _Amount("Seconds a run", lambda cost: cost.seconds, _rounded)
+
 _AMOUNTS = (
     _FLOPS,
     _Amount("Parameters, M", lambda cost: cost.parameters, lambda value: f"{value / 1e6:.4g}"),
@@ -37,8 +40,9 @@ _AMOUNTS = (
 )
 
 
-def costs(made: Table, places: Places) -> str:
+def render(page: Page) -> str:
     """A plot and a list a column; amounts that no record knows are left out."""
+    made, places = page.made, page.places
     parts: list[str] = []
     for head in made.heads:
         scored = {
@@ -100,3 +104,6 @@ def _mean(cell: Cell, which: _Amount) -> float | None:
 def _drawable(known: dict[Row, dict[_Amount, float | None]], which: _Amount) -> int:
     values: Sequence[float | None] = [amounts[which] for amounts in known.values()]
     return sum(value is not None and value > 0 for value in values)
+
+
+TAB = Tab(id="cost", name="Cost", title="Score and cost", order=40, render=render)
