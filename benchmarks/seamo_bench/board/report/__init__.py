@@ -9,7 +9,7 @@ from seamo.discovery import own_modules
 from seamo.errors import ProtocolError
 from seamo.identity import write_atomically
 from seamo_bench.board.leaderboard import build_table
-from seamo_bench.board.report import tabs as tabs_folder
+from seamo_bench.board.report import tabs
 from seamo_bench.board.report.atlas import make_atlases
 from seamo_bench.board.report.contracts import Inputs
 from seamo_bench.board.report.markup import Places
@@ -69,14 +69,14 @@ def _say_nothing(done: int, total: int, what: str) -> None:
     pass
 
 
-def tabs() -> list[Tab]:
+def all_tabs() -> list[Tab]:
     """Every tab in its place.
 
     Raises:
         ProtocolError: If two files claim one anchor.
     """
     listed: dict[str, Tab] = {}
-    for module in own_modules(tabs_folder):
+    for module in own_modules(tabs):
         tab: Tab = importlib.import_module(module).TAB
         if tab.id in listed:
             raise ProtocolError(f"tab {tab.id} is there twice", module, "Give it another id.")
@@ -87,7 +87,7 @@ def tabs() -> list[Tab]:
 def render(page: Page, *, title: str) -> str:
     """The page as text; everything that comes from records is escaped."""
     made, found, places = page.made, page.found, page.places
-    sections = [(tab, inner) for tab in tabs() if (inner := tab.render(page))]
+    sections = [(tab, inner) for tab in all_tabs() if (inner := tab.render(page))]
     nav = " ".join(f'<a href="#{tab.id}">{tab.name}</a>' for tab, _ in sections)
     body = "".join(f'<section id="{tab.id}"><h2>{tab.title}</h2>{inner}</section>' for tab, inner in sections)
     notes = "".join(f"<li>{escape(note)}</li>" for note in made.notes)
