@@ -49,10 +49,10 @@ def make_atlases(made: Table, results: Path, progress: Callable[[int, int, str],
         done: dict[Row, list[Record]] = {}
         for row in made.rows:
             cell = made.cells.get((row.id, head.column))
-            done[row] = [one for one in cell.records if one.status == "ok"] if cell and cell.interval else []
+            done[row] = [record for record in cell.records if record.status == "ok"] if cell and cell.interval else []
         done = {row: records for row, records in done.items() if records}
         # The first records that know where they are say it for all: the test samples are the same.
-        known = geography_of(load_predictions(one, results) for records in done.values() for one in records)
+        known = geography_of(load_predictions(record, results) for records in done.values() for record in records)
         if known is None:
             continue
         grid = make_grid(known) if np.isfinite(known.places).all(axis=1).any() else None

@@ -14,7 +14,7 @@ class Inputs:
     def __init__(self, records: Iterable[Record]) -> None:
         self._places: dict[tuple[str, str, str], int] = {}
         self._listed: list[tuple[str, AdapterFacts]] = []
-        for record in sorted(records, key=lambda one: (one.facts.backbone.id, self._stores(one))):
+        for record in sorted(records, key=lambda record: (record.facts.backbone.id, self._stores(record))):
             adapter = record.facts.adapter
             if adapter and self._key(record) not in self._places:
                 self._places[self._key(record)] = len(self._listed)
@@ -44,16 +44,16 @@ class Inputs:
 
 def _contract(adapter: AdapterFacts) -> str:
     rows = [("Size", f"{adapter.size[0]} x {adapter.size[1]} {adapter.resize}"), ("Missing bands", adapter.missing)]
-    for one in adapter.inputs:
-        steps = "; then ".join(f"{step.op} a={_numbers(step.a)} b={_numbers(step.b)}" for step in one.steps)
+    for fed in adapter.inputs:
+        steps = "; then ".join(f"{step.op} a={_numbers(step.a)} b={_numbers(step.b)}" for step in fed.steps)
         rows += [
-            (f"{one.sensor} bands", " ".join(one.bands)),
-            (f"{one.sensor} unit", f"{one.unit}, from {one.stack}"),
-            (f"{one.sensor} steps", steps or "none"),
-            (f"{one.sensor} numbers from", one.statistics or "not stated"),
+            (f"{fed.sensor} bands", " ".join(fed.bands)),
+            (f"{fed.sensor} unit", f"{fed.unit}, from {fed.stack}"),
+            (f"{fed.sensor} steps", steps or "none"),
+            (f"{fed.sensor} numbers from", fed.statistics or "not stated"),
         ]
-        if one.filled:
-            rows.append((f"{one.sensor} made up", " ".join(one.filled)))
+        if fed.filled:
+            rows.append((f"{fed.sensor} made up", " ".join(fed.filled)))
     return facts_list(rows)
 
 

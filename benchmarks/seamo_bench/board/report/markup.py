@@ -20,7 +20,7 @@ def table(head: Iterable[str], rows: Iterable[str], *, caption: str = "", sortab
         sortable: Whether a click on a head sorts by it (the script does it).
     """
     names = list(head)
-    columns = "".join(one if one.startswith("<th") else f'<th scope="col">{one}</th>' for one in names)
+    columns = "".join(name if name.startswith("<th") else f'<th scope="col">{name}</th>' for name in names)
     sort = " data-sort" if sortable else ""
     tall = ' class="tall"' if len(names) > MANY else ""
     said = f'<caption><span class="said">{caption}</span></caption>' if caption else ""
@@ -96,7 +96,7 @@ def short_heads(made: Table) -> dict[Column, str]:
     words = {head.column: head.protocol.replace(" of labels", "").split(", ") for head in made.heads}
     found = {}
     for column, own in words.items():
-        others = [set(words[one]) for one in words if one.dataset == column.dataset]
+        others = [set(words[other]) for other in words if other.dataset == column.dataset]
         shared = set.intersection(*others) - {column.protocol}
         said = ", ".join(word for word in own if word not in shared)
         found[column] = f"<strong>{escape(column.dataset)}</strong><br>{escape(said)}"

@@ -71,7 +71,7 @@ def f1_micro(p: ClassPredictions, _: Scoring) -> Weighted:
     counts = class_counts(p)
 
     def value(weights: Floats) -> Floats:
-        hit, predicted, true = (one.sum(axis=1) for one in counts(weights))
+        hit, predicted, true = (count.sum(axis=1) for count in counts(weights))
         return ratio(2 * hit, predicted + true)
 
     return value
@@ -123,7 +123,7 @@ def average_precision(scores: Floats, truth: Ints, weights: Floats) -> Floats:
 def class_ap(p: ClassPredictions) -> Weighted:
     """Average precision of each class: weights (R, N) -> (R, K)."""
     classes = [ranking(p.scores[:, k], p.labels[:, k]) for k in range(p.scores.shape[1])]
-    return lambda weights: np.stack([one(weights) for one in classes], axis=1)
+    return lambda weights: np.stack([own(weights) for own in classes], axis=1)
 
 
 def macro_ap(p: ClassPredictions, _: Scoring) -> Weighted:

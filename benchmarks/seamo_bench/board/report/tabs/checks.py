@@ -13,7 +13,7 @@ def render(page: Page) -> str:
         f'<li id="flag-{mark}"><strong>{mark}</strong> {escape(flag.kind)}: {escape(flag.text)}</li>'
         for flag, mark in footnotes(made).items()
     ]
-    broken = [f"<li>{escape(one.path.name)}: {escape(one.reason)}</li>" for one in made.damaged]
+    broken = [f"<li>{escape(damage.path.name)}: {escape(damage.reason)}</li>" for damage in made.damaged]
     listed = f"<ul>{''.join(lines)}</ul>" if lines else '<p class="note">No record carries a flag.</p>'
     return listed + (f"<h3>Damaged files</h3><ul>{''.join(broken)}</ul>" if broken else "")
 

@@ -15,7 +15,7 @@ def render(page: Page) -> str:
     parts: list[str] = []
     for head in made.heads:
         done = {
-            row: [one for one in cell.records if one.per_class]
+            row: [record for record in cell.records if record.per_class]
             for row in made.rows
             if (cell := made.cells.get((row.id, head.column)))
         }
@@ -26,7 +26,7 @@ def render(page: Page) -> str:
         measure = next(iter(some.per_class))
         lines = []
         for k, name in enumerate(some.facts.task.classes):
-            values = [_mean([one.per_class[measure][k] for one in records]) for records in done.values()]
+            values = [_mean([record.per_class[measure][k] for record in records]) for records in done.values()]
             cells = "".join(
                 f'<td class="num{" few" if value is None else ""}" data-value="{"" if value is None else value}">'
                 f"{number(SHARE, value)}</td>"

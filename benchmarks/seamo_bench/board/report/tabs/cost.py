@@ -61,12 +61,12 @@ def render(page: Page) -> str:
 
 
 def _column(head: Head, scored: dict[Row, Cell]) -> str:
-    known = {row: {one: _mean(cell, one) for one in _AMOUNTS} for row, cell in scored.items()}
-    shown = [one for one in _AMOUNTS if any(amounts[one] is not None for amounts in known.values())]
+    known = {row: {kind: _mean(cell, kind) for kind in _AMOUNTS} for row, cell in scored.items()}
+    shown = [kind for kind in _AMOUNTS if any(amounts[kind] is not None for amounts in known.values())]
     if not shown:
         return ""
     # FLOPs are the same on every machine; seconds serve where they are not known.
-    drawn = max((_FLOPS, _SECONDS), key=lambda one: (_drawable(known, one) > 1, one is _FLOPS))
+    drawn = max((_FLOPS, _SECONDS), key=lambda kind: (_drawable(known, kind) > 1, kind is _FLOPS))
     axis = Axis("FLOPs a sample", "FLOPs a sample") if drawn is _FLOPS else Axis("Seconds a run", "s a run")
     dots, lines, left_out = [], [], []
     for position, (row, cell) in enumerate(scored.items(), start=1):
@@ -76,7 +76,7 @@ def _column(head: Head, scored: dict[Row, Cell]) -> str:
             dots.append(Dot(row, cost, value, mark))
         else:
             left_out.append(row.title)
-        cells = "".join(_cell(one, known[row][one]) for one in shown)
+        cells = "".join(_cell(kind, known[row][kind]) for kind in shown)
         head_cell = row_head(row, mark if len(scored) > NAMES else "")
         lines.append(
             f'<tr{row_kind(row)}>{head_cell}<td class="num" data-value="{value}">{number(head.metric, value)}</td>'
@@ -87,17 +87,16 @@ def _column(head: Head, scored: dict[Row, Cell]) -> str:
     caption = "Means over runs." + (" In the plot, hollow marks are floors." if plot else "")
     if plot and left_out:
         caption += f" {len(left_out)} without {axis.title} not drawn."
-    return plot + table(("Backbone", amount(title), *(amount(one.head) for one in shown)), lines, caption=caption)
+    return plot + table(("Backbone", amount(title), *(amount(kind.head) for kind in shown)), lines, caption=caption)
 
 
-def _cell(one: _Amount, value: float | None) -> str:
-    return (
-        f'<td class="num" data-value="{"" if value is None else value}">{"" if value is None else one.text(value)}</td>'
-    )
+def _cell(kind: _Amount, value: float | None) -> str:
+    sort, text = ("", "") if value is None else (value, kind.text(value))
+    return f'<td class="num" data-value="{sort}">{text}</td>'
 
 
 def _mean(cell: Cell, which: _Amount) -> float | None:
-    values = [value for one in cell.records if (value := which.value(one.cost)) is not None]
+    values = [value for record in cell.records if (value := which.value(record.cost)) is not None]
     return sum(values) / len(values) if values else None
 
 

@@ -33,14 +33,14 @@ def render(page: Page) -> str:
     return "".join(parts) or '<p class="note">No data set here names countries.</p>'
 
 
-def _country(head: Head, one: Interval) -> str:
-    ends = one.note
-    if one.low is not None and one.high is not None:
-        ends = f"{number(head.metric, one.low)} to {number(head.metric, one.high)}"
-    value = "" if math.isnan(one.value) else one.value
-    kind = "num" if one.low is not None else "num few"
+def _country(head: Head, interval: Interval) -> str:
+    ends = interval.note
+    if interval.low is not None and interval.high is not None:
+        ends = f"{number(head.metric, interval.low)} to {number(head.metric, interval.high)}"
+    value = "" if math.isnan(interval.value) else interval.value
+    kind = "num" if interval.low is not None else "num few"
     return (
-        f'<td class="{kind}" data-value="{value}">{number(head.metric, one.value)}'
+        f'<td class="{kind}" data-value="{value}">{number(head.metric, interval.value)}'
         f'<span class="ends">{escape(ends)}</span></td>'
     )
 

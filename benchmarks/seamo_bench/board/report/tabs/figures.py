@@ -9,10 +9,10 @@ from seamo_bench.board.report.page import Page, Tab
 def render(page: Page) -> str:
     """The section of figures."""
     parts = [
-        f'<figure class="picture"><img loading="lazy" alt="{escape(one.caption)}" '
-        f'src="data:image/png;base64,{b64encode(one.data).decode()}">'
-        f"<figcaption>{escape(one.caption)}</figcaption></figure>"
-        for one in page.pictures
+        f'<figure class="picture"><img loading="lazy" alt="{escape(picture.caption)}" '
+        f'src="data:image/png;base64,{b64encode(picture.data).decode()}">'
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+        for picture in page.pictures
     ]
     return "".join(parts)
 

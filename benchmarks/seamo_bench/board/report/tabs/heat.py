@@ -42,7 +42,7 @@ def render(page: Page) -> str:
             )
         lines.append(f"<tr{row_kind(row)}>{row_head(row)}{''.join(cells)}</tr>")
     names = ["Backbone"]
-    names += [f'<th scope="col" {places.facets(one)}><span>{heads[one.column]}</span></th>' for one in made.heads]
+    names += [f'<th scope="col" {places.facets(head)}><span>{heads[head.column]}</span></th>' for head in made.heads]
     caption = (
         "Shade: from the lowest to the best score of each column; bold: best or not worse. A score or a blank leads to "
         "its origin or reason."

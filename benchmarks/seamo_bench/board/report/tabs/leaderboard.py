@@ -30,8 +30,8 @@ def _best_first(head: Head, cells: dict[Row, Cell]) -> dict[Row, Cell]:
     sign = -1 if metric(head.metric).higher_is_better else 1
 
     def order(item: tuple[Row, Cell]) -> float:
-        one = item[1].interval
-        return math.inf if one is None or math.isnan(one.value) else sign * one.value
+        interval = item[1].interval
+        return math.inf if interval is None or math.isnan(interval.value) else sign * interval.value
 
     return dict(sorted(cells.items(), key=order))
 
@@ -54,18 +54,18 @@ def _scores(made: Table, head: Head, scored: dict[Row, Cell], places: Places) ->
     marks = footnotes(made)
     lines = []
     for row, cell in scored.items():
-        one = cell.interval
-        if one is None:
+        interval = cell.interval
+        if interval is None:
             continue
         flags = "".join(f'<sup><a href="#flag-{marks[flag]}">{marks[flag]}</a></sup>' for flag in cell.flags)
         best = ' <abbr title="best, or not worse beyond chance">*</abbr>' if cell.best else ""
         p = "" if cell.p_worse is None else f"{cell.p_worse:.3f}"
-        runs = f"{one.num_units} folds" if one.unit == "folds" else f"{one.num_seeds}"
+        runs = f"{interval.num_units} folds" if interval.unit == "folds" else f"{interval.num_seeds}"
         lines.append(
             f'<tr{row_kind(row)}>{row_head(row)}<td class="num{" best" if cell.best else ""}" '
-            f'data-value="{one.value}"><a class="why" href="#{places.cell(row, head)}">'
-            f"{number(head.metric, one.value)}</a>{flags}{best}</td>"
-            f'<td data-value="{one.value}">{bar(head.metric, cell, axis)}'
+            f'data-value="{interval.value}"><a class="why" href="#{places.cell(row, head)}">'
+            f"{number(head.metric, interval.value)}</a>{flags}{best}</td>"
+            f'<td data-value="{interval.value}">{bar(head.metric, cell, axis)}'
             f'<span class="ends">{escape(_ends(head.metric, cell))}</span></td><td class="num">{p}</td>'
             f'<td class="num">{runs}</td><td class="num" data-value="{cell.num_test}">{cell.num_test:,}</td></tr>'
         )
@@ -88,10 +88,10 @@ def _blanks(head: Head, blanks: dict[Row, Cell | None], places: Places) -> str:
 
 
 def _ends(name: str, cell: Cell) -> str:
-    one = cell.interval
-    if one is None or one.low is None or one.high is None:
+    interval = cell.interval
+    if interval is None or interval.low is None or interval.high is None:
         return "no interval"
-    return f"{number(name, one.low)} to {number(name, one.high)}"
+    return f"{number(name, interval.low)} to {number(name, interval.high)}"
 
 
 def _aggregates(made: Table) -> str:
@@ -100,12 +100,12 @@ def _aggregates(made: Table) -> str:
     some = next(iter(made.aggregates.values()))
     lines = []
     for row in made.rows:
-        one = made.aggregates.get(row.id)
-        if one:
+        overall = made.aggregates.get(row.id)
+        if overall:
             lines.append(
-                f'<tr{row_kind(row)}>{row_head(row)}<td class="num" data-value="{one.iqm.value}">'
-                f"{interval_text(SHARE, one.iqm)}</td>"
-                f'<td class="num" data-value="{-one.mean_rank.value}">{rank_text(one.mean_rank)}</td></tr>'
+                f'<tr{row_kind(row)}>{row_head(row)}<td class="num" data-value="{overall.iqm.value}">'
+                f"{interval_text(SHARE, overall.iqm)}</td>"
+                f'<td class="num" data-value="{-overall.mean_rank.value}">{rank_text(overall.mean_rank)}</td></tr>'
             )
     caption = f"Interquartile mean of normalised scores and mean rank, {escape(some.iqm.method)}."
     return "<h3>Over all tasks</h3>" + table(("Backbone", amount("IQM"), amount("Mean rank")), lines, caption=caption)

@@ -24,11 +24,11 @@ _LINES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)  # s
 def render(page: Page) -> str:
     """A map a column, of the backbone that leads it; the script shows the others."""
     atlases, places = page.atlases, page.places
-    drawn = [one for one in atlases if one.grid is not None]
+    drawn = [atlas for atlas in atlases if atlas.grid is not None]
     parts = [
-        places.fold(one.head, _map(one, one.grid, number), is_open=not number)
-        for number, one in enumerate(drawn)
-        if one.grid is not None
+        places.fold(atlas.head, _map(atlas, atlas.grid, number), is_open=not number)
+        for number, atlas in enumerate(drawn)
+        if atlas.grid is not None
     ]
     note = (
         '<p class="note">Each mark is a cell of longitude and latitude with the score of the test samples in it: '
@@ -55,7 +55,7 @@ def _map(atlas: Atlas, grid: Grid, place: int) -> str:
             f'data-spot="{escape(spot)}" data-n="{count}"><title>{escape(hint)}</title></rect>'
         )
     options = "".join(
-        f'<option data-scores="{" ".join("x" if math.isnan(one) else f"{one:.4g}" for one in scores.tolist())}">'
+        f'<option data-scores="{" ".join("x" if math.isnan(score) else f"{score:.4g}" for score in scores.tolist())}">'
         f"{escape(row.title)}</option>"
         for row, scores in atlas.scores.items()
     )
@@ -135,7 +135,7 @@ def _graticule(grid: Grid) -> tuple[list[str], tuple[int, int], list[str]]:
     marks = [f'<rect class="sea" x="{x(west):.1f}" y="{top}" width="{plot_w:.1f}" height="{plot_h:.1f}"/>']
     for span, ends, axis in ((plot_w, (west, east), "x"), (plot_h, (south, north), "y")):
         most = max(2, span / (90 if axis == "x" else 50))
-        step = next((one for one in _LINES if (ends[1] - ends[0]) / one <= most), _LINES[-1])
+        step = next((spacing for spacing in _LINES if (ends[1] - ends[0]) / spacing <= most), _LINES[-1])
         for k in range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1):
             at = round(k * step, 6)
             if axis == "x":

@@ -16,7 +16,9 @@ def render(page: Page) -> str:
     parts = []
     for head in made.heads:
         cells = [(row, made.cells[row.id, head.column]) for row in made.rows if (row.id, head.column) in made.cells]
-        some = next((one for _, cell in cells for one in cell.records if one.status == "ok"), cells[0][1].records[0])
+        some = next(
+            (record for _, cell in cells for record in cell.records if record.status == "ok"), cells[0][1].records[0]
+        )
         articles = "".join(_origin(row, head, cell, places, inputs) for row, cell in cells)
         parts.append(places.fold(head, _shared(some) + articles))
     return "".join(parts)
@@ -28,7 +30,7 @@ def _shared(record: Record) -> str:
     params = ", ".join(f"{name}={value}" for name, value in facts.protocol.params.items())
     return facts_list(
         [
-            ("Stores", "; ".join(f"{one.id} {one.content[:12] or 'not there'}" for one in facts.stores)),
+            ("Stores", "; ".join(f"{store.id} {store.content[:12] or 'not there'}" for store in facts.stores)),
             ("Split", f"{facts.split.scheme}, {100 * facts.split.fraction:g} % of labels; lists {lists or 'none'}"),
             ("Protocol", f"{facts.protocol.id} version {facts.protocol.version}" + (f": {params}" if params else "")),
             ("Precision, budget", f"{facts.precision}, {facts.budget}"),
@@ -43,14 +45,14 @@ def _origin(row: Row, head: Head, cell: Cell, places: Places, inputs: Inputs) ->
     if cell.interval is None:
         rows.append(("No score", blank_text(cell)))
     else:
-        one = cell.interval
-        rows.append(("Score", interval_text(head.metric, one)))
-        rows.append(("Interval", "; ".join(part for part in (one.method, one.note) if part)))
+        interval = cell.interval
+        rows.append(("Score", interval_text(head.metric, interval)))
+        rows.append(("Interval", "; ".join(part for part in (interval.method, interval.note) if part)))
     rows.append(("Protocol", f"{facts.protocol.id} version {facts.protocol.version}"))
     rows.append(("Weights", facts.backbone.weights or "none"))
     rows.append(("Card", facts.backbone.card))
     rows += [(f"Flag: {flag.kind}", flag.text) for flag in cell.flags]
-    fed = inputs.link(next((one for one in cell.records if one.status == "ok"), first))
+    fed = inputs.link(next((record for record in cell.records if record.status == "ok"), first))
     lines = [_run(record, head) for record in cell.records]
     names = ("Record", "Seed", "Score", "Chosen on validation", "Seconds", "Samples a second", "Predictions")
     return (

@@ -17,14 +17,19 @@ def render(page: Page) -> str:
     names = {row.id: row.title for row in made.rows}
     lines = []
     for pair in pairs:
-        one, head = pair.difference.interval, heads[pair.column]
+        interval, head = pair.difference.interval, heads[pair.column]
         both = f"{names.get(pair.a, pair.a)} - {names.get(pair.b, pair.b)}"
         p = "" if pair.difference.p is None else f"{pair.difference.p:.3f}"
-        method = "; ".join(dict.fromkeys((pair.difference.test, one.method)))
-        sure = "" if one.low is None or one.high is None else ("yes" if one.low > 0 or one.high < 0 else "no")
+        method = "; ".join(dict.fromkeys((pair.difference.test, interval.method)))
+        sure = (
+            ""
+            if interval.low is None or interval.high is None
+            else ("yes" if interval.low > 0 or interval.high < 0 else "no")
+        )
         lines.append(
             f'<tr {places.facets(head)}><th scope="row">{escape(both)}</th><td>{escape(head_title(head))}</td>'
-            f'<td class="num" data-value="{one.value}">{interval_text(pair.metric, one)}</td><td class="num">{p}</td>'
+            f'<td class="num" data-value="{interval.value}">{interval_text(pair.metric, interval)}</td>'
+            f'<td class="num">{p}</td>'
             f'<td>{sure}</td><td class="note">{escape(method)}</td></tr>'
         )
     caption = "Difference on the same test samples, in points of the metric; p before correction for many comparisons."
