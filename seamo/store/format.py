@@ -162,6 +162,15 @@ def stored_ids(spec: DatasetSpec) -> tuple[str, ...]:
     return (*ids, LABEL) if label_kind(spec) == "mask" else ids
 
 
+def time_dims(spec: DatasetSpec) -> dict[str, str]:
+    """Stack -> name of its dimension of dates, in a dataset of all layers: `time`, or `time_<stack>` each.
+
+    Stacks with different numbers of dates cannot share a dimension.
+    """
+    alike = len({spec.num_times(stack) for stack in spec.stacks}) == 1
+    return {stack: "time" if alike else f"time_{stack}" for stack in spec.stacks}
+
+
 def varying_layers(spec: DatasetSpec) -> frozenset[str]:
     """Layers (and `label`) whose images differ in size."""
     varying = {layer.id for layer in spec.layers if layer.size is None}
