@@ -19,9 +19,7 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 
-def open_cube(
-    samples: Samples, rows: Rows, *, layers: Sequence[str] | None = None, chunk: int = 16
-) -> xr.Dataset:
+def open_cube(samples: Samples, rows: Rows, *, layers: Sequence[str] | None = None, chunk: int = 16) -> xr.Dataset:
     """Rows of a store as a Dataset of dask arrays, in the dims of `data.zarr` whatever the layout of the store is.
 
     Variables:
@@ -115,7 +113,7 @@ def _lazy(samples: Samples, rows: Rows, layer: str, chunk: int) -> Any:
     shapes = [samples.shape(int(row), layer) for row in rows]
     shape = tuple(max(sides) for sides in zip(*shapes, strict=True))
     dtype = np.dtype("uint8" if layer == fmt.LABEL else samples.spec.layer(layer).dtype)
-    numbers = da.from_array(rows, chunks=chunk)
+    numbers: Any = da.from_array(rows, chunks=chunk)  # type: ignore[no-untyped-call]
     axes = list(range(1, 1 + len(shape)))
     return numbers.map_blocks(
         _Read(samples, layer, shape, dtype),

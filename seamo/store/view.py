@@ -26,7 +26,7 @@ def to_dataset(
     `label` (y, x).
 
     Args:
-        store: The samples.
+        samples: A store.
         i: Row.
         time: Slot number, or a date such as `2021-06-30` on which every stack asked for has an image.
         stack: One stack; all of them if None.

@@ -83,9 +83,7 @@ def _spec(task: TinyTask, layers: Sequence[str] | None, times: int) -> DatasetSp
         "summary": "Synthetic: made by seamo.testing.",
         "licence": "none",
         "citation": "none",
-        "layers": [
-            {**layer, "times": times, "size": (sides.get(str(layer["id"]), _SIDE),) * 2} for layer in _LAYERS
-        ],
+        "layers": [{**layer, "times": times, "size": (sides.get(str(layer["id"]), _SIDE),) * 2} for layer in _LAYERS],
         "task": {"kind": task, "label_space": "" if task == "pretrain" else "tiny"},
         "label_spaces": {"tiny": {"classes": [{"name": name} for name in _CLASSES]}},
         "splits": {"official": {"in_archive": True}},
