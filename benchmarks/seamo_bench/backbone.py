@@ -18,7 +18,7 @@ from seamo_bench.steps import STORE_OPS
 from seamo_bench.trials import store_statistics
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +58,7 @@ class Backbone:
 def load_backbone(
     name_or_run: str | Path,
     *,
-    store: "Store | None" = None,
+    store: "Samples | None" = None,
     weights: Path | None = None,
     missing: MissingPolicy | None = None,
     size: int | None = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from seamo.store.reader import Store
+from seamo.store.samples import Samples
 from seamo_bench.backbone import Backbone
 from seamo_bench.catalogue import card_digest, find_protocol, runner
 from seamo_bench.facts import BackboneFacts, Scalar
@@ -40,7 +40,7 @@ class Evaluation:
 
 def evaluate(
     backbone: Backbone,
-    store: Store,
+    store: Samples,
     protocol: str,
     *,
     split: str = "",

@@ -29,7 +29,7 @@ from seamo_bench.protocol import Rows
 from seamo_bench.wiring import check_trained
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class FeatureCache:
         work: How to compute.
     """
 
-    def __init__(self, root: Path, store: "Store", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
+    def __init__(self, root: Path, store: "Samples", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
         if backbone.adapter is None:
             raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
         self.folder = root / cache_name(store.content, facts, backbone.adapter.describe())

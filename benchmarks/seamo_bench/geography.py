@@ -19,7 +19,7 @@ from seamo_bench.metrics import compute
 from seamo_bench.predictions import ClassPredictions, Floats, Ints, Predictions, Scoring, Strings, take
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 # A footprint of a store is a WKB polygon of five points, the first one again at the end: byte order, type, rings,
 # number of points, then x and y of each.
@@ -66,7 +66,7 @@ class Grid:
         return np.bincount(self.cell[self.cell >= 0], minlength=len(self.corners))
 
 
-def locate(predictions: Predictions, store: "Store") -> Predictions:
+def locate(predictions: Predictions, store: "Samples") -> Predictions:
     """The predictions with the centres of their samples, or scenes, and with countries where the store has them.
 
     Args:

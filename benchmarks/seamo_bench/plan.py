@@ -11,8 +11,8 @@ from seamo.errors import CheckpointError, ProtocolError, SeamoError, StoreError,
 from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.store.check import differing_files
 from seamo.store.format import finest_layer
-from seamo.store.reader import Store
 from seamo.store.remote import local_path
+from seamo.store.samples import Samples
 from seamo.store.splits import COMPUTED
 from seamo_bench.builds import find_build
 from seamo_bench.card import BackboneCard
@@ -93,7 +93,7 @@ class Cell:
     checks: tuple[str, ...] = ()
     trials: Mapping[int, tuple[Split, ...]] = field(default_factory=dict)
     protocol: Protocol | None = None
-    store: Store | None = None
+    store: Samples | None = None
     labels: NDArray[Any] | None = None
     wiring: Wiring | None = None
     weights: Path | None = None
@@ -146,7 +146,7 @@ def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Bu
     cards = {name: budget_card(one, budget) for name, one in found.items()}
     protocols = {row.protocol: find_protocol(row.protocol) for row in rows}
     past = read_past(places.results)
-    opened: dict[tuple[str, str], tuple[Store | None, str]] = {}
+    opened: dict[tuple[str, str], tuple[Samples | None, str]] = {}
     labels: dict[tuple[str, str], NDArray[Any]] = {}
     trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]] = {}
     cells = []
@@ -171,7 +171,7 @@ class _Planner:
     def plan(
         self,
         places: Places,
-        opened: dict[tuple[str, str], tuple[Store | None, str]],
+        opened: dict[tuple[str, str], tuple[Samples | None, str]],
         labels: dict[tuple[str, str], NDArray[Any]],
         trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]],
         past: Past,
@@ -260,12 +260,12 @@ class _Planner:
             seconds=past.estimate(facts[0], about, len(todo)),
         )
 
-    def _scheme(self, store: Store) -> str:
+    def _scheme(self, store: Samples) -> str:
         """Split scheme: the row's, or the store's own; in the demo budget, which ranks nothing, always the latter."""
         own, wanted = store.meta.split_scheme, self.row.split
         return own if not wanted or (self.budget == "demo" and wanted not in COMPUTED) else wanted
 
-    def _size(self, store: Store) -> int | None:
+    def _size(self, store: Samples) -> int | None:
         """Image size: the row's; else the card's, or for dense levels the tile's where the card allows it."""
         card, row = self.card, self.row
         if row.size is not None or self.protocol.needs != "levels":
@@ -294,7 +294,7 @@ class _Planner:
         return needs == "network" or (needs == "levels" and not params["frozen"])
 
     def _impossible(
-        self, reason: str, params: Mapping[str, Any], store: Store | None, hindrance: Hindrance = "unsuitable"
+        self, reason: str, params: Mapping[str, Any], store: Samples | None, hindrance: Hindrance = "unsuitable"
     ) -> Cell:
         row = self.row
         manifest = shipped_manifest()
@@ -349,7 +349,7 @@ class _Planner:
         )
 
 
-def _open(*paths: Path, scheme: str = "") -> tuple[Store | None, str]:
+def _open(*paths: Path, scheme: str = "") -> tuple[Samples | None, str]:
     """The store of a row, or why there is none; both where it is damaged. Reasons name no folder.
 
     Its index, ledger and file sizes are held against store.json here; pixels against their checksums when they are

@@ -18,7 +18,7 @@ from seamo_bench.predictions import Kind, Predictions
 if TYPE_CHECKING:  # a protocol's card is listed without torch
     import torch
 
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
     from seamo_bench.backbone import Backbone
     from seamo_bench.feature_table import FeatureTable
 
@@ -93,7 +93,7 @@ class Context:
 
     task: TaskFacts
     backbone: "Backbone"
-    store: "Store"
+    store: "Samples"
     labels: NDArray[Any]
     features: "Callable[[Rows], FeatureTable]"
     splits: Mapping[int, tuple[Split, ...]]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from seamo.errors import SeamoError
-from seamo.store.reader import Store
+from seamo.store.samples import Samples
 from seamo_bench.backbone import Backbone, load_backbone
 from seamo_bench.catalogue import runner
 from seamo_bench.facts import run_key
@@ -131,7 +131,7 @@ def _load(cell: Cell) -> Backbone:
     )
 
 
-def _of(store: Store | None) -> Store:
+def _of(store: Samples | None) -> Samples:
     if store is None:
         raise RuntimeError("an impossible cell has no store")
     return store
