@@ -64,9 +64,10 @@ class Loader:
     Example:
         >>> from seamo.testing.stores import tiny_store
         >>> store = tiny_store()
-        >>> for batch in Loader(store, store.rows("train"), 4, layers=["s2"], drop_last=True):
+        >>> for batch in Loader(store, store.rows("train"), 4, layers=["s2"]):
         ...     print({name: tuple(layer.shape) for name, layer in batch.layers.items()}, batch.label.tolist())
-        {'s2_10m': (4, 2, 4, 24, 24), 's2_20m': (4, 2, 1, 12, 12)} [0, 1, 2, 0]
+        {'s2_10m': (4, 2, 4, 24, 24), 's2_20m': (4, 2, 1, 12, 12)} [0, 1, 2, 2]
+        {'s2_10m': (4, 2, 4, 24, 24), 's2_20m': (4, 2, 1, 12, 12)} [0, 1, 1, 2]
     """
 
     def __init__(

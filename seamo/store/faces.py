@@ -156,7 +156,7 @@ class Faces:
             >>> from seamo.testing.stores import tiny_store
             >>> batch = next(iter(tiny_store().loader("train", 4)))
             >>> tuple(batch.layers["s2_10m"].shape), batch.label.tolist()
-            ((4, 2, 4, 24, 24), [0, 1, 2, 0])
+            ((4, 2, 4, 24, 24), [0, 1, 2, 2])
         """
         with needing("torch", "store.loader"):
             from seamo.data.loader import Loader

@@ -33,7 +33,8 @@ def open_store(url: str | Path) -> "Store":
 
     Example:
         >>> from seamo.testing.stores import tiny_store
-        >>> store = open_store(tiny_store().path)
+        >>> made = tiny_store()  # its folder goes when it does
+        >>> store = open_store(made.path)
         >>> store.title, len(store), store[0].layers["s2_10m"].shape
         ('Tiny synthetic (12 samples)', 12, (2, 4, 24, 24))
     """

@@ -57,6 +57,11 @@ def read_stack(samples: Samples, i: int, stack: str, kernel: Kernel) -> NDArray[
 
     Returns:
         (T, C, H, W) float32, bands as `stack_bands`, NaN where missing.
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> read_stack(tiny_store(), 0, "s2", "bilinear").shape
+        (2, 5, 24, 24)
     """
     layers = samples.spec.stack_layers(stack)
     height, width = samples.shape(i, layers[0].id)[-2:]

@@ -109,6 +109,13 @@ def take(
 
     Raises:
         UsageError: For a fraction outside (0, 1].
+
+    Example:
+        >>> keys = [f"k{i}" for i in range(20)]
+        >>> groups = ["water"] * 5 + ["forest"] * 15
+        >>> small = take("toy", keys, groups, fraction=0.1)
+        >>> len(small), set(small.tolist()) <= set(take("toy", keys, groups, fraction=0.5).tolist())
+        (3, True)
     """
     if not 0.0 < fraction <= 1.0:
         raise UsageError(f"fraction {fraction} is not in (0, 1]", where="subset")
@@ -134,7 +141,12 @@ def take_seco(num: int, fraction: float) -> NDArray[np.int64]:
 
 
 def subset_name(split: str, fraction: float, salt: int | str) -> str:
-    """Name of a subset: `train`, `train-10pct-salt0`, `train-10pct-seco`."""
+    """Name of a subset: `train`, `train-10pct-salt0`, `train-10pct-seco`.
+
+    Example:
+        >>> subset_name("train", 1.0, 0), subset_name("train", 0.1, 3), subset_name("train", 0.01, "seco")
+        ('train', 'train-10pct-salt3', 'train-1pct-seco')
+    """
     if fraction == 1.0:
         return split
     percent = f"{float(Fraction(str(fraction)) * 100):g}"

@@ -34,6 +34,14 @@ def to_dataset(
 
     Raises:
         StoreError: If there is no image at `time`, or stacks lie on different grids.
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> image = to_dataset(tiny_store(), 0, time="2021-01-05", stack="s2")
+        >>> image["s2"].dims, image["band"].values.tolist()
+        (('band', 'y', 'x'), ['B02', 'B03', 'B04', 'B08', 'B11'])
+        >>> image.rio.crs.to_epsg(), image.rio.resolution()
+        (32633, (10.0, -10.0))
     """
     stacks = samples.spec.stacks if stack is None else (stack,)
     own_band = len(stacks) > 1

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seamo.manifest import DatasetSpec, parse_spec
+from seamo.manifest import DatasetSpec, TaskKind, parse_spec
 from seamo.sample import GeoRef, Label, Sample
-from seamo.store.format import Layout
+from seamo.store.format import Layout, finest_layer
 from seamo.store.reader import Store, open_store
 from seamo.store.stacks import layer_ids
 from seamo.store.writer import BuildPlan, StoreWriter
@@ -104,25 +104,26 @@ def _sample(spec: DatasetSpec, i: int) -> Sample:
         level, spread = (-18.0 + 5.0 * kind, 1.0) if layer.sensor == "s1" else (800.0 + 900.0 * kind, 60.0)
         pixels[layer.id] = (level + spread * noise).astype(layer.dtype)
     first = np.datetime64("2021-01-05T10:20:30", "s") + i
+    finest = finest_layer(spec)
     dates = first + np.arange(spec.layers[0].times) * np.timedelta64(90 * 86400, "s")
     return Sample(
         key=f"tiny_{i:03d}",
         layers=pixels,
         time=dict.fromkeys(spec.stacks, dates),
-        geo=GeoRef("EPSG:32633", (10.0, 0.0, 500000.0 + 10 * _SIDE * i, 0.0, -10.0, 5600000.0)),
-        label=_label(spec, kind),
+        geo=GeoRef("EPSG:32633", (finest.gsd_m, 0.0, 500000.0 + 10 * _SIDE * i, 0.0, -finest.gsd_m, 5600000.0)),
+        label=_label(spec.task.kind, kind, finest.size or (_SIDE, _SIDE)),
         scene=f"scene{i % 4}",
     )
 
 
-def _label(spec: DatasetSpec, kind: int) -> Label:
-    if spec.task.kind == "pretrain":
+def _label(task: TaskKind, kind: int, size: tuple[int, int]) -> Label:
+    if task == "pretrain":
         return None
-    if spec.task.kind == "single-label":
+    if task == "single-label":
         return kind
-    if spec.task.kind == "multi-label":
+    if task == "multi-label":
         return tuple(sorted({0, kind}))
-    mask = np.full((_SIDE, _SIDE), kind, dtype=np.uint8)
-    mask[:, _SIDE // 2 :] = (kind + 1) % len(_CLASSES)
+    mask = np.full(size, kind, dtype=np.uint8)
+    mask[:, size[1] // 2 :] = (kind + 1) % len(_CLASSES)
     mask[0] = 255
     return mask
