@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.test_layers import modules
 
-FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+FLAGS = doctest.NORMALIZE_WHITESPACE
 WITH_EXAMPLES = sorted(name for name, path in modules().items() if ">>> " in path.read_text("utf-8"))
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if ">>> " in path.read_text("utf-8"))
 
@@ -22,7 +22,7 @@ def test_examples_are_found():
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples_run(name):
     module = importlib.import_module(name)
-    failed, attempted = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    failed, attempted = doctest.testmod(module, optionflags=FLAGS)
     assert not failed
     written = sum(line.lstrip().startswith(">>> ") for line in modules()[name].read_text("utf-8").splitlines())
     assert attempted == written  # an example that stands where nobody looks for one does not run
@@ -35,6 +35,6 @@ def test_no_example_is_skipped(name):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_examples_of_pages_run(path):
-    failed, attempted = doctest.testfile(str(path), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    failed, attempted = doctest.testfile(str(path), module_relative=False, optionflags=FLAGS)
     assert attempted
     assert not failed

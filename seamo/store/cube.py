@@ -120,7 +120,7 @@ def _lazy(samples: Samples, rows: Rows, layer: str, chunk: int) -> Any:
         new_axis=axes,
         chunks=(numbers.chunks[0], *((side,) for side in shape)),
         dtype=dtype,
-        meta=np.empty((0,) * (1 + len(shape)), dtype=dtype),  # otherwise dask would read a sample to learn the type
+        meta=np.empty((0,) * (1 + len(shape)), dtype=dtype),  # so that dask need not call us to learn the type
     )
 
 
