@@ -4,7 +4,8 @@ A protocol is a module with `PROTOCOL: Protocol` and `run(context: Context) -> I
 labels, features and a backbone; it never sees results folders, keys or records.
 """
 
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +19,8 @@ from seamo_bench.predictions import Kind, Predictions
 if TYPE_CHECKING:  # a protocol's card is listed without torch
     import torch
 
-    from seamo.store.reader import Store
-    from seamo_bench.features.table import FeatureTable
-    from seamo_bench.zoo.backbone import Backbone
+    from seamo.store.samples import Samples
+    from seamo_bench.network import Backbone
 
 Rows = NDArray[np.int64]
 Params = Mapping[str, Scalar | tuple[Scalar, ...]]
@@ -72,6 +72,34 @@ class Split:
     fold: int = -1
 
 
+class Table(typing.Protocol):
+    """Pooled features (n, D) float32 of n rows, which need not fit into memory: `seamo_bench.features` has them."""
+
+    @property
+    def width(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of it in memory."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self) -> NDArray[np.float32]:
+        """All of it, in memory: (n, D)."""
+        ...
+
+    def take(self, positions: Rows) -> NDArray[np.float32]:
+        """Some rows of it, in the order asked: (len(positions), D)."""
+        ...
+
+    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """All of it in order, `size` rows at a time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
     """All that a protocol works on.
@@ -93,9 +121,9 @@ class Context:
 
     task: TaskFacts
     backbone: "Backbone"
-    store: "Store"
+    store: "Samples"
     labels: NDArray[Any]
-    features: "Callable[[Rows], FeatureTable]"
+    features: Callable[[Rows], Table]
     splits: Mapping[int, tuple[Split, ...]]
     params: Params
     budget: Budget

@@ -10,7 +10,7 @@ from seamo_bench.protocols import find_protocol, protocols
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.suites.published import load_published
 from seamo_bench.suites.suite import Row, Suite, expand, load_suite, names_of, protocol_params
-from seamo_bench.tasks.builds import find_build
+from seamo_bench.tasks.stores import find_build
 from seamo_bench.tasks.trials import DEMO_SAMPLES
 from seamo_bench.zoo import catalogue
 from tests.bench.bench_store import build_store, toy_samples, toy_spec, toy_store

@@ -43,6 +43,21 @@ class Found:
     module: str
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a network comes from: found and checked, not loaded.
+
+    Args:
+        module: Of its family.
+        card: Its card.
+        weights: Its checkpoint file; None where it has none.
+    """
+
+    module: str
+    card: BackboneCard
+    weights: Path | None
+
+
 def families() -> list[str]:
     """Modules of all backbone families, our own first, then those of other packages, each sorted."""
     return [*own_modules(seamo_bench.backbones), *outside_modules("seamo.backbones")]
