@@ -1,6 +1,7 @@
 """pyproject.toml against the source: what is imported is declared, and what is declared is imported."""
 
 import re
+import subprocess
 import sys
 import tomllib
 from functools import cache
@@ -8,7 +9,10 @@ from functools import cache
 import pytest
 
 from seamo.extras import EXTRA_OF, missing_extra
-from tests.test_layers import PACKAGES, ROOT, imports, modules, within
+from tests import test_layers
+from tests.test_layers import PACKAGES, ROOT, modules, within
+
+imports = cache(test_layers.imports)  # reading the source is what takes time here
 
 # Imported under another name than the distribution's.
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
@@ -34,13 +38,13 @@ BASE = {
     "seamo-prep ls": ["seamo.store.catalog", "seamo_prep.show"],
     "seamo-prep verify": ["seamo_prep.verify", "seamo_prep.show"],
     "seamo-prep look": ["seamo_prep.look"],
-    "seamo-bench table": ["seamo_bench.leaderboard", "seamo_bench.tables"],
-    "seamo-bench report": ["seamo_bench.report"],
-    "seamo-bench figures": ["seamo_bench.figures"],
-    "seamo-bench verify": ["seamo_bench.records"],
-    "seamo-bench compare": ["seamo_bench.compare"],
-    "seamo-bench reproduce": ["seamo_bench.reproduce"],
-    "seamo-bench submit": ["seamo_bench.submit"],
+    "seamo-bench table": ["seamo_bench.board.leaderboard", "seamo_bench.board.tables"],
+    "seamo-bench report": ["seamo_bench.board.report"],
+    "seamo-bench figures": ["seamo_bench.paper.figures"],
+    "seamo-bench verify": ["seamo_bench.records.record"],
+    "seamo-bench compare": ["seamo_bench.board.compare"],
+    "seamo-bench reproduce": ["seamo_bench.paper.reproduce"],
+    "seamo-bench submit": ["seamo_bench.records.submit"],
 }
 # Rooms that need an extra. Base code may import them inside a function, which then needs the extra, too.
 BEHIND_A_FUNCTION = {"seamo.data", "seamo.store.view", "seamo.store.cube"}
@@ -140,21 +144,46 @@ def test_a_missing_package_names_its_extra() -> None:
         assert missing_extra(ModuleNotFoundError(name=other)) is None
 
 
-@pytest.mark.parametrize("what", BASE)
-def test_base_code_needs_base_packages_only(what: str) -> None:
+def check_reach(doors: list[str], allowed: set[str], behind_a_function: set[str]) -> None:
+    """Whatever is imported from `doors` on, at any depth, is ours or among the allowed distributions."""
     known = modules()
-    reached: dict[str, str] = {}  # module -> who imports it
-    waiting = [(door, what) for door in BASE[what]]
+    reached: set[str] = set()
+    waiting = [(door, "") for door in doors]
     while waiting:
         module, importer = waiting.pop()
         if module in reached:
             continue
-        reached[module] = importer
+        reached.add(module)
         for name, top in imports(known[module], module):
             distribution = outside(name)
             if distribution is not None:
-                assert distribution in declared()[""], f"{module} (of {importer}) imports {name}"
-            elif within(name, set(PACKAGES)) and (top or not within(name, BEHIND_A_FUNCTION)):
+                assert distribution in allowed, f"{module} (of {importer}) imports {name}"
+            elif within(name, set(PACKAGES)) and (top or not within(name, behind_a_function)):
                 while name not in known:  # a value of a module
                     name = name.rpartition(".")[0]
                 waiting.append((name, module))
+
+
+@pytest.mark.parametrize("what", BASE)
+def test_base_code_needs_base_packages_only(what: str) -> None:
+    check_reach(BASE[what], declared()[""], BEHIND_A_FUNCTION)
+
+
+def test_preparing_needs_no_torch_and_training_no_rasters() -> None:
+    preparing = [module for module in modules() if within(module, {"seamo_prep"})]
+    check_reach(preparing, declared()[""] | declared()["prep"], {"seamo.data"})
+    # torchgeo's weights are asked for by name.
+    rooms = {"seamo.data", "seamo.model", "seamo.pretrain", "seamo_bench.protocols", "seamo_bench.backbones"}
+    training = [module for module in modules() if within(module, rooms)]
+    doors = [*training, "seamo_bench.runs.run", "seamo.use.pooled", "seamo.use.export"]
+    check_reach(
+        doors, declared()[""] | declared()["torch"] | declared()["zoo"], {"seamo.store.view", "seamo.store.cube"}
+    )
+
+
+def test_base_code_loads_where_no_extra_is_installed() -> None:
+    doors = sorted({door for begin in BASE.values() for door in begin})
+    hidden = f"import sys\nsys.modules.update(dict.fromkeys({sorted(EXTRA_OF)}))\n"
+    code = hidden + "\n".join(f"import {door}" for door in doors)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
