@@ -35,8 +35,8 @@ NOT_IMPORTED = {
 BASE = {
     "import seamo": ["seamo", "seamo.extras", "seamo.errors"],
     "open_store": ["seamo.store.reader"],
-    "seamo-prep ls": ["seamo.store.catalog", "seamo_prep.show"],
-    "seamo-prep verify": ["seamo_prep.verify", "seamo_prep.show"],
+    "seamo-prep ls": ["seamo.store.catalog"],
+    "seamo-prep verify": ["seamo_prep.verify"],
     "seamo-prep look": ["seamo_prep.look"],
     "seamo-bench table": ["seamo_bench.board.leaderboard", "seamo_bench.board.tables"],
     "seamo-bench report": ["seamo_bench.board.report"],
