@@ -11,8 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from seamo.data.crops import CropConfig
-from seamo.data.normalise import Kind
 from seamo.errors import RecipeError
+from seamo.inputs.normalise import Kind
 from seamo.model.config import SeaMoConfig, parse_config, stage_one
 
 
@@ -28,7 +28,7 @@ class DataPart(_Part):
         split: Split of the store; `all` = every sample.
         statistics: Sensor -> `store` (the store's own statistics of its train split) or the name of a published
             list in the data set's manifest entry. There is no default.
-        scaling: See `seamo.data.normalise.Normalisation`.
+        scaling: See `seamo.inputs.normalise.Normalisation`.
         eight_bit: Round to 8 bits, as reference pipelines that store 8-bit images do.
         season_sampling: Single-season training sees the `first` season of every place, or a `random` one.
     """

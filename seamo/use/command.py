@@ -7,11 +7,12 @@ from typing import Any, TextIO, get_args
 from pydantic import ValidationError
 
 from seamo.errors import StoreError, UsageError
+from seamo.inputs.spec import MissingPolicy
 from seamo.manifest import Statistics
 from seamo.pretrain.recipe import read_yaml
 from seamo.store.reader import Store, open_store
 from seamo.use.dense import Source, embed_image
-from seamo.use.inputs import Missing, load_pretrained
+from seamo.use.inputs import load_pretrained
 from seamo.use.options import by_image, number_of, pair_of, unit_of
 from seamo.use.pooled import Reading, embed_store
 
@@ -29,7 +30,7 @@ class Asked:
     bands: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     nodata: tuple[str, ...] = ()
-    missing: str = "refuse"
+    missing: str = "fail"
     statistics: str = "card"
     size: int = 0
     overlap: float = 0.5
@@ -45,16 +46,18 @@ def embed_anything(path: Path, what: str, out: Path, *, asked: Asked, progress: 
     Raises:
         UsageError: For an option that does not belong to what is embedded, or cannot be understood.
     """
-    missing = next((one for one in get_args(Missing) if one == asked.missing), None)
+    policies = get_args(MissingPolicy)
+    missing = next((policy for policy in policies if policy == asked.missing), None)
     if missing is None:
-        raise UsageError(f"no policy {asked.missing!r}", "--missing", f"There are {', '.join(get_args(Missing))}.")
+        raise UsageError(f"no policy {asked.missing!r}", "--missing", f"There are {', '.join(policies)}.")
     file = Path(what)
     if file.is_file() and file.name != "store.json":
         _refuse(asked, ("stacks", "split"), "a store")
-        first, *others = _sources(file, asked, missing)
+        first, *others = _sources(file, asked)
         return embed_image(
             load_pretrained(path, device=asked.device), first, out,
-            others=others, size=asked.size, overlap=asked.overlap, batch=asked.batch, progress=progress,
+            others=others, missing=missing, size=asked.size, overlap=asked.overlap, batch=asked.batch,
+            progress=progress,
         )  # fmt: skip
     _refuse(asked, ("others", "bands", "units", "nodata", "overlap"), "an image")
     reading = Reading(
@@ -76,7 +79,7 @@ def in_words(facts: dict[str, Any]) -> list[str]:
     for one in facts["inputs"]:
         numbers, made_up = one["normalisation"], one["made_up"]
         line = f"{one['sensor']}: {' '.join(one['bands'])}; {one['conversion']}; "
-        line += f"{numbers['kind']} with {numbers['source']} ({numbers['unit']})"
+        line += f"normalised with {numbers['source']} ({numbers['unit']})"
         lines.append(line + (f"; {' '.join(made_up['bands'])}: {made_up['how']}" if made_up else ""))
     return lines
 
@@ -88,7 +91,7 @@ def _store(what: str) -> Store:
         raise UsageError(f"is neither a file nor a store ({error})", what) from error
 
 
-def _sources(file: Path, asked: Asked, missing: Missing) -> list[Source]:
+def _sources(file: Path, asked: Asked) -> list[Source]:
     """The image, and those of other sensors."""
     paths = {"": file}
     for text in asked.others:
@@ -110,7 +113,6 @@ def _sources(file: Path, asked: Asked, missing: Missing) -> list[Source]:
                 sensor,
                 tuple(bands[name].split(",")) if name in bands else (),
                 number_of(nodata[name], "--nodata") if name in nodata else None,
-                missing,
                 None if asked.statistics == "card" else _statistics(Path(asked.statistics), sensor),
             )
         )

@@ -185,16 +185,16 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """What happens to each channel, from the store's layer, band and unit to the network's input slot."""
+    from seamo.inputs.explain import explain as rows_of
+    from seamo.inputs.statistics import store_statistics
+    from seamo.inputs.wiring import wire
     from seamo.store.reader import open_store
-    from seamo_bench.explain import explain as rows_of
-    from seamo_bench.tasks.trials import store_statistics
-    from seamo_bench.wiring import wire
     from seamo_bench.zoo.catalogue import check_selection, family, find_card
 
     opened = open_store(store)
     found = find_card(backbone)
     wiring = wire(
-        found.card,
+        found.card.expects,
         opened.spec,
         statistics=store_statistics(opened),
         missing=missing or None,  # type: ignore[arg-type]
