@@ -12,10 +12,9 @@ from seamo.manifest import shipped_manifest
 from seamo.model.config import SeaMoConfig
 from seamo.model.flops import encoding_flops
 from seamo.pretrain.recipe import load_recipe, parse_recipe, read_yaml
-from seamo_bench.paper.study import RUNS
 from seamo_bench.records.record import Record
 from seamo_bench.suites.published import Published, load_published
-from seamo_bench.suites.study_file import extent, load_study, pretrainings, shipped_studies
+from seamo_bench.suites.study_file import RUNS, extent, load_study, pretrainings, shipped_studies
 from seamo_bench.suites.suite import Row, load_suite
 
 TRAINED = ("finetune", "dense", "change")

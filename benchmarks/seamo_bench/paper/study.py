@@ -29,10 +29,10 @@ from seamo_bench.scores.distributions import holm
 from seamo_bench.scores.intervals import Difference, Interval, interval
 from seamo_bench.scores.metrics import PRIMARY, metric
 from seamo_bench.suites.published import Published, load_published
-from seamo_bench.suites.study_file import Pretraining, Study, StudyRow, pretrainings
+from seamo_bench.suites.study_file import RUNS, Pretraining, Study, StudyRow, pretrainings
 from seamo_bench.suites.suite import Row, Suite, load_suite
 
-RUNS, REPORTS = "runs", "studies"
+REPORTS = "studies"
 RANDOM = "random init"
 
 
