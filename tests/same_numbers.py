@@ -16,10 +16,10 @@ are impossible. Backbones are those that need no published weights, and those of
 package whose cards use every normalisation step. About three minutes on two idle cores; `--only knn,dense` runs some
 protocols.
 
-`compare` asks for: the same keys; equal arrays in every predictions file; scores, tables, paired comparisons within
-1e-6; the same content hash of every store and the same pretrained weights. Rows of SeaMo may change where its input
-changes: they are found again by what they are about, must all be there, and are listed with both scores. What else
-differs in a record (reasons, flags, titles) is listed as a note. Compare files that one machine made: another processor
+`compare` asks for: the same keys; equal arrays in every predictions file, and equal trained weights beside it; scores,
+tables, paired comparisons within 1e-6; the same content hash of every store and the same pretrained weights. Rows of
+SeaMo may change where its input changes: they are found again by what they are about, must all be there, and are
+listed with both scores. What else differs in a record (reasons, flags, titles) is listed as a note. Compare files that one machine made: another processor
 or torch rounds otherwise, and so does a thread more, which is why everything here runs on one.
 """
 
@@ -152,8 +152,9 @@ _STRICT = ("status", "scores", "per_class", "predictions")
 
 
 def _row_differences(old: Document, new: Document) -> Iterator[str]:
-    if old["arrays"] != new["arrays"]:
-        yield f"predictions {old['arrays'][:12] or 'none'} -> {new['arrays'][:12] or 'none'}"
+    for name, what in (("arrays", "predictions"), ("trained", "trained weights")):
+        if old[name] != new[name]:
+            yield f"{what} {old[name][:12] or 'none'} -> {new[name][:12] or 'none'}"
     for name in ("status", "scores", "per_class"):
         yield from unequal(old["record"][name], new["record"][name], name)
 

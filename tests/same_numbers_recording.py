@@ -125,7 +125,7 @@ def _record(shell: Shell, only: tuple[str, ...]) -> Document:
     def run(budget: str) -> None:
         arguments = ("--stores", "stores", "--results", budget, "--budget", budget)
         # Status 1: a cell failed. Its record says so, and the comparison looks at it.
-        machine = ("--device", "cpu", "--threads", 1, "--workers", 1)
+        machine = ("--device", "cpu", "--threads", 1, "--workers", 1, "--keep-models")
         shell.call("seamo_bench", "run", f"{budget}.yaml", *arguments, *machine, status=(0, 1))
 
     with ThreadPoolExecutor(2) as pool:
@@ -183,9 +183,17 @@ def _stores(folder: Path) -> Document:
 
 
 def _weights(path: Path) -> dict[str, str]:
+    """Tensor -> hash, of a file of weights."""
     from safetensors.numpy import load_file
 
     return {name: hash_of({name: array}) for name, array in sorted(load_file(path).items())}
+
+
+def _trained(written: Document, folder: Path) -> str:
+    """One hash of all that a run trained: it moves with the last bit, where counts of pixels stay."""
+    if written["head"] is None:
+        return ""
+    return hashlib.sha256(json.dumps(_weights(folder / written["head"]["name"])).encode()).hexdigest()
 
 
 def hash_of(arrays: Mapping[str, Any]) -> str:
@@ -214,6 +222,7 @@ def _records(folder: Path) -> list[Document]:
                 "seamo": written["facts"]["backbone"]["id"].startswith(SEAMO),
                 "protocol": written["facts"]["protocol"]["id"],
                 "arrays": hashed,
+                "trained": _trained(written, path.parent),
                 "record": {name: value for name, value in written.items() if name not in LOOSE},
             }
         )

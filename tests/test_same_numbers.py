@@ -37,6 +37,7 @@ def row(backbone, key, *, protocol="knn", score=0.5, arrays="a1", seed=0):
         "seamo": seamo,
         "protocol": protocol,
         "arrays": arrays,
+        "trained": "t1",
         "record": written,
     }
 
@@ -71,6 +72,7 @@ def test_equal_recordings_have_no_difference(before, after):
     ("change", "told"),
     [
         (lambda one: one["records"][0].update(arrays="a2"), "predictions a1 -> a2"),
+        (lambda one: one["records"][1].update(trained=""), "trained weights t1 -> none"),
         (lambda one: one["records"][0]["record"]["scores"].update(top1=0.500002), "scores.top1 0.5 -> 0.500002"),
         (lambda one: one["records"][0]["record"]["scores"].update(top1=None), "scores.top1 0.5 -> None"),
         (lambda one: one["records"][0]["record"]["scores"].pop("f1"), "scores.f1 None -> '(none)'"),
