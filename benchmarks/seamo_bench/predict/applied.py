@@ -31,11 +31,11 @@ from seamo_bench.zoo.catalogue import (
     Found,
     budget_card,
     card_digest,
-    family,
     find_card,
     weights_digest,
     weights_path,
 )
+from seamo_bench.zoo.loading import load_network
 
 log = logging.getLogger(__name__)
 Inputs = Mapping[str, Tensor]
@@ -115,8 +115,7 @@ def load_applied(
     spec = _spec_of(head, units, side)
     adapter = _same_adapter(card, spec, facts.adapter)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network: Network = family(found.module).load(adapter.wiring.card, file, 0)
-    network = network.to(where).eval()
+    network = load_network(found.family, adapter.wiring.card, file, 0).to(where)
     protocol = find_protocol(facts.protocol.id)
     if protocol.version != facts.protocol.version:
         log.warning(

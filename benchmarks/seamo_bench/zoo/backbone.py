@@ -15,7 +15,8 @@ from seamo_bench.facts import Budget
 from seamo_bench.network import Features, Network
 from seamo_bench.steps import STORE_OPS
 from seamo_bench.tasks.trials import store_statistics
-from seamo_bench.zoo.catalogue import budget_card, check_selection, family, find_card, weights_path
+from seamo_bench.zoo.catalogue import budget_card, check_selection, find_card, weights_path
+from seamo_bench.zoo.loading import load_network
 
 if TYPE_CHECKING:
     from seamo.store.reader import Store
@@ -91,18 +92,17 @@ def load_backbone(
         'Image statistics'
     """
     found = find_card(str(name_or_run))
-    module = family(found.module)
     card = budget_card(found, budget)
     adapter = None
     if store is not None:
         known = store_statistics(store)
         adapter = Adapter(card, store.spec, missing=missing, size=size, statistics=known, date=date, inputs=inputs)
-        check_selection(adapter.wiring, module)
+        check_selection(adapter.wiring, found.family)
         card = adapter.wiring.card
     elif any(step.op in STORE_OPS for one in card.inputs for step in one.steps) or missing or size or date or inputs:
         raise ProtocolError(
             "needs a store for its bands, statistics or settings", card.id, "load_backbone(..., store=store)"
         )
     path = weights_path(card, weights)
-    network: Network = module.load(card, path, seed)
-    return Backbone(card, network.eval(), adapter, lambda s: module.load(card, path, s))
+    network = load_network(found.family, card, path, seed)
+    return Backbone(card, network, adapter, lambda s: load_network(found.family, card, path, s))
