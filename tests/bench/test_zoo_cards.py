@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 from seamo.bands import SENSORS
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo_bench.cli.plan_view import listing
+from seamo_bench.family import Family
 from seamo_bench.network import Network
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.suites.suite import load_suite
@@ -29,6 +31,7 @@ from seamo_bench.zoo.catalogue import (
 from seamo_bench.zoo.loading import load_network
 from seamo_bench.zoo.weights_files import convert
 from tests.bench.bench_store import toy_store
+from tests.conftest import ROOT
 
 # Rows of the paper's tables, and what a user of today expects beside them.
 PAPER = {
@@ -214,3 +217,13 @@ def test_a_plain_module_of_another_package_is_a_family(monkeypatch: pytest.Monke
     del plain.load
     with pytest.raises(ProtocolError, match=r"plain_models: declares no family\. .*FAMILY, or CARDS and load"):
         family("plain_models")
+
+
+def test_families_are_values_and_nobody_asks_a_module_for_a_hook() -> None:
+    package = ROOT / "benchmarks" / "seamo_bench"
+    own = [path.stem for path in (package / "backbones").glob("[!_]*.py")]
+    assert sorted(own) == sorted(name.rpartition(".")[2] for name in families() if name.startswith("seamo_bench."))
+    for name in own:
+        assert isinstance(import_module(f"seamo_bench.backbones.{name}").FAMILY, Family), name
+    asking = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if "hasattr(" in path.read_text()}
+    assert asking == {"board/compare.py", "protocols/finetune.py"}  # a pydantic value; a block with drop path

@@ -342,6 +342,7 @@ class _Planner:
         return About(
             stores=titles,
             backbone=self.card.title,
+            family=self.card.family,
             group=str(options.get("group", "")),
             pretraining_seed=seed if isinstance(seed, int) else None,
             floor=floors.get(floor, ""),
