@@ -5,7 +5,7 @@ labels, features and a backbone; it never sees results folders, keys or records.
 """
 
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:  # a protocol's card is listed without torch
     import torch
 
     from seamo.store.samples import Samples
-    from seamo_bench.network import Backbone
+    from seamo_bench.network import Backbone, Network
+
+    Inputs = Mapping[str, torch.Tensor]  # sensor -> (B, C, H, W), normalised
+    Scores = Callable[[Sequence[Inputs]], torch.Tensor]  # inputs of every date -> logits (B, K) or (B, K, H, W)
 
 Rows = NDArray[np.int64]
 Params = Mapping[str, Scalar | tuple[Scalar, ...]]
@@ -42,6 +45,9 @@ class Protocol:
         num_seeds: How many seeds it runs, one record each.
         together: All seeds are trained in one pass, so that they are always run together.
         cross_validation: Whether it can run a `cv...` split scheme.
+        dates: How many dates of a place it looks at together.
+        apply: What a run trained -> scores of new images, for `predict`; None where nothing can be applied to them
+            (neighbours).
     """
 
     id: str
@@ -54,6 +60,8 @@ class Protocol:
     num_seeds: int = 1
     together: bool = False
     cross_validation: bool = False
+    dates: int = 1
+    apply: "Callable[[Trained], Scores] | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +167,33 @@ class Outcome:
     notes: tuple[str, ...] = ()
     trainable_parameters: int | None = None
     head: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What a run trained, with the network that it belongs to: what `Protocol.apply` makes scores of images of.
+
+    Args:
+        network: In evaluation mode, on the device.
+        state: `Outcome.head` of the run.
+        params: Of the run.
+        num_classes: Of the task.
+        blank: Inputs of every date, without content: of the shapes that will come.
+        tile: (H, W) of the masks; (0, 0) where they vary.
+        precision: `fp32` or `bf16`.
+        device: Where to compute.
+        where: The record, for messages.
+    """
+
+    network: "Network"
+    state: Mapping[str, NDArray[Any]]
+    params: Params
+    num_classes: int
+    blank: "Sequence[Inputs]"
+    tile: tuple[int, int]
+    precision: str
+    device: "torch.device"
+    where: str
 
 
 def number(params: Params, name: str) -> float:

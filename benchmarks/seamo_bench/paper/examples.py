@@ -16,6 +16,7 @@ from seamo.store.reader import Store, open_store
 from seamo.store.samples import Samples
 from seamo_bench.board.compare import Column, column_of, row_of
 from seamo_bench.facts import Facts
+from seamo_bench.paper.identity import is_seamo
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.scores.metrics import PRIMARY
@@ -24,7 +25,6 @@ from seamo_bench.tasks.trials import labels_of, make_trials
 
 Ids = NDArray[np.uint8]
 CROP = 256  # pixels of a scene that are shown; a tile where it is larger
-_TRAINED = ("finetune", "dense", "change", "linear", "logreg", "knn")  # the most first
 CANDIDATES = 300  # tiles among which examples are chosen
 
 
@@ -123,13 +123,22 @@ def best_column(records: Sequence[Record], dataset: str) -> list[Record]:
     if not columns:
         return []
     order = sorted(
-        columns, key=lambda one: (-_models(columns[one]), -one.fraction, one.budget != "full", _rank(one), one)
+        columns,
+        key=lambda one: (
+            -_models(columns[one]),
+            -one.fraction,
+            one.budget != "full",
+            *(-count for count in _trained(columns[one])),
+            one,
+        ),
     )
     return columns[order[0]]
 
 
-def _rank(column: Column) -> int:
-    return _TRAINED.index(column.protocol) if column.protocol in _TRAINED else len(_TRAINED)
+def _trained(records: Sequence[Record]) -> tuple[int, int]:
+    """How many parameters were trained, at most, and how many of the records have a head."""
+    most = max(record.cost.trainable_parameters or 0 for record in records)
+    return most, sum(record.head is not None for record in records)
 
 
 def _models(records: Sequence[Record]) -> int:
@@ -166,11 +175,6 @@ def models_of(records: Sequence[Record], results: Path, most: int) -> tuple[list
         for record in chosen
     ]
     return models, len(first)
-
-
-def is_seamo(record: Record) -> bool:
-    """Whether its backbone is a pretrained SeaMo."""
-    return record.about.backbone.startswith("SeaMo") and not record.about.floor
 
 
 def test_images(store: Samples, facts: Facts) -> list[Image]:

@@ -17,6 +17,7 @@ from seamo.store.samples import Samples
 from seamo.store.splits import COMPUTED
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts, adapter_facts
+from seamo_bench.family import Family
 from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import About, Floor
@@ -30,7 +31,6 @@ from seamo_bench.zoo.catalogue import (
     budget_card,
     card_digest,
     check_selection,
-    family,
     find_card,
     weights_digest,
     weights_path,
@@ -107,12 +107,12 @@ class _Candidate:
 
     name: str
     card: BackboneCard
-    module: str
+    family: Family
 
 
 def _candidate(name: str, budget: Budget) -> _Candidate:
     found = find_card(name)
-    return _Candidate(name, budget_card(found, budget), found.module)
+    return _Candidate(name, budget_card(found, budget), found.family)
 
 
 @dataclass(slots=True, eq=False)
@@ -216,7 +216,7 @@ class _Planner:
             store=store,
             labels=known.labels_of(row, store, task),
             trials=trials,
-            source=Source(self.candidate.module, self.card, weights),
+            source=Source(self.candidate.family, self.card, weights),
             wiring=wiring,
             flags=flags_of(self.card, wiring, store) + row_flags(row, scheme) + split_flags(wiring, store, trials[0]),
             checks=checks_of(self.card, wiring, store),
@@ -234,7 +234,7 @@ class _Planner:
             date=row.date,
             inputs=row.inputs,
         )
-        check_selection(wiring, family(self.candidate.module))
+        check_selection(wiring, self.candidate.family)
         if not self._trains(params):
             check_trained(wiring)
         return wiring
@@ -321,6 +321,7 @@ class _Planner:
         return About(
             stores=titles,
             backbone=self.card.title,
+            family=self.card.family,
             group=str(options.get("group", "")),
             pretraining_seed=seed if isinstance(seed, int) else None,
             floor=floors.get(floor, ""),

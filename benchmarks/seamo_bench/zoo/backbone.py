@@ -11,10 +11,10 @@ from seamo.inputs.spec import MissingPolicy
 from seamo.inputs.statistics import store_statistics
 from seamo.inputs.steps import STORE_OPS
 from seamo.inputs.wiring import Wiring
-from seamo_bench.card import BackboneCard
 from seamo_bench.facts import Budget
-from seamo_bench.network import Backbone, Network
-from seamo_bench.zoo.catalogue import Source, budget_card, check_selection, family, find_card, weights_path
+from seamo_bench.network import Backbone
+from seamo_bench.zoo.catalogue import Source, budget_card, check_selection, find_card, weights_path
+from seamo_bench.zoo.loading import load_network
 
 if TYPE_CHECKING:
     from seamo.store.samples import Samples
@@ -63,18 +63,12 @@ def load_backbone(
         wiring = Adapter(
             card.expects, store.spec, missing=missing, size=size, statistics=known, date=date, inputs=inputs
         ).wiring
-        check_selection(wiring, family(found.module))
-    elif (
-        any(step.op in STORE_OPS for sensor in card.inputs for step in sensor.steps)
-        or missing
-        or size
-        or date
-        or inputs
-    ):
+        check_selection(wiring, found.family)
+    elif missing or size or date or inputs or any(step.op in STORE_OPS for want in card.inputs for step in want.steps):
         raise ProtocolError(
             "needs a store for its bands, statistics or settings", card.id, "load_backbone(..., store=store)"
         )
-    return load_source(Source(found.module, card, weights_path(card, weights)), wiring, seed=seed)
+    return load_source(Source(found.family, card, weights_path(card, weights)), wiring, seed=seed)
 
 
 def load_source(source: Source, wiring: Wiring | None, *, seed: int = 0) -> Backbone:
@@ -89,17 +83,5 @@ def load_source(source: Source, wiring: Wiring | None, *, seed: int = 0) -> Back
         CheckpointError: If the weights do not fit.
     """
     card = source.card if wiring is None else source.card.fed(wiring)
-    make = partial(make_network, source, card)
-    return Backbone(card, make(seed).eval(), None if wiring is None else Adapter.of(wiring), make)
-
-
-def make_network(source: Source, card: BackboneCard, seed: int) -> Network:
-    """A network of a source with its weights; what has none is random from the seed.
-
-    Args:
-        source: Its family and weights.
-        card: Its card, inputs those that will be fed.
-        seed: Of a random initialisation.
-    """
-    network: Network = family(source.module).load(card, source.weights, seed)
-    return network
+    make = partial(load_network, source.family, card, source.weights)
+    return Backbone(card, make(seed), None if wiring is None else Adapter.of(wiring), make)
