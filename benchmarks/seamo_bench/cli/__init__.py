@@ -189,7 +189,7 @@ def explain(
     from seamo.inputs.statistics import store_statistics
     from seamo.inputs.wiring import wire
     from seamo.store.reader import open_store
-    from seamo_bench.zoo.catalogue import check_selection, family, find_card
+    from seamo_bench.zoo.catalogue import check_selection, find_card
 
     opened = open_store(store)
     found = find_card(backbone)
@@ -201,7 +201,7 @@ def explain(
         size=size or None,
         date=date,
     )
-    check_selection(wiring, family(found.module))
+    check_selection(wiring, found.family)
     rows = rows_of(wiring, opened.spec)
     if as_json:
         show(rows, as_json=True)

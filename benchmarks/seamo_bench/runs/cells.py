@@ -12,8 +12,8 @@ from seamo_bench.facts import Facts, SplitFacts
 from seamo_bench.protocol import Protocol, Split
 from seamo_bench.records.record import About, Flag
 from seamo_bench.suites.suite import Row
-from seamo_bench.tasks.joined import no_stores
-from seamo_bench.zoo.backbone import Source
+from seamo_bench.tasks.stores import no_stores
+from seamo_bench.zoo.catalogue import Source
 
 NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
 Hindrance = Literal["missing", "unsuitable"]

@@ -11,29 +11,26 @@ from seamo.errors import CheckpointError, ProtocolError, SeamoError, StoreError,
 from seamo.inputs.statistics import store_statistics
 from seamo.inputs.wiring import Wiring, check_trained, wire
 from seamo.manifest import DatasetSpec, shipped_manifest
-from seamo.store.check import differing_files
 from seamo.store.format import finest_layer
-from seamo.store.reader import Store
 from seamo.store.remote import local_path
 from seamo.store.samples import Samples
 from seamo.store.splits import COMPUTED
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts, adapter_facts
+from seamo_bench.family import Family
 from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.protocols import find_protocol
-from seamo_bench.records.record import About, Flag, Floor
+from seamo_bench.records.record import About, Floor
 from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, cell_id
 from seamo_bench.runs.notes import Past, checks_of, flags_of, read_past, row_flags, split_flags
 from seamo_bench.suites.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
-from seamo_bench.tasks.builds import find_build
-from seamo_bench.tasks.joined import JoinedStore, no_stores, stores_facts, titles_of
+from seamo_bench.tasks.stores import no_stores, open_row, stores_facts, titles_of
 from seamo_bench.tasks.trials import labels_of, make_trials, split_facts, task_facts
-from seamo_bench.zoo.backbone import Source
 from seamo_bench.zoo.catalogue import (
+    Source,
     budget_card,
     card_digest,
     check_selection,
-    family,
     find_card,
     weights_digest,
     weights_path,
@@ -41,6 +38,11 @@ from seamo_bench.zoo.catalogue import (
 
 DEMO_SIDE = 128  # pixels: what a network sees of larger tiles, with `--budget demo`
 Progress = Callable[[int, int, str], None]
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """Report no progress."""
+    del done, total, what
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,12 @@ class _Candidate:
 
     name: str
     card: BackboneCard
-    module: str
+    family: Family
 
 
 def _candidate(name: str, budget: Budget) -> _Candidate:
     found = find_card(name)
-    return _Candidate(name, budget_card(found, budget), found.module)
+    return _Candidate(name, budget_card(found, budget), found.family)
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +130,7 @@ class _Known:
         """The store of a row, or why there is none; both where it is damaged."""
         place = (row.store, row.split)
         if place not in self.stores:
-            self.stores[place] = _open(*(self.places.stores / name for name in row.datasets), scheme=row.split)
+            self.stores[place] = open_row(*(self.places.stores / name for name in row.datasets), scheme=row.split)
         return self.stores[place]
 
     def labels_of(self, row: Row, store: Samples, task: TaskFacts) -> NDArray[Any]:
@@ -142,7 +144,7 @@ class _Known:
         if place not in self.trials:
             labels = self.labels_of(row, store, task)
             self.trials[place] = make_trials(
-                store, labels, scheme=scheme, fraction=row.fraction, salt=salt, budget=self.known.budget
+                store, labels, scheme=scheme, fraction=row.fraction, salt=salt, budget=self.budget
             )
         return self.trials[place]
 
@@ -214,7 +216,7 @@ class _Planner:
             store=store,
             labels=known.labels_of(row, store, task),
             trials=trials,
-            source=Source(self.candidate.module, self.card, weights),
+            source=Source(self.candidate.family, self.card, weights),
             wiring=wiring,
             flags=flags_of(self.card, wiring, store) + row_flags(row, scheme) + split_flags(wiring, store, trials[0]),
             checks=checks_of(self.card, wiring, store),
@@ -232,7 +234,7 @@ class _Planner:
             date=row.date,
             inputs=row.inputs,
         )
-        check_selection(wiring, family(self.candidate.module))
+        check_selection(wiring, self.candidate.family)
         if not self._trains(params):
             check_trained(wiring)
         return wiring
@@ -319,6 +321,7 @@ class _Planner:
         return About(
             stores=titles,
             backbone=self.card.title,
+            family=self.card.family,
             group=str(options.get("group", "")),
             pretraining_seed=seed if isinstance(seed, int) else None,
             floor=floors.get(floor, ""),
@@ -326,35 +329,12 @@ class _Planner:
         )
 
 
-def _open(*paths: Path, scheme: str = "") -> tuple[Samples | None, str]:
-    """The store of a row, or why there is none; both where it is damaged. Reasons name no folder.
-
-    Its index, ledger and file sizes are held against store.json here; pixels against their checksums when they are
-    read.
-    """
-    stores, damage = [], ""
-    for path in paths:
-        try:
-            stores.append(find_build(path, scheme))
-        except StoreError as error:
-            how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one"
-            return None, f"no store of {path.name}: {error.what}. {how}."
-        wrong = next(differing_files(stores[-1]), None)
-        if wrong is not None:
-            how = "Copy it again, or build it anew"
-            damage = f"the store of {path.name} is damaged: {wrong.where} {wrong.what}. {how}."
-    try:
-        return (stores[0] if len(stores) == 1 or damage else JoinedStore(stores)), damage
-    except StoreError as error:
-        return None, str(error)
-
-
 def _specs(stores: Path) -> dict[str, DatasetSpec]:
     """Every data set that a row with a `task` may mean: of the manifest, then of stores that are not in it."""
     specs = dict(shipped_manifest())
     for path in sorted(stores.iterdir()) if stores.is_dir() else []:
         if path.is_dir() and path.name not in specs:
-            store, _ = _open(path)
+            store, _ = open_row(path)
             if store is not None:
                 specs[path.name] = store.spec
     return specs
