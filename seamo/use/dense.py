@@ -24,8 +24,9 @@ from seamo.errors import UsageError
 from seamo.manifest import Statistics
 from seamo.model.seamo import SeaMo
 from seamo.use.imagery import Imagery, check_same_grid, open_imagery, sensor_of
-from seamo.use.inputs import Channels, Missing, Pretrained, plan_channels
-from seamo.use.maps import MapSpec, check_ending, write_map
+from seamo.use.inputs import Channels, Pretrained, plan_channels
+from seamo.use.maps import MapSpec, write_map
+from seamo.use.options import Missing, check_map
 from seamo.use.parts import Parts
 from seamo.use.windows import Encoded, Windows, blend, plan_windows
 
@@ -100,7 +101,7 @@ def embed_image(
         UsageError, BandError: If the images cannot be read as asked, or lie on different grids.
         StoreError: If the disk is full; finished rows stay.
     """
-    check_ending(out)
+    check_map(out)
     sources = (source, *others)
     with ExitStack() as stack:
         model, inputs = _open_all(pretrained, sources, stack)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -16,8 +16,8 @@ from seamo.model.checkpoint import load_model
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.run import find_model
 from seamo.use.bands import select_columns
+from seamo.use.options import Missing
 
-Missing = Literal["refuse", "zero", "mean", "select-columns"]
 # (have, want) -> x * scale + offset; the same unit apart, these are all that can be converted.
 _CONVERSIONS = {
     (Unit.DN_PLUS_1000, Unit.DN): (1.0, -1000.0),
