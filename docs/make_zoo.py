@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seamo_bench.card import BackboneCard
-from seamo_bench.catalogue import cards
+from seamo_bench.zoo.catalogue import cards
 
 PAGE = Path(__file__).with_name("zoo.md")
 MARK = "## All rows\n"

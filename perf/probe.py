@@ -25,10 +25,10 @@ from seamo.manifest import shipped_manifest
 from seamo.store.reader import Store, open_store
 from seamo.store.writer import BuildPlan, StoreWriter
 from seamo_bench.facts import BackboneFacts
-from seamo_bench.features import FeatureCache, Work, silent
+from seamo_bench.features.cache import FeatureCache, Work, silent
 from seamo_bench.protocol import Context
 from seamo_bench.protocols import linear
-from seamo_bench.trials import labels_of, make_trials, task_facts
+from seamo_bench.tasks.trials import labels_of, make_trials, task_facts
 
 _LIMIT = 1.3
 _SCHEME = "hash-60-20-20"

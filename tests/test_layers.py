@@ -126,7 +126,7 @@ def test_command_lines_load_little() -> None:
     [
         ("import seamo", {"torch", "numpy", "pandas", "zarr", "pydantic"}),
         ("import seamo, seamo.store.reader", {"torch"}),
-        ("import seamo_bench.card, seamo_bench.metrics", {"torch", "timm", "scipy", "sklearn"}),
+        ("import seamo_bench.card, seamo_bench.scores.metrics", {"torch", "timm", "scipy", "sklearn"}),
     ],
 )
 def test_import_stays_light(statement: str, absent: set[str]) -> None:

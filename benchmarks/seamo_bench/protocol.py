@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # a protocol's card is listed without torch
     import torch
 
     from seamo.store.reader import Store
-    from seamo_bench.backbone import Backbone
-    from seamo_bench.feature_table import FeatureTable
+    from seamo_bench.features.table import FeatureTable
+    from seamo_bench.zoo.backbone import Backbone
 
 Rows = NDArray[np.int64]
 Params = Mapping[str, Scalar | tuple[Scalar, ...]]

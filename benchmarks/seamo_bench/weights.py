@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from seamo.errors import CheckpointError
-from seamo_bench.key_rules import KeyRules, renamed
+from seamo_bench.family import KeyRules, renamed
 
 # Classes that published files hold beside their tensors. They open as an empty `Holder` that never runs their code.
 HELD = (

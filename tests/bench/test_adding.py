@@ -9,7 +9,8 @@ import torch
 from sklearn.neighbors import NearestCentroid
 
 import seamo_bench
-from seamo_bench import catalogue
+from seamo_bench.protocols import find_protocol
+from seamo_bench.zoo import catalogue
 from tests.bench.bench_store import toy_store
 from tests.conftest import ROOT
 
@@ -47,7 +48,7 @@ def outside(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("outside")
 def test_both_are_found_and_do_what_the_guides_say(tmp_path):
     assert "rgb-conv" in catalogue.cards()
-    assert catalogue.find_protocol("centroid").title.startswith("Nearest class centre")
+    assert find_protocol("centroid").title.startswith("Nearest class centre")
     store = toy_store(tmp_path / "stores", bands=("B02", "B03", "B04"), size=32, n=30)
     backbone = seamo_bench.load_backbone("rgb-conv", store=store, size=32)
     batch = next(iter(store.loader("all", 30)))

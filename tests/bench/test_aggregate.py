@@ -5,10 +5,10 @@ import csv
 import numpy as np
 import pytest
 
-from seamo_bench import aggregate as ag
-from seamo_bench import intervals as iv
-from seamo_bench.metrics import METRICS
-from seamo_bench.published import load_published
+from seamo_bench.scores import aggregate as ag
+from seamo_bench.scores import intervals as iv
+from seamo_bench.scores.metrics import METRICS
+from seamo_bench.suites.published import load_published
 from tests.bench.worlds import SINGLE, hits, keys
 
 

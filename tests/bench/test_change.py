@@ -10,7 +10,9 @@ from torch import nn
 import seamo_bench
 from seamo.errors import ProtocolError
 from seamo_bench.network import Features, Network
-from seamo_bench.protocols import _dense, _dense_training, change
+from seamo_bench.protocols import change
+from seamo_bench.protocols.dense import tiles as _dense
+from seamo_bench.protocols.dense import training as _dense_training
 from tests.bench.dense_store import SCENE, dense_samples, dense_spec, dense_store, scene, write_store
 from tests.bench.test_dense import PIXELS, dense_context
 

@@ -16,17 +16,19 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 import seamo_bench
 from seamo.errors import ManifestError, ProtocolError, TrainingError, UsageError
 from seamo.store.reader import open_store
-from seamo_bench import catalogue
-from seamo_bench.catalogue import find_protocol
-from seamo_bench.features import silent
+from seamo_bench.features.cache import silent
 from seamo_bench.network import Network
-from seamo_bench.plan import Places, make_plan
 from seamo_bench.protocol import Context
-from seamo_bench.protocols import _dense, _dense_evaluation, _dense_run, _dense_training
-from seamo_bench.records import load_predictions, read_records
-from seamo_bench.run import Machine, run_plan
-from seamo_bench.suite import Suite, load_suite
-from seamo_bench.trials import labels_of, make_trials, task_facts
+from seamo_bench.protocols import find_protocol, runner
+from seamo_bench.protocols.dense import evaluation as _dense_evaluation
+from seamo_bench.protocols.dense import seeds as _dense_run
+from seamo_bench.protocols.dense import tiles as _dense
+from seamo_bench.protocols.dense import training as _dense_training
+from seamo_bench.records.record import load_predictions, read_records
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.run import Machine, run_plan
+from seamo_bench.suites.suite import Suite, load_suite
+from seamo_bench.tasks.trials import labels_of, make_trials, task_facts
 from tests.bench.dense_store import CLASSES, SCENE, STRIDE, TILE, dense_store, map_store, scene
 from tests.bench.test_run import quiet, same
 
@@ -265,7 +267,7 @@ def test_plan_gives_sizes_and_reasons(tmp_path, stores, suite):
 
 
 def test_the_demo_budget_shrinks_large_tiles(tmp_path, stores, suite, monkeypatch):
-    monkeypatch.setattr("seamo_bench.plan.DEMO_SIDE", 8)
+    monkeypatch.setattr("seamo_bench.runs.plan.DEMO_SIDE", 8)
     places = Places(stores, tmp_path, tmp_path)
     sizes = {
         budget: [cell.size for cell in make_plan(load_suite(suite), ("unet",), places, budget) if cell.wiring]
@@ -292,9 +294,9 @@ def test_records_hold_what_was_run(results):
 KILLED = """
 import sys, torch
 from pathlib import Path
-from seamo_bench.plan import Places, make_plan
-from seamo_bench.run import Machine, run_plan
-from seamo_bench.suite import load_suite
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.run import Machine, run_plan
+from seamo_bench.suites.suite import load_suite
 torch.set_num_threads(1)
 def tell(done, total, what):
     print(what, flush=True)
@@ -345,7 +347,7 @@ def test_a_layer_of_class_ids_is_a_mask_in_its_own_label_space(tmp_path):
     trial = context.splits[0][0]
     used = {str(store.index["key"].iloc[row]) for part in (trial.train, trial.val, trial.test) for row in part}
     assert every - used == {"scene0/t00-00", "scene5/t16-16"}
-    (outcome,) = catalogue.runner("dense")(context)
+    (outcome,) = runner("dense")(context)
     p = outcome.predictions
     assert p.keys.tolist() == ["scene3", "scene5"]
     truth = np.stack([scene(number, "segmentation", 3)[1] for number in (3, 5)])

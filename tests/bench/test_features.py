@@ -7,15 +7,15 @@ import torch
 import seamo_bench
 from seamo.errors import ProtocolError
 from seamo_bench.facts import BackboneFacts
-from seamo_bench.feature_table import FeatureTable
-from seamo_bench.features import FeatureCache, Work, degenerate, read_parts, write_part
+from seamo_bench.features.cache import FeatureCache, Work, degenerate, read_parts, write_part
+from seamo_bench.features.table import FeatureTable
 from tests.bench.bench_store import toy_store
 
 torch.set_num_threads(1)
 
 
 def test_features_are_cached_shared_and_resumed(tmp_path, monkeypatch):
-    monkeypatch.setattr("seamo_bench.features.PART_ROWS", 16)
+    monkeypatch.setattr("seamo_bench.features.cache.PART_ROWS", 16)
     store = toy_store(tmp_path / "stores")
     backbone = seamo_bench.load_backbone("image-statistics", store=store)
     facts = BackboneFacts(id="image-statistics", card="c")
@@ -43,7 +43,7 @@ def test_features_are_cached_shared_and_resumed(tmp_path, monkeypatch):
 
 def test_a_damaged_part_is_made_again_and_the_first_notes_stay(tmp_path, monkeypatch):
     """As a disk leaves files after a power cut; and a resumed run says about its images what the first one said."""
-    monkeypatch.setattr("seamo_bench.features.PART_ROWS", 16)
+    monkeypatch.setattr("seamo_bench.features.cache.PART_ROWS", 16)
     store = toy_store(tmp_path / "stores")
     backbone = seamo_bench.load_backbone("image-statistics", store=store)
     facts = BackboneFacts(id="image-statistics", card="c")
@@ -58,7 +58,7 @@ def test_a_damaged_part_is_made_again_and_the_first_notes_stay(tmp_path, monkeyp
         looked.append(len(inputs["s2"]))
         return [f"look {len(looked)}"]
 
-    monkeypatch.setattr("seamo_bench.features.check_range", look)
+    monkeypatch.setattr("seamo_bench.features.cache.check_range", look)
     want = cache().table(np.arange(90)).read()
     for name in ("*.npy", "*.rows.npy"):
         for keep in (0, 5, 70, -3):

@@ -14,13 +14,13 @@ from seamo.sample import IGNORE, Sample
 from seamo.store.pictures import MISSING, safe_colours, stack_strips
 from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan, StoreWriter
-from seamo_bench import examples
 from seamo_bench.cli import main
-from seamo_bench.examples import best_column, models_of, places_of, stores_under, truth_of
-from seamo_bench.figures import draw_figures
+from seamo_bench.paper import examples
+from seamo_bench.paper.examples import best_column, models_of, places_of, stores_under, truth_of
+from seamo_bench.paper.figures import draw_figures
+from seamo_bench.paper.sheet import Cell, Row, Sheet, write_sheet
 from seamo_bench.predictions import TilePredictions
-from seamo_bench.records import load_predictions, read_records, write_record
-from seamo_bench.sheet import Cell, Row, Sheet, write_sheet
+from seamo_bench.records.record import load_predictions, read_records, write_record
 from tests.bench.bench_store import build_store, toy_samples, toy_spec
 from tests.bench.dense_store import SCENE, dense_store, scene
 from tests.bench.test_predict import DENSE, FOUR, run

@@ -10,7 +10,7 @@ from torch.nn import functional
 import seamo_bench
 from seamo.errors import ProtocolError, RecipeError, TrainingError
 from seamo_bench.protocols import finetune
-from seamo_bench.suite import load_suite
+from seamo_bench.suites.suite import load_suite
 from tests.bench.bench_store import toy_store
 
 torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import seamo_bench
 from seamo.store.reader import Store
-from seamo_bench.forward import measure_forward
+from seamo_bench.features.forward import measure_forward
 from seamo_bench.network import Features, Network
 from tests.bench.bench_store import toy_store
 
@@ -44,8 +44,8 @@ def test_operations_and_rate_of_a_known_network(store: Store, monkeypatch: pytes
     for seconds, batch in ((1.0, 8), (0.05, 4), (0.001, 1)):  # half of it is for passes of whole batches
         network = Slow()
         backbone.network = network
-        monkeypatch.setattr("seamo_bench.forward.perf_counter", network.now)
-        monkeypatch.setattr("seamo_bench.forward._SECONDS", seconds)
+        monkeypatch.setattr("seamo_bench.features.forward.perf_counter", network.now)
+        monkeypatch.setattr("seamo_bench.features.forward._SECONDS", seconds)
         cost = measure_forward(backbone, store, np.arange(20), device=CPU, batch_size=8)
         assert cost is not None
         assert cost.flops == 2 * 5 * 3 * 3 * 7 * (height - 2) * (width - 2)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from seamo_bench.heads import author, linear, upernet
-from seamo_bench.heads._parts import Level, PyramidPooling, enlarge
+from seamo_bench.protocols.dense.heads import author, linear, upernet
+from seamo_bench.protocols.dense.heads._parts import Level, PyramidPooling, enlarge
 
 torch.set_num_threads(1)
 VIT = [Level(12, 4, 4, 8)] * 4

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from seamo.errors import ProtocolError
-from seamo_bench import distributions as d
-from seamo_bench import intervals as iv
-from seamo_bench import replicates as rp
-from seamo_bench.metrics import compute, score
 from seamo_bench.predictions import ClassPredictions, Scoring, take
+from seamo_bench.scores import distributions as d
+from seamo_bench.scores import intervals as iv
+from seamo_bench.scores import replicates as rp
+from seamo_bench.scores.metrics import compute, score
 from tests.bench.worlds import DENSE, SINGLE, Tiles, hits, keys
 
 # Distribution functions

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from seamo_bench import intervals as iv
-from seamo_bench.distributions import adjusted_to_best, holm
 from seamo_bench.predictions import ClassPredictions
-from seamo_bench.replicates import replicate
+from seamo_bench.scores import intervals as iv
+from seamo_bench.scores.distributions import adjusted_to_best, holm
+from seamo_bench.scores.replicates import replicate
 from tests.bench.worlds import SINGLE, Accuracy, Precision, Tiles, hits, keys
 
 RESAMPLES = 100  # a tenth of what tables use: cheaper, and harder

@@ -44,22 +44,22 @@ def dying_rename(self, target):
 seamo.identity.write_atomically, Path.rename = dying_write, dying_rename
 import torch
 torch.set_num_threads(1)
-from seamo_bench.plan import Places, make_plan
-from seamo_bench.run import Machine, run_plan
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.run import Machine, run_plan
 def quiet(done, total, what):
     pass
 job, stores, results = sys.argv[2:5]
 places = Places(Path(stores), Path(results), Path(results) / "weights")
 """
 SUITE = """
-from seamo_bench.suite import load_suite
+from seamo_bench.suites.suite import load_suite
 for record in run_plan(make_plan(load_suite(job), (), places), places, machine=Machine(), progress=quiet, inner=quiet):
     assert record.status == "ok", record.reason
 """
 STUDY = """
 from seamo.store.reader import open_store
-from seamo_bench.study import run_study, to_objects, write_report
-from seamo_bench.study_file import load_study
+from seamo_bench.paper.study import run_study, to_objects, write_report
+from seamo_bench.suites.study_file import load_study
 study, store = load_study(job), open_store(sys.argv[5])
 lines = run_study(
     study, store, places, budget="full", machine=Machine(), say=print, progress=quiet, inner=quiet

@@ -9,11 +9,11 @@ import pytest
 
 from seamo.errors import ProtocolError
 from seamo_bench import facts as f
-from seamo_bench import records as r
-from seamo_bench import tables
-from seamo_bench.compare import compare, paired_group_difference, row_of
-from seamo_bench.leaderboard import build_table
+from seamo_bench.board import tables
+from seamo_bench.board.compare import compare, paired_group_difference, row_of
+from seamo_bench.board.leaderboard import build_table
 from seamo_bench.predictions import ClassPredictions, TilePredictions
+from seamo_bench.records import record as r
 
 CLASSES = ("Forest", "River", "Sea", "Town")
 TITLE = "EuroSAT subset (202 of 27,000)"

@@ -5,8 +5,6 @@ import pytest
 from sklearn import metrics as sk
 
 from seamo.errors import ProtocolError
-from seamo_bench import measures
-from seamo_bench import metrics as m
 from seamo_bench.predictions import (
     ClassPredictions,
     Scoring,
@@ -16,6 +14,8 @@ from seamo_bench.predictions import (
     take,
     tile_confusion,
 )
+from seamo_bench.scores import measures
+from seamo_bench.scores import metrics as m
 
 SINGLE = Scoring("single-label")
 MULTI = Scoring("multi-label")

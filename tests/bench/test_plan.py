@@ -10,14 +10,14 @@ import pytest
 
 from seamo.errors import CheckpointError
 from seamo.store.reader import open_store
-from seamo_bench import catalogue
-from seamo_bench.catalogue import Found, cards, find_card, weights_path
+from seamo_bench.cli.plan_view import every_cell, overview
 from seamo_bench.facts import run_key
-from seamo_bench.plan import Cell, Places, make_plan
-from seamo_bench.plan_view import every_cell, overview
 from seamo_bench.predictions import ClassPredictions
-from seamo_bench.records import Cost, write_record
-from seamo_bench.suite import Suite
+from seamo_bench.records.record import Cost, write_record
+from seamo_bench.runs.plan import Cell, Places, make_plan
+from seamo_bench.suites.suite import Suite
+from seamo_bench.zoo import catalogue
+from seamo_bench.zoo.catalogue import Found, cards, find_card, weights_path
 from tests.bench.bench_store import toy_store
 
 

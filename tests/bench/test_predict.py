@@ -15,15 +15,15 @@ from rasterio.transform import from_origin
 from seamo.errors import BandError, CheckpointError, ProtocolError, StoreError, UsageError
 from seamo.store.reader import open_store
 from seamo.use.parts import Parts
-from seamo_bench import kept
 from seamo_bench.cli import main
-from seamo_bench.images import images_of
-from seamo_bench.plan import Places, make_plan
-from seamo_bench.predict import Setting, predict
+from seamo_bench.predict.images import images_of
+from seamo_bench.predict.predict import Setting, predict
 from seamo_bench.predictions import probabilities
-from seamo_bench.records import load_predictions, read_records, verify, write_record
-from seamo_bench.run import Machine, run_plan
-from seamo_bench.suite import load_suite
+from seamo_bench.records import heads as kept
+from seamo_bench.records.record import load_predictions, read_records, verify, write_record
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.run import Machine, run_plan
+from seamo_bench.suites.suite import load_suite
 from tests.bench.bench_store import build_store, toy_samples, toy_spec
 from tests.bench.dense_store import SCENE, dense_samples, dense_spec, dense_store, write_store
 from tests.bench.test_joined import build as build_part

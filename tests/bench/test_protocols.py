@@ -13,8 +13,8 @@ from torch import nn
 
 import seamo_bench
 from seamo_bench.facts import TaskFacts
-from seamo_bench.feature_table import FeatureTable
-from seamo_bench.features import read_parts, silent, write_part
+from seamo_bench.features.cache import read_parts, silent, write_part
+from seamo_bench.features.table import FeatureTable
 from seamo_bench.network import Network
 from seamo_bench.predictions import probabilities
 from seamo_bench.protocol import Context, Split

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from seamo.errors import ProtocolError
 from seamo_bench import facts as f
-from seamo_bench import records as r
 from seamo_bench.predictions import ClassPredictions, TilePredictions
+from seamo_bench.records import record as r
 
 CLASSES = ("Forest", "River", "Sea")
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from seamo.errors import ProtocolError
 from seamo_bench import facts as f
-from seamo_bench import records as r
+from seamo_bench.board.report import write_report
 from seamo_bench.predictions import ClassPredictions, TilePredictions
-from seamo_bench.report import write_report
+from seamo_bench.records import record as r
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=y>"
 VOID = {"meta", "br", "img", "link", "input", "hr"}

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from seamo_bench.report import write_report
+from seamo_bench.board.report import write_report
 from tests.bench.browser import PROGRAM, browser
 from tests.bench.test_report import some_results
 

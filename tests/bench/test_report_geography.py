@@ -8,9 +8,8 @@ from rasterio.warp import transform
 
 from seamo.errors import ProtocolError
 from seamo.sample import GeoRef
-from seamo_bench import geography as g
-from seamo_bench.compare import Runs
-from seamo_bench.joined import JoinedStore
+from seamo_bench.board import geography as g
+from seamo_bench.board.compare import Runs
 from seamo_bench.predictions import (
     ClassPredictions,
     Scoring,
@@ -19,6 +18,8 @@ from seamo_bench.predictions import (
     predictions_bytes,
     predictions_from_bytes,
 )
+from seamo_bench.tasks.joined import JoinedStore
+from seamo_bench.tasks.locate import locate
 from tests.bench import bench_store, dense_store
 
 SINGLE = Scoring("single-label")
@@ -48,7 +49,7 @@ def placed(tmp_path_factory):
 
 def test_the_centre_of_a_sample_is_where_its_grid_says(placed):
     store, homes = placed
-    found = g.locate(of_keys([f"s{i:04d}" for i in (3, 0, 2, 1, 0)]), store)
+    found = locate(of_keys([f"s{i:04d}" for i in (3, 0, 2, 1, 0)]), store)
     assert found.places.dtype == np.float32
     for row, i in enumerate((3, 0, 2, 1, 0)):
         if i not in homes:
@@ -58,8 +59,8 @@ def test_the_centre_of_a_sample_is_where_its_grid_says(placed):
         (lon,), (lat,) = transform(crs, "EPSG:4326", [x + 40.0], [y - 40.0])
         np.testing.assert_allclose(found.places[row], (lon, lat), atol=2e-4)
     assert len(found.countries) == 0
-    assert len(g.locate(of_keys(["s0002"]), store).places) == 0  # no place is known: nothing is stored
-    joined = g.locate(of_keys(["s0001"]), JoinedStore([store]))
+    assert len(locate(of_keys(["s0002"]), store).places) == 0  # no place is known: nothing is stored
+    joined = locate(of_keys(["s0001"]), JoinedStore([store]))
     np.testing.assert_array_equal(joined.places, found.places[3:4])
 
 
@@ -73,15 +74,15 @@ def test_the_centre_of_a_scene_is_that_of_its_tiles_also_across_the_date_line(tm
         geo = GeoRef("EPSG:4326", (step, 0.0, west + x0 * step, 0.0, -step, -16.0 - y0 * step))
         samples[i] = dataclasses.replace(sample, geo=geo)
     store = dense_store.write_store(tmp_path, spec, samples, splits)
-    found = g.locate(tiles(["scene1", "scene0"]), store)
+    found = locate(tiles(["scene1", "scene0"]), store)
     np.testing.assert_allclose(found.places, [[10.016, -16.016], [-179.994, -16.016]], atol=2e-4)
-    mixed = g.locate(tiles(["scene1", "scene0/t00-00"]), store)  # scenes whose tiles have no places come tile by tile
+    mixed = locate(tiles(["scene1", "scene0/t00-00"]), store)  # scenes whose tiles have no places come tile by tile
     np.testing.assert_allclose(mixed.places[1], [179.998, -16.008], atol=2e-4)
 
 
 def test_files_with_and_without_geography(placed):
     plain = of_keys(["s0000", "s0003"])
-    located = g.locate(plain, placed[0])
+    located = locate(plain, placed[0])
     named = dataclasses.replace(located, countries=np.array(["Fiji", ""]))
     back = predictions_from_bytes(predictions_bytes(named))
     np.testing.assert_array_equal(back.places, located.places)

@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 
 from seamo.errors import ProtocolError, UsageError
-from seamo_bench.catalogue import cards
-from seamo_bench.compute import compute_table, network_table
-from seamo_bench.compute import to_markdown as compute_markdown
 from seamo_bench.facts import (
     AdapterFacts,
     BackboneFacts,
@@ -19,12 +16,15 @@ from seamo_bench.facts import (
     StoreFacts,
     TaskFacts,
 )
+from seamo_bench.paper.compute import compute_table, network_table
+from seamo_bench.paper.compute import to_markdown as compute_markdown
+from seamo_bench.paper.reproduce import reproduce, to_csv, to_markdown
 from seamo_bench.predictions import ClassPredictions
-from seamo_bench.published import load_published
-from seamo_bench.records import About, Cost, read_records, write_record
-from seamo_bench.reproduce import reproduce, to_csv, to_markdown
-from seamo_bench.submit import submit
-from seamo_bench.suite import load_suite
+from seamo_bench.records.record import About, Cost, read_records, write_record
+from seamo_bench.records.submit import submit
+from seamo_bench.suites.published import load_published
+from seamo_bench.suites.suite import load_suite
+from seamo_bench.zoo.catalogue import cards
 
 
 def test_values_typed_in_from_the_paper():

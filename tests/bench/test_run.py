@@ -15,13 +15,14 @@ import torch
 import seamo_bench
 from seamo.errors import ProtocolError, UsageError
 from seamo.store.reader import open_store
-from seamo_bench import catalogue
 from seamo_bench.backbones import seamo as seamo_family
-from seamo_bench.plan import Places, make_plan
-from seamo_bench.plan_view import listing
-from seamo_bench.records import read_records
-from seamo_bench.run import Machine, run_plan
-from seamo_bench.suite import load_suite
+from seamo_bench.cli.plan_view import listing
+from seamo_bench.protocols import find_protocol
+from seamo_bench.records.record import read_records
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.run import Machine, run_plan
+from seamo_bench.suites.suite import load_suite, suites
+from seamo_bench.zoo import catalogue
 from tests.bench.bench_store import toy_store
 
 torch.set_num_threads(1)
@@ -132,9 +133,9 @@ def test_fraction_takes_another_half_for_each_seed(results):
 KILLED = """
 import sys, torch
 from pathlib import Path
-from seamo_bench.plan import Places, make_plan
-from seamo_bench.run import Machine, run_plan
-from seamo_bench.suite import load_suite
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.run import Machine, run_plan
+from seamo_bench.suites.suite import load_suite
 torch.set_num_threads(1)
 def quiet(done, total, what):
     pass
@@ -281,7 +282,7 @@ def test_a_seamo_run_is_a_backbone(tmp_path, stores, monkeypatch):
 def test_columns_of_missing_bands_are_cut_out_of_the_tokenizer():
     from seamo.model.config import FusionConfig, SeaMoConfig
     from seamo.model.seamo import SeaMo
-    from seamo_bench.backbones._seamo_network import SeaMoNetwork
+    from seamo_bench.networks.seamo import SeaMoNetwork
 
     config = SeaMoConfig(
         bands={"s2": ("B02", "B03", "B04"), "s1": ("VV",)},
@@ -315,9 +316,9 @@ def test_wrong_suites_say_what_is_wrong(tmp_path):
         load_suite("unifrom")
 
 
-@pytest.mark.parametrize("name", sorted(catalogue.suites()))
+@pytest.mark.parametrize("name", sorted(suites()))
 def test_shipped_suites_are_valid(name):
-    from seamo_bench.suite import protocol_params
+    from seamo_bench.suites.suite import protocol_params
 
     for row in load_suite(name).rows:
-        protocol_params(catalogue.find_protocol(row.protocol), row, "full")
+        protocol_params(find_protocol(row.protocol), row, "full")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from seamo.errors import ProtocolError
-from seamo_bench.metrics import score
 from seamo_bench.predictions import Scoring, predictions_bytes, predictions_from_bytes
-from seamo_bench.stitch import Image, Tile, images_of, stitch, tile_predictions
+from seamo_bench.scores.metrics import score
+from seamo_bench.tasks.stitch import Image, Tile, images_of, stitch, tile_predictions
 
 K = 3
 

@@ -9,11 +9,11 @@ import yaml
 
 from seamo.errors import ProtocolError
 from seamo.store.reader import open_store
-from seamo_bench.plan import Places
-from seamo_bench.published import load_published
-from seamo_bench.run import Machine
-from seamo_bench.study import run_study, tasks_of, to_markdown, to_objects, write_report
-from seamo_bench.study_file import load_study, only_sensor, pretrainings, shipped_studies
+from seamo_bench.paper.study import run_study, tasks_of, to_markdown, to_objects, write_report
+from seamo_bench.runs.plan import Places
+from seamo_bench.runs.run import Machine
+from seamo_bench.suites.published import load_published
+from seamo_bench.suites.study_file import load_study, only_sensor, pretrainings, shipped_studies
 from tests.bench.bench_store import toy_store
 from tests.seamo.small_store import build_small_store
 

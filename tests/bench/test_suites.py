@@ -4,14 +4,15 @@ import pytest
 
 from seamo.errors import BandError, ProtocolError, StoreError, UsageError
 from seamo.manifest import shipped_manifest
-from seamo_bench import catalogue
-from seamo_bench.builds import find_build
 from seamo_bench.facts import run_key
-from seamo_bench.plan import Places, make_plan
-from seamo_bench.published import load_published
-from seamo_bench.suite import Row, Suite, expand, load_suite, names_of, protocol_params
-from seamo_bench.trials import DEMO_SAMPLES
+from seamo_bench.protocols import find_protocol, protocols
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.suites.published import load_published
+from seamo_bench.suites.suite import Row, Suite, expand, load_suite, names_of, protocol_params
+from seamo_bench.tasks.builds import find_build
+from seamo_bench.tasks.trials import DEMO_SAMPLES
 from seamo_bench.wiring import parse_inputs, wire
+from seamo_bench.zoo import catalogue
 from tests.bench.bench_store import build_store, toy_samples, toy_spec, toy_store
 
 
@@ -119,8 +120,8 @@ def test_backbones_of_a_row():
 
 
 def test_demo_budget_is_small_narrow_and_part_of_the_key(stores):
-    for name in catalogue.protocols():
-        protocol = catalogue.find_protocol(name)
+    for name in protocols():
+        protocol = find_protocol(name)
         params = protocol_params(protocol, Row(store="toy", protocol=name), "demo")
         assert int(params.get("epochs", 0)) <= 2
     suite = Suite(id="x", rows=(Row(store="toy", protocol="finetune"),))

@@ -13,7 +13,7 @@ from torch import nn
 
 from seamo.errors import CheckpointError
 from seamo_bench.backbones import ssl4eo_mae
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 from seamo_bench.weights import assemble, load_exact, load_file, open_checkpoint, tensors_at
 
 
@@ -188,8 +188,8 @@ def test_a_file_converted_for_another_backbone_is_refused(tmp_path: Path) -> Non
 
 
 def test_loading_from_a_card_is_the_same_after_conversion(golden: Path, tmp_path: Path) -> None:
-    from seamo_bench.catalogue import cards
-    from seamo_bench.weights_files import convert
+    from seamo_bench.zoo.catalogue import cards
+    from seamo_bench.zoo.weights_files import convert
 
     found = cards()["galileo-nano"]
     source = golden / "weights" / "galileo_nano" / "encoder.pt"

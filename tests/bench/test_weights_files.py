@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from seamo.errors import CheckpointError, DownloadError, UsageError
 from seamo_bench.card import BackboneCard
-from seamo_bench.catalogue import cards
-from seamo_bench.weights_cli import app
-from seamo_bench.weights_files import LICENCES, check, convert, fetch_weights
+from seamo_bench.cli.weights import app
+from seamo_bench.zoo.catalogue import cards
+from seamo_bench.zoo.weights_files import LICENCES, check, convert, fetch_weights
 
 BODY = bytes(range(256)) * 40
 SHA = hashlib.sha256(BODY).hexdigest()

@@ -14,13 +14,13 @@ from seamo.model.checkpoint import save_model
 from seamo.model.config import DecoderConfig, FusionConfig, SeaMoConfig
 from seamo.model.seamo import SeaMo
 from seamo.store.reader import open_store
-from seamo_bench.catalogue import check_selection, family, find_card
 from seamo_bench.explain import explain
 from seamo_bench.facts import run_key
-from seamo_bench.plan import Places, make_plan
 from seamo_bench.protocols import finetune
-from seamo_bench.suite import Row, Suite, expand, load_suite
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.suites.suite import Row, Suite, expand, load_suite
 from seamo_bench.wiring import check_trained, wire
+from seamo_bench.zoo.catalogue import check_selection, family, find_card
 from tests.bench.bench_store import BANDS, toy_store
 
 torch.set_num_threads(1)

@@ -12,11 +12,11 @@ import pytest
 
 from seamo.bands import SENSORS
 from seamo.errors import CheckpointError, ProtocolError, UsageError
-from seamo_bench.catalogue import cards, families, find_card, weights_digest, weights_path
-from seamo_bench.plan import Places, make_plan
-from seamo_bench.plan_view import listing
-from seamo_bench.suite import load_suite
-from seamo_bench.weights_files import convert
+from seamo_bench.cli.plan_view import listing
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.suites.suite import load_suite
+from seamo_bench.zoo.catalogue import cards, families, find_card, weights_digest, weights_path
+from seamo_bench.zoo.weights_files import convert
 from tests.bench.bench_store import toy_store
 
 # Rows of the paper's tables, and what a user of today expects beside them.
@@ -100,7 +100,7 @@ def test_a_row_shows_filled_bands_and_a_limited_licence(tmp_path: Path, monkeypa
     (tmp_path / published.filename).write_bytes(b"a plan only hashes it")
     changed = replace(published, md5="", sha256=hashlib.sha256(b"a plan only hashes it").hexdigest())
     known["satmae-vitb"] = replace(known["satmae-vitb"], card=replace(known["satmae-vitb"].card, weights=changed))
-    monkeypatch.setattr("seamo_bench.catalogue.cards", lambda: known)
+    monkeypatch.setattr("seamo_bench.zoo.catalogue.cards", lambda: known)
     places = Places(tmp_path / "stores", tmp_path / "out", tmp_path)
     (cell,) = make_plan(load_suite(str(tmp_path / "one.yaml")), ["satmae-vitb"], places)
     texts = {flag.kind: flag.text for flag in cell.flags}
@@ -174,7 +174,7 @@ def test_a_card_with_a_quirk_loads_the_same_weights(golden: Path) -> None:
 
 def test_listing_imports_no_torch_and_no_timm() -> None:
     code = (
-        "import sys, json; from seamo_bench.catalogue import cards; cards();"
+        "import sys, json; from seamo_bench.zoo.catalogue import cards; cards();"
         "print(json.dumps([m for m in ('torch', 'timm', 'torchvision', 'torchgeo') if m in sys.modules]))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

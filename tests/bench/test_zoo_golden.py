@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from seamo_bench.golden import compare, compare_model, shrunk_card
-from seamo_bench.golden_rigs import RIGS
+from seamo_bench.zoo.golden import compare, compare_model, shrunk_card
+from seamo_bench.zoo.golden_rigs import RIGS
 
 MODELS = (
     "caco_r18",

@@ -54,7 +54,7 @@ def _state(golden: Path, name: str) -> dict[str, Tensor]:
 
 
 def _match(name: str, state: dict[str, Tensor]):
-    from seamo_bench.catalogue import cards
+    from seamo_bench.zoo.catalogue import cards
 
     found = cards()[MANIFESTS[name]]
     module = import_module(found.module)

@@ -6,8 +6,8 @@ from importlib import import_module
 import pytest
 import torch
 
-from seamo_bench.catalogue import cards
 from seamo_bench.weights import load_exact
+from seamo_bench.zoo.catalogue import cards
 
 SMALL = {"img_size": 56, "embed_dim": 48, "depth": 4, "num_heads": 4, "attn_dim": 96, "attn_heads": 4, "hidden": 64}
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from seamo.errors import SampleError
-from seamo_bench.catalogue import Found, cards
 from seamo_bench.network import Network
+from seamo_bench.zoo.catalogue import Found, cards
 
 # Networks that follow the store's bands, or that look at values on the way.
 REAL = {"pixel-values", "presto", "resnet18", "seamo-random", "image-statistics", "unet", "vit-s16"}

@@ -13,8 +13,8 @@ from seamo.errors import CheckpointError, UsageError
 from seamo_bench.backbones import timm_any
 from seamo_bench.backbones.timm_any import TO_UNIT
 from seamo_bench.card import BackboneCard, Step
-from seamo_bench.catalogue import cards, find_card
 from seamo_bench.network import Network
+from seamo_bench.zoo.catalogue import cards, find_card
 
 torch.set_num_threads(1)
 

@@ -13,9 +13,9 @@ from seamo.bands import band
 from seamo.errors import BandError, UsageError
 from seamo_bench.backbones.copernicusfm import SPECTRA_NM
 from seamo_bench.backbones.dofa import WAVES_UM
-from seamo_bench.catalogue import cards, find_card
 from seamo_bench.network import Network
 from seamo_bench.weights import load_exact
+from seamo_bench.zoo.catalogue import cards, find_card
 
 HERE = find_spec("torchgeo") is not None and find_spec("requests") is not None
 needs_torchgeo = pytest.mark.skipif(not HERE, reason="torchgeo is not installed (pip install 'seamo[zoo]')")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from seamo.bands import S1, S2_L1C, Unit
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._copernicusfm import CopernicusFM
+    from seamo_bench.networks.copernicusfm import CopernicusFM
 
 SELECTS_COLUMNS = True  # kernels are generated for whatever bands there are
 # (wavelength, bandwidth) in nanometres, as the repository lists them.
@@ -73,7 +73,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "CopernicusFM":
     """The network of a card, with initial values; bands that the card leaves out are left out of the kernel."""
-    from seamo_bench.backbones._copernicusfm import CopernicusFM
+    from seamo_bench.networks.copernicusfm import CopernicusFM
 
     return CopernicusFM(card, {spec.sensor: [SPECTRA_NM[name] for name in spec.bands] for spec in card.inputs})
 

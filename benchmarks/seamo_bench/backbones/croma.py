@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from seamo.bands import S1, S2_L2A, Unit
 from seamo_bench.backbones._steps import TO_UNIT
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._croma import CROMA
+    from seamo_bench.networks.croma import CROMA
 
 # README: mean +- 2 sigma of the data set at hand, then 8 bit.
 STEPS = (Step("store-2std"), Step("scale", (255.0,)), Step("truncate-uint8"), TO_UNIT)
@@ -69,7 +69,7 @@ def rules(card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "CROMA":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._croma import CROMA
+    from seamo_bench.networks.croma import CROMA
 
     return CROMA(card)
 

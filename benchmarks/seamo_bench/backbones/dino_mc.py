@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from seamo_bench.backbones._inputs import bigearthnet_rgb, rgb_inputs
 from seamo_bench.backbones._variant import check_quirk, quirky_card, resnet_levels, resnet_variant, vit_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.network import Network
@@ -91,10 +91,10 @@ def rules(_card: BackboneCard) -> KeyRules:
 def build(card: BackboneCard) -> "Network":
     """The network of a card, with initial values."""
     if "vit" in card.id:
-        from seamo_bench.backbones._vit import plain_vit
+        from seamo_bench.networks.vit import plain_vit
 
         return plain_vit(card, pool="cls-last4", pos_interp="dino", shared=True)
-    from seamo_bench.backbones._resnet import resnet
+    from seamo_bench.networks.resnet import resnet
 
     return resnet(card)
 

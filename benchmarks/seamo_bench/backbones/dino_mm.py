@@ -8,10 +8,10 @@ from seamo.bands import S2_L2A, Unit
 from seamo_bench.backbones._steps import BEN_MEAN, BEN_STD, in_order, two_sigma_8bit
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._vit import ViT
+    from seamo_bench.networks.vit import ViT
 
 CARDS = (
     BackboneCard(
@@ -66,7 +66,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "ViT":
     """The network of a card; a sensor that is not given is zero after normalisation, as its authors drop one."""
-    from seamo_bench.backbones._vit import plain_vit
+    from seamo_bench.networks.vit import plain_vit
 
     # A store with one sensor has a card with one input; the network keeps both.
     return plain_vit(replace(card, inputs=CARDS[0].inputs), pool="cls-last4", pos_interp="dino")

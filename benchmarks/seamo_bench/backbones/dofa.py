@@ -7,10 +7,10 @@ from seamo.bands import Unit
 from seamo_bench.backbones._steps import in_order, zscore
 from seamo_bench.backbones._variant import VIT_SIZES, vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._dofa import DOFA
+    from seamo_bench.networks.dofa import DOFA
 
 SELECTS_COLUMNS = True  # kernels are generated for whatever bands there are
 S2_BANDS = ("B04", "B03", "B02", "B05", "B06", "B07", "B08", "B11", "B12")
@@ -106,7 +106,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "DOFA":
     """The network of a card, with initial values; bands that the card leaves out are left out of the kernel."""
-    from seamo_bench.backbones._dofa import DOFA
+    from seamo_bench.networks.dofa import DOFA
 
     return DOFA(card, {spec.sensor: [WAVES_UM[name] for name in spec.bands] for spec in card.inputs})
 

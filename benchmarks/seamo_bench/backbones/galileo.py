@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from seamo.bands import S1, Unit
 from seamo_bench.backbones._variant import check_quirk, quirky_card
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._galileo import Galileo
+    from seamo_bench.networks.galileo import Galileo
 
 HELPER = "helper-normalisation: the fixed shifts of the single-file helper (S1 (x - 25) / 25, S2 x / 10000)"
 S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
@@ -112,7 +112,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "Galileo":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._galileo import Galileo
+    from seamo_bench.networks.galileo import Galileo
 
     return Galileo(card)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from seamo_bench.backbones._inputs import rgb_inputs
 from seamo_bench.backbones._variant import resnet_levels, resnet_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._resnet import ResNet
+    from seamo_bench.networks.resnet import ResNet
 
 CARDS = (
     BackboneCard(
@@ -47,7 +47,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "ResNet":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._resnet import resnet
+    from seamo_bench.networks.resnet import resnet
 
     return resnet(card)
 

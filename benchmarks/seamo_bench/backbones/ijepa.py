@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from seamo.errors import CheckpointError
 from seamo_bench.backbones._inputs import rgb_inputs
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._vit import ViT
+    from seamo_bench.networks.vit import ViT
 
 HUGE = (1280, 32, 16, 4.0)
 GIANT = (1408, 40, 16, 48 / 11)
@@ -82,7 +82,7 @@ def build(card: BackboneCard) -> "ViT":
     Raises:
         CheckpointError: If the card is only quoted.
     """
-    from seamo_bench.backbones._vit import plain_vit
+    from seamo_bench.networks.vit import plain_vit
 
     if card.availability == "quoted only":
         raise CheckpointError("has no public weights: its numbers can be quoted, not recomputed", card.id)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from seamo.bands import S1, S2_L1C, Unit, band
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._panopticon import Panopticon
+    from seamo_bench.networks.panopticon import Panopticon
 
 SELECTS_COLUMNS = True  # attention takes whatever channels there are
 SOURCE = "github.com/Panopticon-FM/panopticon: z-score with the statistics of the evaluated data set"
@@ -56,7 +56,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "Panopticon":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._panopticon import Panopticon
+    from seamo_bench.networks.panopticon import Panopticon
 
     return Panopticon(card, {spec.sensor: [_channel(spec.sensor, name) for name in spec.bands] for spec in card.inputs})
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from seamo.bands import S1, Unit
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._presto import Presto
+    from seamo_bench.networks.presto import Presto
 
 S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 SOURCE = "github.com/nasaharvest/presto: (x + add) / divide, NDVI from the normalised bands"
@@ -58,7 +58,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "Presto":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._presto import Presto
+    from seamo_bench.networks.presto import Presto
 
     return Presto(card)
 

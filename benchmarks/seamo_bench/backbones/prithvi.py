@@ -7,10 +7,10 @@ from seamo.bands import Unit
 from seamo_bench.backbones._steps import zscore
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._prithvi import Prithvi
+    from seamo_bench.networks.prithvi import Prithvi
 
 CARDS = (
     BackboneCard(
@@ -58,7 +58,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "Prithvi":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._prithvi import Prithvi
+    from seamo_bench.networks.prithvi import Prithvi
 
     return Prithvi(card)
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from seamo.bands import Unit
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._swin import Swin
+    from seamo_bench.networks.swin import Swin
 
 SELECTS_COLUMNS = True
 REST = ("B05", "B06", "B07", "B08", "B11", "B12")
@@ -84,14 +84,14 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "Swin":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._swin import Swin
+    from seamo_bench.networks.swin import Swin
 
     return Swin(card)
 
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "Swin":
     """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.backbones._select import assemble_selected
+    from seamo_bench.networks.select import assemble_selected
 
     return assemble_selected(
         card,

@@ -7,10 +7,10 @@ from seamo.bands import Unit
 from seamo_bench.backbones._steps import FMOW_MEAN, FMOW_STD, in_order, two_sigma_8bit
 from seamo_bench.backbones._variant import VIT_SIZES, vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._satmae import GroupViT
+    from seamo_bench.networks.satmae import GroupViT
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
 GROUPS = ((0, 1, 2, 6), (3, 4, 5, 7), (8, 9))  # B02 B03 B04 B08, B05 B06 B07 B8A, B11 B12
@@ -99,7 +99,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "GroupViT":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._satmae import group_vit
+    from seamo_bench.networks.satmae import group_vit
 
     return group_vit(card)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from seamo.bands import S1, S2_L2A, Unit
 from seamo_bench.backbones._steps import zscore
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._satvit import SatViT
+    from seamo_bench.networks.satvit import SatViT
 
 SOURCE = "github.com/antofuller/SatViT, tutorials (table of means and standard deviations)"
 # fmt: off
@@ -80,7 +80,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "SatViT":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._satvit import SatViT
+    from seamo_bench.networks.satvit import SatViT
 
     return SatViT(card)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from seamo_bench.backbones._inputs import rgb_inputs
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._scalemae import ScaleMAE
+    from seamo_bench.networks.scalemae import ScaleMAE
 
 CARDS = (
     BackboneCard(
@@ -49,7 +49,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "ScaleMAE":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._scalemae import ScaleMAE
+    from seamo_bench.networks.scalemae import ScaleMAE
 
     return ScaleMAE(card)
 

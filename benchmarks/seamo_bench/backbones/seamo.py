@@ -132,7 +132,7 @@ def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
     from seamo.model.config import SeaMoConfig, parse_config, stage_one
     from seamo.model.seamo import SeaMo
     from seamo.use.bands import new_tokenizer
-    from seamo_bench.backbones._seamo_network import SeaMoNetwork
+    from seamo_bench.networks.seamo import SeaMoNetwork
 
     if weights is not None:
         model, _ = load_model(weights.parent)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from seamo_bench.backbones._inputs import OSCD_QUANTILES, bigearthnet_rgb
 from seamo_bench.backbones._variant import SEQUENTIAL_RESNET, check_quirk, quirky_card, resnet_levels, resnet_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._resnet import ResNet
+    from seamo_bench.networks.resnet import ResNet
 
 SELECTS_COLUMNS = True
 OSCD = "oscd-quantiles: the fixed quantiles of the official change-detection loader instead of mean +- 2 sigma"
@@ -81,14 +81,14 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "ResNet":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._resnet import resnet
+    from seamo_bench.networks.resnet import resnet
 
     return resnet(card)
 
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "ResNet":
     """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.backbones._select import assemble_selected
+    from seamo_bench.networks.select import assemble_selected
 
     return assemble_selected(
         card,

@@ -10,10 +10,10 @@ from seamo.bands import S1, S2_L1C, Unit
 from seamo_bench.backbones._steps import two_sigma_8bit
 from seamo_bench.backbones._variant import VIT_SIZES, whole, word
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._timm_trunk import TimmTrunk
+    from seamo_bench.networks.timm_trunk import TimmTrunk
 
 REVISION = "bae909781911f8ec034b4b959992fae17b973c0c"
 # SSL4EO-S12's statistics, as torchgeo 0.8.1 states them for these weights.
@@ -67,7 +67,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "TimmTrunk":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._timm_trunk import TimmTrunk, make_trunk
+    from seamo_bench.networks.timm_trunk import TimmTrunk, make_trunk
 
     (spec,) = card.inputs
     trunk = make_trunk(word(card, "model"), in_chans=len(spec.bands), size=whole(card, "img_size"))

@@ -8,10 +8,10 @@ from seamo.bands import S2_L2A, Unit
 from seamo_bench.backbones._steps import FMOW_MEAN, FMOW_STD, in_order, two_sigma_8bit
 from seamo_bench.backbones._variant import check_quirk, quirky_card, vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._spectral import SpectralViT
+    from seamo_bench.networks.spectral import SpectralViT
 
 MINMAX = (Step("image-minmax", (1e-10,)),)
 CUBE_ZSCORE = (Step("image-zscore"),)
@@ -86,7 +86,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "SpectralViT":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._spectral import SpectralViT
+    from seamo_bench.networks.spectral import SpectralViT
 
     return SpectralViT(card)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from seamo_bench.backbones._inputs import S1_SSL4EO, S2_SSL4EO, WRAP, wrapped
 from seamo_bench.backbones._variant import VIT_SIZES, check_quirk, quirky_card, vit_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._vit import ViT
+    from seamo_bench.networks.vit import ViT
 
 SELECTS_COLUMNS = True
 # First digits, as the model page shows them.
@@ -80,14 +80,14 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "ViT":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._vit import plain_vit
+    from seamo_bench.networks.vit import plain_vit
 
     return plain_vit(card, pool="cls", pos_interp="bicubic")
 
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
     """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.backbones._select import assemble_selected
+    from seamo_bench.networks.select import assemble_selected
 
     return assemble_selected(
         card,

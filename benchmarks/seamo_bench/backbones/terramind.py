@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from seamo.bands import S1, S2_L2A, Unit
 from seamo_bench.backbones._steps import zscore
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._terramind import TerraMind
+    from seamo_bench.networks.terramind import TerraMind
 
 SOURCE = "terratorch 1.2.11, terramind_register (v1 pretraining statistics)"
 # fmt: off
@@ -85,7 +85,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "TerraMind":
     """The network of a card, with initial values; both modalities, whichever a store has."""
-    from seamo_bench.backbones._terramind import TerraMind
+    from seamo_bench.networks.terramind import TerraMind
 
     return TerraMind(card, CHANS)
 

@@ -16,10 +16,10 @@ from seamo_bench.backbones._inputs import rgb_inputs
 from seamo_bench.backbones._steps import TO_UNIT
 from seamo_bench.backbones._variant import word
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._timm_trunk import Shapes, TimmTrunk
+    from seamo_bench.networks.timm_trunk import Shapes, TimmTrunk
 
 PREFIX = "timm:"
 RGB = "rgb"
@@ -110,7 +110,7 @@ def rules(card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "TimmTrunk":
     """The network of a card before its stem is widened, with initial values."""
-    from seamo_bench.backbones._timm_trunk import TimmTrunk, make_trunk
+    from seamo_bench.networks.timm_trunk import TimmTrunk, make_trunk
 
     shared = word(card, "stem") == RGB
     sensors = tuple(spec.sensor for spec in card.inputs)
@@ -121,7 +121,7 @@ def build(card: BackboneCard) -> "TimmTrunk":
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "TimmTrunk":
     """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.backbones._timm_trunk import widen_stem
+    from seamo_bench.networks.timm_trunk import widen_stem
     from seamo_bench.weights import assemble
 
     network = assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
@@ -151,7 +151,7 @@ def _config(model: str) -> dict[str, Any]:
 
 
 def _ask_timm(model: str) -> tuple[dict[str, Any], "Shapes"]:
-    from seamo_bench.backbones._timm_trunk import shapes_of
+    from seamo_bench.networks.timm_trunk import shapes_of
 
     config = _config(model)
     size = int(config["input_size"][-1])

@@ -14,10 +14,10 @@ from seamo.bands import SENSORS, Unit
 from seamo.errors import BandError, UsageError
 from seamo_bench.backbones._variant import whole, word
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._timm_trunk import TimmTrunk
+    from seamo_bench.networks.timm_trunk import TimmTrunk
 
 PREFIX = "torchgeo:"
 CARDS: tuple[BackboneCard, ...] = ()
@@ -51,7 +51,7 @@ def card_of(name: str) -> BackboneCard | None:
     if own or not model.startswith(("resnet", "vit_")):
         fix = f"Its family has cards here: {own}." if own else "Only its ResNets and ViTs are used."
         raise UsageError(f"is {model or 'no model of torchgeo.models'}, which is not loaded from torchgeo", name, fix)
-    from seamo_bench.backbones._timm_trunk import shapes_of
+    from seamo_bench.networks.timm_trunk import shapes_of
 
     steps, size = _read_transforms(found.transforms, name)
     sensor, bands = _bands(meta, name)
@@ -91,7 +91,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "TimmTrunk":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._timm_trunk import TimmTrunk, make_trunk
+    from seamo_bench.networks.timm_trunk import TimmTrunk, make_trunk
 
     trunk = make_trunk(word(card, "model"), in_chans=whole(card, "channels"), size=whole(card, "img_size"))
     return TimmTrunk(trunk, tuple(spec.sensor for spec in card.inputs), shared=True)

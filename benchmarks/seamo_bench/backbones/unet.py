@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from seamo.bands import Unit
 from seamo_bench.backbones._variant import whole
 from seamo_bench.card import BackboneCard, InputSpec, Step
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.network import Network

@@ -7,10 +7,10 @@ from seamo_bench.backbones._inputs import rgb_inputs
 from seamo_bench.backbones._steps import TO_UNIT
 from seamo_bench.backbones._variant import VIT_SIZES, vit_variant
 from seamo_bench.card import BackboneCard, Step, Weights
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._vit import ViT
+    from seamo_bench.networks.vit import ViT
 
 HALF = (TO_UNIT, Step("affine", (0.5,), (0.5,)))
 
@@ -57,7 +57,7 @@ def rules(_card: BackboneCard) -> KeyRules:
 
 def build(card: BackboneCard) -> "ViT":
     """The network of a card, with initial values."""
-    from seamo_bench.backbones._vit import plain_vit
+    from seamo_bench.networks.vit import plain_vit
 
     return plain_vit(card, pool="cls", pos_interp="bicubic", shared=True)
 

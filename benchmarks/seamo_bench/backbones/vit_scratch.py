@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from seamo.bands import Unit
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step
-from seamo_bench.key_rules import KeyRules
+from seamo_bench.family import KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.backbones._vit import ViT
+    from seamo_bench.networks.vit import ViT
 
 CARDS = (
     BackboneCard(
@@ -45,7 +45,7 @@ def demo_card(card: BackboneCard) -> BackboneCard:
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
     """The network, random from `seed`, or filled from a file of its own parameters."""
-    from seamo_bench.backbones._vit import plain_vit
+    from seamo_bench.networks.vit import plain_vit
     from seamo_bench.weights import assemble
 
     def build() -> "ViT":

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo_bench.measures import average_precision
 from seamo_bench.predictions import ClassPredictions, Scale, probabilities
 from seamo_bench.protocol import Context, Rows
-from seamo_bench.trials import units_of
+from seamo_bench.scores.measures import average_precision
+from seamo_bench.tasks.trials import units_of
 
 
 def predictions_of(

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from seamo_bench.feature_table import FeatureTable, Rows
+from seamo_bench.features.table import FeatureTable, Rows
 
 T = TypeVar("T")
 MEMORY = 2**30  # bytes of features that a protocol holds on a CPU

@@ -18,8 +18,8 @@ from seamo.sample import IGNORE
 from seamo.store.format import finest_layer
 from seamo_bench.adapter import Adapter
 from seamo_bench.protocol import Context, Outcome, Protocol, Rows
-from seamo_bench.protocols._dense import DEFAULTS, DEMO, DenseTask, mask_of
-from seamo_bench.protocols._dense_run import run_task
+from seamo_bench.protocols.dense.seeds import run_task
+from seamo_bench.protocols.dense.tiles import DEFAULTS, DEMO, DenseTask, mask_of
 
 PROTOCOL = Protocol(
     id="change",
@@ -42,7 +42,7 @@ PROTOCOL = Protocol(
 
 
 def run(context: Context) -> Iterator[Outcome]:
-    """Seed by seed: train, choose, test; see `seamo_bench.protocols._dense_run`."""
+    """Seed by seed: train, choose, test; see `seamo_bench.protocols.dense.seeds`."""
     difference, weighing = context.params["difference"], context.params["class_weights"]
     if difference not in ("signed", "absolute"):
         raise ProtocolError(f"is {difference!r}, not signed or absolute", "parameter difference")

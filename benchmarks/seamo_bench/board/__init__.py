@@ -1,0 +1,1 @@
+"""Records put side by side: columns, comparisons, tables, maps, the report."""

@@ -1,0 +1,271 @@
+"""The leaderboard as a value: one row a backbone, one column a task x protocol x fraction, from records alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seamo.errors import ProtocolError
+from seamo_bench.board.compare import (
+    Column,
+    cell_difference,
+    cell_runs,
+    check_comparable,
+    column_of,
+    differences,
+    row_of,
+)
+from seamo_bench.facts import scoring_of
+from seamo_bench.records.record import Damage, Flag, Record, RecordSet, Status
+from seamo_bench.scores.aggregate import RANGES_VERSION, Aggregate, Scored, aggregate, ranges, rows_and_columns
+from seamo_bench.scores.distributions import adjusted_to_best
+from seamo_bench.scores.intervals import Interval, Sampling, interval, mean_of
+from seamo_bench.scores.metrics import PRIMARY, metric, metrics_for
+from seamo_bench.scores.replicates import RESAMPLES
+
+ALPHA = 0.05
+FLOORS = ("image statistics", "random init", "supervised")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One backbone in one column.
+
+    Args:
+        status: `ok`, or why there is no number.
+        reason: Of a blank.
+        interval: The score.
+        p_worse: Adjusted p of the paired difference from the column's best; None for the best itself.
+        best: Best of the column, or not worse beyond chance (`p_worse` at least 0.05).
+        num_test: Test samples.
+        flags: What a reader must know, each once.
+        records: Behind the cell: several seeds, several pretrainings.
+    """
+
+    status: Status
+    reason: str
+    interval: Interval | None
+    p_worse: float | None
+    best: bool
+    num_test: int
+    flags: tuple[Flag, ...]
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One backbone or group; `floor` says what kind of floor it is, if any."""
+
+    id: str
+    title: str
+    floor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A column with what tables print above it."""
+
+    column: Column
+    metric: str
+    dataset: str
+    protocol: str
+    synthetic: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows, columns and cells; `notes` belong above every rendering.
+
+    Args:
+        heads: Columns in order.
+        rows: Backbones, best mean rank first, floors last.
+        cells: (row id, column) -> cell; what was never run has no entry.
+        notes: Synthetic data, subsets, demo budget, missing floors, damaged files.
+        aggregates: Row id -> interquartile mean and mean rank over the columns that all rows have.
+        damaged: Files that could not be read.
+    """
+
+    heads: tuple[Head, ...]
+    rows: tuple[Row, ...]
+    cells: Mapping[tuple[str, Column], Cell]
+    notes: tuple[str, ...]
+    aggregates: Mapping[str, Aggregate]
+    damaged: tuple[Damage, ...]
+
+
+def build_table(
+    found: RecordSet, results: Path, *, metric_name: str = "", mixed: bool = False, resamples: int = RESAMPLES
+) -> Table:
+    """Make the leaderboard of a results folder.
+
+    Args:
+        found: `read_records(results)`.
+        results: The folder, for the predictions.
+        metric_name: One metric for all columns that have it (others are left out); the primary ones if empty.
+        mixed: Put records that differ in a number-changing fact into one column all the same, and say so.
+        resamples: Of the bootstrap.
+
+    Raises:
+        ProtocolError: If there is nothing to show, if records of one column cannot be compared, or if
+            predictions are missing or changed.
+    """
+    if metric_name:
+        metric(metric_name)
+    groups: dict[Column, list[Record]] = {}
+    for record in found.records:
+        if not metric_name or metric_name in metrics_for(scoring_of(record.facts)):
+            groups.setdefault(column_of(record), []).append(record)
+    if not groups:
+        hint = f" with the metric {metric_name}" if metric_name else ""
+        raise ProtocolError(f"there is no record{hint} to show", str(results), "Run a suite first.")
+    cells: dict[tuple[str, Column], Cell] = {}
+    heads = []
+    scored: dict[Column, Scored] = {}
+    unranged = []
+    for column, records in sorted(groups.items()):
+        done = [record for record in records if record.status == "ok"]
+        if not mixed:
+            check_comparable(done, column.id)
+        name = metric_name or PRIMARY[records[0].facts.task.kind]
+        heads.append(_head(column, name, records, groups, differences(done)))
+        made, known = _column_cells(records, results, name, resamples, mixed)
+        cells.update({(row, column): cell for row, cell in made.items()})
+        there = {row: one for row, one in known.items() if one.error == one.error}
+        scale = ranges().get((column.dataset, name))
+        if there and scale is not None:
+            scored[column] = Scored(column.dataset, scale, there)
+        elif there and metric(name).higher_is_better:
+            unranged.append(f"{heads[-1].dataset} ({metric(name).title})")
+    rows = _rows(found.records, cells, heads)
+    shown = tuple(row for row in rows if any((row.id, head.column) in cells for head in heads))
+    aggregates, said = ({}, ()) if mixed else _aggregates(scored, heads, unranged)
+    notes = _notes(heads, shown, found, [record for group in groups.values() for record in group])
+    return Table(tuple(heads), shown, cells, (*notes, *said), aggregates, found.damaged)
+
+
+def _aggregates(
+    scored: Mapping[Column, Scored], heads: Sequence[Head], unranged: Sequence[str]
+) -> tuple[dict[str, Aggregate], tuple[str, ...]]:
+    """Aggregates over data sets, and what must be said of them. Demo or synthetic columns never join real ones."""
+    unreal = {head.column for head in heads if head.synthetic or head.column.budget == "demo"}
+    chosen = [one for column, one in scored.items() if column not in unreal] or list(scored.values())
+    made = aggregate(chosen)
+    if not made:
+        return {}, ()
+    said = []
+    names, kept = rows_and_columns(chosen)
+    if any(column in unreal for column, one in scored.items() if one in chosen):
+        said.append("IQM and mean rank are over demo or synthetic columns and rank nothing.")
+    elif len(chosen) < len(scored):
+        said.append("IQM and mean rank leave demo and synthetic columns out.")
+    rows = sorted({row for one in chosen for row in one.scores} - set(names))
+    if rows:
+        said.append(f"No IQM or mean rank, a column is missing: {', '.join(rows)}.")
+    if len(kept) < len(chosen):
+        tasks = sorted({one.task for one in chosen} - {one.task for one in kept})
+        words = f" ({', '.join(tasks)})" if tasks else ""
+        said.append(f"IQM and mean rank leave {len(chosen) - len(kept)} columns out that few rows have{words}.")
+    if unranged:
+        listed = ", ".join(dict.fromkeys(unranged))
+        said.append(f"IQM and mean rank leave out what has no range in {RANGES_VERSION}: {listed}.")
+    return made, tuple(said)
+
+
+def _column_cells(
+    records: Sequence[Record], results: Path, name: str, resamples: int, mixed: bool
+) -> tuple[dict[str, Cell], dict[str, Sampling]]:
+    by_row: dict[str, list[Record]] = {}
+    for record in records:
+        by_row.setdefault(row_of(record), []).append(record)
+    done = {row: [one for one in mine if one.status == "ok"] for row, mine in by_row.items()}
+    runs = {row: cell_runs(mine, results, name, resamples=resamples) for row, mine in done.items() if mine}
+    known = {row: mean_of(one.replicates, parents=one.parents) for row, one in runs.items()}
+    sign = 1 if metric(name).higher_is_better else -1
+    defined = {row: one for row, one in known.items() if one.value == one.value}
+    best = max(sorted(defined), key=lambda row: sign * defined[row].value, default="")
+    p_values: dict[str, float] = {}
+    if not mixed:  # records on other samples have no paired difference
+        found = {row: cell_difference(runs[best], runs[row], results).p for row in sorted(defined) if row != best}
+        raw = {row: p for row, p in found.items() if p is not None}
+        p_values = dict(zip(raw, adjusted_to_best(list(raw.values())), strict=True))
+    cells = {}
+    for row, mine in by_row.items():
+        good = row in known
+        shown = done[row] if good else mine
+        flags = {flag: None for one in shown for flag in one.flags}
+        cells[row] = Cell(
+            "ok" if good else shown[0].status,
+            "" if good else "; ".join(sorted({one.reason for one in mine})),
+            interval(known[row]) if good else None,
+            p_values.get(row),
+            row == best or p_values.get(row, 0.0) >= ALPHA,
+            runs[row].replicates[0].num_samples if good else 0,
+            tuple(flags),
+            tuple(mine),
+        )
+    return cells, known
+
+
+def _head(
+    column: Column, name: str, records: Sequence[Record], groups: Mapping[Column, object], mixed: Sequence[str]
+) -> Head:
+    stores = " + ".join(records[0].about.stores)
+    words = [column.protocol, *([column.inputs] if column.inputs else [])]
+    siblings = [other for other in groups if other.dataset == column.dataset and other.protocol == column.protocol]
+    own = json.loads(column.params)
+    words += [
+        f"{key}={own.get(key, 'default')}"
+        for key in sorted({key for other in siblings for key in json.loads(other.params)})
+        if len({json.dumps(json.loads(other.params).get(key)) for other in siblings}) > 1
+    ]
+    words.append(f"{100 * column.fraction:g} % of labels")
+    words.append(f"split {column.scheme}")
+    if column.budget == "demo":
+        words.append("demo budget")
+    notes = tuple(f"{stores}, {column.protocol}: MIXED records, {sentence}" for sentence in mixed)
+    return Head(column, name, stores, ", ".join(words), any(s.synthetic for s in records[0].facts.stores), notes)
+
+
+def _rows(records: Sequence[Record], cells: Mapping[tuple[str, Column], Cell], heads: Sequence[Head]) -> list[Row]:
+    about = {row_of(record): record.about for record in records}
+    places: dict[str, list[float]] = {row: [] for row in about}
+    for head in heads:
+        sign = 1 if metric(head.metric).higher_is_better else -1
+        values = {
+            row: sign * cell.interval.value
+            for (row, where), cell in cells.items()
+            if where == head.column and cell.interval
+        }
+        for row, value in values.items():
+            places[row].append(sum(other > value for other in values.values()) / max(1, len(values) - 1))
+
+    def order(row: str) -> tuple[bool, float, str]:
+        mine = places[row]
+        return bool(about[row].floor), sum(mine) / len(mine) if mine else 2.0, row
+
+    return [Row(row, about[row].group or about[row].backbone, about[row].floor) for row in sorted(about, key=order)]
+
+
+def _notes(heads: Sequence[Head], rows: Sequence[Row], found: RecordSet, records: Sequence[Record]) -> tuple[str, ...]:
+    notes = []
+    synthetic, subsets = set(), set()
+    for record in records:
+        for title, store in zip(record.about.stores, record.facts.stores, strict=False):
+            if store.synthetic:
+                synthetic.add(title)
+            if store.subset:
+                subsets.add(title)
+    if synthetic:
+        notes.append(f"SYNTHETIC data, no statement about the real world: {', '.join(sorted(synthetic))}.")
+    if subsets:
+        notes.append(f"Subsets, not the full data sets: {', '.join(sorted(subsets))}.")
+    if any(head.column.budget == "demo" for head in heads):
+        notes.append("DEMO BUDGET (at most 2 epochs and 64 training samples): these scores rank nothing.")
+    missing = [floor for floor in FLOORS if floor not in {row.floor for row in rows}]
+    if missing:
+        notes.append(f"Floors that were not run: {', '.join(missing)}.")
+    notes.extend(note for head in heads for note in head.notes)
+    if found.damaged:
+        notes.append(f"{len(found.damaged)} damaged file(s) left out: {', '.join(d.path.name for d in found.damaged)}.")
+    return tuple(notes)

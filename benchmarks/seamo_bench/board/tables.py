@@ -1,0 +1,238 @@
+"""The leaderboard as text: terminal, Markdown, LaTeX, CSV and JSON."""
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from seamo_bench.board.compare import Column
+from seamo_bench.board.leaderboard import Cell, Head, Row, Table
+from seamo_bench.records.record import Flag
+from seamo_bench.scores.intervals import Interval
+from seamo_bench.scores.metrics import metric
+
+_PLAIN = ("nll",)  # not a share: printed as it is, not in percent
+LEGEND = "Values with 95 % intervals. * best of the column, or not worse than the best beyond chance (paired test)."
+
+
+def number(name: str, value: float | None) -> str:
+    """A score as tables print it: shares in percent with two digits, others with four."""
+    if value is None or value != value:
+        return "undefined"
+    return f"{value:.4f}" if name in _PLAIN else f"{100 * value:.2f}"
+
+
+def interval_text(name: str, one: Interval) -> str:
+    """`93.10 [92.00, 94.05]`."""
+    if one.low is None or one.high is None:
+        return f"{number(name, one.value)} [no interval]"
+    return f"{number(name, one.value)} [{number(name, one.low)}, {number(name, one.high)}]"
+
+
+def footnotes(table: Table) -> Mapping[Flag, str]:
+    """Every flag of the table with its mark (a, b, ..., z, aa, ...), in order of first appearance."""
+    marks: dict[Flag, str] = {}
+    for row in table.rows:
+        for head in table.heads:
+            cell = table.cells.get((row.id, head.column))
+            for flag in cell.flags if cell else ():
+                marks.setdefault(flag, _letters(len(marks)))
+    return marks
+
+
+def _letters(index: int) -> str:
+    first = "" if index < 26 else _letters(index // 26 - 1)
+    return first + chr(ord("a") + index % 26)
+
+
+def cell_text(head: Head, cell: Cell | None, marks: Mapping[Flag, str]) -> str:
+    """Value, interval, seeds, test samples and marks of one cell; the reason of a blank."""
+    if cell is None:
+        return "not run"
+    if cell.interval is None:
+        return f"{cell.status}: {cell.reason}"
+    one = cell.interval
+    text = interval_text(head.metric, one)
+    if cell.best:
+        text += " *"
+    count = "25 folds" if one.unit == "folds" and one.num_units == 25 else ""
+    count = count or (f"{one.num_units} folds" if one.unit == "folds" else _plural(one.num_seeds, "seed"))
+    text += f" ({count}, n={cell.num_test:,})"
+    own = ",".join(marks[flag] for flag in cell.flags)
+    return f"{text} ({own})" if own else text
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def row_title(row: Row) -> str:
+    """Title of a row; floors are marked."""
+    return f"{row.title} [floor: {row.floor}]" if row.floor else row.title
+
+
+def head_title(head: Head) -> str:
+    """What stands above a column."""
+    synthetic = "SYNTHETIC " if head.synthetic and "synthetic" not in head.dataset.lower() else ""
+    return f"{synthetic}{head.dataset}: {head.protocol}; {metric(head.metric).title}"
+
+
+def _grid(table: Table) -> tuple[list[str], list[list[str]], Mapping[Flag, str]]:
+    marks = footnotes(table)
+    head = ["Backbone", *(head_title(one) for one in table.heads)]
+    body = [
+        [row_title(row), *(cell_text(one, table.cells.get((row.id, one.column)), marks) for one in table.heads)]
+        for row in table.rows
+    ]
+    if table.aggregates:
+        some = next(iter(table.aggregates.values()))
+        head += [f"IQM ({some.iqm.method})", "Mean rank"]
+        for row, line in zip(table.rows, body, strict=True):
+            one = table.aggregates.get(row.id)
+            line += [interval_text("iqm", one.iqm), rank_text(one.mean_rank)] if one else ["", ""]
+    return head, body, marks
+
+
+def rank_text(one: Interval) -> str:
+    """A mean rank with its interval."""
+    return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" if one.low is not None else f"{one.value:.2f}"
+
+
+def to_text(table: Table) -> str:
+    """For a terminal: one block a column (a wide table would wrap), rows aligned."""
+    head, body, marks = _grid(table)
+    lines = [*table.notes, ""] if table.notes else []
+    width = max(len(line[0]) for line in body)
+    for index, title in enumerate(head[1:], start=1):
+        lines += [title, *(f"  {line[0]:<{width}}  {line[index]}" for line in body if line[index]), ""]
+    lines.append(LEGEND)
+    lines += [f"({mark}) {flag.kind}: {flag.text}" for flag, mark in marks.items()]
+    return "\n".join(lines) + "\n"
+
+
+def to_markdown(table: Table) -> str:
+    """A Markdown table with its notes above and footnotes below; text of records is escaped."""
+    head, body, marks = _grid(table)
+    lines = [f"> {_md(note)}  " for note in table.notes]
+    lines += ["", *_bars([[_md(one) for one in line] for line in (head, ["---"] * len(head), *body)], head)]
+    lines += ["", _md(LEGEND), *(f"- ({mark}) {_md(flag.kind)}: {_md(flag.text)}" for flag, mark in marks.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _bars(lines: list[list[str]], head: list[str]) -> list[str]:
+    lines[1] = ["---"] * len(head)
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _md(text: str) -> str:
+    for char in "\\`*_{}[]<>|#":
+        text = text.replace(char, "\\" + char)
+    return " ".join(text.split())
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(char, char) for char in " ".join(text.split()))
+
+
+def to_latex(table: Table) -> str:
+    """A LaTeX table (booktabs); the notes are its caption, the footnotes stand below."""
+    head, body, marks = _grid(table)
+    rows = [" & ".join(_tex(one) for one in line) + r" \\" for line in (head, *body)]
+    foot = [f"({mark}) {_tex(flag.kind + ': ' + flag.text)}" + r"\\" for flag, mark in marks.items()]
+    parts = [
+        r"\begin{table}",
+        r"\caption{" + _tex(" ".join((*table.notes, LEGEND))) + "}",
+        r"\begin{tabular}{l" + "l" * (len(head) - 1) + "}",
+        r"\toprule",
+        rows[0],
+        r"\midrule",
+        *rows[1:],
+        r"\bottomrule",
+        r"\end{tabular}",
+        *foot,
+        r"\end{table}",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def to_objects(table: Table) -> list[dict[str, Any]]:
+    """One plain object a cell, with `id`: what `--json` prints and CSV holds."""
+    return _each(table, lambda row, head, cell: _object(row, head, cell, table))
+
+
+def _each(table: Table, make: Callable[[Row, Head, Cell], dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for row in table.rows:
+        for head in table.heads:
+            cell = table.cells.get((row.id, head.column))
+            if cell is not None:
+                found.append(make(row, head, cell))
+    return found
+
+
+def _object(row: Row, head: Head, cell: Cell, table: Table) -> dict[str, Any]:
+    column: Column = head.column
+    one = cell.interval
+    stores = cell.records[0].facts.stores
+    undefined = one is None or one.value != one.value
+    return {
+        "id": f"{row.id}/{column.id}",
+        "backbone": row.id,
+        "title": row.title,
+        "floor": row.floor,
+        "dataset": column.dataset,
+        "dataset_title": head.dataset,
+        "protocol": column.protocol,
+        "params": column.params,
+        "split": column.scheme,
+        "fraction": column.fraction,
+        "budget": column.budget,
+        "synthetic": head.synthetic,
+        "subset": any(store.subset for store in stores),
+        "mixed": bool(head.notes),
+        "metric": head.metric,
+        "status": cell.status,
+        "reason": cell.reason,
+        "value": None if one is None or undefined else one.value,
+        "low": one.low if one else None,
+        "high": one.high if one else None,
+        "level": one.level if one else None,
+        "interval_method": one.method if one else "",
+        "interval_note": one.note if one else "",
+        "spread": one.spread if one else None,
+        "unit": one.unit if one else "",
+        "num_units": one.num_units if one else 0,
+        "num_seeds": one.num_seeds if one else 0,
+        "num_test": cell.num_test,
+        "best": cell.best,
+        "p_worse": cell.p_worse,
+        "flags": [f"{flag.kind}: {flag.text}" for flag in cell.flags],
+        "records": [record.key for record in cell.records],
+        "notes": list(table.notes),
+    }
+
+
+def to_csv(table: Table) -> str:
+    """One line a cell, all fields of `to_objects`; lists are joined by `; `."""
+    plain = [
+        {name: "; ".join(value) if isinstance(value, list) else value for name, value in line.items()}
+        for line in to_objects(table)
+    ]
+    buffer = io.StringIO()
+    pd.DataFrame(plain).to_csv(buffer, index=False, lineterminator="\n")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""What knows the paper's own tables and figures: studies, reproduction, compute, sheets."""

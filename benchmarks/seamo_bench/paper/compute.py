@@ -1,0 +1,357 @@
+"""What runs cost: Table 15 of the paper from our records, the rest estimated; and what each network costs an image."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from seamo.manifest import shipped_manifest
+from seamo.model.config import SeaMoConfig
+from seamo.model.flops import encoding_flops
+from seamo.pretrain.recipe import load_recipe, parse_recipe, read_yaml
+from seamo_bench.paper.study import RUNS
+from seamo_bench.records.record import Record
+from seamo_bench.suites.published import Published, load_published
+from seamo_bench.suites.study_file import extent, load_study, pretrainings, shipped_studies
+from seamo_bench.suites.suite import Row, load_suite
+
+TRAINED = ("finetune", "dense", "change")
+HOUR = 3600.0
+PLACES = 250_000  # of SSL4EO-S12, as the paper counts them
+SEASONS = 4
+_BACKWARD = 3  # a training step costs three forward passes
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeRow:
+    """One row of Table 15.
+
+    Args:
+        task, dataset: As published.
+        paper_hours: Of an RTX 4090.
+        hours: Ours, all trainings together; None if there is neither a record nor a rate.
+        trainings: How many: seeds x learning rates x data sets; 1 for an estimate.
+        kind: `measured` or `estimate`.
+        note: Device, rate, what was counted.
+    """
+
+    task: str
+    dataset: str
+    paper_hours: float
+    hours: float | None
+    trainings: int
+    kind: str
+    note: str
+
+
+def compute_table(records: Sequence[Record], results: Path, *, backbone: str = "") -> tuple[ComputeRow, ...]:
+    """The rows of Table 15.
+
+    Args:
+        records: Of a results folder.
+        results: The folder; pretrainings of `study` are looked for in its `runs`.
+        backbone: Id or group of ours; every run of SeaMo without.
+    """
+    mine = [record for record in records if record.status == "ok" and _is_ours(record, backbone)]
+    rate, device = measured_rate(mine)
+    runs = [one for one in map(read_speed, sorted((results / RUNS).glob("*"))) if one is not None]
+    return tuple(_row(one, mine, rate, device, runs) for one in load_published() if one.table == "T15")
+
+
+def _is_ours(record: Record, backbone: str) -> bool:
+    if backbone:
+        return backbone in (record.facts.backbone.id, record.about.group)
+    return record.about.backbone.startswith("SeaMo") and not record.about.floor
+
+
+def _row(
+    one: Published,
+    records: Sequence[Record],
+    rate: float | None,
+    device: str,
+    runs: Sequence["Speed"],
+) -> ComputeRow:
+    hours = one.value if one.value is not None else float("nan")
+    if one.protocol == "pretraining":
+        return _pretraining(one, hours, runs, rate, device)
+    if one.protocol == "ablations":
+        flops, count = _ablation_flops()
+        return _estimate(one, hours, flops, _best_rate(runs, rate, device), f"{count} different pretrainings")
+    ids = one.dataset.split("+")
+    done = [
+        record
+        for record in records
+        if record.facts.protocol.id in TRAINED
+        and record.cost.seconds
+        and {store.id for store in record.facts.stores} <= set(ids)
+    ]
+    if done:
+        seconds = sum(record.cost.seconds or 0.0 for record in done)
+        demo = " DEMO BUDGET." if any(record.facts.budget == "demo" for record in done) else ""
+        titles = sorted({title for record in done for title in record.about.stores})
+        where = sorted({record.environment.get("device", "unknown device") for record in done})
+        note = f"{', '.join(where)}; {', '.join(titles)}.{demo}"
+        return ComputeRow(
+            one.protocol, one.dataset, hours, seconds / HOUR, sum(map(_trainings, done)), "measured", note
+        )
+    known = None if rate is None else (rate, f"the median of our records on {device}")
+    return _estimate(one, hours, _task_flops(ids), known, "encoder alone, one training, 'paper' recipe")
+
+
+def _estimate(
+    one: Published, hours: float, flops: float | None, rate: tuple[float, str] | None, what: str
+) -> ComputeRow:
+    if flops is None or rate is None:
+        reason = "no count of its samples" if flops is None else "no record or run to take a rate from"
+        return ComputeRow(one.protocol, one.dataset, hours, None, 0, "estimate", reason)
+    note = f"{flops:.3g} FLOPs ({what}) at {rate[0] / 1e12:.3g} TFLOP/s, {rate[1]}"
+    return ComputeRow(one.protocol, one.dataset, hours, flops / rate[0] / HOUR, 1, "estimate", note)
+
+
+def _trainings(record: Record) -> int:
+    rates = record.facts.protocol.params.get("base_lrs", ())
+    return max(1, len(rates)) if isinstance(rates, tuple) else 1
+
+
+def measured_rate(records: Sequence[Record]) -> tuple[float | None, str]:
+    """FLOPs a second of our trainings (median over records), evaluation included, and the device; None without any."""
+    rates, devices = [], set()
+    for record in records:
+        cost, params, samples = record.cost, record.facts.protocol.params, record.about.samples
+        epochs = params.get("epochs")
+        if record.facts.protocol.id not in TRAINED or not cost.seconds or not cost.flops_per_sample:
+            continue
+        if not isinstance(epochs, int | float) or not {"train", "val", "test"} <= samples.keys():
+            continue
+        images = _trainings(record) * (_BACKWARD * epochs * samples["train"] + samples["val"]) + samples["test"]
+        rates.append(cost.flops_per_sample * images / cost.seconds)
+        devices.add(record.environment.get("device", "unknown device"))
+    return (median(rates), ", ".join(sorted(devices))) if rates else (None, "")
+
+
+def _task_flops(ids: Sequence[str]) -> float | None:
+    """One training of `seamo-base` with every recipe of suite `paper` for these data sets, a sensor at a time."""
+    manifest, total = shipped_manifest(), 0.0
+    rows: dict[tuple[str, tuple[str, ...]], Row] = {}
+    for row in load_suite("paper").rows:
+        if row.store in ids and row.protocol in TRAINED:
+            rows.setdefault((row.store, row.inputs), row)
+    for (name, inputs), row in rows.items():
+        spec = manifest.get(name)
+        counts = {} if spec is None else spec.expected.splits.get(row.split or spec.default_split, {})
+        if spec is None or "train" not in counts or "test" not in counts:
+            return None
+        sensor = (inputs or (spec.layers[0].sensor,))[0]
+        config = SeaMoConfig()
+        if sensor not in config.bands:
+            return None
+        flops = encoding_flops(config, sensor, size=_size(row, spec.layers[0].size))
+        epochs = row.params["epochs"]
+        images = _BACKWARD * float(str(epochs)) * counts["train"] * row.fraction + counts["test"]
+        total += flops * images * (2 if row.protocol == "change" else 1)
+    return total or None
+
+
+def _size(row: Row, tile: object) -> int:
+    """Side that the network sees: the recipe's; of dense tasks the tile's; else the card's 128."""
+    if row.size:
+        return row.size
+    if row.protocol != "finetune" and isinstance(tile, tuple) and tile[0] % 8 == 0:
+        return int(tile[0])
+    return 128
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What one pretraining took.
+
+    Args:
+        name: Of the run's folder.
+        seconds: Of all its steps.
+        flops: Of all its steps.
+        whole: Whether it is finished.
+        device: Its GPU, or `cpu`.
+        store: Title of its store.
+    """
+
+    name: str
+    seconds: float
+    flops: float
+    whole: bool
+    device: str
+    store: str
+
+
+def read_speed(run: Path) -> Speed | None:
+    """Time and FLOPs of a run of `seamo pretrain`, from its own files; None if it is none, or has no step yet."""
+    speed, curves = run / "speed.csv", run / "curves.csv"
+    if not (speed.is_file() and curves.is_file() and (run / "run.json").is_file()):
+        return None
+    with speed.open(encoding="utf-8", newline="") as file:
+        seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
+    with curves.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        shown = {name.rpartition("_t")[2] for name in reader.fieldnames or () if "_t" in name}
+        locations = sum(int(row["locations"]) for row in reader)
+    if not seconds or not locations:
+        return None
+    recipe = parse_recipe(read_yaml(run / "recipe.yaml"), where=str(run))
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))["store"]
+    around = json.loads((run / "environment.json").read_text(encoding="utf-8"))["machine"]
+    epochs = recipe.stage1.epochs + recipe.stage2.epochs
+    flops = extent(recipe, seasons=len(shown))[1] * locations / epochs
+    device = ", ".join(around["gpus"]) or "cpu"
+    return Speed(run.name, seconds, flops, (run / "final").is_dir(), device, str(facts["title"]))
+
+
+def _best_rate(runs: Sequence[Speed], rate: float | None, device: str) -> tuple[float, str] | None:
+    if runs:
+        return sum(run.flops for run in runs) / sum(run.seconds for run in runs), f"of {len(runs)} pretraining runs"
+    return None if rate is None else (rate, f"the median of our records on {device}")
+
+
+def _pretraining(one: Published, hours: float, runs: Sequence[Speed], rate: float | None, device: str) -> ComputeRow:
+    recipe = load_recipe("seamo-base")
+    whole = [run for run in runs if run.whole and run.name.startswith("seamo-base")]
+    if whole:
+        note = f"{', '.join(sorted({run.device for run in whole}))}; {', '.join(sorted({run.store for run in whole}))}"
+        seconds = sum(run.seconds for run in whole)
+        return ComputeRow(one.protocol, one.dataset, hours, seconds / HOUR, len(whole), "measured", note)
+    flops = extent(recipe, seasons=SEASONS)[1] * PLACES
+    return _estimate(one, hours, flops, _best_rate(runs, rate, device), "seamo-base, 250,000 places, 20 + 200 epochs")
+
+
+def _ablation_flops() -> tuple[float, int]:
+    """FLOPs of the different pretrainings in the shipped studies, controls and extras included."""
+    found: dict[str, float] = {}
+    for name in shipped_studies():
+        study = load_study(name)
+        for row in study.rows:
+            made = pretrainings(study, row, seasons=SEASONS, places=PLACES, content="", budget="full")
+            found.update({one.name: one.flops for one in made})
+    return sum(found.values()), len(found)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRow:
+    """What one network costs on the images of one data set, in inference.
+
+    Args:
+        backbone, stores: Titles.
+        size: Height and width that the network saw; (0, 0) where images are not resized.
+        device: Where.
+        parameters: Of the network.
+        flops: Of one image; a multiply-add is 2. None for what has no parameters.
+        images_per_second: Through the network, reading and normalising not counted; median over the records.
+        records: How many.
+        demo: Whether they are of the demo budget.
+    """
+
+    backbone: str
+    stores: str
+    size: tuple[int, int]
+    device: str
+    parameters: int | None
+    flops: float | None
+    images_per_second: float
+    records: int
+    demo: bool
+
+
+def network_table(records: Sequence[Record]) -> tuple[NetworkRow, ...]:
+    """One row a network, data set, image size and device, where the throughput was measured."""
+    groups: dict[tuple[str, str, tuple[int, int], str, int, bool], list[Record]] = {}
+    for record in records:
+        adapter, about = record.facts.adapter, record.about
+        if record.status == "ok" and adapter is not None and record.cost.samples_per_second:
+            device = record.environment.get("device", "unknown device")
+            count = record.cost.parameters or 0
+            is_demo = record.facts.budget == "demo"
+            place = (about.backbone, " + ".join(about.stores), adapter.size, device, count, is_demo)
+            groups.setdefault(place, []).append(record)
+    return tuple(
+        NetworkRow(
+            *place[:5],
+            flops=group[0].cost.flops_per_sample,
+            images_per_second=median(record.cost.samples_per_second or 0.0 for record in group),
+            records=len(group),
+            demo=place[5],
+        )
+        for place, group in sorted(groups.items())
+    )
+
+
+def to_objects(rows: Sequence[ComputeRow], networks: Sequence[NetworkRow] = ()) -> list[dict[str, Any]]:
+    """Plain rows, each with an `id`: those of Table 15, then the networks (`kind` network)."""
+    return [_object(row) for row in rows] + [
+        {
+            "id": f"{row.backbone}/{row.stores}/{row.size[0]}x{row.size[1]}/{row.device}"
+            + ("/demo" if row.demo else ""),
+            "kind": "network",
+            "backbone": row.backbone,
+            "store": row.stores,
+            "size": list(row.size),
+            "device": row.device,
+            "parameters": row.parameters,
+            "flops_per_image": row.flops,
+            "images_per_second": row.images_per_second,
+            "records": row.records,
+            "demo_budget": row.demo,
+        }
+        for row in networks
+    ]
+
+
+def _object(row: ComputeRow) -> dict[str, Any]:
+    return {
+        "id": f"{row.task}/{row.dataset}",
+        "task": row.task,
+        "dataset": row.dataset,
+        "paper_hours": row.paper_hours,
+        "hours": None if row.hours is None else round(row.hours, 4),
+        "trainings": row.trainings,
+        "hours_a_training": None if not row.hours or not row.trainings else round(row.hours / row.trainings, 4),
+        "kind": row.kind,
+        "note": row.note,
+    }
+
+
+def to_markdown(rows: Sequence[ComputeRow], networks: Sequence[NetworkRow] = ()) -> str:
+    """Table 15 and the networks, for people."""
+    lines = [
+        "# Table 15: device hours",
+        "",
+        "The paper's are hours of an RTX 4090; ours of the device in the note.",
+        "",
+    ]
+    lines += ["| task | data | paper | ours | trainings | kind | note |", "|" + "---|" * 7]
+    lines += ["| " + " | ".join(_cells(_object(row))) + " |" for row in rows]
+    if networks:
+        lines += ["", "# Networks: one forward pass", ""]
+        lines += [
+            "Images a second in inference, of images that are read and normalised. A multiply-add is 2 FLOPs.",
+            "",
+        ]
+        lines += ["| network | data | image | parameters | GFLOPs | images/s | device |", "|" + "---|" * 7]
+        lines += ["| " + " | ".join(_network_cells(row)) + " |" for row in networks]
+    return "\n".join(lines) + "\n"
+
+
+def _network_cells(row: NetworkRow) -> list[str]:
+    flops = "" if row.flops is None else f"{row.flops / 1e9:.3g}"
+    size = f"{row.size[0]} x {row.size[1]}" if any(row.size) else "as stored"
+    rate = f"{row.images_per_second:,.0f}" if row.images_per_second >= 100 else f"{row.images_per_second:.3g}"
+    name = row.backbone + (" (demo budget)" if row.demo else "")
+    cells = [name, row.stores, size, f"{row.parameters or 0:,}", flops, rate, row.device]
+    return [cell.replace("|", "/") for cell in cells]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    hours = "" if row["hours"] is None else f"{row['hours']:.4g}"
+    return [
+        row["task"], row["dataset"], f"{row['paper_hours']:g}", hours, str(row["trainings"] or ""),
+        row["kind"] if hours else "", str(row["note"]).replace("|", "/"),
+    ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Trained heads applied to new images."""

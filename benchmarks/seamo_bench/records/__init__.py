@@ -1,0 +1,1 @@
+"""What a run leaves behind: records, predictions, trained heads, replicates."""

@@ -1,0 +1,338 @@
+"""Records: one JSON a run, named by the hash of what can change its number, predictions beside it.
+
+`<results>/<key>.json` holds the record, `<results>/<key>.npz` its predictions (no pickles). Everything but
+`cost` and `environment` is the same, byte for byte, when the run is repeated on the same platform.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from seamo.errors import ProtocolError
+from seamo.identity import file_sha256, write_atomically
+from seamo_bench.facts import Facts, Scalar, Value, run_key, scoring_of
+from seamo_bench.predictions import (
+    Predictions,
+    check_predictions,
+    predictions_bytes,
+    predictions_from_bytes,
+)
+from seamo_bench.scores.metrics import per_class, score
+
+Status = Literal["ok", "impossible", "failed"]
+FlagKind = Literal[
+    "degenerate-features",
+    "filled-bands",
+    "seen-in-pretraining",
+    "unverified-card",
+    "licence",
+    "out-of-range",
+    "data-check",
+    "recipe",
+]
+Floor = Literal["", "image statistics", "random init", "supervised"]
+
+
+class About(Value):
+    """What tables print beside the facts; the same whenever the run is repeated, but not hashed.
+
+    Args:
+        stores: Titles, such as "EuroSAT subset (202 of 27,000)".
+        backbone: Title of the backbone.
+        group: Backbones that differ only in their pretraining seed share it (`seamo`); empty = the backbone's id.
+        pretraining_seed: Of a backbone in a group.
+        floor: What kind of floor this backbone is, if any.
+        samples: Split -> number of samples used.
+        chosen: What was chosen on validation (learning rate, ...), for readers.
+    """
+
+    stores: tuple[str, ...]
+    backbone: str
+    group: str = ""
+    pretraining_seed: int | None = None
+    floor: Floor = ""
+    samples: dict[str, int] = Field(default_factory=dict)
+    chosen: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class Flag(Value):
+    """Something a reader must know about the number; shown as a footnote."""
+
+    kind: FlagKind
+    text: str
+
+
+class Cost(Value):
+    """What the run took; None where it was not measured."""
+
+    seconds: float | None = None
+    peak_memory_mib: float | None = None
+    samples_per_second: float | None = None
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    flops_per_sample: float | None = None
+    notes: str = ""
+
+
+class PredictionsFile(Value):
+    """The predictions beside a record."""
+
+    name: str
+    sha256: str
+
+
+class HeadFile(Value):
+    """What was trained, beside a record, and what applying it to new images needs (`seamo_bench.records.heads`).
+
+    Args:
+        name: Of the file.
+        sha256: Of its bytes.
+        tile: (H, W) of the store's tiles on its finest grid; (0, 0) where they vary.
+        gsd_m: Ground sampling distance of that grid.
+        sources: Sensor -> band that was read for each of the network's channels; empty where one was made up.
+    """
+
+    name: str
+    sha256: str
+    tile: tuple[int, int]
+    gsd_m: float
+    sources: dict[str, tuple[str, ...]]
+
+
+class Record(Value):
+    """One run: facts, what came out, and what it took.
+
+    Args:
+        format: Version of this file format.
+        key: `run_key(facts)`.
+        reason: Why a cell is impossible or failed.
+        scores: Metric -> value, derived from the predictions, never trusted (`verify`); None = undefined.
+        per_class: Metric -> one value a class.
+        head: What was trained, where it was kept.
+    """
+
+    format: Literal[1] = 1
+    key: str
+    status: Status
+    reason: str = ""
+    facts: Facts
+    about: About
+    flags: tuple[Flag, ...] = ()
+    scores: dict[str, float | None] = Field(default_factory=dict)
+    per_class: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    predictions: PredictionsFile | None = None
+    head: HeadFile | None = None
+    cost: Cost = Cost()
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A file among the records that cannot be used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSet:
+    """What a results folder holds: `records` in the order of their keys, `damaged` never dropped silently."""
+
+    records: tuple[Record, ...]
+    damaged: tuple[Damage, ...] = ()
+
+
+def write_record(
+    results: Path,
+    facts: Facts,
+    *,
+    about: About,
+    status: Status = "ok",
+    reason: str = "",
+    predictions: Predictions | None = None,
+    head: HeadFile | None = None,
+    flags: tuple[Flag, ...] = (),
+    cost: Cost = Cost(),  # noqa: B008 - frozen
+    environment: Mapping[str, str] | None = None,
+) -> Record:
+    """Score predictions and write the record of one run: predictions first, then the JSON, each atomically.
+
+    Args:
+        results: Folder of the results; made if it is not there.
+        facts: What was run.
+        about: What tables print.
+        status: `ok` needs predictions; `impossible` and `failed` need a reason.
+        reason: For a blank in the table, as a sentence a user understands.
+        predictions: Of the test split, or of all folds.
+        head: What `seamo_bench.records.heads.keep_head` wrote.
+        flags: What a reader must know.
+        cost: What it took.
+        environment: Versions, device, code revision: written down beside, outside the key.
+
+    Raises:
+        ProtocolError: If status, reason and predictions do not fit together, or the predictions cannot be scored.
+    """
+    if (status == "ok") != (predictions is not None) or (status != "ok") != bool(reason):
+        raise ProtocolError(f"a record that is {status} needs {'predictions' if status == 'ok' else 'a reason'} alone")
+    key = run_key(facts)
+    results.mkdir(parents=True, exist_ok=True)
+    file = None
+    scores: dict[str, float | None] = {}
+    classes: dict[str, tuple[float | None, ...]] = {}
+    if predictions is not None:
+        check_predictions(predictions, len(facts.task.classes))
+        scores, classes = _scores(predictions, facts)
+        data = predictions_bytes(predictions)
+        write_atomically(results / f"{key}.npz", data)
+        file = PredictionsFile(name=f"{key}.npz", sha256=hashlib.sha256(data).hexdigest())
+    record = Record(
+        key=key,
+        status=status,
+        reason=reason,
+        facts=facts,
+        about=about,
+        flags=flags,
+        scores=scores,
+        per_class=classes,
+        predictions=file,
+        head=head,
+        cost=cost,
+        environment=dict(environment or {}),
+    )
+    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
+    write_atomically(results / f"{key}.json", (text + "\n").encode("utf-8"))
+    return record
+
+
+def find_record(results: Path, facts: Facts) -> Record | None:
+    """The record of these facts, or None if it was not written yet.
+
+    Raises:
+        ProtocolError: If the file is there but damaged (delete it to run again).
+    """
+    path = results / f"{run_key(facts)}.json"
+    return read_record(path) if path.is_file() else None
+
+
+def read_record(path: Path) -> Record:
+    """One record.
+
+    Raises:
+        ProtocolError: If the file cannot be read, is damaged, or its key does not match its facts.
+    """
+    found = _read(path)
+    if isinstance(found, Damage):
+        raise ProtocolError(found.reason, where=str(path), fix="Delete the file to run this cell again.")
+    return found
+
+
+def read_records(results: Path) -> RecordSet:
+    """All records of a folder, and the files that are damaged or whose key does not match their facts.
+
+    Raises:
+        ProtocolError: If the folder is not there.
+    """
+    if not results.is_dir():
+        raise ProtocolError("is not a folder of results", where=str(results), fix="Run a suite with --results first.")
+    found = [_read(path) for path in sorted(results.glob("*.json"))]
+    return RecordSet(
+        tuple(one for one in found if isinstance(one, Record)), tuple(one for one in found if isinstance(one, Damage))
+    )
+
+
+def _read(path: Path) -> Record | Damage:
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        return Damage(path, f"cannot be read ({error.strerror})")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return Damage(path, f"is not a record of format 1 ({place + ': ' if place else ''}{first['msg']})")
+    if record.key != run_key(record.facts):
+        return Damage(path, "its key is not the hash of its facts: the facts were changed after the run")
+    if path.name != f"{record.key}.json":
+        return Damage(path, f"holds the record {record.key}, which is not its name")
+    return record
+
+
+def predictions_file(record: Record, results: Path) -> Path:
+    """The checked file of a record's predictions.
+
+    Raises:
+        ProtocolError: If there is none, or its sha256 is not the record's.
+    """
+    if record.predictions is None:
+        raise ProtocolError(f"has no predictions, it is {record.status}: {record.reason}", where=record.key)
+    path = results / Path(record.predictions.name).name  # a name that climbs out of the folder stays inside
+    if not path.is_file():
+        raise ProtocolError("the predictions of this record are not there", where=str(path))
+    if file_sha256(path) != record.predictions.sha256:
+        raise ProtocolError(
+            "is not the file that the record describes (its sha256 differs)",
+            where=str(path),
+            fix="Delete the record's .json and run the cell again.",
+        )
+    return path
+
+
+def load_predictions(record: Record, results: Path) -> Predictions:
+    """The predictions beside a record.
+
+    Raises:
+        ProtocolError: If there are none, or their sha256 is not the record's.
+    """
+    return predictions_from_bytes(predictions_file(record, results).read_bytes())
+
+
+def _scores(
+    predictions: Predictions, facts: Facts
+) -> tuple[dict[str, float | None], dict[str, tuple[float | None, ...]]]:
+    # A protocol that reproduces older codes asks for their per-batch micro mAP with this parameter.
+    asked = facts.protocol.params.get("score_batches", ())
+    batches = tuple(size for size in asked if isinstance(size, int)) if isinstance(asked, tuple) else ()
+    scoring = scoring_of(facts)
+    return score(predictions, scoring, batches=batches), per_class(predictions, scoring)
+
+
+def verify(record: Record, results: Path) -> tuple[str, ...]:
+    """Check a record as a referee would: key, predictions' hash, scores recomputed. Empty = nothing wrong."""
+    problems = []
+    if record.key != run_key(record.facts):
+        problems.append("its key is not the hash of its facts")
+    if record.status != "ok":
+        if record.scores or record.predictions is not None:
+            problems.append(f"it is {record.status} and yet has scores or predictions")
+        return tuple(problems)
+    try:
+        predictions = load_predictions(record, results)
+        check_predictions(predictions, len(record.facts.task.classes))
+    except ProtocolError as error:
+        return (*problems, str(error))
+    if record.head is not None:
+        head = results / Path(record.head.name).name
+        if head.is_file() and file_sha256(head) != record.head.sha256:  # it need not lie beside a published record
+            problems.append("the trained head beside it is not the one it names (its sha256 differs)")
+    scores, classes = _scores(predictions, record.facts)
+    if set(scores) != set(record.scores) or set(classes) != set(record.per_class):
+        problems.append(f"its metrics are {sorted(record.scores)}, the predictions give {sorted(scores)}")
+        return tuple(problems)
+    for name, value in scores.items():
+        if not _same(value, record.scores[name]):
+            problems.append(f"{name} is {record.scores[name]}, the predictions give {value}")
+    for name, values in classes.items():
+        theirs = record.per_class[name]
+        if len(values) != len(theirs) or not all(map(_same, values, theirs)):
+            problems.append(f"the per-class {name} is not what the predictions give")
+    return tuple(problems)
+
+
+def _same(a: float | None, b: float | None) -> bool:
+    # Sums in another order (other BLAS, other CPU) differ in the last digits, a wrong score in the first.
+    return a is b if a is None or b is None else math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)

@@ -1,0 +1,84 @@
+"""Replicates kept beside the records, so that tables are made once and read after.
+
+`<results>/intervals/<name>.npz` holds the replicates of one record's predictions under one metric. The name is a hash
+of the predictions' sha256 and of everything that the numbers depend on. The folder may be deleted at any time; what
+is damaged in it is made anew, and `verify` does not read it.
+"""
+
+import io
+import logging
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from seamo.errors import ProtocolError
+from seamo.identity import digest
+from seamo_bench.facts import scoring_of
+from seamo_bench.records.record import Record, load_predictions, predictions_file
+from seamo_bench.scores.replicates import RESAMPLES, VERSION, Replicates, replicate
+
+FOLDER = "intervals"
+_log = logging.getLogger(__name__)
+
+
+def replicates_of(record: Record, results: Path, name: str, *, resamples: int = RESAMPLES) -> Replicates:
+    """The replicates of a record's score, from the folder `intervals` or made and kept there.
+
+    Args:
+        record: Of a run that is ok.
+        results: Its folder.
+        name: Metric.
+        resamples: Of the bootstrap.
+
+    Raises:
+        ProtocolError: If the predictions are missing or changed.
+    """
+    predictions_file(record, results)  # changed predictions are refused, kept or not
+    path = results / FOLDER / f"{_name(record, name, resamples)}.npz"
+    found = _read(path)
+    if found is None:
+        found = replicate(load_predictions(record, results), name, scoring_of(record.facts), resamples=resamples)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            # Renamed into place, but not flushed to the disk: what a crash damages is made anew.
+            part = path.with_suffix(f".{os.getpid()}.part")
+            part.write_bytes(_bytes(found))
+            part.replace(path)
+        except OSError as error:  # a folder that cannot be written to is no reason to show no table
+            _log.info("replicates are not kept: %s", error)
+    return found
+
+
+def _name(record: Record, name: str, resamples: int) -> str:
+    if record.predictions is None:
+        raise ProtocolError(f"has no predictions, it is {record.status}: {record.reason}", where=record.key)
+    task = record.facts.task
+    return digest([record.predictions.sha256, name, task.kind, task.background, task.positive, resamples, VERSION])
+
+
+def _bytes(one: Replicates) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        value=np.array(one.value),
+        values=one.values,
+        words=np.array([one.kind, one.metric, one.unit, one.samples, one.truth]),
+        counts=np.array([one.num_samples, one.num_units, one.folds]),
+    )
+    return buffer.getvalue()
+
+
+def _read(path: Path) -> Replicates | None:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            kind, metric, unit, samples, truth = (str(word) for word in arrays["words"])
+            num_samples, num_units, folds = (int(count) for count in arrays["counts"])
+            value, values = float(arrays["value"]), arrays["values"]
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        _log.info("%s is made anew: %s", path, error)
+        return None
+    return Replicates(value, values, kind, metric, num_samples, num_units, unit, folds, samples, truth)  # type: ignore[arg-type]

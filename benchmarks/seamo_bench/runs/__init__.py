@@ -1,0 +1,1 @@
+"""From a suite to records: the plan, the run, one evaluation."""

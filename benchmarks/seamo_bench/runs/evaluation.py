@@ -1,0 +1,103 @@
+"""`evaluate(backbone, store, protocol)`: one protocol on one store from Python, without suites, records or keys."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from seamo.store.reader import Store
+from seamo_bench.facts import BackboneFacts, Scalar
+from seamo_bench.features.cache import FeatureCache, Work, silent
+from seamo_bench.predictions import Predictions, Scoring
+from seamo_bench.protocol import Context
+from seamo_bench.protocols import find_protocol, runner
+from seamo_bench.scores.metrics import score
+from seamo_bench.suites.suite import Row, protocol_params
+from seamo_bench.tasks.trials import labels_of, make_trials, task_facts
+from seamo_bench.zoo.backbone import Backbone
+from seamo_bench.zoo.catalogue import card_digest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """What one seed gave.
+
+    Args:
+        seed: Which.
+        scores: Metric -> value on the test split.
+        predictions: Of the test split.
+        chosen: What was chosen on validation.
+        notes: What a reader must know.
+    """
+
+    seed: int
+    scores: Mapping[str, float | None]
+    predictions: Predictions
+    chosen: Mapping[str, Scalar]
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    backbone: Backbone,
+    store: Store,
+    protocol: str,
+    *,
+    split: str = "",
+    fraction: float = 1.0,
+    seeds: int = 1,
+    device: str = "cpu",
+    params: Mapping[str, Scalar | tuple[Scalar, ...]] | None = None,
+) -> list[Evaluation]:
+    """Evaluate a backbone on a store; `seamo-bench run` does the same with records.
+
+    Args:
+        backbone: From `load_backbone(..., store=store)`.
+        store: An open store.
+        protocol: `linear`, `logreg`, `knn`, `finetune`, `dense`, `change`, ...
+        split: Split scheme; empty = the store's own.
+        fraction: Share of the training labels.
+        seeds: Number of seeds.
+        device: Where to compute.
+        params: Overrides of the protocol's defaults.
+
+    Returns:
+        One entry a seed.
+
+    Raises:
+        UsageError, ProtocolError: If the protocol is unknown or cannot run here.
+    """
+    found = find_protocol(protocol)
+    row = Row(store=store.spec.id, protocol=protocol, fraction=fraction, params=dict(params or {}))
+    scheme = split or store.meta.split_scheme
+    task = task_facts(store, scheme)
+    labels = labels_of(store, task)
+    splits = {
+        seed: make_trials(
+            store, labels, scheme=scheme, fraction=fraction, salt=seed if fraction < 1 else 0, budget="full"
+        )
+        for seed in range(seeds)
+    }
+    with tempfile.TemporaryDirectory(prefix="seamo-features-") as folder:
+        facts = BackboneFacts(id=backbone.card.id, card=card_digest(backbone.card))
+        work = Work(torch.device(device))
+        cache = FeatureCache(Path(folder), store, backbone, facts=facts, work=work)
+        context = Context(
+            task=task,
+            backbone=backbone,
+            store=store,
+            labels=labels,
+            features=cache.table,
+            splits=splits,
+            params=protocol_params(found, row, "full"),
+            budget="full",
+            precision="fp32",
+            device=torch.device(device),
+            progress=silent,
+        )
+        scoring = Scoring(task.kind, task.background, task.positive)
+        return [
+            Evaluation(one.seed, score(one.predictions, scoring), one.predictions, one.chosen, one.notes)
+            for one in runner(protocol)(context)
+        ]

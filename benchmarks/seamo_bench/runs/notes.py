@@ -1,0 +1,115 @@
+"""What a plan says about a cell beside its facts: flags of its record, what to know before, what it may cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seamo.store.reader import Store
+from seamo_bench.card import BackboneCard
+from seamo_bench.facts import Facts, run_key
+from seamo_bench.protocol import Split
+from seamo_bench.records.record import About, Flag, Record, read_records
+from seamo_bench.steps import FROM_STORE
+from seamo_bench.suites.suite import Row
+from seamo_bench.tasks.joined import parts_of
+from seamo_bench.tasks.trials import tested_in_statistics
+from seamo_bench.wiring import Wiring
+
+
+def flags_of(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]:
+    """What a reader of the record must know about this backbone on this store."""
+    flags = []
+    made_up = [channel.band for one in wiring.sensors for channel in one.channels if channel.filled]
+    if made_up:
+        flags.append(Flag(kind="filled-bands", text=f"{', '.join(made_up)} not in the store: {wiring.missing}"))
+    dropped = [name for one in wiring.sensors for name in one.dropped]
+    if dropped:
+        flags.append(Flag(kind="filled-bands", text=f"{', '.join(dropped)} not in the store: input columns left out"))
+    new = [f"{one.input.sensor}:{'+'.join(one.input.bands)}" for one in wiring.sensors if one.new]
+    if new:
+        flags.append(Flag(kind="filled-bands", text=f"a new tokenizer for {' and '.join(new)}"))
+    seen = [part.spec.id for part in parts_of(store) if part.spec.id in card.pretrained_on]
+    flags.extend(Flag(kind="seen-in-pretraining", text=f"pretrained on {name}") for name in seen)
+    if card.weights is not None and card.weights.noncommercial:
+        flags.append(Flag(kind="licence", text=f"weights are licensed {card.weights.licence}: not for commercial use"))
+    if not card.verified:
+        flags.append(Flag(kind="unverified-card", text="no reference output proves this implementation"))
+    return tuple(flags)
+
+
+def row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:
+    """What a reader must know about the row of the suite."""
+    flags = [Flag(kind="recipe", text=row.flag)] if row.flag else []
+    if row.split and scheme != row.split:
+        flags.append(Flag(kind="recipe", text=f"split {scheme} instead of {row.split}, for the demo budget"))
+    return tuple(flags)
+
+
+def split_flags(wiring: Wiring, store: Store, trials: Sequence[Split]) -> tuple[Flag, ...]:
+    """What a reader must know about the way samples were split."""
+    share = tested_in_statistics(store, trials)
+    if not share or not any(one.statistics.startswith(FROM_STORE) for one in wiring.sensors):
+        return ()
+    text = f"inputs are normalised with band statistics (no labels) that {share:.0%} of the test samples are part of"
+    return (Flag(kind="data-check", text=text),)
+
+
+def checks_of(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]:
+    """What to know before running, in words."""
+    notes = []
+    if card.weights is not None and not (card.weights.sha256 or card.weights.md5):
+        notes.append("no hash of its weights is published: they are held against the network, key by key")
+    if store.meta.synthetic is not None:
+        notes.append("synthetic data")
+    if store.meta.subset:
+        notes.append(f"subset: {store.meta.subset}")
+    if store.meta.counts.bad:
+        notes.append(f"{store.meta.counts.bad} samples could not be read when it was built")
+    for one in wiring.sensors:
+        products = {layer.product for layer in one.layers if layer.product}
+        if one.input.product and products - {one.input.product}:
+            notes.append(f"{one.stack} is {', '.join(sorted(products))}, the weights were made on {one.input.product}")
+    return tuple(notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What earlier runs left.
+
+    Args:
+        done: Keys of runs that ended well and whose predictions are there.
+        rates: (protocol, backbone, budget) -> seconds a sample, median over its records.
+    """
+
+    done: frozenset[str]
+    rates: Mapping[tuple[str, str, str], float]
+
+    def is_done(self, facts: Facts) -> bool:
+        """Whether these facts have a record; a damaged one is none: it is run again and replaced."""
+        return run_key(facts) in self.done
+
+    def estimate(self, facts: Facts, about: About, seeds: int) -> float | None:
+        """Seconds, from what the same protocol and backbone took before, by sample; None without such a record."""
+        rate = self.rates.get(_kind(facts))
+        if rate is None or not seeds:
+            return None
+        return rate * max(1, sum(about.samples.values())) * seeds
+
+
+def read_past(results: Path) -> Past:
+    """What a folder of results holds; nothing where there is none."""
+    records: Sequence[Record] = read_records(results).records if results.is_dir() else ()
+    good = [record for record in records if record.status == "ok" and record.predictions is not None]
+    rates: dict[tuple[str, str, str], list[float]] = {}
+    for record in good:
+        if record.cost.seconds:
+            rate = record.cost.seconds / max(1, sum(record.about.samples.values()))
+            rates.setdefault(_kind(record.facts), []).append(rate)
+    done = frozenset(record.key for record in good if (results / f"{record.key}.npz").is_file())
+    return Past(done, {kind: float(np.median(found)) for kind, found in rates.items()})
+
+
+def _kind(facts: Facts) -> tuple[str, str, str]:
+    return facts.protocol.id, facts.backbone.id, facts.budget

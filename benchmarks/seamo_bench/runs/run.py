@@ -1,0 +1,255 @@
+"""Running a plan: cell by cell, records written as soon as a seed is done; one failure stops nothing else."""
+
+import logging
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from seamo.errors import SeamoError
+from seamo.store.reader import Store
+from seamo_bench.facts import run_key
+from seamo_bench.features.cache import FeatureCache, Work, degenerate
+from seamo_bench.features.forward import Forward, measure_forward
+from seamo_bench.protocol import Context, Outcome, Rows
+from seamo_bench.protocols import runner
+from seamo_bench.records.heads import keep_head
+from seamo_bench.records.record import Cost, Flag, HeadFile, Record, write_record
+from seamo_bench.runs.plan import Cell, Places
+from seamo_bench.tasks.locate import locate
+from seamo_bench.zoo.backbone import Backbone, load_backbone
+
+log = logging.getLogger(__name__)
+
+# What the code of a backbone or a protocol may raise: a cell that fails is a record with its reason, and the
+# suite goes on. Interrupts and exits are not in the list.
+CELL_ERRORS = (
+    SeamoError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+FEATURES = "features"  # folder of the cache, inside the results
+_DEGENERATE_ROWS = 1000
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a suite runs; nothing here is part of a key.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:1`.
+        batch_size: Images at a time, for features.
+        workers: Reading threads.
+        keep_models: Keep fine-tuned networks and heavy heads beside their records, too.
+    """
+
+    device: str = "cpu"
+    batch_size: int = 64
+    workers: int = 2
+    keep_models: bool = False
+
+
+def run_plan(
+    cells: Sequence[Cell],
+    places: Places,
+    *,
+    machine: Machine,
+    progress: Progress,
+    inner: Progress,
+) -> Iterator[Record]:
+    """Run what has no record yet and yield every record as it is written.
+
+    Args:
+        cells: From `seamo_bench.runs.plan.make_plan`.
+        places: Folders.
+        machine: Where to run.
+        progress: Called with (cells done, cells, name of the cell) before each cell.
+        inner: Called from inside a cell.
+    """
+    loaded: _Loaded | None = None
+    for number, cell in enumerate(cells):
+        progress(number, len(cells), cell.id)
+        if cell.status == "impossible":
+            yield write_record(
+                places.results, cell.blank, about=cell.about, status="impossible", reason=cell.reason,
+                environment=environment(machine),
+            )  # fmt: skip
+            continue
+        if cell.status == "done":
+            continue
+        started = time.monotonic()
+        try:
+            row = cell.row
+            wanted = (cell.backbone, row.store, row.split, row.missing, cell.size, row.date, row.inputs)
+            if loaded is None or loaded.wanted != wanted:
+                loaded = None  # the old network goes before the new one comes
+                loaded = _Loaded(wanted, _load(cell))
+            yield from _run_cell(cell, loaded, places, machine, inner, started)
+        except CELL_ERRORS as error:
+            log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
+            reason = str(error) if isinstance(error, SeamoError) else f"{type(error).__name__}: {error}"
+            yield from _record_failure(cell, places, machine, reason or type(error).__name__)
+    progress(len(cells), len(cells), "")
+
+
+@dataclass(slots=True, eq=False)
+class _Loaded:
+    """A network that several cells share, and what a pass through it costs, measured with the first of them."""
+
+    wanted: tuple[Any, ...]
+    backbone: Backbone
+    forward: Forward | None = None
+
+
+def _load(cell: Cell) -> Backbone:
+    row = cell.row
+    return load_backbone(
+        cell.backbone,
+        store=_of(cell.store),
+        weights=cell.weights,
+        missing=row.missing,
+        size=cell.size,
+        date=row.date,
+        inputs=row.inputs,
+        budget=cell.blank.budget,
+    )
+
+
+def _of(store: Store | None) -> Store:
+    if store is None:
+        raise RuntimeError("an impossible cell has no store")
+    return store
+
+
+def _run_cell(
+    cell: Cell, loaded: _Loaded, places: Places, machine: Machine, inner: Progress, started: float
+) -> Iterator[Record]:
+    protocol, store, backbone = cell.protocol, _of(cell.store), loaded.backbone
+    if protocol is None:
+        raise RuntimeError("an impossible cell has no protocol")
+    device = torch.device(machine.device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seeds = tuple(cell.facts) if protocol.together else cell.todo
+    work = Work(device, machine.batch_size, machine.workers, inner)
+    facts = cell.facts[seeds[0]]
+    cache = FeatureCache(places.results / FEATURES, store, backbone, facts=facts.backbone, work=work)
+    context = Context(
+        task=facts.task,
+        backbone=backbone,
+        store=store,
+        labels=cell.labels,  # type: ignore[arg-type]
+        features=cache.table,
+        splits={seed: cell.trials[seed] for seed in seeds},
+        params=facts.protocol.params,
+        budget=facts.budget,
+        precision=facts.precision,
+        device=device,
+        progress=inner,
+    )
+    flags = cell.flags
+    if protocol.needs == "features":
+        flags += _feature_flags(context, cache)
+    if loaded.forward is None:
+        test = next(iter(cell.trials.values()))[0].test
+        loaded.forward = measure_forward(backbone, store, test, device=device, batch_size=machine.batch_size)
+    for outcome in runner(protocol.id)(context):
+        yield write_record(
+            places.results,
+            cell.facts[outcome.seed],
+            about=cell.about.model_copy(update={"chosen": dict(outcome.chosen)}),
+            predictions=locate(outcome.predictions, store),
+            head=_kept(cell, outcome, places, machine),
+            flags=flags + tuple(Flag(kind="data-check", text=note) for note in outcome.notes),
+            cost=_cost(loaded, outcome, device, started),
+            environment=environment(machine),
+        )
+        started = time.monotonic()
+    for blank in cell.blanks():  # it is not impossible any more
+        (places.results / f"{run_key(blank)}.json").unlink(missing_ok=True)
+
+
+def _kept(cell: Cell, outcome: Outcome, places: Places, machine: Machine) -> HeadFile | None:
+    if cell.wiring is None:
+        return None
+    key = run_key(cell.facts[outcome.seed])
+    store = _of(cell.store)
+    return keep_head(places.results, key, outcome.head, store=store, wiring=cell.wiring, heavy=machine.keep_models)
+
+
+def _record_failure(cell: Cell, places: Places, machine: Machine, reason: str) -> Iterator[Record]:
+    for seed in cell.todo:
+        path = places.results / f"{run_key(cell.facts[seed])}.json"
+        if path.is_file() and path.with_suffix(".npz").is_file():
+            continue  # this seed was done before the next one failed
+        yield write_record(
+            places.results,
+            cell.facts[seed],
+            about=cell.about,
+            status="failed",
+            reason=reason,
+            flags=cell.flags,
+            environment=environment(machine),
+        )
+
+
+def _feature_flags(context: Context, cache: FeatureCache) -> tuple[Flag, ...]:
+    """Looks at a sample of the training features: they are computed here, before the protocol asks for them."""
+    trials = [trial for one in context.splits.values() for trial in one]
+    rows: Rows = np.unique(np.concatenate([trial.train for trial in trials]))
+    # All at once, in one pass over the store, and in an order that does not depend on the protocol.
+    cache.fill(np.union1d(rows, np.concatenate([part for trial in trials for part in (trial.val, trial.test)])))
+    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _DEGENERATE_ROWS)).astype(np.int64)]
+    flags = [Flag(kind="out-of-range", text=note) for note in cache.notes]
+    found = degenerate(context.features(sample).read())
+    if found:
+        flags.append(Flag(kind="degenerate-features", text=found))
+    return tuple(flags)
+
+
+def _cost(loaded: _Loaded, outcome: Outcome, device: torch.device, started: float) -> Cost:
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Cost(
+        seconds=round(time.monotonic() - started, 3),
+        peak_memory_mib=round(peak, 1),
+        samples_per_second=None if loaded.forward is None else round(loaded.forward.images_per_second, 1),
+        parameters=sum(one.numel() for one in loaded.backbone.network.parameters()),
+        trainable_parameters=outcome.trainable_parameters,
+        flops_per_sample=None if loaded.forward is None else loaded.forward.flops,
+        notes="of this seed; features that were cached before cost nothing here",
+    )
+
+
+def environment(machine: Machine) -> dict[str, str]:
+    """What a record notes beside its facts."""
+    device = torch.device(machine.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "seamo": version("seamo"),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "scikit-learn": version("scikit-learn"),
+        "timm": version("timm"),
+        "python": platform.python_version(),
+        "device": f"{device.type}: {name}",
+        "threads": str(torch.get_num_threads()),
+    }

@@ -1,0 +1,1 @@
+"""What a store gives a protocol: labels, splits, scenes, places."""

@@ -1,0 +1,1 @@
+"""From a backbone's name to its network: cards, weights, reference outputs."""

@@ -1,0 +1,232 @@
+"""What there is: backbone families and their cards, found by listing a folder and entry points. No torch here."""
+
+import hashlib
+import importlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import seamo_bench.backbones
+from seamo.discovery import outside_modules, own_modules, unknown
+from seamo.errors import CheckpointError, ProtocolError
+from seamo.identity import digest
+from seamo_bench.card import BackboneCard, Weights
+
+if TYPE_CHECKING:  # listing backbones loads neither torch nor numpy
+    from seamo_bench.network import Network
+    from seamo_bench.wiring import Wiring
+
+
+class Family(Protocol):
+    """A module of `seamo_bench.backbones`, or one that an entry point of the group `seamo.backbones` names.
+
+    A family may also have `card_of(name: str) -> BackboneCard | None`: cards of names that no list can hold
+    (`timm:<id>`, a run folder).
+    """
+
+    CARDS: tuple[BackboneCard, ...]
+
+    def load(self, card: BackboneCard, weights: Path | None, seed: int) -> "Network":
+        """The network of a card, whose `inputs` hold the bands that will really be fed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A card and the module that made it."""
+
+    card: BackboneCard
+    module: str
+
+
+def families() -> list[str]:
+    """Modules of all backbone families, our own first, then those of other packages, each sorted."""
+    return [*own_modules(seamo_bench.backbones), *outside_modules("seamo.backbones")]
+
+
+def family(module: str) -> Any:
+    """Import one family (its top level loads no torch).
+
+    Raises:
+        ProtocolError: If an outside module cannot be imported or has no cards.
+    """
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise ProtocolError(f"cannot be imported ({error})", module, "Repair or uninstall the package.") from error
+    if not hasattr(found, "CARDS"):
+        raise ProtocolError("has no CARDS", module, "A backbone family needs CARDS and load.")
+    return found
+
+
+@lru_cache(maxsize=1)
+def cards() -> dict[str, Found]:
+    """Every listed card by id.
+
+    Raises:
+        ProtocolError: If two families claim one id.
+    """
+    found: dict[str, Found] = {}
+    for module in families():
+        for card in family(module).CARDS:
+            if card.id in found:
+                raise ProtocolError(f"backbone {card.id} is also in {found[card.id].module}", module)
+            found[card.id] = Found(card, module)
+    return found
+
+
+def find_card(name: str) -> Found:
+    """The card of a name: a listed id, or whatever a family makes of it (a run folder, `timm:<id>`).
+
+    Raises:
+        UsageError: If no family knows it; names the nearest id.
+    """
+    known = cards()
+    if name in known:
+        return known[name]
+    for module in families():
+        found = family(module)
+        card = found.card_of(name) if hasattr(found, "card_of") else None
+        if card is not None:
+            return Found(card, module)
+    raise unknown("backbone", name, list(known), "It is no folder of a SeaMo run either. ")
+
+
+def budget_card(found: Found, budget: str) -> BackboneCard:
+    """The card of a budget: in the demo budget, what has no weights to load is made narrow by its family.
+
+    A family may have `demo_card(card: BackboneCard) -> BackboneCard` for that. The card's digest is part of the key.
+    """
+    module = family(found.module)
+    if budget != "demo" or found.card.weights is not None or not hasattr(module, "demo_card"):
+        return found.card
+    card: BackboneCard = module.demo_card(found.card)
+    return card
+
+
+def check_selection(wiring: "Wiring", module: Any) -> None:
+    """Refuse `select-columns` and `new-tokenizer` for families whose input layer cannot do that."""
+    if any(one.dropped for one in wiring.sensors) and not hasattr(module, "SELECTS_COLUMNS"):
+        raise ProtocolError("its input layer cannot lose columns", wiring.card.id, "Choose another policy.")
+    if any(one.new for one in wiring.sensors) and not hasattr(module, "NEW_TOKENIZER"):
+        raise ProtocolError("its input layer cannot begin anew", wiring.card.id, "Choose another policy.")
+
+
+def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
+    """The checkpoint file of a card: the given one, or the one that lies where the card says.
+
+    Where the published file is not there, the one that `weights convert` made of it (`<id>.safetensors`, in the same
+    folder) is taken.
+
+    Raises:
+        CheckpointError: If the card needs weights that are not there, or the file is not the published one.
+        ProtocolError: If there are no public weights, or nobody can load them here.
+    """
+    if card.availability == "quoted only":
+        raise ProtocolError("has no public weights: its published numbers are quoted only", card.id)
+    if card.availability == "no loader":
+        raise ProtocolError("its weights are public, but nothing here loads them", card.id, card.source)
+    if card.weights is None:
+        if given is not None and card.availability == "none needed" and not card.trainable:
+            raise CheckpointError("takes no weights", card.id)
+        return given
+    path = given if given is not None else Path(card.weights.filename)
+    converted = path.with_name(f"{card.id.partition('+')[0]}.safetensors")  # quirks do not change the file
+    for found in (path, converted):
+        if found.is_file():
+            _check_published(card.id, card.weights, found)
+            return found
+    raise CheckpointError(f"weights {path.name} are not there", card.id, _how_to_get(card.id, card.weights))
+
+
+def _check_published(backbone: str, weights: Weights, path: Path) -> None:
+    """Compare a file with what is published about it: size, sha256 (or its first digits), md5.
+
+    Of a converted file only the sha256 of its source is known.
+    """
+    digest = weights_digest(path)
+    problem = ""
+    if weights.sha256 and not digest.startswith(weights.sha256):
+        problem = f"its sha256 begins with {digest[: len(weights.sha256)][:16]}, not with {weights.sha256[:16]}"
+    elif digest == _hash_of(path, "sha256"):  # the published file itself
+        size = path.stat().st_size
+        if weights.bytes is not None and size != weights.bytes:
+            problem = f"it has {size} bytes instead of {weights.bytes}"
+        elif weights.md5 and _hash_of(path, "md5") != weights.md5:
+            problem = f"its md5 is not {weights.md5}"
+    if problem:
+        fix = f"Remove it. {_how_to_get(backbone, weights)}"
+        if Path(weights.filename).is_absolute():  # of a run
+            fix = "The run was changed; copy or train it again."
+        raise CheckpointError(f"weights {path.name} are not the published file: {problem}", backbone, fix)
+
+
+def _how_to_get(backbone: str, weights: Weights) -> str:
+    if not weights.urls:
+        by_hand = f"{weights.how} " if weights.how else ""
+        return f"{by_hand}Save the file as {weights.filename} in the folder of --weights, or name the file."
+    accept = f" --accept {weights.licence}" if weights.noncommercial else ""
+    limited = f" (licence {weights.licence}: not for commercial use)" if weights.noncommercial else ""
+    return f"`seamo-bench weights fetch {backbone}{accept}` gets them{limited}; or name the file."
+
+
+def weights_digest(path: Path | None) -> str:
+    """What a record says about the weights: sha256 of the published file; empty where nothing is loaded.
+
+    A converted file counts as the published one that it was made of, which its card names.
+
+    Raises:
+        CheckpointError: If a converted file is not the one that its card describes.
+    """
+    if path is None:
+        return ""
+    own = _hash_of(path, "sha256")
+    beside = path.with_suffix(".json")
+    if path.suffix != ".safetensors" or not beside.is_file():
+        return own
+    try:
+        made = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"is no card of a converted file ({error})", str(beside), _CONVERT_AGAIN) from error
+    if not isinstance(made, dict) or "source_sha256" not in made:
+        return own
+    if made.get("sha256") != own:
+        raise CheckpointError("is not the file that the card beside it describes", str(path), _CONVERT_AGAIN)
+    return str(made["source_sha256"])
+
+
+_CONVERT_AGAIN = "`seamo-bench weights convert` writes both again."
+
+
+def _hash_of(path: Path, kind: str) -> str:
+    """Hash of a file, computed once in a process as long as its size and time of change stay."""
+    facts = path.stat()
+    return _hash(path, kind, (facts.st_size, facts.st_mtime_ns))
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, kind: str, _facts: tuple[int, int]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def card_digest(card: BackboneCard) -> str:
+    """Digest of the whole card, except where its weights lie."""
+    plain = asdict(card)
+    if card.weights is not None:
+        plain["weights"] = {"sha256": card.weights.sha256, "licence": card.weights.licence}
+    return digest(_finite(plain))
+
+
+def _finite(value: Any) -> Any:
+    """NaN (a card's fill) as text, because canonical JSON has none."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return "nan" if isinstance(value, float) and math.isnan(value) else value

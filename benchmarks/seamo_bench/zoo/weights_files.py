@@ -1,0 +1,185 @@
+"""Checkpoint files on disk: fetched with their licence accepted, converted to safetensors, checked."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from seamo.download import Progress, RemoteFile, download
+from seamo.errors import CheckpointError, DownloadError, UsageError
+from seamo.identity import file_sha256, write_atomically
+from seamo_bench.card import BackboneCard
+from seamo_bench.family import KeyRules
+from seamo_bench.weights import CONVERTED, Coverage, converted_for, match, open_checkpoint, tensors_at
+from seamo_bench.zoo.catalogue import Found
+
+LICENCES = "accepted-licences.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a checkpoint file is.
+
+    Args:
+        coverage: What became of every key and parameter.
+        sha256: Of the file.
+        published: What is known about the hash: `matches`, `differs` or `unknown`.
+        fingerprint: Mean, standard deviation and first four values of the pooled feature of `probe_inputs`, rounded.
+    """
+
+    coverage: Coverage
+    sha256: str
+    published: str
+    fingerprint: tuple[float, ...]
+
+
+def fetch_weights(
+    card: BackboneCard,
+    folder: Path,
+    *,
+    accept: str = "",
+    on_progress: Progress | None = None,
+    now: datetime | None = None,
+) -> Path:
+    """Bring a card's checkpoint into a folder, size and hash checked as far as they are published.
+
+    Args:
+        card: The backbone.
+        folder: Where the file goes; made if it is not there.
+        accept: Licence that the user accepts, where it forbids commercial use; remembered in the folder.
+        on_progress: Called with (bytes so far, bytes expected or None).
+        now: Time of acceptance, for tests.
+
+    Raises:
+        UsageError: If a non-commercial licence has not been accepted.
+        CheckpointError: If there are no public weights or no direct link.
+        DownloadError: As `seamo.download`, and if the hash is not the published one.
+    """
+    weights = card.weights
+    if weights is None:
+        raise CheckpointError(f"has no weights to fetch ({card.availability})", card.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    if weights.noncommercial:
+        _accept(folder, weights.licence, accept, card.id, now or datetime.now(UTC))
+    if not weights.urls:
+        raise CheckpointError("has no direct link", card.id, f"{weights.how} Save it as {folder / weights.filename}.")
+    whole = weights.sha256 if len(weights.sha256) == 64 else None
+    remote = RemoteFile(weights.filename, weights.urls, weights.bytes, weights.md5 or None, whole)
+    path = download(remote, folder, on_progress=on_progress)
+    if weights.sha256 and not file_sha256(path).startswith(weights.sha256):
+        quarantine = path.with_name(f"{path.name}.quarantine")
+        path.replace(quarantine)
+        raise DownloadError(f"its sha256 does not begin with {weights.sha256}", str(quarantine), "Fetch it again.")
+    return path
+
+
+def _accept(folder: Path, licence: str, accept: str, backbone: str, now: datetime) -> None:
+    book = folder / LICENCES
+    try:
+        accepted: dict[str, str] = json.loads(book.read_text()) if book.is_file() else {}
+    except ValueError as error:
+        raise UsageError(f"cannot be read ({error})", str(book), "Delete it and accept again.") from error
+    if licence in accepted:
+        return
+    if accept != licence:
+        fix = f"Read it; if you accept it, repeat with --accept {licence} (once for this folder)."
+        raise UsageError(f"its weights are licensed {licence}: not for commercial use", backbone, fix)
+    write_atomically(book, json.dumps(accepted | {licence: now.isoformat(timespec="seconds")}, indent=1).encode())
+
+
+def coverage_of(found: Found, path: Path) -> tuple[Coverage, dict[str, torch.Tensor]]:
+    """Match a file with a backbone on the meta device, and hand out the file's tensors.
+
+    Raises:
+        CheckpointError: As `seamo_bench.weights.match`.
+    """
+    module = import_module(found.module)
+    if not hasattr(module, "rules") or not hasattr(module, "build"):
+        raise CheckpointError("its family states no key rules", found.card.id, "It loads its weights in its own way.")
+    rules: KeyRules = module.rules(found.card)
+    with torch.device("meta"):
+        wanted = module.build(found.card).state_dict()
+    owner = converted_for(path)
+    if owner:
+        if owner != found.card.id:
+            raise CheckpointError(f"was converted for {owner}, not for {found.card.id}", str(path))
+        state = open_checkpoint(path)
+        rules = KeyRules(init=rules.init)
+    else:
+        state = tensors_at(open_checkpoint(path), rules, str(path))
+    return match(wanted, state, rules, where=str(path)), state
+
+
+def convert(found: Found, source: Path, folder: Path) -> Path:
+    """Write the encoder of a published file as safetensors, with a JSON card beside it.
+
+    Args:
+        found: The backbone.
+        source: The published file.
+        folder: Where `<backbone>.safetensors` and `.json` go.
+
+    Raises:
+        CheckpointError: If the file does not fit the backbone, key by key.
+    """
+    coverage, state = coverage_of(found, source)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{found.card.id}.safetensors"
+    part = folder / f"{found.card.id}.part"
+    tensors = {name: state[key].contiguous().clone() for key, name in coverage.consumed.items()}
+    save_file(tensors, part, metadata={CONVERTED: found.card.id, "format": "pt"})
+    weights = found.card.weights
+    card: dict[str, Any] = {
+        "backbone": found.card.id,
+        "source": list(weights.urls) if weights else [],
+        "source_file": source.name,
+        "source_sha256": file_sha256(source),
+        "sha256": file_sha256(part),
+        "licence": weights.licence if weights else "",
+        "noncommercial": weights.noncommercial if weights else False,
+        "key_map": dict(coverage.consumed),
+        "dropped": list(coverage.dropped),
+        "initial": list(coverage.initial),
+    }
+    write_atomically(target.with_suffix(".json"), json.dumps(card, indent=1).encode())
+    part.chmod(target.with_suffix(".json").stat().st_mode)  # safetensors lets nobody else read it
+    part.replace(target)
+    return target
+
+
+def check(found: Found, path: Path) -> Checked:
+    """Key coverage and a feature fingerprint of a file.
+
+    Raises:
+        CheckpointError: If the file does not fit the backbone.
+    """
+    coverage, _ = coverage_of(found, path)
+    digest = file_sha256(path)
+    known = "" if converted_for(path) or found.card.weights is None else found.card.weights.sha256
+    published = "unknown" if not known else "matches" if digest.startswith(known) else "differs"
+    network = import_module(found.module).load(found.card, path, 0)
+    with torch.inference_mode():
+        pooled = network.forward_features(probe_inputs(found.card)).pooled[0].double()
+    numbers = [pooled.mean().item(), pooled.std().item(), *pooled[:4].tolist()]
+    return Checked(coverage, digest, published, tuple(round(number, 4) for number in numbers))
+
+
+def probe_inputs(card: BackboneCard) -> Mapping[str, torch.Tensor]:
+    """One image of uniform noise from seed 0 for each sensor; the first where they are alternatives of one stem."""
+    generator = torch.Generator().manual_seed(0)
+    size = card.size or 32
+    specs = card.inputs if len({len(spec.bands) for spec in card.inputs}) > 1 or card.joint else card.inputs[:1]
+    return {spec.sensor: torch.rand(1, len(spec.bands), size, size, generator=generator) for spec in specs}
+
+
+def guess(path: Path, known: Mapping[str, Found]) -> list[Found]:
+    """Backbones that a file may belong to: by its conversion mark, else by its published name."""
+    owner = converted_for(path)
+    if owner:
+        return [known[owner]] if owner in known else []
+    return [one for one in known.values() if one.card.weights is not None and one.card.weights.filename == path.name]
