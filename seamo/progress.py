@@ -68,7 +68,7 @@ class Progress:
 
     def report(self, done: int, total: int | None, what: str = "") -> None:
         """Say how much is done of what: for callbacks. Another name, or a lower count, begins something new."""
-        if what != self._what or done < self._done or self._total is None:
+        if what != self._what or done < self._done or (self._total is None and total):
             self.begin(what, total, done=done)
         else:
             self.at(done, total)

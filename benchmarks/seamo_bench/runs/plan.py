@@ -1,6 +1,6 @@
 """The plan of a suite: every cell with its facts and key; done, to run, or impossible and why. No pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -132,8 +132,22 @@ class Cell:
         return self.blank, nowhere
 
 
-def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Budget = "full") -> list[Cell]:
+def make_plan(
+    suite: Suite,
+    backbones: Sequence[str],
+    places: Places,
+    budget: Budget = "full",
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Cell]:
     """Every cell of a suite, grouped by store and backbone so that a network is loaded once.
+
+    Args:
+        suite: What is asked.
+        backbones: Of whom; the suite's own without.
+        places: Where.
+        budget: How much.
+        progress: Called with (cells planned, cells, "cells").
 
     Raises:
         UsageError: If a backbone or a protocol is unknown.
@@ -149,13 +163,21 @@ def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Bu
     opened: dict[tuple[str, str], tuple[Store | None, str]] = {}
     labels: dict[tuple[str, str], NDArray[Any]] = {}
     trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]] = {}
-    cells = []
-    for dataset in dict.fromkeys(row.store for row in rows):
-        for name in names:
-            for row in rows:
-                if row.store == dataset and name in chosen[id(row)]:
-                    one = _Planner(protocols[row.protocol], row, name, cards[name], found[name].module, budget)
-                    cells.append(one.plan(places, opened, labels, trials, past))
+    crossed = [
+        (name, row)
+        for dataset in dict.fromkeys(row.store for row in rows)
+        for name in names
+        for row in rows
+        if row.store == dataset and name in chosen[id(row)]
+    ]
+    cells: list[Cell] = []
+    for name, row in crossed:
+        if progress is not None:
+            progress(len(cells), len(crossed), "cells")
+        planner = _Planner(protocols[row.protocol], row, name, cards[name], found[name].module, budget)
+        cells.append(planner.plan(places, opened, labels, trials, past))
+    if progress is not None:
+        progress(len(cells), len(cells), "cells")
     return cells
 
 
