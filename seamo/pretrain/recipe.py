@@ -27,7 +27,7 @@ class DataPart(_Part):
         split: Split of the store; `all` = every sample.
         statistics: Sensor -> `store` (the store's own statistics of its train split) or the name of a published
             list in the data set's manifest entry. There is no default.
-        scaling: See `seamo.data.normalise.Normalisation`.
+        scaling: See `seamo.inputs.normalise.Normalisation`.
         eight_bit: Round to 8 bits, as reference pipelines that store 8-bit images do.
         season_sampling: Single-season training sees the `first` season of every place, or a `random` one.
     """

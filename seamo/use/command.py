@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TextIO, get_args
 
 from seamo.bands import Unit
 from seamo.errors import StoreError, UsageError
-from seamo.use.options import Missing, by_image, check_map, check_new, check_table, number_of, pair_of, unit_of
+from seamo.inputs.spec import MissingPolicy
+from seamo.use.options import by_image, check_map, check_new, check_table, number_of, pair_of, unit_of
 
 if TYPE_CHECKING:  # what is asked for wrongly is refused before torch is imported
     from seamo.manifest import Statistics
@@ -27,7 +28,7 @@ class Asked:
     bands: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     nodata: tuple[str, ...] = ()
-    missing: str = "refuse"
+    missing: str = "fail"
     statistics: str = "card"
     size: int = 0
     overlap: float = 0.5
@@ -92,7 +93,8 @@ def embed_anything(path: Path, what: str, out: Path, *, asked: Asked, progress: 
         first, *others = _sources(file, asked)
         return embed_image(
             load_pretrained(path, device=asked.device), first, out,
-            others=others, size=asked.size, overlap=asked.overlap, batch=asked.batch, progress=progress,
+            others=others, missing=_policy(asked), size=asked.size, overlap=asked.overlap, batch=asked.batch,
+            progress=progress,
         )  # fmt: skip
     reading = Reading(
         sensors=(asked.sensor,) if asked.sensor else (),
@@ -113,7 +115,7 @@ def in_words(facts: dict[str, Any]) -> list[str]:
     for one in facts["inputs"]:
         numbers, made_up = one["normalisation"], one["made_up"]
         line = f"{one['sensor']}: {' '.join(one['bands'])}; {one['conversion']}; "
-        line += f"{numbers['kind']} with {numbers['source']} ({numbers['unit']})"
+        line += f"normalised with {numbers['source']} ({numbers['unit']})"
         lines.append(line + (f"; {' '.join(made_up['bands'])}: {made_up['how']}" if made_up else ""))
     return lines
 
@@ -133,11 +135,13 @@ def _store(what: str) -> "Store":
         raise UsageError(f"is neither a file nor a store ({error})", what) from error
 
 
-def _policy(asked: Asked) -> Missing:
-    policy = next((known for known in get_args(Missing) if known == asked.missing), None)
+def _policy(asked: Asked) -> MissingPolicy:
+    policy = next((known for known in get_args(MissingPolicy) if known == asked.missing), None)
     if policy is None:
-        raise UsageError(f"no policy {asked.missing!r}", "--missing", f"There are {', '.join(get_args(Missing))}.")
-    chosen: Missing = policy
+        raise UsageError(
+            f"no policy {asked.missing!r}", "--missing", f"There are {', '.join(get_args(MissingPolicy))}."
+        )
+    chosen: MissingPolicy = policy
     return chosen
 
 
@@ -175,7 +179,7 @@ def _sources(file: Path, asked: Asked) -> "list[Source]":
     own = asked.statistics == "card"
     return [
         Source(
-            image.path, image.unit, image.sensor, image.bands, image.nodata, _policy(asked),
+            image.path, image.unit, image.sensor, image.bands, image.nodata,
             None if own else _statistics(Path(asked.statistics), image.sensor),
         )
         for image in _images(file, asked)

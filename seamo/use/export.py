@@ -8,8 +8,8 @@ from typing import Any
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from seamo.data.normalise import Normalisation, normalise, parse_normalisation
 from seamo.errors import UsageError
+from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import encoder_only, load_model, save_model
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.run import find_model

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from seamo.bands import Unit
 from seamo.errors import UsageError
 
-Missing = Literal["refuse", "zero", "mean", "select-columns"]
 MAPS, TABLES = (".tif", ".tiff", ".zarr"), (".parquet", ".npz")  # how features are written: of an image, of a store
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from seamo.errors import BandError, ProtocolError, StoreError, UsageError
+from seamo.inputs.wiring import parse_inputs, wire
 from seamo.manifest import shipped_manifest
 from seamo_bench.facts import run_key
 from seamo_bench.protocols import find_protocol, protocols
@@ -11,7 +12,6 @@ from seamo_bench.suites.published import load_published
 from seamo_bench.suites.suite import Row, Suite, expand, load_suite, names_of, protocol_params
 from seamo_bench.tasks.builds import find_build
 from seamo_bench.tasks.trials import DEMO_SAMPLES
-from seamo_bench.wiring import parse_inputs, wire
 from seamo_bench.zoo import catalogue
 from tests.bench.bench_store import build_store, toy_samples, toy_spec, toy_store
 
@@ -78,7 +78,7 @@ def test_inputs_choose_sensors_and_bands():
     card = catalogue.find_card("image-statistics").card
 
     def fed(*inputs):
-        wiring = wire(card, spec, statistics={}, inputs=inputs)
+        wiring = wire(card.expects, spec, statistics={}, inputs=inputs)
         return {one.input.sensor: one.input.bands for one in wiring.sensors}
 
     assert fed("s1") == {"s1": ("VV", "VH")}
@@ -87,9 +87,9 @@ def test_inputs_choose_sensors_and_bands():
     with pytest.raises(BandError, match="s2:B10"):
         fed("s2:B10")
     with pytest.raises(BandError, match=r"takes s2; s1 is asked for"):
-        wire(catalogue.find_card("seco-r50").card, spec, inputs=("s1",))
+        wire(catalogue.find_card("seco-r50").card.expects, spec, inputs=("s1",))
     with pytest.raises(BandError, match="eurosat: has no s1"):
-        wire(card, shipped_manifest()["eurosat"], inputs=("s1",))
+        wire(card.expects, shipped_manifest()["eurosat"], inputs=("s1",))
     for wrong in (("s2", "s2"), ("s2:",), ("s2:B02+",), ("s2:B02+B02",)):
         with pytest.raises(UsageError, match="is no input"):
             parse_inputs(wrong)

@@ -22,14 +22,14 @@ def explain(
 
     found = find_card(backbone)  # before a store is opened
 
+    from seamo.inputs.explain import explain as rows_of
+    from seamo.inputs.statistics import store_statistics
+    from seamo.inputs.wiring import wire
     from seamo.store.reader import open_store
-    from seamo_bench.explain import explain as rows_of
-    from seamo_bench.tasks.trials import store_statistics
-    from seamo_bench.wiring import wire
 
     opened = open_store(store)
     wiring = wire(
-        found.card,
+        found.card.expects,
         opened.spec,
         statistics=store_statistics(opened),
         missing=missing or None,  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import torch
 
 from seamo.errors import SeamoError
 from seamo.identity import write_atomically
+from seamo.inputs.wiring import parse_inputs
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.ranks import Ranks
 from seamo.store.reader import Store
@@ -29,7 +30,6 @@ from seamo_bench.scores.metrics import PRIMARY, metric
 from seamo_bench.suites.published import Published, load_published
 from seamo_bench.suites.study_file import Pretraining, Study, StudyRow, pretrainings
 from seamo_bench.suites.suite import Row, Suite, load_suite
-from seamo_bench.wiring import parse_inputs
 
 RUNS, REPORTS = "runs", "studies"
 RANDOM = "random init"

@@ -18,15 +18,16 @@ from torch import Tensor, nn
 from seamo.bands import Unit
 from seamo.data.batch import Batch
 from seamo.errors import BandError, CheckpointError, ProtocolError, UsageError
-from seamo.manifest import DatasetSpec, parse_spec
-from seamo_bench.adapter import Adapter
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.images import image_batch, image_spec
+from seamo.inputs.units import conversion
+from seamo.manifest import DatasetSpec
 from seamo_bench.card import BackboneCard, Step
-from seamo_bench.facts import AdapterFacts
+from seamo_bench.facts import AdapterFacts, adapter_facts
 from seamo_bench.network import Network
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.heads import kept_record, load_head
 from seamo_bench.records.record import HeadFile, Record
-from seamo_bench.steps import conversion
 from seamo_bench.zoo.catalogue import (
     Found,
     budget_card,
@@ -71,7 +72,7 @@ class Applied:
 
     def batch(self, pixels: Mapping[str, NDArray[np.float32]]) -> Batch:
         """Windows as a batch: sensor -> (B, C, H, W) of `sources`, NaN where there is no measurement."""
-        return _batch(self.spec, pixels).to(self.device)
+        return image_batch(self.spec, pixels).to(self.device)
 
     def probabilities(self, dates: Sequence[Batch]) -> NDArray[np.float32]:
         """Class probabilities of a batch of windows, (B, K) or (B, K, H, W)."""
@@ -115,7 +116,7 @@ def load_applied(
     spec = _spec_of(head, units, side)
     adapter = _same_adapter(card, spec, facts.adapter)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network: Network = family(found.module).load(adapter.wiring.card, file, 0)
+    network: Network = family(found.module).load(card.fed(adapter.wiring), file, 0)
     network = network.to(where).eval()
     protocol = find_protocol(facts.protocol.id)
     if protocol.version != facts.protocol.version:
@@ -126,25 +127,9 @@ def load_applied(
     sources = {layer.sensor: layer.bands for layer in spec.layers}
     blank = {sensor: np.zeros((1, len(names), *side), dtype=np.float32) for sensor, names in sources.items()}
     with torch.inference_mode():
-        shapes = [adapter(_batch(spec, blank).to(where))] * (2 if facts.task.kind == "change" else 1)
+        shapes = [adapter(image_batch(spec, blank).to(where))] * (2 if facts.task.kind == "change" else 1)
         scores = {"features": _affine, "network": _classifier, "levels": _segmenter}[protocol.needs]
         return Applied(record, sources, spec, adapter, scores(network, state, record, shapes, where), side, where)
-
-
-def _batch(spec: DatasetSpec, pixels: Mapping[str, NDArray[np.float32]]) -> Batch:
-    count, _, height, width = next(iter(pixels.values())).shape
-    return Batch(
-        spec=spec,
-        rows=torch.arange(count),
-        keys=tuple(str(number) for number in range(count)),
-        layers={sensor: torch.from_numpy(one[:, None]) for sensor, one in pixels.items()},
-        valid={sensor: torch.ones(count, 1, dtype=torch.bool) for sensor in pixels},
-        times={},
-        size=torch.tensor([[height, width]]).expand(count, 2),
-        label=None,
-        mask=None,
-        padding=torch.zeros(count, dtype=torch.bool),
-    )
 
 
 def _same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, BackboneCard, Path | None]:
@@ -192,22 +177,8 @@ def _spec_of(head: HeadFile, units: Mapping[str, Unit], window: tuple[int, int])
     unstated = [sensor for sensor in head.sources if sensor not in units]
     if unstated:
         raise UsageError(f"the unit of {unstated[0]} is not stated", "--unit")
-    layers = [
-        {
-            "id": sensor,
-            "stack": sensor,
-            "sensor": sensor,
-            "bands": list(dict.fromkeys(name for name in names if name)),
-            "gsd_m": head.gsd_m,
-            "dtype": "float32",
-            "unit": units[sensor].value,
-            "fill": "nan",
-            "size": list(window),
-        }
-        for sensor, names in head.sources.items()
-    ]
-    about = {"id": "image", "title": "Image", "summary": "to be predicted", "licence": "its own", "citation": "none"}
-    return parse_spec({**about, "layers": layers, "task": {"kind": "none"}}, "image")
+    bands = {sensor: tuple(dict.fromkeys(name for name in names if name)) for sensor, names in head.sources.items()}
+    return image_spec(bands, units, window, gsd_m=head.gsd_m)
 
 
 def _same_adapter(card: BackboneCard, spec: DatasetSpec, facts: AdapterFacts) -> Adapter:
@@ -228,8 +199,8 @@ def _same_adapter(card: BackboneCard, spec: DatasetSpec, facts: AdapterFacts) ->
         for one in facts.inputs
     )
     fitted = replace(card, inputs=inputs)
-    adapter = Adapter(fitted, spec, missing=facts.missing, size=facts.size[0] or None)  # type: ignore[arg-type]
-    for made, wanted in zip(adapter.describe().inputs, facts.inputs, strict=True):
+    adapter = Adapter(fitted.expects, spec, missing=facts.missing, size=facts.size[0] or None)  # type: ignore[arg-type]
+    for made, wanted in zip(adapter_facts(adapter.wiring).inputs, facts.inputs, strict=True):
         same = made.model_copy(update={"stack": wanted.stack, "statistics": wanted.statistics})
         if same != wanted:
             raise BandError(f"{wanted.sensor} cannot be fed as in the record", card.id, "Use the seamo that made it.")

@@ -24,6 +24,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from seamo.errors import UsageError
+from seamo.inputs.check import check_range
 from seamo.manifest import shipped_manifest
 from seamo.progress import Progress
 from seamo.sample import IGNORE
@@ -31,7 +32,6 @@ from seamo.store.pictures import class_colours, safe_colours
 from seamo.use.imagery import Imagery
 from seamo.use.parts import Parts
 from seamo.use.windows import Encoded, Windows, blend, plan_windows
-from seamo_bench.adapter import check_range
 from seamo_bench.facts import Facts
 from seamo_bench.predict.applied import Applied, load_applied
 from seamo_bench.predict.images import Dates, Image, check_dates, check_size, grid_note, open_images

@@ -15,7 +15,8 @@ from seamo.data.batch import Batch
 from seamo.data.crops import CropConfig, draw_views
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError, TrainingError
-from seamo_bench.adapter import Adapter, check_range
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.check import check_range
 from seamo_bench.network import Network
 from seamo_bench.protocol import Context, Outcome, Protocol, Rows, Split, number, numbers
 from seamo_bench.protocols._choice import best, merit, predictions_of, rate_notes

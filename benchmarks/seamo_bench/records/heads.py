@@ -16,9 +16,9 @@ from safetensors.numpy import load, save
 
 from seamo.errors import ProtocolError, UsageError
 from seamo.identity import write_atomically
+from seamo.inputs.wiring import Wiring
 from seamo.store.format import finest_layer
 from seamo_bench.records.record import HeadFile, Record, read_record
-from seamo_bench.wiring import Wiring
 
 if TYPE_CHECKING:
     from seamo.store.reader import Store

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from seamo.inputs.steps import FROM_STORE
+from seamo.inputs.wiring import Wiring
 from seamo.store.reader import Store
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import Facts, run_key
 from seamo_bench.protocol import Split
 from seamo_bench.records.record import About, Flag, Record, read_records
-from seamo_bench.steps import FROM_STORE
 from seamo_bench.suites.suite import Row
 from seamo_bench.tasks.joined import parts_of
 from seamo_bench.tasks.trials import tested_in_statistics
-from seamo_bench.wiring import Wiring
 
 
 def flags_of(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from seamo.errors import CheckpointError, ProtocolError, SeamoError, StoreError, UsageError
+from seamo.inputs.statistics import store_statistics
+from seamo.inputs.wiring import Wiring, check_trained, wire
 from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.store.check import differing_files
 from seamo.store.format import finest_layer
@@ -15,7 +17,7 @@ from seamo.store.reader import Store
 from seamo.store.remote import local_path
 from seamo.store.splits import COMPUTED
 from seamo_bench.card import BackboneCard
-from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts
+from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts, adapter_facts
 from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import About, Flag, Floor
@@ -23,8 +25,7 @@ from seamo_bench.runs.notes import Past, checks_of, flags_of, read_past, row_fla
 from seamo_bench.suites.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
 from seamo_bench.tasks.builds import find_build
 from seamo_bench.tasks.joined import JoinedStore, no_stores, stores_facts, titles_of
-from seamo_bench.tasks.trials import labels_of, make_trials, split_facts, store_statistics, task_facts
-from seamo_bench.wiring import Wiring, check_trained, wire
+from seamo_bench.tasks.trials import labels_of, make_trials, split_facts, task_facts
 from seamo_bench.zoo.catalogue import (
     budget_card,
     card_digest,
@@ -217,7 +218,7 @@ class _Planner:
             if place not in labels:
                 labels[place] = labels_of(store, task)
             wiring = wire(
-                self.card,
+                self.card.expects,
                 store.spec,
                 statistics=store_statistics(store),
                 missing=row.missing,
@@ -253,7 +254,7 @@ class _Planner:
                 task=task,
                 backbone=backbone,
                 protocol=ProtocolFacts(id=self.protocol.id, version=self.protocol.version, params=dict(params)),
-                adapter=wiring.facts(),
+                adapter=adapter_facts(wiring),
                 seed=seed,
                 precision=row.precision,
                 inputs=row.asks,

@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from seamo.bands import Unit
 from seamo.errors import ProtocolError
+from seamo.inputs.wiring import parse_inputs
 from seamo.manifest import DatasetSpec
 from seamo_bench.card import MissingPolicy
 from seamo_bench.facts import Budget, Scalar
 from seamo_bench.predictions import Kind
 from seamo_bench.protocol import Params, Protocol
 from seamo_bench.suites import find_suite
-from seamo_bench.wiring import parse_inputs
 
 JOIN = "+"  # between data set ids, which never hold one
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError
 from seamo.identity import digest
-from seamo.manifest import LabelSpace, Statistics
+from seamo.manifest import LabelSpace
 from seamo.store.splits import COMPUTED, CV_SCHEME, Facts, assign, cv_folds
 from seamo.store.subsets import rank, strata, take
 from seamo_bench.facts import Budget, SplitFacts, StoreFacts, TaskFacts, keys_sha256
@@ -28,29 +28,6 @@ def store_facts(store: "Store") -> StoreFacts:
     return StoreFacts(
         id=store.spec.id, content=store.content, synthetic=meta.synthetic is not None, subset=bool(meta.subset)
     )
-
-
-def store_statistics(store: "Store") -> dict[str, Statistics]:
-    """Stack -> mean and standard deviation of its bands over the store's training split, in the layers' unit."""
-    found: dict[str, Statistics] = {}
-    train = store.meta.statistics.get("train", {})
-    for stack in store.spec.stacks:
-        layers = [layer for layer in store.spec.stack_layers(stack) if layer.id in train]
-        units = {layer.unit for layer in layers}
-        numbers = {
-            name: entry
-            for layer in layers
-            for name, entry in train[layer.id].items()
-            if entry["mean"] is not None and entry["std"] is not None
-        }
-        if len(units) == 1 and numbers:
-            found[stack] = Statistics(
-                source=f"{store.meta.split_scheme}, {store.content[:12]}",
-                unit=units.pop(),
-                mean={name: float(entry["mean"]) for name, entry in numbers.items()},
-                std={name: float(entry["std"]) for name, entry in numbers.items()},
-            )
-    return found
 
 
 def task_facts(store: "Store", scheme: str, label_space: str = "") -> TaskFacts:

@@ -9,12 +9,12 @@ import torch
 
 from seamo.data.batch import Batch
 from seamo.errors import ProtocolError
-from seamo_bench.adapter import Adapter
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.statistics import store_statistics
+from seamo.inputs.steps import STORE_OPS
 from seamo_bench.card import BackboneCard, MissingPolicy
 from seamo_bench.facts import Budget
 from seamo_bench.network import Features, Network
-from seamo_bench.steps import STORE_OPS
-from seamo_bench.tasks.trials import store_statistics
 from seamo_bench.zoo.catalogue import budget_card, check_selection, family, find_card, weights_path
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ class Backbone:
             `Features` with pooled (B, D).
 
         Raises:
-            BandError, ProtocolError: If the card cannot read this store; see `seamo_bench.wiring.wire`.
+            BandError, ProtocolError: If the card cannot read this store; see `seamo.inputs.wiring.wire`.
         """
         if self.adapter is None:
-            self.adapter = Adapter(self.card, batch.spec)
+            self.adapter = Adapter(self.card.expects, batch.spec)
         with torch.no_grad():
             return self.network.forward_features(self.adapter(batch))
 
@@ -96,9 +96,11 @@ def load_backbone(
     adapter = None
     if store is not None:
         known = store_statistics(store)
-        adapter = Adapter(card, store.spec, missing=missing, size=size, statistics=known, date=date, inputs=inputs)
+        adapter = Adapter(
+            card.expects, store.spec, missing=missing, size=size, statistics=known, date=date, inputs=inputs
+        )
         check_selection(adapter.wiring, module)
-        card = adapter.wiring.card
+        card = card.fed(adapter.wiring)
     elif any(step.op in STORE_OPS for one in card.inputs for step in one.steps) or missing or size or date or inputs:
         raise ProtocolError(
             "needs a store for its bands, statistics or settings", card.id, "load_backbone(..., store=store)"

@@ -17,8 +17,8 @@ from seamo.identity import digest
 from seamo_bench.card import BackboneCard, Weights
 
 if TYPE_CHECKING:  # listing backbones loads neither torch nor numpy
+    from seamo.inputs.wiring import Wiring
     from seamo_bench.network import Network
-    from seamo_bench.wiring import Wiring
 
 
 class Family(Protocol):
@@ -111,9 +111,9 @@ def budget_card(found: Found, budget: str) -> BackboneCard:
 def check_selection(wiring: "Wiring", module: Any) -> None:
     """Refuse `select-columns` and `new-tokenizer` for families whose input layer cannot do that."""
     if any(one.dropped for one in wiring.sensors) and not hasattr(module, "SELECTS_COLUMNS"):
-        raise ProtocolError("its input layer cannot lose columns", wiring.card.id, "Choose another policy.")
+        raise ProtocolError("its input layer cannot lose columns", wiring.network.id, "Choose another policy.")
     if any(one.new for one in wiring.sensors) and not hasattr(module, "NEW_TOKENIZER"):
-        raise ProtocolError("its input layer cannot begin anew", wiring.card.id, "Choose another policy.")
+        raise ProtocolError("its input layer cannot begin anew", wiring.network.id, "Choose another policy.")
 
 
 def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
@@ -218,6 +218,8 @@ def _hash(path: Path, kind: str, _facts: tuple[int, int]) -> str:
 def card_digest(card: BackboneCard) -> str:
     """Digest of the whole card, except where its weights lie."""
     plain = asdict(card)
+    if card.resize == "bilinear":  # what every card said before there was a choice: their digests stay
+        del plain["resize"]
     if card.weights is not None:
         plain["weights"] = {"sha256": card.weights.sha256, "licence": card.weights.licence}
     return digest(_finite(plain))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seamo.bands import positions
+from seamo.inputs.normalise import apply_steps
 from seamo_bench.backbones import galileo
 from seamo_bench.backbones._inputs import OSCD_QUANTILES
 from seamo_bench.backbones.dofa import WAVES_UM, steps_8bit
@@ -27,7 +28,6 @@ from seamo_bench.networks.satvit import SatViT
 from seamo_bench.networks.spectral import SpectralViT
 from seamo_bench.networks.swin import Swin
 from seamo_bench.networks.vit import ViT, to_map
-from seamo_bench.normalise import apply_steps
 
 Fields = dict[str, Tensor]
 RGB_NAMES = {"B04": "R", "B03": "G", "B02": "B"}

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from seamo.data.batch import Batch
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError, UsageError
+from seamo.inputs.adapter import Adapter
 from seamo.manifest import LayerSpec
 from seamo.sample import IGNORE
 from seamo.store.format import finest_layer
-from seamo_bench.adapter import Adapter
 from seamo_bench.network import Network
 from seamo_bench.predictions import Scoring
 from seamo_bench.protocol import Context, Params, Rows, number

@@ -1,9 +1,11 @@
 """What happens to every channel, in words: from a layer, band and unit of the store to the network. No torch here."""
 
+from typing import Any
+
 from seamo.bands import Unit
+from seamo.inputs.spec import Step
+from seamo.inputs.wiring import Channel, Wiring
 from seamo.manifest import DatasetSpec, LayerSpec
-from seamo_bench.card import Step
-from seamo_bench.wiring import Channel, Wiring
 
 
 def explain(wiring: Wiring, spec: DatasetSpec) -> list[dict[str, str | int | float]]:
@@ -38,6 +40,32 @@ def explain(wiring: Wiring, spec: DatasetSpec) -> list[dict[str, str | int | flo
                     "note": "; ".join(notes),
                 }
             )
+    return rows
+
+
+def summary(wiring: Wiring) -> list[dict[str, Any]]:
+    """What happens to each sensor, as plain values for the description of an output.
+
+    Keys: sensor, bands, made_up (bands that were not there, and how they were made up), conversion, normalisation
+    (unit, steps with their numbers, source).
+    """
+    rows = []
+    for sensor in wiring.sensors:
+        made_up = [channel.band for channel in sensor.channels if channel.filled]
+        fed = [channel for channel in sensor.channels if channel.layer]
+        rows.append(
+            {
+                "sensor": sensor.input.sensor,
+                "bands": [channel.band for channel in sensor.channels if not channel.filled],
+                "made_up": {"bands": made_up, "how": wiring.missing} if made_up else {},
+                "conversion": f"x * {fed[0].scale:g} + {fed[0].offset:g}",
+                "normalisation": {
+                    "unit": sensor.input.unit.value,
+                    "steps": [{"op": step.op, "a": list(step.a), "b": list(step.b)} for step in sensor.input.steps],
+                    "source": sensor.statistics,
+                },
+            }
+        )
     return rows
 
 

@@ -1,4 +1,8 @@
-"""Normalise pixels with given numbers: the place where training turns units into network inputs."""
+"""Normalisation: published steps in float64, and the two kinds that SeaMo is trained with as one pass in float32.
+
+Both say the same (`steps_of`; a test holds them together): training needs the pass, since it runs in every step on the
+device; everything else applies steps.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +14,8 @@ from torch import Tensor
 from seamo.bands import Unit, positions
 from seamo.data.settings import Kind as Kind  # a recipe names it without torch
 from seamo.errors import BandError, RecipeError, UsageError
+from seamo.inputs.pretrained import EIGHT_BIT
+from seamo.inputs.spec import Step
 from seamo.manifest import Statistics
 
 
@@ -121,7 +127,7 @@ def normalise(pixels: Tensor, how: Normalisation, *, valid: Tensor | None = None
     Raises:
         UsageError: If the number of bands differs.
     """
-    mean, std = _numbers(pixels, how)
+    mean, std = numbers_of(pixels, how)
     values = pixels.float()
     if how.kind == "two-sigma":
         values = ((values - (mean - 2 * std)) / (4 * std)).clamp(0.0, 1.0)
@@ -132,32 +138,95 @@ def normalise(pixels: Tensor, how: Normalisation, *, valid: Tensor | None = None
     return values if valid is None else torch.where(valid, values, how.mean_value)
 
 
-def far_share(pixels: Tensor, how: Normalisation, *, valid: Tensor | None = None) -> dict[str, float]:
-    """Share of each band's valid pixels further than 5 standard deviations from the mean (nan without any)."""
-    mean, std = _numbers(pixels, how)
-    far = (pixels.float() - mean).abs() > 5 * std
-    counted = torch.ones_like(far) if valid is None else valid.expand_as(far)
-    axes = [axis for axis in range(far.ndim) if axis != far.ndim - 3]
-    shares = (far & counted).sum(dim=axes).double() / counted.sum(dim=axes)
-    return dict(zip(how.bands, shares.tolist(), strict=True))
-
-
-def check_range(pixels: Tensor, how: Normalisation, *, valid: Tensor | None = None) -> None:
-    """Refuse pixels that cannot be in the unit of the numbers: half of a band is further than 5 std from the mean.
+def numbers_of(pixels: Tensor, how: Normalisation) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, each (C, 1, 1) on the device of pixels (..., C, H, W).
 
     Raises:
-        UsageError: Naming the bands.
+        UsageError: If the number of bands differs.
     """
-    bad = [name for name, share in far_share(pixels, how, valid=valid).items() if share > 0.5]
-    if bad:
-        fix = f"The numbers ({how.source}) are for unit {how.unit.value}; check unit and band order."
-        raise UsageError(f"most pixels of {', '.join(bad)} are more than 5 std from the mean", "normalisation", fix)
-
-
-def _numbers(pixels: Tensor, how: Normalisation) -> tuple[Tensor, Tensor]:
     if pixels.shape[-3] != len(how.bands):
         raise UsageError(f"{pixels.shape[-3]} bands instead of {', '.join(how.bands)}", "normalisation")
     # Not made on the device at once: torch.tensor(..., device=...) waits for everything that a GPU has yet to do.
     numbers = torch.tensor([how.mean, how.std], dtype=torch.float32).to(pixels.device, non_blocking=True)
     mean, std = numbers[:, :, None, None]
     return mean, std
+
+
+def steps_of(how: Normalisation) -> tuple[Step, ...]:
+    """The same normalisation as steps with its numbers."""
+    steps: tuple[Step, ...]
+    if how.kind == "two-sigma":
+        low = tuple(mean - 2 * std for mean, std in zip(how.mean, how.std, strict=True))
+        steps = (Step("affine", low, tuple(4 * std for std in how.std)), Step("clip", (0.0,), (1.0,)))
+    else:
+        steps = (Step("affine", how.mean, how.std),)
+    return steps + (EIGHT_BIT if how.eight_bit else ())
+
+
+def apply_steps(x: Tensor, steps: Sequence[Step]) -> Tensor:
+    """Normalise images as a card says.
+
+    The arithmetic is done in float64, as numpy does it in the official loaders: a value that falls on the edge of an
+    8-bit step then falls on the same side. NaN (no measurement) stays NaN and is left out of image statistics.
+
+    Args:
+        x: (B, C, H, W), bands in the card's order, in the card's unit.
+        steps: The card's steps; numbers per band, or one for all bands.
+
+    Returns:
+        (B, C, H, W) float32.
+
+    Raises:
+        UsageError: If a step has neither one number nor one a band, or waits for the store's numbers.
+    """
+    if x.ndim != 4:
+        raise UsageError(f"images have {x.ndim} dimensions", "apply_steps", "Give (B, C, H, W).")
+    y = x.double()
+    for step in steps:
+        y = _apply(y, step)
+    return y.float()
+
+
+def _apply(x: Tensor, step: Step) -> Tensor:
+    match step.op:
+        case "affine":
+            return (x - _of_step(step.a, x, step)) / _of_step(step.b, x, step)
+        case "scale":
+            return x * _of_step(step.a, x, step)
+        case "clip":
+            return torch.minimum(torch.maximum(x, _of_step(step.a, x, step)), _of_step(step.b, x, step))
+        case "truncate-uint8":
+            return x.clamp(0.0, 255.0).trunc()
+        case "wrap-uint8":
+            return torch.remainder(x.trunc(), 256.0)
+        case "image-quantile-clip":
+            return _clip_to_quantiles(x, step)
+        case "image-minmax":
+            low = torch.where(x.isnan(), torch.inf, x).amin(dim=(2, 3), keepdim=True)
+            high = torch.where(x.isnan(), -torch.inf, x).amax(dim=(2, 3), keepdim=True)
+            return (x - low) / (high - low + _of_step(step.a, x, step))
+        case "image-zscore":
+            centred = x - x.nanmean(dim=(1, 2, 3), keepdim=True)
+            return centred / centred.square().nanmean(dim=(1, 2, 3), keepdim=True).sqrt()
+        case "store-zscore" | "store-2std":
+            raise UsageError(
+                f"step {step.op} has no numbers yet", "apply_steps", "The adapter puts those of the store into it."
+            )
+
+
+def _of_step(numbers: tuple[float, ...], x: Tensor, step: Step) -> Tensor:
+    """Numbers of a step as (C or 1, 1, 1), for images (B, C, H, W)."""
+    if len(numbers) not in (1, x.shape[1]):
+        raise UsageError(f"step {step.op} has {len(numbers)} numbers for {x.shape[1]} bands", "apply_steps")
+    return torch.tensor(numbers, dtype=torch.float64, device=x.device).view(-1, 1, 1)
+
+
+def _clip_to_quantiles(x: Tensor, step: Step) -> Tensor:
+    """Limit each band of each image to two of its own quantiles (linear between order statistics, as numpy)."""
+    (low,), (high,) = step.a, step.b
+    q = torch.tensor([low, high], dtype=torch.float64, device=x.device)
+    clipped = torch.empty_like(x)
+    for image_CHW, out_CHW in zip(x, clipped, strict=True):  # one by one: torch.quantile takes 16 M numbers at most
+        limits = image_CHW.flatten(1).nanquantile(q, dim=1)[..., None, None]
+        out_CHW.copy_(torch.minimum(torch.maximum(image_CHW, limits[0]), limits[1]))
+    return clipped
