@@ -1,24 +1,27 @@
-"""What the three command lines share of typer: a program with its global options, and `--json`."""
+"""What the three command lines share of typer: a program with its help, and `--json`."""
 
 from typing import Annotated
 
 import typer
 
-from seamo import __version__
-from seamo.terminal import LEVELS, say
+from seamo.terminal import LEVELS
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
-_STATUS = """
+# In the text, and taken out of the arguments by `seamo.terminal.run`: an option of the program itself, --help included,
+# would be parsed before every verb, and typer imports pydantic for the first one: a tenth of a second.
+_EVERYWHERE = f"""
+
+\b
+Everywhere:
+  --debug      Show the traceback of an error, and all logs.
+  --log LEVEL  What to log: {", ".join(LEVELS)}.  [default: warning]
+  --json       One JSON document on stdout, also before the verb.
+  --version    Say which version this is.
+  --help       Show this, or what a verb takes.
 
 Exit status: 0 done, 1 the work failed or nothing could be done, 2 wrong usage, 75 stopped by a signal: run it again.
 """
-
-
-def _show_version(context: typer.Context, asked: bool) -> None:
-    if asked:
-        say(f"{context.info_name} {__version__}")
-        raise typer.Exit
 
 
 def program(about: str) -> typer.Typer:
@@ -29,17 +32,8 @@ def program(about: str) -> typer.Typer:
     """
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-    # `seamo.terminal.run` takes all but --version out of the arguments; they are declared for --help.
-    @app.callback(help=about + _STATUS)
-    def _everywhere(
-        *,
-        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and all logs.")] = False,
-        log: Annotated[str, typer.Option("--log", help=f"What to log: {', '.join(LEVELS)}.")] = "warning",
-        json: Annotated[bool, typer.Option("--json", help="As behind the verb: one JSON document on stdout.")] = False,
-        version: Annotated[
-            bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_show_version)
-        ] = False,
-    ) -> None:
-        del debug, log, json, version
+    @app.callback(help=about + _EVERYWHERE, subcommand_metavar="VERB ...", options_metavar="", add_help_option=False)
+    def _program() -> None:
+        pass
 
     return app

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from seamo import __version__
 from seamo.errors import RecipeError, SeamoError, UsageError
 from seamo.progress import before_a_line
 
@@ -52,7 +53,8 @@ def goes_on(how: str, *stops: type[BaseException]) -> Iterator[None]:
 def run(name: str, module: str) -> NoReturn:
     """Run a program and leave the process: 0 done, 1 failed, 2 wrong usage, 75 stopped by a signal.
 
-    `--debug` and `--log LEVEL` are taken out of the arguments, wherever they stand; `--json` may stand before the verb.
+    `--debug` and `--log LEVEL` are taken out of the arguments, wherever they stand; `--json` may stand before the verb,
+    `--version` and `--help` stand there.
 
     Args:
         name: Of the program, as people type it.
@@ -70,6 +72,9 @@ def run(name: str, module: str) -> NoReturn:
 def _call(name: str, module: str, *, debug: bool) -> int:
     words = [word for word in sys.argv[1:] if word != "--debug"]
     _set_up_logs(_take_level(words) or ("debug" if debug else "warning"))
+    if words[:1] == ["--version"]:
+        say(f"{name} {__version__}")
+        return DONE
     if words[:1] == ["--json"]:
         end = words.index("--") if "--" in words else len(words)
         words = [*words[1:end], "--json", *words[end:]]
@@ -79,6 +84,9 @@ def _call(name: str, module: str, *, debug: bool) -> int:
     app: typer.Typer = importlib.import_module(module).app  # `seamo.options.program` made it
     # Not app(): that answers interrupts, closed pipes and wrong usage in its own words.
     command = get_command(app)
+    if words[:1] == ["--help"]:
+        say(command.get_help(typer.Context(command, info_name=name)))
+        return DONE
     try:
         with command.make_context(name, words) as context:
             command.invoke(context)
