@@ -1,16 +1,28 @@
 # make demo: the main job on a fresh machine, on synthetic data.   make test: install and run the tests.
+# Both bring what they need into .venv, and print it.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: install demo test soak lint docs clean
+.PHONY: install demo test base soak lint docs clean
 install: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Two stamps, so that the demo brings no test tools, and does not install again where the tests did.
+define bring
 	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) found: install Python 3.11 or set PYTHON=..." >&2; exit 1; }
+	@echo "Installing seamo[$(1)] into $(VENV) (with CUDA's libraries about 6 GB), versions of constraints.txt:"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(1)]'
+	@$(BIN)/python -m pip list --format=freeze --exclude-editable | paste -s -d ' ' - | fold -s -w 120
+endef
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(call bring,dev)
+	@touch $(VENV)/.demo $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(call bring,prep$(comma)torch)
 	@touch $@
 
 # Every command goes on where it was interrupted, and so does the demo.
@@ -23,7 +35,7 @@ space := $(empty) $(empty)
 RUNS := $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-demo-seed$(seed))
 BACKBONES := $(RUNS:%=%@pretrain) image-statistics resnet18 \
   $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-demo-seed$(seed)@pretrain+random:$(seed))
-demo: install
+demo: $(VENV)/.demo
 	$(BIN)/seamo-prep demo $(DEMO)/raw --size small --seed $(WORLD) --only $(subst $(space),$(comma),$(STORES))
 	for id in $(STORES); do $(BIN)/seamo-prep build $$id --raw $(DEMO)/raw --store $(DEMO)/stores || exit 1; done
 	printf '%s\n' $(SEEDS) | xargs -P 2 -I SEED $(BIN)/seamo pretrain seamo-demo --set seed=SEED --resume \
@@ -36,6 +48,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
+
+# The wheel without extras, in an environment of its own: what it weighs, what it can do (a minute).
+base: install
+	$(BIN)/python -m tests.base_install
 
 soak: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=3600

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Literal
 from seamo.manifest import Statistics
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 
-def store_statistics(store: "Store", *, part: Literal["train", "all"] = "train") -> dict[str, Statistics]:
+def store_statistics(store: "Samples", *, part: Literal["train", "all"] = "train") -> dict[str, Statistics]:
     """Stack -> mean and standard deviation of its bands, in the layers' unit.
 
     Args:
@@ -41,6 +41,6 @@ def store_statistics(store: "Store", *, part: Literal["train", "all"] = "train")
     return found
 
 
-def pretraining_part(store: "Store") -> Literal["train", "all"]:
+def pretraining_part(store: "Samples") -> Literal["train", "all"]:
     """The samples that pretraining normalises with: those of the train split, or all where there is none."""
     return "train" if store.meta.counts.splits.get("train") else "all"

@@ -10,9 +10,10 @@ from seamo_bench.protocols import find_protocol, protocols
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.suites.published import load_published
 from seamo_bench.suites.suite import Row, Suite, expand, load_suite, names_of, protocol_params
-from seamo_bench.tasks.builds import find_build
+from seamo_bench.tasks.stores import find_build
 from seamo_bench.tasks.trials import DEMO_SAMPLES
 from seamo_bench.zoo import catalogue
+from seamo_bench.zoo.loading import load_network
 from tests.bench.bench_store import build_store, toy_samples, toy_spec, toy_store
 
 
@@ -131,7 +132,7 @@ def test_demo_budget_is_small_narrow_and_part_of_the_key(stores):
     narrow = catalogue.budget_card(found, "demo")
     assert (found.card.embed_dim, narrow.embed_dim) == (768, 64)
     assert catalogue.card_digest(narrow) != catalogue.card_digest(found.card)
-    network = catalogue.family(found.module).load(narrow, None, 0)
+    network = load_network(found.family, narrow, None, 0)
     assert sum(one.numel() for one in network.parameters()) < 1_000_000
     (full,) = make_plan(suite, ["resnet18"], places(stores))
     (demo,) = make_plan(suite, ["resnet18"], places(stores), "demo")

@@ -20,7 +20,7 @@ from seamo_bench.facts import adapter_facts, run_key
 from seamo_bench.protocols import finetune
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.suites.suite import Row, Suite, expand, load_suite
-from seamo_bench.zoo.catalogue import check_selection, family, find_card
+from seamo_bench.zoo.catalogue import check_selection, find_card
 from tests.bench.bench_store import BANDS, toy_store
 
 torch.set_num_threads(1)
@@ -75,9 +75,9 @@ def test_numbers_of_pretraining_are_taken_by_band_or_refused():
 
 def test_a_family_that_cannot_is_refused_and_a_frozen_encoder_too():
     wiring = wire(CARD.expects, RGB, statistics=statistics(RGB), missing="new-tokenizer")
-    check_selection(wiring, family(find_card("seamo-random").module))
+    check_selection(wiring, find_card("seamo-random").family)
     with pytest.raises(ProtocolError, match="cannot begin anew"):
-        check_selection(wiring, family(find_card("resnet18").module))
+        check_selection(wiring, find_card("resnet18").family)
     with pytest.raises(ProtocolError, match=r"rgb is new and untrained.*frozen"):
         check_trained(wiring)
     check_trained(wire(CARD.expects, FEW, statistics=statistics(FEW), missing="select-columns"))

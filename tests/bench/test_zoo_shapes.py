@@ -5,7 +5,6 @@ On the meta device, where a network of any size costs neither memory nor arithme
 
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ import torch
 from seamo.errors import SampleError
 from seamo_bench.network import Network
 from seamo_bench.zoo.catalogue import Found, cards
+from seamo_bench.zoo.loading import load_network
 
 # Networks that follow the store's bands, or that look at values on the way.
 REAL = {"pixel-values", "presto", "resnet18", "seamo-random", "image-statistics", "unet", "vit-s16"}
@@ -38,7 +38,7 @@ def names() -> list[object]:
 
 def on_meta(found: Found) -> Network:
     with torch.device("meta"):
-        network: Network = import_module(found.module).build(found.card)
+        network = found.family.build(found.card)
     return network.eval()
 
 
@@ -77,7 +77,7 @@ def test_features_have_the_shapes_that_the_card_promises(name: str) -> None:
 
 def test_presto_takes_any_image_and_gives_a_map_of_its_pixels() -> None:
     found = cards()["presto"]
-    network = import_module(found.module).load(found.card, None, 0)
+    network = load_network(found.family, found.card, None, 0)
     with torch.inference_mode():
         features = network.forward_features({"s2": torch.rand(2, 10, 3, 5), "s1": torch.rand(2, 2, 3, 5)})
     assert features.pooled.shape == (2, 128)
@@ -87,14 +87,13 @@ def test_presto_takes_any_image_and_gives_a_map_of_its_pixels() -> None:
 @pytest.mark.parametrize("name", ["vit-s16", "resnet18", "unet"])
 def test_networks_trained_from_scratch_take_the_bands_of_the_store(name: str) -> None:
     found = cards()[name]
-    module = import_module(found.module)
     fed = tuple(
         replace(one, bands=bands) for one, bands in zip(found.card.inputs, (("B02", "B8A"), ("VH",)), strict=False)
     )
     card = replace(found.card, inputs=fed)
-    card = module.demo_card(card) if hasattr(module, "demo_card") else card
+    card = found.family.narrow(card)
     side = card.multiple_of * 3
-    network = module.load(card, None, 0)
+    network = load_network(found.family, card, None, 0)
     x = {"s2": torch.rand(2, 2, side, side), "s1": torch.rand(2, 1, side, side)}
     with torch.inference_mode():
         features = network.forward_features(x)

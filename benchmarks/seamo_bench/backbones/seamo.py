@@ -16,12 +16,11 @@ from seamo.bands import S1, S2_L2A, Unit
 from seamo.errors import CheckpointError, UsageError
 from seamo.inputs.pretrained import RESIZE, expects_of
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
+from seamo_bench.family import Family
 
 if TYPE_CHECKING:
     from seamo_bench.network import Network
 
-SELECTS_COLUMNS = True
-NEW_TOKENIZER = True
 CARD = "card.json"
 NUM_LEVELS = 4
 
@@ -46,7 +45,6 @@ _RANDOM = BackboneCard(
     variant=(("floor", "random init"), ("seed", 0)),
     resize=RESIZE,
 )
-CARDS = (_RANDOM,)
 
 
 def card_of(name: str) -> BackboneCard | None:
@@ -144,7 +142,7 @@ def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
     return SeaMoNetwork(model, bands, num_levels=len(card.levels), new=new).eval()
 
 
-def demo_card(card: BackboneCard) -> BackboneCard:
+def _narrow(card: BackboneCard) -> BackboneCard:
     """The same architecture, narrow: what `--budget demo` trains instead of a random `seamo-base`.
 
     Only for `seamo-random`; what is made of a run keeps the run's own shape.
@@ -202,3 +200,6 @@ def _variant(provenance: Mapping[str, Any], run: str) -> tuple[tuple[str, str | 
     for tail in (f"-seed{seed}", f"-seed-{seed}", f"-s{seed}", f"-{seed}"):
         group = group.removesuffix(tail)
     return (("group", group), ("pretraining_seed", seed))
+
+
+FAMILY = Family(cards=(_RANDOM,), load=load, selects_columns=True, new_tokenizer=True, card_of=card_of, narrow=_narrow)

@@ -10,7 +10,8 @@ from seamo.terminal import names
 from seamo_bench.cli.arguments import chosen_budget
 
 if TYPE_CHECKING:
-    from seamo_bench.runs.plan import Cell, Places
+    from seamo_bench.runs.cells import Cell
+    from seamo_bench.runs.plan import Places
 
 
 def planned(
@@ -34,6 +35,10 @@ def planned(
     from seamo_bench.suites.suite import load_suite
 
     places = Places(stores, results, weights)
-    cells = make_plan(load_suite(suite), names(backbones), places, chosen, progress=progress.report)
+
+    def tell(done: int, total: int, _next: str) -> None:
+        progress.report(done, total, "cells")
+
+    cells = make_plan(load_suite(suite), names(backbones), places, chosen, progress=tell)
     progress.close()
     return cells, places

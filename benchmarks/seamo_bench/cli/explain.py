@@ -18,7 +18,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """What happens to each channel, from the store's layer, band and unit to the network's input slot."""
-    from seamo_bench.zoo.catalogue import check_selection, family, find_card
+    from seamo_bench.zoo.catalogue import check_selection, find_card
 
     found = find_card(backbone)  # before a store is opened
 
@@ -36,7 +36,7 @@ def explain(
         size=size or None,
         date=date,
     )
-    check_selection(wiring, family(found.module))
+    check_selection(wiring, found.family)
     rows = rows_of(wiring, opened.spec)
     if as_json:
         show(rows, json=True)

@@ -25,11 +25,11 @@ from seamo.inputs.check import check_range
 from seamo.inputs.wiring import check_trained
 from seamo_bench.facts import AdapterFacts, BackboneFacts, adapter_facts
 from seamo_bench.features.table import FeatureTable, Floats, Part
+from seamo_bench.network import Backbone
 from seamo_bench.protocol import Rows
-from seamo_bench.zoo.backbone import Backbone
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class FeatureCache:
         work: How to compute.
     """
 
-    def __init__(self, root: Path, store: "Store", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
+    def __init__(self, root: Path, store: "Samples", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
         if backbone.adapter is None:
             raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
         self.folder = root / cache_name(store.content, facts, adapter_facts(backbone.adapter.wiring))

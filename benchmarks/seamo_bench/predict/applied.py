@@ -5,15 +5,14 @@ head that is not the one of the record is refused.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from seamo.bands import Unit
 from seamo.data.batch import Batch
@@ -24,7 +23,7 @@ from seamo.inputs.units import conversion
 from seamo.manifest import DatasetSpec
 from seamo_bench.card import BackboneCard, Step
 from seamo_bench.facts import AdapterFacts, adapter_facts
-from seamo_bench.network import Network
+from seamo_bench.protocol import Trained
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.heads import kept_record, load_head
 from seamo_bench.records.record import HeadFile, Record
@@ -32,15 +31,16 @@ from seamo_bench.zoo.catalogue import (
     Found,
     budget_card,
     card_digest,
-    family,
     find_card,
     weights_digest,
     weights_path,
 )
+from seamo_bench.zoo.loading import load_network
+
+if TYPE_CHECKING:
+    from seamo_bench.protocol import Scores
 
 log = logging.getLogger(__name__)
-Inputs = Mapping[str, Tensor]
-Scores = Callable[[Sequence[Inputs]], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ class Applied:
     sources: Mapping[str, tuple[str, ...]]
     spec: DatasetSpec
     adapter: Adapter
-    scores: Scores
+    scores: "Scores"
     window: tuple[int, int]
     device: torch.device
 
@@ -116,20 +116,30 @@ def load_applied(
     spec = _spec_of(head, units, side)
     adapter = _same_adapter(card, spec, facts.adapter)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network: Network = family(found.module).load(card.fed(adapter.wiring), file, 0)
-    network = network.to(where).eval()
+    network = load_network(found.family, card.fed(adapter.wiring), file, 0).to(where)
     protocol = find_protocol(facts.protocol.id)
     if protocol.version != facts.protocol.version:
         log.warning(
             "the record is of version %d of %s, this is version %d",
             facts.protocol.version, protocol.id, protocol.version,
         )  # fmt: skip
+    if protocol.apply is None:
+        raise ProtocolError(f"what {protocol.id} trains cannot be applied to new images", record.key)
     sources = {layer.sensor: layer.bands for layer in spec.layers}
     blank = {sensor: np.zeros((1, len(names), *side), dtype=np.float32) for sensor, names in sources.items()}
     with torch.inference_mode():
-        shapes = [adapter(image_batch(spec, blank).to(where))] * (2 if facts.task.kind == "change" else 1)
-        scores = {"features": _affine, "network": _classifier, "levels": _segmenter}[protocol.needs]
-        return Applied(record, sources, spec, adapter, scores(network, state, record, shapes, where), side, where)
+        trained = Trained(
+            network=network,
+            state=state,
+            params=facts.protocol.params,
+            num_classes=len(facts.task.classes),
+            blank=[adapter(image_batch(spec, blank).to(where))] * protocol.dates,
+            tile=head.tile,
+            precision=facts.precision,
+            device=where,
+            where=record.key,
+        )
+        return Applied(record, sources, spec, adapter, protocol.apply(trained), side, where)
 
 
 def _same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, BackboneCard, Path | None]:
@@ -205,75 +215,3 @@ def _same_adapter(card: BackboneCard, spec: DatasetSpec, facts: AdapterFacts) ->
         if same != wanted:
             raise BandError(f"{wanted.sensor} cannot be fed as in the record", card.id, "Use the seamo that made it.")
     return adapter
-
-
-# Heads ---------------------------------------------------------------------------------------------------
-
-
-def _affine(
-    network: Network, state: Mapping[str, NDArray[Any]], record: Record, _: Sequence[Inputs], device: torch.device
-) -> Scores:
-    """Pooled features times a matrix; as in the run, features are never of half precision."""
-    try:
-        weight, bias = (torch.from_numpy(state[name]).float().to(device) for name in ("weight", "bias"))
-    except KeyError as error:
-        raise ProtocolError(f"its head has no {error.args[0]}", record.key) from error
-
-    def scores(dates: Sequence[Inputs]) -> Tensor:
-        pooled = network.forward_features(dates[0]).pooled.float()
-        if pooled.shape[1] != len(weight):
-            raise ProtocolError(f"its head takes {len(weight)} features, the backbone gives {pooled.shape[1]}")
-        return pooled @ weight + bias
-
-    return scores
-
-
-def _classifier(
-    network: Network, state: Mapping[str, NDArray[Any]], record: Record, shapes: Sequence[Inputs], device: torch.device
-) -> Scores:
-    from seamo_bench.protocols.finetune import Classifier
-
-    width = network.forward_features(shapes[0]).pooled.shape[1]
-    model = Classifier(network, width, len(record.facts.task.classes))
-    _fill(model, state, record)
-    model.to(device).eval()
-
-    def scores(dates: Sequence[Inputs]) -> Tensor:
-        with _precision(record, device):
-            logits: Tensor = model(dict(dates[0]))
-        return logits
-
-    return scores
-
-
-def _segmenter(
-    network: Network, state: Mapping[str, NDArray[Any]], record: Record, shapes: Sequence[Inputs], device: torch.device
-) -> Scores:
-    from seamo_bench.protocols.dense.tiles import Segmenter, head_for
-
-    params, head = record.facts.protocol.params, record.head
-    if head is None:
-        raise ProtocolError("has no head", record.key)
-    difference = str(params.get("difference", ""))
-    model = Segmenter(network, nn.Identity(), difference)
-    model.head = head_for(params, shapes[0], model.levels(shapes), len(record.facts.task.classes))
-    frozen = {f"network.{name}": one.cpu().numpy() for name, one in network.state_dict().items()}
-    _fill(model, {**(frozen if params["frozen"] else {}), **state}, record)
-    model.to(device).eval()
-
-    def scores(dates: Sequence[Inputs]) -> Tensor:
-        with _precision(record, device):
-            return model.logits(model.levels(dates), head.tile)
-
-    return scores
-
-
-def _fill(model: nn.Module, state: Mapping[str, NDArray[Any]], record: Record) -> None:
-    try:
-        model.load_state_dict({name: torch.from_numpy(one.copy()) for name, one in state.items()})
-    except RuntimeError as error:
-        raise ProtocolError(f"its head does not fit the network ({error})", record.key) from error
-
-
-def _precision(record: Record, device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=record.facts.precision == "bf16")

@@ -21,14 +21,14 @@ from seamo.store.format import finest_layer
 from seamo_bench.records.record import HeadFile, Record, read_record
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 SMALL_BYTES = 4 * 2**20
 State = Mapping[str, NDArray[Any]]
 
 
 def keep_head(
-    results: Path, key: str, head: State, *, store: "Store", wiring: Wiring, heavy: bool = False
+    results: Path, key: str, head: State, *, store: "Samples", wiring: Wiring, heavy: bool = False
 ) -> HeadFile | None:
     """Write what a run trained and say what a record needs to know of it.
 

@@ -45,6 +45,7 @@ class About(Value):
     Args:
         stores: Titles, such as "EuroSAT subset (202 of 27,000)".
         backbone: Title of the backbone.
+        family: Its family (`BackboneCard.family`); empty in records of before there was this field.
         group: Backbones that differ only in their pretraining seed share it (`seamo`); empty = the backbone's id.
         pretraining_seed: Of a backbone in a group.
         floor: What kind of floor this backbone is, if any.
@@ -54,6 +55,7 @@ class About(Value):
 
     stores: tuple[str, ...]
     backbone: str
+    family: str = ""
     group: str = ""
     pretraining_seed: int | None = None
     floor: Floor = ""

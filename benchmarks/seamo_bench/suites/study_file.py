@@ -15,6 +15,7 @@ from seamo.pretrain.recipe import Recipe, apply_changes, parse_recipe, read_yaml
 from seamo_bench.facts import Budget
 from seamo_bench.suites import find_study
 
+RUNS = "runs"  # in a folder of results: the pretrainings of its studies
 _MACHINE = ("machine", "name", "about", "seed")  # what does not make another model, or is in the run's name
 
 

@@ -5,6 +5,7 @@ uses the very samples of the first store's own rows. What only one of the stores
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 
 from seamo.errors import StoreError
 from seamo.identity import digest
-from seamo.sample import Sample
-from seamo.store.format import LABEL, Counts, StoreMeta, label_kind
+from seamo.manifest import DatasetSpec
+from seamo.sample import GeoRef, Label, Sample
+from seamo.store.faces import Faces
+from seamo.store.format import LABEL, Counts, StoreMeta, finest_layer
 from seamo.store.reader import Store
-from seamo.store.subsets import Subset, keys_sha256, strata, subset_name, take, take_seco
-from seamo_bench.facts import StoreFacts
-from seamo_bench.tasks.trials import store_facts
+from seamo.store.subsets import Subset, draw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,29 +27,35 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-class JoinedStore(Store):
-    """Samples that all of the stores have, with the layers of all.
+class JoinedStore(Faces):
+    """Samples that all of the stores have, with the layers of all. No store itself: it has no folder, only parts.
 
-    Read through `index`, `rows`, `read_layer` and what builds on them; pictures and georeferences are the parts'.
+    It has what `Samples` and `Faces` say; files, their checks and what is written about them are the parts'.
 
     Args:
-        parts: Two stores or more. Every layer and sensor may be in one of them alone.
+        parts: Two stores or more. Every layer, stack and sensor may be in one of them alone.
 
     Raises:
-        StoreError: If they share a layer or a sensor, no key, or if their labels disagree.
+        StoreError: If they share a layer, a stack or a sensor, no key, or if their labels disagree.
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> optical, radar = tiny_store(layers=["s2"]), tiny_store(layers=["s1"])
+        >>> joined = JoinedStore([optical, radar])
+        >>> joined.spec.stacks, len(joined), joined[0].layers["s1"].shape
+        (('s2', 's1'), 12, (2, 2, 24, 24))
     """
 
     def __init__(self, parts: Sequence[Store]) -> None:
-        # No super().__init__: there is no folder behind this store, only those of its parts.
         self.parts = tuple(parts)
-        self.path = self.parts[0].path
         names = " + ".join(part.title for part in self.parts)
         layers = [layer for part in self.parts for layer in part.spec.layers]
         for what, values in (
             ("layer", [layer.id for layer in layers]),
-            ("sensor", [sensor for part in self.parts for sensor in {one.sensor for one in part.spec.layers}]),
+            ("stack", [stack for part in self.parts for stack in part.spec.stacks]),
+            ("sensor", [sensor for part in self.parts for sensor in {layer.sensor for layer in part.spec.layers}]),
         ):
-            twice = sorted({one for one in values if values.count(one) > 1})
+            twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise StoreError(f"{what} {twice[0]} is in more than one of them", where=names)
         frames = [part.index for part in self.parts]
@@ -65,6 +72,27 @@ class JoinedStore(Store):
     def __reduce__(self) -> tuple[Any, ...]:
         return JoinedStore, (self.parts,)
 
+    def __repr__(self) -> str:
+        return f"JoinedStore({self.title!r})"
+
+    def __len__(self) -> int:
+        return self.meta.counts.samples
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The first store's, with the layers of all."""
+        return self.meta.spec
+
+    @property
+    def title(self) -> str:
+        """The titles of all, joined by ` + `."""
+        return self.meta.title
+
+    @property
+    def content(self) -> str:
+        """Digest of the content hashes of all, in order."""
+        return self.meta.content
+
     @cached_property
     def index(self) -> "pd.DataFrame":
         """The first store's index, of the common samples; readable where all of them are."""
@@ -78,10 +106,14 @@ class JoinedStore(Store):
 
     def row(self, key: str) -> int:
         """Row of a key."""
-        found = np.flatnonzero(self._rows[0] == self.parts[0].row(key))
-        if not len(found):
+        rows = np.flatnonzero(self._rows[0] == self.parts[0].row(key))
+        if not len(rows):
             raise StoreError(f"no sample {key!r} in all of them", where=self.title)
-        return int(found[0])
+        return int(rows[0])
+
+    def rows(self, split: str, fraction: float = 1.0, salt: int | str = 0) -> NDArray[np.int64]:
+        """Rows of a split by the first store's scheme: see `Store.rows`."""
+        return self.subset(split, fraction, salt).rows
 
     def subset(self, split: str, fraction: float = 1.0, salt: int | str = 0) -> Subset:
         """Rows of a split by the first store's scheme and data set id."""
@@ -90,18 +122,16 @@ class JoinedStore(Store):
         rows = np.flatnonzero(inside.to_numpy(dtype=np.bool_))
         if split != "all" and (split not in self.meta.counts.splits or not split):
             raise StoreError(f"no split {split!r} in scheme {self.meta.split_scheme}", self.title)
-        keys = index["key"].to_numpy(dtype=np.str_)
-        if salt == "seco" and fraction != 1.0:
-            rows = rows[take_seco(len(rows), fraction)]
-        elif fraction != 1.0:
-            column = "dominant" if label_kind(self.spec) == "mask" else "label"
-            groups = strata(
-                self.spec.task.kind,
-                [_plain(value) for value in index[column].iloc[rows].tolist()],
-                [str(scene) for scene in index["scene"].iloc[rows]],
-            )
-            rows = rows[take(self.spec.id, keys[rows].tolist(), groups, fraction=fraction, salt=salt)]
-        return Subset(subset_name(split, fraction, salt), rows.astype(np.int64), keys_sha256(keys[rows].tolist()))
+        return draw(
+            self.spec,
+            split,
+            rows,
+            fraction=fraction,
+            salt=salt,
+            keys=index["key"].to_numpy(dtype=object),
+            class_of=lambda row: self.parts[0].class_of(int(self._rows[0][row])),
+            scene_of=lambda row: str(index["scene"].iloc[row]),
+        )
 
     def shape(self, i: int, layer: str) -> tuple[int, ...]:
         """True shape of one sample's layer."""
@@ -118,21 +148,29 @@ class JoinedStore(Store):
         part, row = self._place(i, layer)
         return part.read_layer(row, layer, out)
 
-    def read_label(self, i: int) -> int | tuple[int, ...] | NDArray[np.uint8] | None:
+    def read_label(self, i: int) -> Label:
         """The first store's label."""
         return self.parts[0].read_label(int(self._rows[0][i]))
 
     def read_times(self, i: int) -> dict[str, NDArray[np.datetime64]]:
         """Dates of the stacks of all stores."""
-        found: dict[str, NDArray[np.datetime64]] = {}
+        times: dict[str, NDArray[np.datetime64]] = {}
         for part, rows in zip(self.parts, self._rows, strict=True):
-            found |= part.read_times(int(rows[i]))
-        return found
+            times |= part.read_times(int(rows[i]))
+        return times
+
+    def read_geo(self, i: int) -> GeoRef | None:
+        """The georeference of the finest grid: the first store's, unless another one's pixels are smaller."""
+        part, row = self._place(i, finest_layer(self.spec).id)
+        return part.read_geo(row)
 
     def __getitem__(self, i: int) -> Sample:
         if not -len(self) <= i < len(self):
             raise IndexError(i)
-        raise StoreError("samples are read from the stores that were joined", where=self.title)
+        i %= len(self)
+        samples = [part[int(rows[i])] for part, rows in zip(self.parts, self._rows, strict=True)]
+        layers = {layer: pixels for sample in samples for layer, pixels in sample.layers.items()}
+        return replace(samples[0], layers=layers, time=self.read_times(i), geo=self.read_geo(i))
 
     def _place(self, i: int, layer: str) -> tuple[Store, int]:
         home = self._home.get(layer)
@@ -149,14 +187,13 @@ class JoinedStore(Store):
     def _check_labels(self, names: str) -> None:
         first = self.parts[0]
         space = first.spec.label_space().names if first.spec.task.label_space else ()
-        column = "dominant" if label_kind(first.spec) == "mask" else "label"
-        ours = [_plain(value) for value in first.index[column].iloc[self._rows[0]].tolist()]
+        ours = [first.class_of(int(row)) for row in self._rows[0]]
         for part, rows in zip(self.parts[1:], self._rows[1:], strict=True):
             theirs = part.spec.label_space().names if part.spec.task.label_space else ()
             if part.spec.task.kind != first.spec.task.kind or theirs != space:
                 raise StoreError("have different tasks or classes", where=names)
-            values = [_plain(value) for value in part.index[column].iloc[rows].tolist()]
-            wrong = sum(a != b for a, b in zip(ours, values, strict=True))
+            others = [part.class_of(int(row)) for row in rows]
+            wrong = sum(mine != other for mine, other in zip(ours, others, strict=True))
             if wrong:
                 raise StoreError(f"disagree about the labels of {wrong} samples", names, "The keys do not fit.")
 
@@ -190,31 +227,3 @@ class JoinedStore(Store):
                 "statistics": statistics,
             }
         )
-
-
-def parts_of(store: Store) -> tuple[Store, ...]:
-    """The stores behind a store: itself, or those that were joined."""
-    return store.parts if isinstance(store, JoinedStore) else (store,)
-
-
-def titles_of(store: Store) -> tuple[str, ...]:
-    """Titles of the stores behind a store."""
-    return tuple(part.title for part in parts_of(store))
-
-
-def stores_facts(store: Store) -> tuple[StoreFacts, ...]:
-    """What a record says about the stores behind a store."""
-    return tuple(store_facts(part) for part in parts_of(store))
-
-
-def no_stores(datasets: Sequence[str]) -> tuple[StoreFacts, ...]:
-    """What a record says about stores that are not there."""
-    return tuple(StoreFacts(id=name, content="") for name in datasets)
-
-
-def _plain(value: Any) -> int | tuple[int, ...] | None:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, int | float | np.number):
-        return None if value < 0 else int(value)
-    return tuple(int(one) for one in value)
