@@ -6,18 +6,17 @@ device; everything else applies steps.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from seamo.bands import Unit, positions
+from seamo.data.settings import Kind as Kind  # a recipe names it without torch
 from seamo.errors import BandError, RecipeError, UsageError
 from seamo.inputs.pretrained import EIGHT_BIT
 from seamo.inputs.spec import Step
 from seamo.manifest import Statistics
-
-Kind = Literal["two-sigma", "z-score"]
 
 
 @dataclass(frozen=True, slots=True)

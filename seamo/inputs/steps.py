@@ -48,7 +48,7 @@ def resolve(
             std.append(1.0)
             continue
         scale, offset = conversion(have[source][0].unit, want.unit, where=network)
-        if source not in statistics.mean or not statistics.std[source] > 0:
+        if source not in statistics.mean or not statistics.std.get(source, 0.0) > 0:
             raise ProtocolError(
                 f"the store's statistics of {want.sensor}:{source} are missing or constant", where=network
             )

@@ -10,9 +10,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
-from seamo.data.crops import CropConfig
+from seamo.data.settings import CropConfig, Kind
 from seamo.errors import RecipeError
-from seamo.inputs.normalise import Kind
 from seamo.model.config import SeaMoConfig, parse_config, stage_one
 
 
@@ -231,7 +230,8 @@ def _parse_crop(entry: Any, where: str) -> CropConfig:
 
 def _hint(unknown: str, known: Sequence[str]) -> str:
     near = get_close_matches(unknown, known, n=1, cutoff=0.4)
-    return f"Did you mean {near[0]!r}? " * len(near) + f"Known: {', '.join(known)}."
+    meant = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{meant}Known: {', '.join(known)}."
 
 
 def _check(recipe: Recipe, where: str) -> None:

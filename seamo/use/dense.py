@@ -28,7 +28,8 @@ from seamo.manifest import Statistics
 from seamo.model.seamo import SeaMo
 from seamo.use.imagery import Imagery, check_same_grid, open_imagery, sensor_of
 from seamo.use.inputs import Pretrained, facts_of, fit, read_bands
-from seamo.use.maps import MapSpec, check_ending, write_map
+from seamo.use.maps import MapSpec, write_map
+from seamo.use.options import check_map
 from seamo.use.parts import Parts
 from seamo.use.windows import Encoded, Windows, blend, plan_windows
 
@@ -118,7 +119,7 @@ def embed_image(
         UsageError, BandError: If the images cannot be read as asked, or lie on different grids.
         StoreError: If the disk is full; finished rows stay.
     """
-    check_ending(out)
+    check_map(out)
     sources = (source, *others)
     with ExitStack() as stack:
         opened, statistics = _open_all(pretrained, sources, stack)

@@ -19,9 +19,11 @@ from seamo.inputs.spec import MissingPolicy
 from seamo.inputs.statistics import pretraining_part, store_statistics
 from seamo.manifest import Statistics
 from seamo.model.seamo import SeaMo
+from seamo.progress import Progress
 from seamo.store.reader import Store
 from seamo.use.inputs import Pretrained, facts_of, fit
-from seamo.use.parts import Meter, Parts
+from seamo.use.options import check_table
+from seamo.use.parts import Parts
 
 PART = 1024  # samples that are finished together
 
@@ -164,8 +166,7 @@ def embed_store(
     Raises:
         UsageError, BandError, StoreError: If the store cannot be read as asked.
     """
-    if out.suffix not in (".parquet", ".npz"):
-        raise UsageError("is neither .parquet nor .npz", str(out), "Features of a store are a table: name one of them.")
+    check_table(out)
     plan = plan_reading(pretrained, store, reading)
     about: dict[str, Any] = {
         "weights_sha256": pretrained.identity,
@@ -177,7 +178,7 @@ def embed_store(
     groups = [plan.rows[at : at + PART] for at in range(0, len(plan.rows), PART)]
     parts = Parts(out, about, len(groups))
     first = parts.first_missing
-    meter = Meter(progress, "samples", len(plan.rows), done=min(first * PART, len(plan.rows)))
+    meter = Progress(progress, "samples", len(plan.rows), done=min(first * PART, len(plan.rows)))
     for k in range(first, len(groups)):
         found = np.empty((len(groups[k]), plan.times, plan.dim), dtype=np.float32)
         for places, batch in batches_of(plan, store, groups[k]):

@@ -22,7 +22,8 @@ from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import read_records
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
-from seamo_bench.suites.suite import load_suite, suites
+from seamo_bench.suites import suites
+from seamo_bench.suites.suite import load_suite
 from seamo_bench.zoo import catalogue
 from tests.bench.bench_store import toy_store
 
@@ -314,7 +315,7 @@ def test_wrong_suites_say_what_is_wrong(tmp_path):
         make_plan(load_suite(str(path)), ("image-statistics",), Places(tmp_path, tmp_path, tmp_path))
     with pytest.raises(UsageError, match=r"no backbone 'image-statistic'.*Did you mean image-statistics"):
         catalogue.find_card("image-statistic")
-    with pytest.raises(ProtocolError, match="no suite"):
+    with pytest.raises(UsageError, match=r"no suite.*Did you mean uniform"):
         load_suite("unifrom")
 
 

@@ -6,13 +6,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from seamo.bands import SENSORS
-from seamo_bench.cli.output import aligned, duration
+from seamo.terminal import table
 from seamo_bench.facts import run_key
 from seamo_bench.runs.cells import Cell, Impossible, Planned
 
 _NAMED = 6  # names in a list before it says how many more
 _BAND = rf"\b(?:{'|'.join([*SENSORS, *(band.name for bands in SENSORS.values() for band in bands)])})\b"
 _BANDS = re.compile(rf"{_BAND}(?::{_BAND})?(?:(?:, | and | or ){_BAND}(?::{_BAND})?)*")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, short."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -62,7 +69,7 @@ def every_cell(cells: Sequence[Cell]) -> str:
         ]
         for row in listing(cells)
     ]
-    return aligned(["id", "status", "seeds", "cost", "notes"], rows)
+    return table(["id", "status", "seeds", "cost", "notes"], rows)
 
 
 def overview(cells: Sequence[Cell]) -> str:
@@ -120,7 +127,7 @@ def _by_store(cells: Sequence[Cell], places: Sequence[str]) -> str:
         cost = duration(sum(known)) + (" +" if waiting else "") if known else ""
         titles = {" + ".join(one.about.stores): None for one in own}
         rows.append([str(number), place, *(str(one or "") for one in count), cost, next(iter(titles))])
-    return aligned(["#", "data set", "will run", "done", "impossible", "cost", "store"], rows, right=(0, 2, 3, 4))
+    return table(["#", "data set", "will run", "done", "impossible", "cost", "store"], rows, right=(0, 2, 3, 4))
 
 
 def _matrix(cells: Sequence[Cell], names: Sequence[str], places: Sequence[str]) -> str:
@@ -132,7 +139,7 @@ def _matrix(cells: Sequence[Cell], names: Sequence[str], places: Sequence[str]) 
     idle = [name for name in names if not any(sum(counts.get((name, place), ())) for place in places)]
     rows = [[name, *(_square(counts.get((name, place))) for place in places)] for name in names if name not in idle]
     head = ["to run/done", *(str(number) for number in range(1, len(places) + 1))]
-    lines = [aligned(head, rows, right=range(1, len(head)))] if rows else []
+    lines = [table(head, rows, right=range(1, len(head)))] if rows else []
     told = textwrap.fill(f"Nothing to run: {', '.join(idle)}", 118, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join([*lines, *([told] if idle else [])])
 

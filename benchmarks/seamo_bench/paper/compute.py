@@ -16,8 +16,9 @@ from seamo_bench.paper.identity import is_seamo
 from seamo_bench.protocol import Protocol
 from seamo_bench.protocols import find_protocol, protocols
 from seamo_bench.records.record import Record
+from seamo_bench.suites import studies
 from seamo_bench.suites.published import Published, load_published
-from seamo_bench.suites.study_file import RUNS, extent, load_study, pretrainings, shipped_studies
+from seamo_bench.suites.study_file import RUNS, extent, load_study, pretrainings
 from seamo_bench.suites.suite import Row, load_suite
 
 HOUR = 3600.0
@@ -235,7 +236,7 @@ def _pretraining(one: Published, hours: float, runs: Sequence[Speed], rate: floa
 def _ablation_flops() -> tuple[float, int]:
     """FLOPs of the different pretrainings in the shipped studies, controls and extras included."""
     found: dict[str, float] = {}
-    for name in shipped_studies():
+    for name in studies():
         study = load_study(name)
         for row in study.rows:
             made = pretrainings(study, row, seasons=SEASONS, places=PLACES, content="", budget="full")

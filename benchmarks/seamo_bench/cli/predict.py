@@ -1,4 +1,4 @@
-"""The verbs of `seamo-bench` that make maps and pictures: predict, figures."""
+"""`seamo-bench predict`."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from seamo_bench.cli.output import limit_threads, say, show
-
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+from seamo.options import Json
+from seamo.terminal import remark, show
+from seamo_bench.cli.arguments import WEIGHTS, Device, Threads, Weights, limit_threads
 
 
 def predict(
@@ -40,11 +40,11 @@ def predict(
         int, typer.Option("--window", min=0, help="Side of a window, where the data set's images vary in size.")
     ] = 0,
     backbone: Annotated[str, typer.Option("--backbone", help="A SeaMo run, as `run` was given it: RUN@pretrain.")] = "",
-    weights: Annotated[Path, typer.Option("--weights", help="Folder of checkpoint files.")] = Path("weights"),
+    weights: Weights = WEIGHTS,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Windows at a time.")] = 16,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves the libraries their choice.")] = 0,
-    as_json: JsonOption = False,
+    device: Device = "auto",
+    threads: Threads = 0,
+    as_json: Json = False,
 ) -> None:
     """Apply a record to an image: its own backbone, normalisation and trained head, refused where one differs.
 
@@ -53,50 +53,20 @@ def predict(
     with a colour table, 255 where nothing is known. Multi-label: probabilities, a band a class. A record needs a kept
     head: what has at most 4 MiB is always kept, networks with `run --keep-models`.
     """
-    from seamo_bench.predict import predict as predicting
     from seamo_bench.predict.images import images_of
 
-    if threads:
-        limit_threads(threads)
+    # Before torch is imported.
+    dates = images_of(images, others or [], bands=bands or [], units=unit, nodata=nodata or [])
+
+    from seamo_bench.predict import predict as predicting
+
+    limit_threads(threads)
     setting = predicting.Setting(
         backbone, weights, window, "" if device == "auto" else device, overlap, stride, probabilities, batch_size
     )
-    dates = images_of(images, others or [], bands=bands or [], units=unit, nodata=nodata or [])
     facts = predicting.predict(record, dates, out, setting=setting, progress=sys.stderr)
-    if as_json:
-        show([{"id": facts["out"], **facts}], as_json=True)
-        return
-    units = facts["units"]
-    read = "; ".join(f"{sensor} {' '.join(names)} ({units[sensor]})" for sensor, names in facts["bands"].items())
-    sys.stderr.write(f"{facts['backbone']}, {facts['protocol']} on {' + '.join(facts['trained_on'])}: {read}\n")
-    say(facts["out"])
-
-
-def figures(
-    results: Annotated[Path, typer.Argument(help="Folder of records.")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the pictures.")],
-    stores: Annotated[Path, typer.Option("--stores", help="Folder of stores, for pixels and truth.")],
-    as_json: JsonOption = False,
-) -> None:
-    """The paper's Figures 5-13 from our stores and records, and the same of every other data set, as PNG files.
-
-    What cannot be drawn is listed with its reason. Where records of one data set answer several questions, the one
-    with the most models is shown; of a model its first seed.
-    """
-    from seamo_bench.cli.output import Progress
-    from seamo_bench.paper.figures import draw_figures
-
-    progress = Progress()
-    found = list(draw_figures(results, stores, out, progress=progress.cell))
-    progress.end()
-    rows = [
-        {"id": one.id, "status": "drawn" if one.file else "not drawn", "file": one.file, "reason": one.reason}
-        for one in found
-    ]
-    if as_json:
-        show([{**row, "records": list(one.records)} for row, one in zip(rows, found, strict=True)], as_json=True)
-    else:
-        show(rows, as_json=False)
-
-
-VERBS = (predict, figures)
+    if not as_json:
+        units = facts["units"]
+        read = "; ".join(f"{sensor} {' '.join(names)} ({units[sensor]})" for sensor, names in facts["bands"].items())
+        remark(f"{facts['backbone']}, {facts['protocol']} on {' + '.join(facts['trained_on'])}: {read}")
+    show([{"id": facts["out"], **facts}], json=as_json, text=lambda: str(facts["out"]))
