@@ -1,11 +1,11 @@
 # make demo: the main job on a fresh machine, on synthetic data.   make test: install and run the tests.
-# Both bring what they need into .venv, and print it.
+# Both bring what they need into .venv, and print it.   make check: a minute, before each commit.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: install demo test base soak lint docs clean
+.PHONY: install demo test base soak lint check quick test-lowest test-newest dist docs clean
 install: $(VENV)/.installed
 
 # Two stamps, so that the demo brings no test tools, and does not install again where the tests did.
@@ -60,6 +60,42 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tools
+	$(BIN)/python tools/changes.py check
+
+# What every change must pass, a minute on two cores; CONTRIBUTING.md says what it leaves out.
+QUICK := tests/test_layers.py tests/test_tools.py $(addprefix tests/seamo/test_, crops.py manifest.py model_config.py plan.py \
+  stats.py store_roundtrip.py store_rules.py values.py) $(addprefix tests/bench/test_, adding.py adding_inside.py aggregate.py \
+  intervals.py leaderboard.py metrics.py plan.py records.py stitch.py wiring.py)
+check: install
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint quick
+
+quick:
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not soak" $(QUICK)
+
+# The same tests with the oldest dependencies that pyproject.toml allows, and with the newest there are.
+test-lowest:
+	mkdir -p build
+	$(PYTHON) tools/lowest.py > build/lowest.txt
+	$(call elsewhere,lowest,--constraint build/lowest.txt)
+
+test-newest:
+	$(call elsewhere,newest,)
+
+define elsewhere
+	$(PYTHON) -m venv --clear build/$(1)
+	build/$(1)/bin/python -m pip install --quiet $(2) --editable '.[dev]'
+	build/$(1)/bin/python -m pip list --format=freeze --exclude-editable | paste -s -d ' ' - | fold -s -w 120
+	OMP_NUM_THREADS=1 build/$(1)/bin/python -m pytest -q -m "not soak" $(QUICK)
+endef
+
+# sdist and wheel for docs/releasing.md; uploads nothing.
+dist:
+	rm -rf dist
+	$(PYTHON) -m venv --clear build/tools
+	build/tools/bin/python -m pip install --quiet build twine
+	build/tools/bin/python -m build --outdir dist
+	build/tools/bin/twine check --strict dist/*
 
 # The site in build/site; it loads nothing from elsewhere.
 docs: install

@@ -1,41 +1,16 @@
-"""What metrics compute, prepared once per set of predictions and evaluated under many weights. Numpy only.
+"""Metrics of class predictions: one label a sample, or several. Numpy only."""
 
-A measure takes the predictions of N samples and returns a function from weights (R, N) to values (R,), NaN where
-the metric is not defined. Sorting and counting happen once, when it is prepared.
-"""
-
+import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
-from seamo_bench.predictions import ClassPredictions, Floats, Ints, Scoring, TilePredictions, probabilities
+from seamo_bench.predictions import ClassPredictions, Floats, Ints, Kind, Scoring, probabilities
+from seamo_bench.scores.metric import Metric, Weighted, nanmean, ratio, weighted_mean
 
 ECE_BINS = 15
+CLASSES: tuple[Kind, ...] = ("single-label", "multi-label")
 _BLOCK = 2_000_000  # ranked entries held at once (16 MB an array)
-Weighted = Callable[[Floats], Floats]
-
-
-def ratio(above: Floats, below: Floats) -> Floats:
-    """Quotient, NaN where below is 0."""
-    out = np.full(np.broadcast_shapes(above.shape, below.shape), np.nan)
-    np.divide(above, below, out=out, where=below != 0)
-    return out
-
-
-def nanmean(values: Floats) -> Floats:
-    """Mean over the last axis of what is not NaN; NaN if all is."""
-    there = ~np.isnan(values)
-    return ratio(np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1).astype(np.float64))
-
-
-def weighted_mean(values: Floats) -> Weighted:
-    """Mean of (N,) values under weights."""
-    return lambda weights: ratio(weights @ values, weights.sum(axis=1))
-
-
-# Classification ------------------------------------------------------------------------------------------
 
 
 def top_k_hits(scores: Floats, labels: Ints, k: int) -> Floats:
@@ -96,7 +71,7 @@ def f1_micro(p: ClassPredictions, _: Scoring) -> Weighted:
     counts = class_counts(p)
 
     def value(weights: Floats) -> Floats:
-        hit, predicted, true = (one.sum(axis=1) for one in counts(weights))
+        hit, predicted, true = (count.sum(axis=1) for count in counts(weights))
         return ratio(2 * hit, predicted + true)
 
     return value
@@ -148,7 +123,7 @@ def average_precision(scores: Floats, truth: Ints, weights: Floats) -> Floats:
 def class_ap(p: ClassPredictions) -> Weighted:
     """Average precision of each class: weights (R, N) -> (R, K)."""
     classes = [ranking(p.scores[:, k], p.labels[:, k]) for k in range(p.scores.shape[1])]
-    return lambda weights: np.stack([one(weights) for one in classes], axis=1)
+    return lambda weights: np.stack([own(weights) for own in classes], axis=1)
 
 
 def macro_ap(p: ClassPredictions, _: Scoring) -> Weighted:
@@ -194,124 +169,83 @@ def nll(p: ClassPredictions, _: Scoring) -> Weighted:
     return weighted_mean(-np.log(np.maximum(own, tiny)).mean(axis=1))
 
 
-# Dense tasks ---------------------------------------------------------------------------------------------
-
-
-def pooled(p: TilePredictions) -> Weighted:
-    """Confusion of all images together: weights -> (R, K, K)."""
-    n, k, _ = p.confusion.shape
-    flat = p.confusion.reshape(n, k * k).astype(np.float64)
-    return lambda weights: (weights @ flat).reshape(-1, k, k)
-
-
-def class_iou(confusion: Floats) -> Floats:
-    """(..., K) intersection over union per class; NaN for a class in neither truth nor prediction."""
-    hit = np.diagonal(confusion, axis1=-2, axis2=-1)
-    union = confusion.sum(axis=-1) + confusion.sum(axis=-2) - hit
-    return ratio(hit, union)
-
-
-def _mean_iou(p: TilePredictions, *, leave_out: int | None, absent: Literal["skip", "zero"]) -> Weighted:
-    counts = pooled(p)
-
-    def value(weights: Floats) -> Floats:
-        confusion = counts(weights)
-        iou = np.nan_to_num(class_iou(confusion), nan=0.0)
-        if absent == "skip":
-            iou[confusion.sum(axis=-1) == 0] = np.nan
-        if leave_out is not None:
-            iou = np.delete(iou, leave_out, axis=-1)
-        return nanmean(iou)
-
-    return value
-
-
-def miou_present(p: TilePredictions, _: Scoring) -> Weighted:
-    """Mean over the classes in the truth of pooled IoU."""
-    return _mean_iou(p, leave_out=None, absent="skip")
-
-
-def miou_all(p: TilePredictions, _: Scoring) -> Weighted:
-    """Mean over all classes of pooled IoU."""
-    return _mean_iou(p, leave_out=None, absent="zero")
-
-
-def miou_present_no_background(p: TilePredictions, s: Scoring) -> Weighted:
-    """As `miou_present`, the background class left out of the mean."""
-    return _mean_iou(p, leave_out=s.background, absent="skip")
-
-
-def miou_all_no_background(p: TilePredictions, s: Scoring) -> Weighted:
-    """As `miou_all`, the background class left out of the mean."""
-    return _mean_iou(p, leave_out=s.background, absent="zero")
-
-
-def oa(p: TilePredictions, _: Scoring) -> Weighted:
-    """Share of pixels with the right class."""
-    counts = pooled(p)
-
-    def value(weights: Floats) -> Floats:
-        confusion = counts(weights)
-        return ratio(np.trace(confusion, axis1=1, axis2=2), confusion.sum(axis=(1, 2)))
-
-    return value
-
-
-def _one_class(confusion: Floats, c: int | None) -> tuple[Floats, Floats]:
-    """Hits and misses + false alarms of class c."""
-    hit = confusion[..., c, c]
-    return hit, confusion[..., c, :].sum(axis=-1) + confusion[..., :, c].sum(axis=-1) - 2 * hit
-
-
-def _iou(hit: Floats, wrong: Floats) -> Floats:
-    return ratio(hit, hit + wrong)
-
-
-def _f1(hit: Floats, wrong: Floats) -> Floats:
-    return ratio(2 * hit, 2 * hit + wrong)
-
-
-def iou_positive(p: TilePredictions, s: Scoring) -> Weighted:
-    """IoU of the positive class, pixels pooled."""
-    counts = pooled(p)
-    return lambda weights: _iou(*_one_class(counts(weights), s.positive))
-
-
-def f1_positive(p: TilePredictions, s: Scoring) -> Weighted:
-    """F1 of the positive class, pixels pooled."""
-    counts = pooled(p)
-    return lambda weights: _f1(*_one_class(counts(weights), s.positive))
-
-
-def _per_image(values: Floats) -> Weighted:
-    there = ~np.isnan(values)
-    return lambda weights: ratio(weights[:, there] @ values[there], weights[:, there].sum(axis=1))
-
-
-def iou_positive_per_image(p: TilePredictions, s: Scoring) -> Weighted:
-    """Mean over images of the positive class's IoU."""
-    return _per_image(_iou(*_one_class(p.confusion.astype(np.float64), s.positive)))
-
-
-def f1_positive_per_image(p: TilePredictions, s: Scoring) -> Weighted:
-    """Mean over images of the positive class's F1."""
-    return _per_image(_f1(*_one_class(p.confusion.astype(np.float64), s.positive)))
-
-
-def _by_tile(p: TilePredictions) -> TilePredictions:
-    return replace(p, confusion=p.tilewise) if len(p.tilewise) else p
-
-
-def miou_present_tilewise(p: TilePredictions, s: Scoring) -> Weighted:
-    """As `miou_present`, tiles counted without stitching."""
-    return miou_present(_by_tile(p), s)
-
-
-def iou_positive_tilewise(p: TilePredictions, s: Scoring) -> Weighted:
-    """As `iou_positive`, tiles counted without stitching."""
-    return iou_positive(_by_tile(p), s)
-
-
-def f1_positive_tilewise(p: TilePredictions, s: Scoring) -> Weighted:
-    """As `f1_positive`, tiles counted without stitching."""
-    return f1_positive(_by_tile(p), s)
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "top1",
+        "Top-1",
+        "Share of samples whose best class is the true one; of equal scores the lower id wins.",
+        ("single-label",),
+        top1,
+        hits=True,
+    ),
+    Metric(
+        "top5",
+        "Top-5",
+        "Share of samples whose true class is among the best five.",
+        ("single-label",),
+        top5,
+        hits=True,
+    ),
+    Metric(
+        "balanced_accuracy",
+        "Balanced acc.",
+        "Mean recall over the classes in the truth.",
+        ("single-label",),
+        balanced_accuracy,
+    ),
+    Metric(
+        "micro_ap",
+        "micro mAP",
+        "Average precision of all (sample, class) pairs ranked together, pooled over the split.",
+        ("multi-label",),
+        micro_ap,
+    ),
+    Metric(
+        "macro_ap",
+        "macro mAP",
+        "Mean over classes of average precision, pooled over the split; "
+        "a class that the truth does not hold is left out.",
+        ("multi-label",),
+        macro_ap,
+    ),
+    Metric(
+        "f1_micro",
+        "micro F1",
+        "F1 of all decisions together (probability > 0.5).",
+        ("multi-label",),
+        f1_micro,
+    ),
+    Metric(
+        "f1_macro",
+        "macro F1",
+        "Mean F1 over classes in the truth or the predictions (best class, or probability > 0.5).",
+        CLASSES,
+        f1_macro,
+    ),
+    Metric(
+        "ece_15",
+        "ECE (15 bins)",
+        "Expected calibration error of the best class, 15 bins of equal width.",
+        ("single-label",),
+        ece,
+        higher_is_better=False,
+    ),
+    Metric(
+        "ece_15_labels",
+        "ECE (15 bins)",
+        "Expected calibration error of all (sample, class) probabilities, 15 bins of equal width.",
+        ("multi-label",),
+        ece_labels,
+        higher_is_better=False,
+    ),
+    Metric(
+        "nll",
+        "NLL",
+        "Mean negative log-likelihood, nats (multi-label: mean over classes).",
+        CLASSES,
+        nll,
+        higher_is_better=False,
+        bounds=(0.0, math.inf),
+        unit="nats",
+    ),
+)

@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from seamo_bench.board.leaderboard import Cell, Head, Row, Table
-from seamo_bench.board.report.markup import Places, amount, row_head, row_kind, table
+from seamo_bench.board.leaderboard import Cell, Head, Row
+from seamo_bench.board.report.markup import amount, row_head, row_kind, table
+from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.report.plots import NAMES, Axis, Dot, scatter
 from seamo_bench.board.tables import number
 from seamo_bench.records.record import Cost
@@ -26,7 +27,9 @@ def _rounded(value: float) -> str:
 
 
 _FLOPS = _Amount("GFLOPs a sample", lambda cost: cost.flops_per_sample, lambda value: f"{value / 1e9:.3g}")
+
 _SECONDS = _Amount("Seconds a run", lambda cost: cost.seconds, _rounded)
+
 _AMOUNTS = (
     _FLOPS,
     _Amount("Parameters, M", lambda cost: cost.parameters, lambda value: f"{value / 1e6:.4g}"),
@@ -37,8 +40,9 @@ _AMOUNTS = (
 )
 
 
-def costs(made: Table, places: Places) -> str:
+def render(page: Page) -> str:
     """A plot and a list a column; amounts that no record knows are left out."""
+    made, places = page.made, page.places
     parts: list[str] = []
     for head in made.heads:
         scored = {
@@ -57,12 +61,12 @@ def costs(made: Table, places: Places) -> str:
 
 
 def _column(head: Head, scored: dict[Row, Cell]) -> str:
-    known = {row: {one: _mean(cell, one) for one in _AMOUNTS} for row, cell in scored.items()}
-    shown = [one for one in _AMOUNTS if any(amounts[one] is not None for amounts in known.values())]
+    known = {row: {kind: _mean(cell, kind) for kind in _AMOUNTS} for row, cell in scored.items()}
+    shown = [kind for kind in _AMOUNTS if any(amounts[kind] is not None for amounts in known.values())]
     if not shown:
         return ""
     # FLOPs are the same on every machine; seconds serve where they are not known.
-    drawn = max((_FLOPS, _SECONDS), key=lambda one: (_drawable(known, one) > 1, one is _FLOPS))
+    drawn = max((_FLOPS, _SECONDS), key=lambda kind: (_drawable(known, kind) > 1, kind is _FLOPS))
     axis = Axis("FLOPs a sample", "FLOPs a sample") if drawn is _FLOPS else Axis("Seconds a run", "s a run")
     dots, lines, left_out = [], [], []
     for position, (row, cell) in enumerate(scored.items(), start=1):
@@ -72,7 +76,7 @@ def _column(head: Head, scored: dict[Row, Cell]) -> str:
             dots.append(Dot(row, cost, value, mark))
         else:
             left_out.append(row.title)
-        cells = "".join(_cell(one, known[row][one]) for one in shown)
+        cells = "".join(_cell(kind, known[row][kind]) for kind in shown)
         head_cell = row_head(row, mark if len(scored) > NAMES else "")
         lines.append(
             f'<tr{row_kind(row)}>{head_cell}<td class="num" data-value="{value}">{number(head.metric, value)}</td>'
@@ -83,20 +87,22 @@ def _column(head: Head, scored: dict[Row, Cell]) -> str:
     caption = "Means over runs." + (" In the plot, hollow marks are floors." if plot else "")
     if plot and left_out:
         caption += f" {len(left_out)} without {axis.title} not drawn."
-    return plot + table(("Backbone", amount(title), *(amount(one.head) for one in shown)), lines, caption=caption)
+    return plot + table(("Backbone", amount(title), *(amount(kind.head) for kind in shown)), lines, caption=caption)
 
 
-def _cell(one: _Amount, value: float | None) -> str:
-    return (
-        f'<td class="num" data-value="{"" if value is None else value}">{"" if value is None else one.text(value)}</td>'
-    )
+def _cell(kind: _Amount, value: float | None) -> str:
+    sort, text = ("", "") if value is None else (value, kind.text(value))
+    return f'<td class="num" data-value="{sort}">{text}</td>'
 
 
 def _mean(cell: Cell, which: _Amount) -> float | None:
-    values = [value for one in cell.records if (value := which.value(one.cost)) is not None]
+    values = [value for record in cell.records if (value := which.value(record.cost)) is not None]
     return sum(values) / len(values) if values else None
 
 
 def _drawable(known: dict[Row, dict[_Amount, float | None]], which: _Amount) -> int:
     values: Sequence[float | None] = [amounts[which] for amounts in known.values()]
     return sum(value is not None and value > 0 for value in values)
+
+
+TAB = Tab(id="cost", name="Cost", title="Score and cost", order=40, render=render)
