@@ -242,10 +242,11 @@ def _set_up_logs(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, format=text, stream=sys.stderr)
     for package in PACKAGES:
         logging.getLogger(package).setLevel(level.upper())
-    quiet = logging.getLogger("distributed")  # what a person should read of it comes as an error of ours
-    quiet.propagate = level == "debug"
-    if not quiet.handlers:
-        quiet.addHandler(logging.NullHandler())
+    for package in ("distributed", "asyncio"):  # what a person should read of them comes as an error of ours
+        quiet = logging.getLogger(package)
+        quiet.propagate = level == "debug"
+        if not quiet.handlers:
+            quiet.addHandler(logging.NullHandler())
 
 
 def say(text: str) -> None:
