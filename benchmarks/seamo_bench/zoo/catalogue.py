@@ -36,12 +36,12 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BackboneSource:
     """Where a network comes from: found and checked, not loaded.
 
     Args:
         family: Its family.
-        card: Its card.
+        card: Its card, inputs those that will be fed.
         weights: Its checkpoint file; None where it has none.
     """
 
