@@ -1,16 +1,28 @@
 # make demo: the main job on a fresh machine, on synthetic data.   make test: install and run the tests.
+# Both bring what they need into .venv, and print it.   make check: a minute, before each commit.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: install demo test soak lint docs clean
+.PHONY: install demo test base soak lint check quick test-lowest test-newest dist docs clean
 install: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# Two stamps, so that the demo brings no test tools, and does not install again where the tests did.
+define bring
 	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) found: install Python 3.11 or set PYTHON=..." >&2; exit 1; }
+	@echo "Installing seamo[$(1)] into $(VENV) (with CUDA's libraries about 6 GB), versions of constraints.txt:"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(1)]'
+	@$(BIN)/python -m pip list --format=freeze --exclude-editable | paste -s -d ' ' - | fold -s -w 120
+endef
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(call bring,dev)
+	@touch $(VENV)/.demo $@
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(call bring,prep$(comma)torch)
 	@touch $@
 
 # Every command goes on where it was interrupted, and so does the demo.
@@ -23,7 +35,7 @@ space := $(empty) $(empty)
 RUNS := $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-demo-seed$(seed))
 BACKBONES := $(RUNS:%=%@pretrain) image-statistics resnet18 \
   $(foreach seed,$(SEEDS),$(DEMO)/runs/seamo-demo-seed$(seed)@pretrain+random:$(seed))
-demo: install
+demo: $(VENV)/.demo
 	$(BIN)/seamo-prep demo $(DEMO)/raw --size small --seed $(WORLD) --only $(subst $(space),$(comma),$(STORES))
 	for id in $(STORES); do $(BIN)/seamo-prep build $$id --raw $(DEMO)/raw --store $(DEMO)/stores || exit 1; done
 	printf '%s\n' $(SEEDS) | xargs -P 2 -I SEED $(BIN)/seamo pretrain seamo-demo --set seed=SEED --resume \
@@ -37,6 +49,10 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
 
+# The wheel without extras, in an environment of its own: what it weighs, what it can do (a minute).
+base: install
+	$(BIN)/python -m tests.base_install
+
 soak: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=3600
 
@@ -44,6 +60,42 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tools
+	$(BIN)/python tools/changes.py check
+
+# What every change must pass, a minute on two cores; CONTRIBUTING.md says what it leaves out.
+QUICK := tests/test_layers.py tests/test_tools.py $(addprefix tests/seamo/test_, crops.py manifest.py model_config.py plan.py \
+  stats.py store_roundtrip.py store_rules.py values.py) $(addprefix tests/bench/test_, adding.py adding_inside.py aggregate.py \
+  intervals.py leaderboard.py metrics.py plan.py records.py stitch.py wiring.py)
+check: install
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint quick
+
+quick:
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not soak" $(QUICK)
+
+# The same tests with the oldest dependencies that pyproject.toml allows, and with the newest there are.
+test-lowest:
+	mkdir -p build
+	$(PYTHON) tools/lowest.py > build/lowest.txt
+	$(call elsewhere,lowest,--constraint build/lowest.txt)
+
+test-newest:
+	$(call elsewhere,newest,)
+
+define elsewhere
+	$(PYTHON) -m venv --clear build/$(1)
+	build/$(1)/bin/python -m pip install --quiet $(2) --editable '.[dev]'
+	build/$(1)/bin/python -m pip list --format=freeze --exclude-editable | paste -s -d ' ' - | fold -s -w 120
+	OMP_NUM_THREADS=1 build/$(1)/bin/python -m pytest -q -m "not soak" $(QUICK)
+endef
+
+# sdist and wheel for docs/releasing.md; uploads nothing.
+dist:
+	rm -rf dist
+	$(PYTHON) -m venv --clear build/tools
+	build/tools/bin/python -m pip install --quiet build twine
+	build/tools/bin/python -m build --outdir dist
+	build/tools/bin/twine check --strict dist/*
 
 # The site in build/site; it loads nothing from elsewhere.
 docs: install

@@ -1,4 +1,7 @@
-"""Write `docs/datasets/<id>.md`, a card for every data set of the manifest: `python docs/make_cards.py`."""
+"""Write `docs/datasets/<id>.md`, a card for every data set of the manifest, and their list in `mkdocs.yml`.
+
+`python docs/make_cards.py`
+"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,6 +9,8 @@ from pathlib import Path
 from seamo.manifest import ArchiveFile, DatasetSpec, LabelSpace, shipped_manifest
 
 FOLDER = Path(__file__).resolve().parent / "datasets"
+SITE = FOLDER.parents[1] / "mkdocs.yml"
+LIST = "  - Data sets: # written by docs/make_cards.py\n"  # the last part of the site's menu
 
 
 def card(spec: DatasetSpec) -> str:
@@ -131,14 +136,22 @@ def _text(words: str) -> str:
     return "`".join(pieces)
 
 
+def menu(site: str) -> str:
+    """`mkdocs.yml` with every card in the menu, by title."""
+    before, mark, _ = site.partition(LIST)
+    specs = sorted(shipped_manifest().values(), key=lambda spec: (spec.title.lower(), spec.id))
+    return before + mark + "".join(f'      - "{spec.title}": datasets/{spec.id}.md\n' for spec in specs)
+
+
 def main() -> None:
-    """Write every card, and take away those of data sets that are no more."""
+    """Write every card and the menu, and take away cards of data sets that are no more."""
     FOLDER.mkdir(exist_ok=True)
     cards = {FOLDER / f"{spec.id}.md": card(spec) for spec in shipped_manifest().values()}
     for path in set(FOLDER.glob("*.md")) - cards.keys():
         path.unlink()
     for path, text in cards.items():
         path.write_text(text, encoding="utf-8")
+    SITE.write_text(menu(SITE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,18 +6,22 @@ from typing import Any
 
 import typer
 
-from seamo.cli import app as seamo_app
-from seamo_bench.cli import app as bench_app
-from seamo_prep.cli import app as prep_app
+from seamo.cli.program import app as seamo_app
+from seamo_bench.cli.program import app as bench_app
+from seamo_prep.cli.program import app as prep_app
 
 PAGE = Path(__file__).parent / "reference" / "cli.md"
 INTRO = """# Commands
 
 Written by `docs/make_cli.py` from the commands' own `--help`; do not edit.
 
-Results go to stdout, progress and remarks to stderr. `--debug` (anywhere) shows the traceback of an
-error. Exit status: 0 done, 1 the work failed, 2 wrong usage; `seamo pretrain` also 75: stopped by a signal after a
-checkpoint, go on with `--resume`.
+Results go to stdout, progress and remarks to stderr. With `--json` the result is one document, a list of objects with
+`id`. An error is one message, which says how to go on. Exit status: 0 done, 1 the work failed or nothing could be
+done, 2 wrong usage (an unknown id, suite or backbone, too), 75 stopped by a signal: run it again (`seamo pretrain` with
+`--resume`).
+
+Everywhere: `--debug` shows the traceback of an error and all logs, `--log LEVEL` what is logged (`debug`, `info`,
+`warning`, `error`), `--version` the version.
 """
 
 

@@ -25,9 +25,9 @@ from seamo.manifest import shipped_manifest
 from seamo.store.reader import Store, open_store
 from seamo.store.writer import BuildPlan, StoreWriter
 from seamo_bench.facts import BackboneFacts
-from seamo_bench.features.cache import FeatureCache, Work, silent
-from seamo_bench.protocol import Context
+from seamo_bench.features.cache import FeatureCache, Work
 from seamo_bench.protocols import linear
+from seamo_bench.runs.context import context_of
 from seamo_bench.tasks.trials import labels_of, make_trials, task_facts
 
 _LIMIT = 1.3
@@ -63,7 +63,8 @@ def main() -> None:
         store = made_store(Path(scratch) / "store", arguments.samples)
         backbone = seamo_bench.load_backbone(arguments.backbone, store=store, size=arguments.size)
         facts = BackboneFacts(id=backbone.card.id, card="")
-        cache = FeatureCache(Path(scratch), store, backbone, facts=facts, work=Work(device, batch_size=16))
+        work = Work(device, batch_size=16)
+        cache = FeatureCache(Path(scratch), store, backbone, facts=facts, work=work)
         begin = time.perf_counter()
         width = cache.table(np.arange(len(store))).width
         extraction = time.perf_counter() - begin
@@ -72,18 +73,15 @@ def main() -> None:
         (trial,) = make_trials(store, labels, scheme=_SCHEME, fraction=1.0, salt=0, budget="full")
 
         def probe(seeds: int, **params: tuple[float, ...]) -> float:
-            context = Context(
+            context = context_of(
+                backbone,
+                store,
+                cache,
                 task=task,
-                backbone=backbone,
-                store=store,
                 labels=labels,
-                features=cache.table,
                 splits=dict.fromkeys(range(seeds), (trial,)),
                 params={**linear.PROTOCOL.defaults, **params},
-                budget="full",
-                precision="fp32",
-                device=device,
-                progress=silent,
+                work=work,
             )
             begin = time.perf_counter()
             for _ in linear.run(context):

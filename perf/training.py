@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seamo.data.batch import Batch
 from seamo.data.crops import CropConfig
-from seamo.data.normalise import Normalisation
+from seamo.inputs.normalise import Normalisation
 from seamo.manifest import shipped_manifest
 from seamo.model.config import DecoderConfig, SeaMoConfig
 from seamo.model.flops import pretraining_flops

@@ -46,7 +46,14 @@ def _plain(value: Any) -> Any:
 
 
 def digest(value: Any) -> str:
-    """Sha256 (64 hex digits) of `canonical_json(value)`."""
+    """Sha256 (64 hex digits) of `canonical_json(value)`.
+
+    Example:
+        >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+        True
+        >>> digest([])[:16]
+        '4f53cda18c2baa0c'
+    """
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 

@@ -74,6 +74,12 @@ def resize(
 
     Returns:
         (..., h, w).
+
+    Example:
+        >>> resize(np.array([[[1, 2], [3, 4]]], dtype=np.uint8), (4, 4), "nearest")[0, 0].tolist()
+        [1, 1, 2, 2]
+        >>> resize(np.array([[[0.0, np.nan], [2.0, 4.0]]]), (1, 1)).tolist()  # the mean of three
+        [[[2.0]]]
     """
     height, width = pixels.shape[-2:]
     if (height, width) == tuple(size):

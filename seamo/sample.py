@@ -64,6 +64,11 @@ def check_key(key: str) -> None:
 
     Raises:
         SampleError: With the first character that is not allowed.
+
+    Example:
+        >>> check_key("tile 7")
+        Traceback (most recent call last):
+        seamo.errors.SampleError: sample: key 'tile 7' is not parts of [A-Za-z0-9_-] joined by '/'
     """
     if not _KEY.fullmatch(key):
         raise SampleError(f"key {key!r} is not parts of [A-Za-z0-9_-] joined by '/'", where="sample")
@@ -131,6 +136,12 @@ def valid_pixels(pixels: Array, layer: LayerSpec) -> NDArray[np.bool_]:
 
     A pixel is invalid where it equals the layer's fill value (NaN for floats). A layer without a fill
     value (uint8 images) is valid everywhere.
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> store = tiny_store()
+        >>> bool(valid_pixels(store.read_layer(0, "s2_10m"), store.spec.layer("s2_10m")).all())
+        True
     """
     fill = layer.fill_value
     if fill is None:

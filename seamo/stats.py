@@ -59,6 +59,13 @@ def observe(pixels: NDArray[Any], valid: NDArray[np.bool_], counts: NDArray[np.i
 
     Raises:
         UsageError: For another dtype.
+
+    Example:
+        >>> pixels = np.array([[[[1, 2], [3, 65535]]]], dtype=np.uint16)
+        >>> counts = new_histogram(1)
+        >>> moments = observe(pixels, pixels != 65535, counts)
+        >>> moments.count.tolist(), moments.mean.tolist(), moments.high.tolist()
+        ([3], [2.0], [3.0])
     """
     whole = bool(valid.all())
     parts = []
@@ -125,7 +132,15 @@ def select(pieces: Moments, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Mo
 
 
 def merge(pieces: Moments) -> Moments:
-    """Moments of all pieces together, (N, C) -> (C,), by the pairwise formula of Chan et al. (1979)."""
+    """Moments of all pieces together, (N, C) -> (C,), by the pairwise formula of Chan et al. (1979).
+
+    Example:
+        >>> counts = new_histogram(1)
+        >>> images = [np.full((1, 1, 2, 2), value, dtype=np.uint8) for value in (10, 20)]
+        >>> total = merge(stack([observe(image, image > 0, counts) for image in images]))
+        >>> total.count.tolist(), total.mean.tolist(), total.std.tolist()
+        ([8], [15.0], [5.0])
+    """
     count = pieces.count.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(count > 0, (pieces.count * pieces.mean).sum(axis=0) / count, 0.0)
@@ -159,6 +174,13 @@ def percentiles(counts: NDArray[np.int64], dtype: str, q: Sequence[float] = PERC
 
     Returns:
         (C, len(q)), NaN for a band without a pixel.
+
+    Example:
+        >>> counts = new_histogram(1)
+        >>> pixels = np.arange(1, 101, dtype=np.uint8).reshape(1, 1, 10, 10)
+        >>> moments = observe(pixels, pixels > 0, counts)
+        >>> percentiles(counts, "uint8", (2, 50, 98)).tolist()
+        [[2.0, 50.0, 98.0]]
     """
     total = counts.cumsum(axis=1)
     result = np.full((len(counts), len(q)), np.nan)
@@ -181,6 +203,12 @@ def describe(
     """Statistics as plain values: band -> count, mean, std, min, max and, with a histogram, percentiles.
 
     A band without a valid pixel has a count of 0 and None for the rest.
+
+    Example:
+        >>> pixels = np.full((1, 2, 2, 2), 7, dtype=np.uint8)
+        >>> moments = observe(pixels, pixels > 0, new_histogram(2))
+        >>> describe(("B02", "B03"), moments)["B03"]
+        {'count': 4, 'mean': 7.0, 'std': 0.0, 'min': 7.0, 'max': 7.0}
     """
     quantiles = None if counts is None else percentiles(counts, dtype)
     result: dict[str, Mapping[str, Any]] = {}

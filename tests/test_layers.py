@@ -36,7 +36,7 @@ ROOMS: list[tuple[str, set[str]]] = [
 ]
 # Upward imports inside a function, each with its reason.
 LAZY_UPWARD = {
-    ("seamo.store.reader", "seamo.data"),  # Store.loader is a face of seamo.data; opening a store loads no torch
+    ("seamo.store.faces", "seamo.data"),  # Faces.loader and .webdataset; opening a store loads no torch
 }
 LAPTOP = {
     f"seamo_bench.{name}"

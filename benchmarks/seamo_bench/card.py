@@ -1,74 +1,15 @@
 """The backbone card: what a checkpoint expects, as frozen values. No torch here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from seamo.bands import Unit
+from seamo.inputs.spec import Expects, InputSpec, MissingPolicy, Resize, Step
+from seamo.inputs.wiring import Wiring
 
-Op = Literal[
-    "affine",
-    "scale",
-    "clip",
-    "truncate-uint8",
-    "wrap-uint8",
-    "image-quantile-clip",
-    "image-minmax",
-    "image-zscore",
-    "store-zscore",
-    "store-2std",
-]
+__all__ = ["Availability", "BackboneCard", "InputSpec", "MissingPolicy", "Option", "Step", "Weights"]
+
 Option = str | int | float | bool | tuple[int, ...] | tuple[tuple[int, ...], ...]
-# select-columns: the input layer loses what belongs to the missing bands; new-tokenizer: it begins untrained for the
-# bands that are there, other sensors' included, and must be trained.
-MissingPolicy = Literal["fail", "zero", "mean", "nearest-wavelength", "select-columns", "new-tokenizer"]
 Availability = Literal["weights", "none needed", "quoted only", "no loader"]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a published normalisation, per band or (one number) for all bands.
-
-    ops, x being one band of one image in the input's unit:
-        affine: (x - a) / b.
-        scale: x * a.
-        clip: x limited to [a, b].
-        truncate-uint8: x limited to [0, 255], fraction cut off.
-        wrap-uint8: fraction cut off, then modulo 256, as an unchecked cast to uint8 does.
-        image-quantile-clip: x limited to its own quantiles a and b of this image.
-        image-minmax: (x - min) / (max - min + a) of this image.
-        image-zscore: (x - mean) / standard deviation of all bands of this image together.
-        store-zscore: (x - mean) / std with the statistics of the store's training split. The adapter turns it
-            into `affine` with the numbers, so that what was applied stands in every record.
-        store-2std: x from mean - 2 std .. mean + 2 std to 0..1, clipped, with the same statistics.
-    """
-
-    op: Op
-    a: tuple[float, ...] = ()
-    b: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class InputSpec:
-    """What one sensor's input must be.
-
-    Args:
-        sensor: Key of `seamo.bands.SENSORS`.
-        bands: Names in the order of the network's input channels; empty = every band of the sensor that the
-            store has, in canonical order (networks without published weights).
-        unit: Unit of the numbers before `steps`.
-        product: Processing level the weights were made on (`L1C`, `L2A`, `GRD`), for warnings and `explain`.
-        steps: The published normalisation, in order.
-        source: Where the numbers come from.
-        fill: Value of a pixel without a measurement, after `steps`.
-    """
-
-    sensor: str
-    bands: tuple[str, ...]
-    unit: Unit
-    steps: tuple[Step, ...]
-    source: str
-    product: str = ""
-    fill: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +63,7 @@ class BackboneCard:
         verified: What proves the implementation: `golden`, `manifest`, `package`; empty = "unverified".
         trainable: False where there is nothing to fine-tune (image statistics).
         variant: Free options of the family's loader, such as depth or width.
+        resize: How an image gets to the network's size.
     """
 
     id: str
@@ -146,3 +88,23 @@ class BackboneCard:
     missing: MissingPolicy = "fail"
     trainable: bool = True
     variant: tuple[tuple[str, Option], ...] = ()
+    resize: Resize = "bilinear"
+
+    @property
+    def expects(self) -> Expects:
+        """What its network expects of the input."""
+        return Expects(
+            id=self.id,
+            inputs=self.inputs,
+            size=self.size,
+            multiple_of=self.multiple_of,
+            any_size=self.any_size,
+            joint=self.joint,
+            resize=self.resize,
+            missing=self.missing,
+            learnt=self.availability != "none needed",
+        )
+
+    def fed(self, wiring: Wiring) -> "BackboneCard":
+        """The same card, its inputs those that are really fed and its policy the one that made them so."""
+        return replace(self, inputs=wiring.network.inputs, missing=wiring.missing)

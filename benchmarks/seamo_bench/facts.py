@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from seamo.identity import digest
+from seamo.inputs.wiring import Wiring
 from seamo_bench.predictions import Kind, Scoring
 
 Budget = Literal["full", "demo"]
@@ -76,7 +77,7 @@ class BackboneFacts(Value):
 
 
 class StepFacts(Value):
-    """One step of the normalisation that was applied, as on the card (`seamo_bench.card.Step`)."""
+    """One step of the normalisation that was applied, as on the card (`seamo.inputs.spec.Step`)."""
 
     op: str
     a: tuple[float, ...] = ()
@@ -119,6 +120,23 @@ class AdapterFacts(Value):
     missing: str
     size: tuple[int, int]
     resize: str = ""
+
+
+def adapter_facts(wiring: Wiring) -> AdapterFacts:
+    """What a record says about the way from the store to the network."""
+    inputs = tuple(
+        InputFacts(
+            sensor=sensor.input.sensor,
+            stack=sensor.stack,
+            bands=sensor.input.bands,
+            unit=sensor.input.unit.value,
+            steps=tuple(StepFacts(op=step.op, a=step.a, b=step.b) for step in sensor.input.steps),
+            filled=tuple(channel.band for channel in sensor.channels if channel.filled),
+            statistics=sensor.statistics,
+        )
+        for sensor in wiring.sensors
+    )
+    return AdapterFacts(inputs=inputs, missing=wiring.missing, size=wiring.size or (0, 0), resize=wiring.resampling())
 
 
 class ProtocolFacts(Value):

@@ -1,12 +1,27 @@
-"""How the keys of a published file become the parameters of a network, as values. No torch here."""
+"""A backbone family as one value: its cards, how a network is made and filled, its switches. No torch here.
+
+A module of `seamo_bench.backbones` declares `FAMILY = Family(...)`. Finding cards by name, switching quirks on, making
+narrow what the demo budget trains, seeding, loading weights and cutting input columns are the harness's work
+(`seamo_bench.zoo`).
+"""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seamo_bench.card import BackboneCard
+
+if TYPE_CHECKING:  # families are listed without torch
+    from seamo_bench.network import Network
+
+Change = Callable[[BackboneCard], BackboneCard]
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRules:
-    """The rules of one family's published files.
+    """How the keys of one family's published files become the parameters of a network.
 
     Args:
         places: Top-level entries that may hold the state dict, tried in order; "" is the file itself.
@@ -35,3 +50,55 @@ def renamed(key: str, rules: KeyRules) -> str:
     for pattern, replacement in rules.rename:
         key = re.sub(pattern, replacement, key)
     return key
+
+
+def _no_card(_name: str) -> None:
+    return None
+
+
+def _as_it_is(card: BackboneCard) -> BackboneCard:
+    return card
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """Backbones that share a network, a way of loading it and a set of switches.
+
+    A family has `build`, or `load`, or neither where its models are listed and cannot be run.
+
+    Args:
+        cards: The listed backbones.
+        build: Makes the network of a card, with initial values; the card's `inputs` hold the bands that will be fed.
+            Randomness is torch's own, which the harness has seeded.
+        rules: How the keys of a published file become parameters; a function of the card where cards differ in it.
+        load: Makes and fills the network of a card, from a weights file (None = random) and a seed, where `build`
+            and one file of named tensors are not enough.
+        stem: Name of the first convolution of a network of one sensor. The harness loads the whole network and cuts
+            the columns of the bands that are not fed.
+        selects_columns: Whether the network takes any selection of the card's bands by itself.
+        new_tokenizer: Whether `load` makes new, untrained tokenizers where the card's `missing` is `new-tokenizer`.
+        card_of: The card of a name that no list can hold (`timm:<id>`, a run's folder); None for any other name.
+        quirks: Name -> the card with that deviation of the official code switched on. A card's `quirks` say, in
+            words, which of them it has; `<id>+<name>` is then a backbone.
+        narrow: The card that the demo budget trains in place of one without weights.
+    """
+
+    cards: tuple[BackboneCard, ...]
+    build: Callable[[BackboneCard], "Network"] | None = None
+    rules: KeyRules | Callable[[BackboneCard], KeyRules] = KeyRules()
+    load: Callable[[BackboneCard, Path | None, int], "Network"] | None = None
+    stem: str = ""
+    selects_columns: bool = False
+    new_tokenizer: bool = False
+    card_of: Callable[[str], BackboneCard | None] = _no_card
+    quirks: Mapping[str, Change] = field(default_factory=dict)
+    narrow: Change = _as_it_is
+
+    @property
+    def can_select(self) -> bool:
+        """Whether policy `select-columns` is possible."""
+        return self.selects_columns or bool(self.stem)
+
+    def rules_of(self, card: BackboneCard) -> KeyRules:
+        """The key rules of a card."""
+        return self.rules if isinstance(self.rules, KeyRules) else self.rules(card)

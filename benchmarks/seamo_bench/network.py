@@ -1,9 +1,14 @@
-"""What every backbone's network gives: one pooled vector and dense feature levels."""
+"""What every backbone is: a card, a network that gives a pooled vector and dense levels, the adapter that feeds it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+
+from seamo.data.batch import Batch
+from seamo.inputs.adapter import Adapter
+from seamo_bench.card import BackboneCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +41,37 @@ class Network(nn.Module):
             inputs: Sensor -> (B, C, H, W), channels as the card's `InputSpec.bands`, normalised.
         """
         raise NotImplementedError("a backbone family implements forward_features")
+
+
+@dataclass(slots=True, eq=False)
+class Backbone:
+    """A backbone ready to look at batches.
+
+    Args:
+        card: Its card, inputs reduced to what the store has when it was loaded for one.
+        network: The trunk, in evaluation mode.
+        adapter: Turns batches of one store into inputs; None until the first batch shows which.
+        make: Seed -> a new network with the same weights; what has none is random from the seed.
+    """
+
+    card: BackboneCard
+    network: Network
+    adapter: Adapter | None
+    make: Callable[[int], Network]
+
+    def features(self, batch: Batch) -> Features:
+        """Pooled features and dense levels of a batch, without gradients.
+
+        Args:
+            batch: As the loader hands it out: the store's own numbers.
+
+        Returns:
+            `Features` with pooled (B, D).
+
+        Raises:
+            BandError, ProtocolError: If the card cannot read this store; see `seamo.inputs.wiring.wire`.
+        """
+        if self.adapter is None:
+            self.adapter = Adapter(self.card.expects, batch.spec)
+        with torch.no_grad():
+            return self.network.forward_features(self.adapter(batch))

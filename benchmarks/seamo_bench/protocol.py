@@ -4,7 +4,8 @@ A protocol is a module with `PROTOCOL: Protocol` and `run(context: Context) -> I
 labels, features and a backbone; it never sees results folders, keys or records.
 """
 
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,9 +19,11 @@ from seamo_bench.predictions import Kind, Predictions
 if TYPE_CHECKING:  # a protocol's card is listed without torch
     import torch
 
-    from seamo.store.reader import Store
-    from seamo_bench.features.table import FeatureTable
-    from seamo_bench.zoo.backbone import Backbone
+    from seamo.store.samples import Samples
+    from seamo_bench.network import Backbone, Network
+
+    Inputs = Mapping[str, torch.Tensor]  # sensor -> (B, C, H, W), normalised
+    Scores = Callable[[Sequence[Inputs]], torch.Tensor]  # inputs of every date -> logits (B, K) or (B, K, H, W)
 
 Rows = NDArray[np.int64]
 Params = Mapping[str, Scalar | tuple[Scalar, ...]]
@@ -42,6 +45,9 @@ class Protocol:
         num_seeds: How many seeds it runs, one record each.
         together: All seeds are trained in one pass, so that they are always run together.
         cross_validation: Whether it can run a `cv...` split scheme.
+        dates: How many dates of a place it looks at together.
+        apply: What a run trained -> scores of new images, for `predict`; None where nothing can be applied to them
+            (neighbours).
     """
 
     id: str
@@ -54,6 +60,8 @@ class Protocol:
     num_seeds: int = 1
     together: bool = False
     cross_validation: bool = False
+    dates: int = 1
+    apply: "Callable[[Trained], Scores] | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +78,34 @@ class Split:
     test: Rows
     repeat: int = -1
     fold: int = -1
+
+
+class Table(typing.Protocol):
+    """Pooled features (n, D) float32 of n rows, which need not fit into memory: `seamo_bench.features` has them."""
+
+    @property
+    def width(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of it in memory."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self) -> NDArray[np.float32]:
+        """All of it, in memory: (n, D)."""
+        ...
+
+    def take(self, positions: Rows) -> NDArray[np.float32]:
+        """Some rows of it, in the order asked: (len(positions), D)."""
+        ...
+
+    def blocks(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """All of it in order, `size` rows at a time."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,9 +129,9 @@ class Context:
 
     task: TaskFacts
     backbone: "Backbone"
-    store: "Store"
+    store: "Samples"
     labels: NDArray[Any]
-    features: "Callable[[Rows], FeatureTable]"
+    features: Callable[[Rows], Table]
     splits: Mapping[int, tuple[Split, ...]]
     params: Params
     budget: Budget
@@ -131,6 +167,33 @@ class Outcome:
     notes: tuple[str, ...] = ()
     trainable_parameters: int | None = None
     head: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """What a run trained, with the network that it belongs to: what `Protocol.apply` makes scores of images of.
+
+    Args:
+        network: In evaluation mode, on the device.
+        state: `Outcome.head` of the run.
+        params: Of the run.
+        num_classes: Of the task.
+        blank: Inputs of every date, without content: of the shapes that will come.
+        tile: (H, W) of the masks; (0, 0) where they vary.
+        precision: `fp32` or `bf16`.
+        device: Where to compute.
+        where: The record, for messages.
+    """
+
+    network: "Network"
+    state: Mapping[str, NDArray[Any]]
+    params: Params
+    num_classes: int
+    blank: "Sequence[Inputs]"
+    tile: tuple[int, int]
+    precision: str
+    device: "torch.device"
+    where: str
 
 
 def number(params: Params, name: str) -> float:

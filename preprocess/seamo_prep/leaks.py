@@ -242,7 +242,7 @@ def similar(packed: NDArray[np.uint8], splits: NDArray[np.int64]) -> Pairs:
         packed: (N, 18) from `signature`.
         splits: (N,).
     """
-    bits = np.unpackbits(packed, axis=1).reshape(len(packed), _QUARTERS, -1)
+    bits = np.unpackbits(packed, axis=1).reshape(len(packed), _QUARTERS, 8 * packed.shape[1] // _QUARTERS)
     found: list[Pairs] = []
     total = 0
     for quarter in range(_QUARTERS):

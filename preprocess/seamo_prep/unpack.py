@@ -82,7 +82,7 @@ class Raw:
         self.ignored: tuple[str, ...] = self._find()
         """What is not read because something better is there: archives beside their folder, parts beside the whole."""
         for line in self.ignored:
-            _LOG.warning("ignored=%s", line)
+            _LOG.info("ignored=%s", line)  # `build` says it
         self.synthetic = self._read_synthetic()
 
     @property

@@ -15,7 +15,6 @@ sees; n = B * T.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -23,47 +22,16 @@ from torch.nn import functional
 
 from seamo.bands import positions
 from seamo.data.draws import CROPS, QUADRANTS, uniforms
+from seamo.data.settings import CropConfig as CropConfig  # a recipe names them without torch
+from seamo.data.settings import Mode as Mode
 from seamo.errors import RecipeError, UsageError
 from seamo.manifest import LayerSpec
-
-Mode = Literal["partial", "same_full", "same_random", "none_overlap"]
-RateMode = Literal["area", "side"]
 
 _TRIES = 10  # of torchvision's RandomResizedCrop, after which it takes the whole image
 _RATIO = (3 / 4, 4 / 3)
 _NUMBERS = 2 * _TRIES + 3  # uniform numbers a view: size and shape of each try, row, column, flip
 _WEIGHT = 1e-4  # a resized pixel is valid if the invalid pixels it sees weigh no more than this in all
 _BLOCK = 2**20  # pixels that a CPU resizes at a time: what fits its caches, in memory that is used again
-
-
-@dataclass(frozen=True, slots=True)
-class CropConfig:
-    """How views are drawn (method notes 4.2).
-
-    Args:
-        mode: `partial`: a box per season; `same_random`: one box for all seasons; `same_full`: the whole image;
-            `none_overlap`: a quadrant per season, all different (at most 4 seasons).
-        rate: Smallest and largest size of a box; used by partial and same_random.
-        rate_mode: The size is a share of the area, with aspect ratio 3/4 to 4/3 (RandomResizedCrop), or of the
-            side of a square.
-        share: The sensors of a season share the box (needed where they share a mask).
-        flip: Half of the views, each season on its own, are mirrored left to right.
-        share_flip: The sensors of a season share the flip (needed where they share a mask).
-    """
-
-    mode: Mode = "partial"
-    rate: tuple[float, float] = (0.5, 1.0)
-    rate_mode: RateMode = "area"
-    share: bool = True
-    flip: bool = True
-    share_flip: bool = True
-
-    def __post_init__(self) -> None:
-        for name, value, known in (("mode", self.mode, Mode), ("rate_mode", self.rate_mode, RateMode)):
-            if value not in get_args(known):
-                raise RecipeError(f"is {value!r}", f"crop.{name}", f"Choose one of {', '.join(get_args(known))}.")
-        if len(self.rate) != 2 or not 0 < self.rate[0] <= self.rate[1] <= 1:
-            raise RecipeError(f"is {self.rate}, not 0 < smallest <= largest <= 1", "crop.rate")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,6 +27,12 @@ def uniforms(rows: Tensor, count: int, *, seed: int, epoch: int, stream: int) ->
 
     Returns:
         (B, count) float64, multiples of 2 ** -53.
+
+    Example:
+        >>> draws = uniforms(torch.tensor([0, 7]), 3, seed=0, epoch=1, stream=CROPS)
+        >>> alone = uniforms(torch.tensor([7]), 3, seed=0, epoch=1, stream=CROPS)
+        >>> draws.shape, bool((draws[1] == alone[0]).all())
+        (torch.Size([2, 3]), True)
     """
     key = 0
     for part in (seed, epoch, stream):

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seamo.data.batch import Batch
+from seamo.data.reading import LabelReader, read_seconds, read_valid
 from seamo.errors import SeamoError, StoreError, UsageError
-from seamo.manifest import DatasetSpec, LabelSpace, LayerSpec
-from seamo.sample import IGNORE
+from seamo.manifest import LayerSpec
 from seamo.store.format import bucket_of
 from seamo.store.plan import ShardPlan
-from seamo.store.reader import Store
+from seamo.store.samples import Samples
+from seamo.store.stacks import layer_ids
 
 Array = NDArray[Any]
 
@@ -37,7 +38,7 @@ class Loader:
     Images of varying size come in batches of one size bucket, padded at the bottom and right (`Batch.size`).
 
     Args:
-        store: An open store.
+        store: An open store, or whatever else has `Samples`.
         rows: Rows to read, each once an epoch (`store.rows(split, ...)`).
         batch_size: Samples of a global batch, all ranks together.
         layers: Layer or stack ids to read; None = all.
@@ -61,14 +62,17 @@ class Loader:
         StoreError: While iterating: a sample cannot be read (names it), or lacks its label.
 
     Example:
-        >>> from seamo.testing.examples import tiny_store  # doctest: +SKIP
-        >>> for batch in Loader(store, store.rows("test"), 64):  # doctest: +SKIP
-        ...     features = model(batch.to("cuda"))
+        >>> from seamo.testing.stores import tiny_store
+        >>> store = tiny_store()
+        >>> for batch in Loader(store, store.rows("train"), 4, layers=["s2"]):
+        ...     print({name: tuple(layer.shape) for name, layer in batch.layers.items()}, batch.label.tolist())
+        {'s2_10m': (4, 2, 4, 24, 24), 's2_20m': (4, 2, 1, 12, 12)} [0, 1, 2, 2]
+        {'s2_10m': (4, 2, 4, 24, 24), 's2_20m': (4, 2, 1, 12, 12)} [0, 1, 1, 2]
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Samples,
         rows: NDArray[np.int64],
         batch_size: int,
         *,
@@ -95,8 +99,8 @@ class Loader:
                 where="Loader",
             )
         self.store = store
-        self.spec = store.spec.only_layers(_layer_ids(store.spec, layers))
-        self._labels = _LabelReader(store.spec, label_space)
+        self.spec = store.spec.only_layers(layer_ids(store.spec, layers))
+        self._labels = LabelReader(store.spec, label_space)
         self._rank, self._world, self._parts = rank, world, parts
         self._workers, self._prefetch = workers, prefetch
         self._memory = _Memory(pin)
@@ -159,13 +163,13 @@ class Loader:
             layers[layer.id] = self._memory.take(shape, np.dtype(layer.dtype))
         mask = None
         if self._labels.kind == "mask":
-            height, width = max(tuple(one.shape[-2:]) for one in layers.values())
+            height, width = max(tuple(pixels.shape[-2:]) for pixels in layers.values())
             mask = self._memory.take((n, height, width), np.dtype(np.uint8))
         targets = {name: tensor.numpy() for name, tensor in layers.items()}
         mask_target = None if mask is None else mask.numpy()
         futures = [
             executor.submit(
-                self._read, int(row), {name: one[i] for name, one in targets.items()}, _item(mask_target, i)
+                self._read, int(row), {name: target[i] for name, target in targets.items()}, _item(mask_target, i)
             )
             for i, row in enumerate(unit.rows)
         ]
@@ -180,22 +184,13 @@ class Loader:
             self._labels.map_mask(mask)
         elif self._labels.kind != "none":
             label = self._labels.row(self.store.read_label(row), str(self._keys[row]))
-        times = {}
-        dates = self.store.read_times(row)
-        for stack in self.spec.stacks:
-            seconds = np.full(self.spec.num_times(stack), np.iinfo(np.int64).min, dtype=np.int64)
-            if stack in dates:
-                seconds[:] = dates[stack].astype("datetime64[s]").astype(np.int64)
-            times[stack] = seconds
-        valid = {}
-        for layer in self.spec.layers:
-            dated = times[layer.stack] != np.iinfo(np.int64).min
-            # An archive without dates says nothing about what is there; one with dates leaves NaT where nothing is.
-            there = dated if dated.any() else np.ones_like(dated)
-            valid[layer.id] = there & self.store.is_valid(row, layer.id)
+        times = read_seconds(self.store, self.spec, row)
+        valid = read_valid(self.store, self.spec, row, times)
         holes = frozenset[str]()
         if self._find_holes:
-            holes = frozenset(one.id for one in self.spec.layers if _has_hole(out[one.id], one, valid[one.id]))
+            holes = frozenset(
+                layer.id for layer in self.spec.layers if _has_hole(out[layer.id], layer, valid[layer.id])
+            )
         return _Facts(label, times, valid, holes)
 
     def _finish(self, pending: "_Pending") -> Batch:
@@ -211,19 +206,25 @@ class Loader:
                 ) from error
             facts.append(future.result())
         unit = pending.unit
-        labels = [one.label for one in facts if one.label is not None]
+        labels = [sample.label for sample in facts if sample.label is not None]
         return Batch(
             spec=self.spec,
             rows=torch.from_numpy(np.array(unit.rows)),
             keys=tuple(str(self._keys[row]) for row in unit.rows),
             layers=pending.layers,
-            valid={one.id: torch.from_numpy(np.stack([f.valid[one.id] for f in facts])) for one in self.spec.layers},
-            times={stack: torch.from_numpy(np.stack([f.times[stack] for f in facts])) for stack in self.spec.stacks},
+            valid={
+                layer.id: torch.from_numpy(np.stack([sample.valid[layer.id] for sample in facts]))
+                for layer in self.spec.layers
+            },
+            times={
+                stack: torch.from_numpy(np.stack([sample.times[stack] for sample in facts]))
+                for stack in self.spec.stacks
+            },
             size=torch.from_numpy(self._height_width[unit.rows]),
             label=torch.from_numpy(np.stack(labels)) if labels else None,
             mask=pending.mask,
             padding=torch.from_numpy(np.array(unit.padding)),
-            holes=frozenset[str]().union(*(f.holes for f in facts)) if self._find_holes else None,
+            holes=frozenset[str]().union(*(sample.holes for sample in facts)) if self._find_holes else None,
         )
 
 
@@ -278,70 +279,13 @@ class _Memory:
         return torch.from_numpy(lease)
 
 
-class _LabelReader:
-    """Labels of one label space: `kind` is `single`, `multi`, `mask` or `none`."""
-
-    def __init__(self, spec: DatasetSpec, label_space: str) -> None:
-        kinds = {"single-label": "single", "multi-label": "multi", "segmentation": "mask", "change": "mask"}
-        self.kind = kinds.get(spec.task.kind, "none") if spec.task.label_space else "none"
-        self._id = spec.id
-        self._space: LabelSpace | None = None
-        if self.kind == "none":
-            return
-        space = spec.label_space(label_space)
-        self._num_classes = len(space.classes)
-        if label_space not in ("", spec.task.label_space):
-            if space.source != spec.task.label_space:
-                raise UsageError(
-                    f"label space {label_space!r} is not derived from {spec.task.label_space!r}", where=spec.id
-                )
-            self._space = space
-        self._lut = np.full(256, IGNORE, dtype=np.uint8)
-        if self.kind == "mask":
-            for source in range(IGNORE):
-                ids = self._space.map_from_source((source,)) if self._space else (source,)
-                self._lut[source] = ids[0] if ids else IGNORE
-
-    def row(self, label: int | tuple[int, ...] | Array | None, key: str) -> Array:
-        """A class id or the multi-hot vector of one sample."""
-        if label is None or isinstance(label, np.ndarray):
-            raise StoreError("has no label", where=f"{self._id} sample {key}")
-        ids = label if isinstance(label, tuple) else (label,)
-        if self._space is not None:
-            ids = self._space.map_from_source(ids)
-        if self.kind == "multi":
-            hot = np.zeros(self._num_classes, dtype=np.uint8)
-            hot[list(ids)] = 1
-            return hot
-        if len(ids) != 1:
-            raise StoreError(f"has {len(ids)} classes in this label space instead of one", f"{self._id} sample {key}")
-        return np.asarray(ids[0], dtype=np.int64)
-
-    def map_mask(self, mask: Array) -> None:
-        """Turn a mask's ids into this space's, in place."""
-        if self._space is not None:
-            mask[:] = self._lut[mask]
-
-
-def _layer_ids(spec: DatasetSpec, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    if wanted is None:
-        return tuple(layer.id for layer in spec.layers)
-    chosen: list[str] = []
-    for name in wanted:
-        if name in spec.stacks:
-            chosen.extend(layer.id for layer in spec.stack_layers(name))
-        else:
-            chosen.append(spec.layer(name).id)
-    return tuple(dict.fromkeys(chosen))
-
-
 def _has_hole(pixels: Array, layer: LayerSpec, there: NDArray[np.bool_]) -> bool:
     fill = layer.fill_value
     if fill is None:
         return False
     dates = (pixels[t] for t in np.flatnonzero(there))
     # The largest of numbers among which is a NaN is NaN: one pass, no array of booleans.
-    return any(bool(np.isnan(one.max())) if math.isnan(fill) else bool((one == fill).any()) for one in dates)
+    return any(bool(np.isnan(image.max())) if math.isnan(fill) else bool((image == fill).any()) for image in dates)
 
 
 def _item(array: Array | None, i: int) -> Array | None:

@@ -16,11 +16,11 @@ from seamo import __version__
 from seamo.errors import CheckpointError, SeamoError
 from seamo.identity import file_sha256
 from seamo.model.config import SeaMoConfig, parse_config
+from seamo.model.files import CARD, WEIGHTS
 from seamo.model.seamo import SeaMo
 
 FORMAT = "seamo-model/1"
 ENCODER_FORMAT = "seamo-encoder/1"  # without TM block and decoders, as `encoder_only` leaves a model
-WEIGHTS, CARD = "model.safetensors", "card.json"
 _OURS = ("format", "seamo", "config", "weights")
 
 

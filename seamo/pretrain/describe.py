@@ -8,7 +8,8 @@ from seamo.model.config import parse_config
 from seamo.model.flops import pretraining_flops
 from seamo.pretrain.checkpoint import FACTS, checkpoints, describe_checkpoint
 from seamo.pretrain.journal import CURVES, read_curves
-from seamo.pretrain.run import RUN, RunFolder, find_model, read_run
+from seamo.pretrain.places import RUN, RunFolder
+from seamo.pretrain.run import find_model, read_run
 
 
 def describe(path: Path) -> dict[str, Any]:

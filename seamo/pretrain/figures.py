@@ -16,8 +16,8 @@ from torch import Tensor
 from seamo.data.batch import Batch
 from seamo.data.crops import CropConfig, Mode, View, crop_stack, draw_views, whole_view
 from seamo.data.loader import Loader
-from seamo.data.normalise import Normalisation, normalise, parse_normalisation
 from seamo.errors import UsageError
+from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import load_model
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.inputs import InputPlan

@@ -10,9 +10,11 @@ from torch import Tensor
 from seamo.data.batch import Batch
 from seamo.data.crops import CropConfig, crop_stack, draw_views
 from seamo.data.draws import MASKS, uniforms
-from seamo.data.normalise import Normalisation, check_range, normalisation_from, normalise
 from seamo.errors import RecipeError, StoreError
-from seamo.manifest import LayerSpec, Statistics
+from seamo.inputs.check import check_unit
+from seamo.inputs.normalise import Normalisation, normalisation_from, normalise
+from seamo.inputs.statistics import pretraining_part, store_statistics
+from seamo.manifest import LayerSpec
 from seamo.model.config import SeaMoConfig
 from seamo.model.masking import noise_shape
 from seamo.pretrain.recipe import Recipe
@@ -108,7 +110,7 @@ class InputPlan:
             bands, numbers, size = self.config.bands[sensor], self.numbers[sensor], self.config.size
             crop = crop_stack(layers, self._read(sensor), views[sensor], bands=bands, size=size, holes=batch.holes)
             if check:
-                check_range(crop.pixels, numbers, valid=_both(crop.valid, None if valid is None else valid[sensor]))
+                check_unit(crop.pixels, numbers, valid=_both(crop.valid, None if valid is None else valid[sensor]))
             images[sensor] = normalise(crop.pixels, numbers, valid=crop.valid)
             if crop.valid is not None:
                 masks[sensor] = crop.valid
@@ -207,7 +209,12 @@ def plan_inputs(recipe: Recipe, stage: int, store: Store) -> InputPlan:
 def _numbers(recipe: Recipe, sensor: str, store: Store) -> Normalisation:
     name, layers = recipe.data.statistics[sensor], store.spec.stack_layers(recipe.data.stacks[sensor])
     if name == "store":
-        statistics = store_statistics(store, layers)
+        part = pretraining_part(store)
+        own = store_statistics(store, part=part)
+        if recipe.data.stacks[sensor] not in own:
+            raise StoreError(f"has no statistics of {recipe.data.stacks[sensor]}", store.title)
+        source = f"{store.title}, {part} samples, content {store.content[:12]}"
+        statistics = own[recipe.data.stacks[sensor]].model_copy(update={"source": source})
     elif name in store.spec.statistics:
         statistics = store.spec.statistics[name]
     else:
@@ -221,22 +228,3 @@ def _numbers(recipe: Recipe, sensor: str, store: Store) -> Normalisation:
         )
     bands = recipe.model.bands[sensor]
     return normalisation_from(statistics, bands, kind=recipe.data.scaling, eight_bit=recipe.data.eight_bit)
-
-
-def store_statistics(store: Store, layers: tuple[LayerSpec, ...]) -> Statistics:
-    """The store's own statistics of its train split (of all samples where it has none).
-
-    Raises:
-        StoreError: If a layer has none.
-    """
-    part = "train" if store.meta.counts.splits.get("train") else "all"
-    mean: dict[str, float] = {}
-    std: dict[str, float] = {}
-    for layer in layers:
-        bands = store.meta.statistics[part].get(layer.id, {})
-        for name in layer.bands:
-            if name not in bands or not bands[name]["count"]:
-                raise StoreError(f"has no statistics of {name}", where=f"{store.title}: layer {layer.id}")
-            mean[name], std[name] = float(bands[name]["mean"]), float(bands[name]["std"])
-    source = f"{store.title}, {part} samples, content {store.content[:12]}"
-    return Statistics(source=source, unit=layers[0].unit, mean=mean, std=std)

@@ -14,9 +14,10 @@ import seamo
 from seamo.errors import TrainingError
 from seamo.pretrain.checkpoint import Progress
 from seamo.pretrain.inputs import InputPlan, plan_inputs
+from seamo.pretrain.places import RunFolder
 from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import Recipe
-from seamo.pretrain.run import RunFolder, StoreFacts, begin_run, code_digest
+from seamo.pretrain.run import StoreFacts, begin_run, code_digest
 from seamo.store.reader import Store
 
 

@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TextIO
 from torch.utils.tensorboard import SummaryWriter
 
 from seamo.identity import write_atomically
+from seamo.progress import Progress
 
 CURVES, SPEED = "curves.csv", "speed.csv"
 _WHERE = ("step", "stage", "epoch", "batch")
@@ -62,15 +62,12 @@ class Journal:
     def __init__(
         self, run: Path, terms: Sequence[str], *, done: int, total: int, progress: TextIO | None = None
     ) -> None:
-        self._progress = progress
+        self._progress = Progress(progress, "steps", total, done=done, title="pretraining")
         self._terms = tuple(terms)
-        self._total = total
         columns = (*_WHERE, "locations", "images", "lr", "loss", *self._terms)
         self._curves = _open(run / CURVES, columns, done)
         self._speed = _open(run / SPEED, _SPEED, done)
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=done + 1 if done else None)
-        self._shown = 0.0
-        self._recent = 0.0
 
     def write(self, row: Row) -> None:
         """Add a step."""
@@ -87,7 +84,6 @@ class Journal:
         named |= {} if row.mfu is None else {"speed/mfu": row.mfu}
         for name, value in named.items():
             self._board.add_scalar(name, value, row.step)
-        self._recent = row.seconds if not self._recent else 0.9 * self._recent + 0.1 * row.seconds
         self._show(row, rate)
 
     def flush(self) -> None:
@@ -98,26 +94,16 @@ class Journal:
         self._board.flush()
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, end the line."""
+        self._progress.close()
         self._curves.close()
         self._speed.close()
         self._board.close()
 
     def _show(self, row: Row, rate: float) -> None:
-        if self._progress is None:
-            return
-        live = self._progress.isatty()
-        now = time.monotonic()
-        last = row.step == self._total
-        if now - self._shown < (0.5 if live else 15.0) and not last:
-            return
-        self._shown = now
-        left = _clock((self._total - row.step) * self._recent)
-        text = f"stage {row.stage} epoch {row.epoch + 1} step {row.step}/{self._total} loss {row.loss:.4f}"
-        text += f" {rate:.1f} locations/s data wait {row.wait / row.seconds:.0%} {left} left"
-        end = "\n" if last or not live else ""
-        self._progress.write(f"\r\x1b[K{text}{end}" if live else f"{text}{end}")
-        self._progress.flush()
+        self._progress.title = f"stage {row.stage} epoch {row.epoch + 1}"
+        note = f"loss {row.loss:.4f}, {rate:,.1f} locations/s, data wait {row.wait / row.seconds:.0%}"
+        self._progress.at(row.step, note=note)
 
 
 def read_curves(run: Path) -> dict[str, list[float]]:
@@ -144,9 +130,3 @@ def _add(file: io.TextIOWrapper, values: Sequence[object]) -> None:
 
 def _exact(value: float) -> str:
     return repr(float(value))
-
-
-def _clock(seconds: float) -> str:
-    minutes, secs = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{secs:02d}"

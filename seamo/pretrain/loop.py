@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seamo.errors import TrainingError
-from seamo.model.checkpoint import WEIGHTS, assign, save_model, transfer
+from seamo.model.checkpoint import assign, save_model, transfer
+from seamo.model.files import WEIGHTS
 from seamo.model.flops import pretraining_flops
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.checkpoint import Checkpoint, Progress, checkpoints, latest_checkpoint, save_checkpoint

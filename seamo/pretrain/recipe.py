@@ -10,8 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
-from seamo.data.crops import CropConfig
-from seamo.data.normalise import Kind
+from seamo.data.settings import CropConfig, Kind
 from seamo.errors import RecipeError
 from seamo.model.config import SeaMoConfig, parse_config, stage_one
 
@@ -28,7 +27,7 @@ class DataPart(_Part):
         split: Split of the store; `all` = every sample.
         statistics: Sensor -> `store` (the store's own statistics of its train split) or the name of a published
             list in the data set's manifest entry. There is no default.
-        scaling: See `seamo.data.normalise.Normalisation`.
+        scaling: See `seamo.inputs.normalise.Normalisation`.
         eight_bit: Round to 8 bits, as reference pipelines that store 8-bit images do.
         season_sampling: Single-season training sees the `first` season of every place, or a `random` one.
     """
@@ -231,7 +230,8 @@ def _parse_crop(entry: Any, where: str) -> CropConfig:
 
 def _hint(unknown: str, known: Sequence[str]) -> str:
     near = get_close_matches(unknown, known, n=1, cutoff=0.4)
-    return f"Did you mean {near[0]!r}? " * len(near) + f"Known: {', '.join(known)}."
+    meant = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{meant}Known: {', '.join(known)}."
 
 
 def _check(recipe: Recipe, where: str) -> None:

@@ -18,11 +18,11 @@ import yaml
 import seamo
 from seamo.errors import TrainingError, UsageError
 from seamo.identity import write_atomically
-from seamo.model.checkpoint import CARD
+from seamo.model.files import CARD
 from seamo.pretrain.checkpoint import latest_checkpoint
+from seamo.pretrain.places import ENVIRONMENT, RECIPE, RUN, RunFolder, check_model
 from seamo.pretrain.recipe import Recipe, differences, read_yaml
 
-RECIPE, ENVIRONMENT, RUN = "recipe.yaml", "environment.json", "run.json"
 _PACKAGES = ("torch", "timm", "numpy", "pandas", "pyarrow", "numcodecs", "pydantic", "safetensors")
 
 
@@ -43,27 +43,6 @@ class StoreFacts:
     content: str
     split: str
     samples: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """A run's places.
-
-    Args:
-        path: The folder.
-    """
-
-    path: Path
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def final(self) -> Path:
-        """The finished model, as `load_model` reads it."""
-        return self.path / "final"
 
 
 def begin_run(path: Path, recipe: Recipe, store: StoreFacts, *, resume: bool) -> RunFolder:
@@ -135,17 +114,16 @@ def find_model(path: Path) -> Path:
     Raises:
         UsageError: If there is neither.
     """
+    check_model(path)
     if (path / CARD).is_file():
         return path
-    if (path / RUN).is_file():
-        run = RunFolder(path)
-        if run.final.is_dir():
-            return run.final
-        newest = latest_checkpoint(run.checkpoints)
-        if newest is not None:
-            return newest.path
+    run = RunFolder(path)
+    if run.final.is_dir():
+        return run.final
+    newest = latest_checkpoint(run.checkpoints)
+    if newest is None:
         raise UsageError("has no checkpoint yet", where=str(path))
-    raise UsageError("is neither a run nor a model", where=str(path), fix="Give a folder of `seamo pretrain --out`.")
+    return newest.path
 
 
 def environment() -> dict[str, Any]:

@@ -41,6 +41,12 @@ def list_stores(root: str | Path) -> list[Entry]:
 
     Raises:
         StoreError: If the root is not a folder.
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> store = tiny_store()
+        >>> [entry.id for entry in list_stores(store.path.parents[1])]
+        ['tiny']
     """
     folder = local_path(root)
     if not folder.is_dir():

@@ -42,6 +42,12 @@ def content_of(store: Store, *, deep: bool = True) -> str:
 
     Raises:
         StoreError: If a sample cannot be read.
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> store = tiny_store()
+        >>> content_of(store) == store.content
+        True
     """
     table = store.read_index(["key", "split", "sha256", "readable"])
     keys = [str(key) for key in table["key"]]

@@ -162,6 +162,20 @@ def stored_ids(spec: DatasetSpec) -> tuple[str, ...]:
     return (*ids, LABEL) if label_kind(spec) == "mask" else ids
 
 
+def time_dims(spec: DatasetSpec) -> dict[str, str]:
+    """Stack -> name of its dimension of dates, in a dataset of all layers: `time`, or `time_<stack>` each.
+
+    Stacks with different numbers of dates cannot share a dimension.
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> time_dims(tiny_store().spec)
+        {'s2': 'time', 's1': 'time'}
+    """
+    alike = len({spec.num_times(stack) for stack in spec.stacks}) == 1
+    return {stack: "time" if alike else f"time_{stack}" for stack in spec.stacks}
+
+
 def varying_layers(spec: DatasetSpec) -> frozenset[str]:
     """Layers (and `label`) whose images differ in size."""
     varying = {layer.id for layer in spec.layers if layer.size is None}
@@ -175,6 +189,10 @@ def bucket_of(height: int, width: int) -> int:
 
     Raises:
         StoreError: If the image is larger than the largest bucket.
+
+    Example:
+        >>> bucket_of(65, 10)
+        96
     """
     for bucket in BUCKETS:
         if max(height, width) <= bucket:
@@ -183,7 +201,12 @@ def bucket_of(height: int, width: int) -> int:
 
 
 def array_name(layer: str, bucket: int) -> str:
-    """Name of a layer's zarr array: `s2`, or `s2_96` for images of varying size padded to 96."""
+    """Name of a layer's zarr array: `s2`, or `s2_96` for images of varying size padded to 96.
+
+    Example:
+        >>> array_name("s2", 0), array_name("s2", 96)
+        ('s2', 's2_96')
+    """
     return f"{layer}_{bucket}" if bucket else layer
 
 
@@ -194,7 +217,12 @@ def is_label_array(array: str) -> bool:
 
 
 def shard_file(layout: Layout, k: int, array: str = "") -> str:
-    """Name, within the store, of one shard's file; `array` for the zarr layout only."""
+    """Name, within the store, of one shard's file; `array` for the zarr layout only.
+
+    Example:
+        >>> shard_file("webdataset", 3), shard_file("zarr", 3, "s2"), shard_file("zarr", 3, "label")
+        ('shards/000003.tar', 'data.zarr/s2/c/3/0/0/0/0', 'data.zarr/label/c/3/0/0')
+    """
     if layout == "webdataset":
         return f"{TAR_FOLDER}/{k:06d}.tar"
     dims = "0/0" if is_label_array(array) else "0/0/0/0"

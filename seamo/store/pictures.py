@@ -18,7 +18,8 @@ from seamo.bands import Unit
 from seamo.manifest import LabelSpace, LayerSpec
 from seamo.sample import IGNORE
 from seamo.store.format import label_kind
-from seamo.store.reader import Store
+from seamo.store.samples import Samples
+from seamo.store.stacks import read_stack, stack_bands
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
 MISSING = (38, 38, 46)  # colour of pixels that are not there
@@ -77,7 +78,7 @@ class Card:
     legend: tuple[tuple[str, tuple[int, int, int]], ...] = ()
 
 
-def card(store: Store, row: int) -> Card:
+def card(store: Samples, row: int) -> Card:
     """Draw one sample."""
     strips: list[Strip] = []
     for stack in store.spec.stacks:
@@ -98,11 +99,11 @@ def card(store: Store, row: int) -> Card:
     return Card(str(store.read_index(["key"])["key"].iloc[row]), about, tuple(strips), legend)
 
 
-def stack_strips(store: Store, row: int, stack: str) -> list[Strip]:
+def stack_strips(store: Samples, row: int, stack: str) -> list[Strip]:
     """Renderings of one stack of a sample, the most natural one first: every date, in order of time."""
     layers = store.spec.stack_layers(stack)
-    unit, names = layers[0].unit, store.stack_bands(stack)
-    image = store.read_stack(row, stack, kernel="nearest")
+    unit, names = layers[0].unit, stack_bands(store.spec, stack)
+    image = read_stack(store, row, stack, "nearest")
     dates = store.read_times(row).get(stack, np.full(len(image), np.datetime64("NaT"), dtype="datetime64[s]"))
     product = f" {layers[0].product}" if layers[0].product else ""
     strips = []
@@ -231,7 +232,7 @@ def _hue(i: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _label_text(store: Store, label: Any) -> str:
+def _label_text(store: Samples, label: Any) -> str:
     if label is None or isinstance(label, np.ndarray) or label_kind(store.spec) == "none":
         return ""
     names = store.spec.label_space().names

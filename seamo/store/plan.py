@@ -49,6 +49,14 @@ class ShardPlan:
         shuffle: Permute; otherwise the order of `rows` is kept.
         drop_last: Leave out what does not fill a batch (training).
         groups: (len(rows),) group of each row (size bucket); a batch never mixes groups.
+
+    Example:
+        >>> plan = ShardPlan(rows=np.arange(10, 17), batch=4)
+        >>> len(plan), plan.batch_rows(1).tolist()
+        (2, [14, 15, 16])
+        >>> last = plan.share(1, rank=1, world=2)
+        >>> last.rows.tolist(), last.padding.tolist()  # equal shares: a repeat is marked
+        ([16, 14], [False, True])
     """
 
     rows: Rows

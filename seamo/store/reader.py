@@ -7,21 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo.bands import canonical, positions
 from seamo.errors import StoreError, UsageError
 from seamo.manifest import DatasetSpec, LayerSpec
-from seamo.resample import Kernel, resize
-from seamo.sample import GeoRef, Sample, valid_pixels
+from seamo.sample import GeoRef, Label, Sample
 from seamo.store import format as fmt
 from seamo.store.columns import IndexColumns
+from seamo.store.faces import Faces
 from seamo.store.remote import LocalFiles, local_path
-from seamo.store.subsets import Subset, keys_sha256, strata, subset_name, take, take_seco
+from seamo.store.subsets import Subset, draw
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
-
-    from seamo.data.loader import Loader
 
 Array = NDArray[Any]
 
@@ -34,6 +30,13 @@ def open_store(url: str | Path) -> "Store":
 
     Raises:
         StoreError: If there is no store, only an unfinished one, or several.
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> made = tiny_store()  # its folder goes when it does
+        >>> store = open_store(made.path)
+        >>> store.title, len(store), store[0].layers["s2_10m"].shape
+        ('Tiny synthetic (12 samples)', 12, (2, 4, 24, 24))
     """
     path = local_path(url)
     if path.name == fmt.META_NAME:
@@ -42,18 +45,18 @@ def open_store(url: str | Path) -> "Store":
         raise StoreError("there is no such folder", where=str(path), fix="`seamo-prep ls ROOT` lists stores.")
     if (path / fmt.META_NAME).is_file():
         return Store(path)
-    found = sorted(one.parent for one in path.glob(f"[!.]*/{fmt.META_NAME}"))
-    if len(found) == 1:
-        return Store(found[0])
-    if found:
-        names = ", ".join(one.name for one in found)
-        raise StoreError(f"holds {len(found)} stores ({names})", str(path), "Name one of them.")
+    folders = sorted(meta.parent for meta in path.glob(f"[!.]*/{fmt.META_NAME}"))
+    if len(folders) == 1:
+        return Store(folders[0])
+    if folders:
+        names = ", ".join(folder.name for folder in folders)
+        raise StoreError(f"holds {len(folders)} stores ({names})", str(path), "Name one of them.")
     if path.name.endswith(".partial") or any(path.glob(".*.partial")):
         raise StoreError("is not finished", str(path), "Run the same `seamo-prep build` again: it goes on.")
     raise StoreError("holds no store (no store.json)", str(path), "`seamo-prep ls ROOT` lists stores.")
 
 
-class Store:
+class Store(Faces):
     """A published store. Opening reads store.json only; the index is read when first needed.
 
     Thread-safe; may be used after a fork and pickles as its path.
@@ -111,10 +114,10 @@ class Store:
         Raises:
             StoreError: If there is no such sample.
         """
-        found = self._columns.rows_by_key.get(key)
-        if found is None:
+        row = self._columns.rows_by_key.get(key)
+        if row is None:
             raise StoreError(f"no sample {key!r}", where=self.title, fix="`store.index['key']` lists them.")
-        return found
+        return row
 
     def rows(self, split: str, fraction: float = 1.0, salt: int | str = 0) -> NDArray[np.int64]:
         """Rows of a split, ascending.
@@ -139,18 +142,20 @@ class Store:
         else:
             there = ", ".join((*(name for name in self.meta.counts.splits if name), "all"))
             raise StoreError(f"no split {split!r} in scheme {self.meta.split_scheme}", self.title, f"Splits: {there}.")
-        keys = self._columns.text("key")
-        if salt == "seco" and fraction != 1.0:
-            rows = rows[take_seco(len(rows), fraction)]
-        elif fraction != 1.0:
-            groups = strata(
-                self.spec.task.kind,
-                [self._columns.class_of(int(i)) for i in rows],
-                [str(scene) for scene in self._columns.text("scene")[rows]],
-            )
-            rows = rows[take(self.spec.id, [str(k) for k in keys[rows]], groups, fraction=fraction, salt=salt)]
-        chosen = [str(key) for key in keys[rows]]
-        return Subset(subset_name(split, fraction, salt), rows.astype(np.int64), keys_sha256(chosen))
+        return draw(
+            self.spec,
+            split,
+            rows,
+            fraction=fraction,
+            salt=salt,
+            keys=self._columns.text("key"),
+            class_of=self._columns.class_of,
+            scene_of=lambda row: str(self._columns.text("scene")[row]),
+        )
+
+    def class_of(self, i: int) -> int | tuple[int, ...] | None:
+        """Class id, set of ids, or the most frequent class of a mask; None without a label."""
+        return self._columns.class_of(i)
 
     def shape(self, i: int, layer: str) -> tuple[int, ...]:
         """True shape of one sample's layer: (T, C, H, W), or (H, W) of the mask."""
@@ -228,7 +233,7 @@ class Store:
                 fix="Copy the store again, or delete it and build it again.",
             )
 
-    def read_label(self, i: int) -> int | tuple[int, ...] | NDArray[np.uint8] | None:
+    def read_label(self, i: int) -> Label:
         """The label as in `Sample.label`."""
         if fmt.label_kind(self.spec) != "mask":
             return self._columns.label(i)
@@ -236,8 +241,8 @@ class Store:
 
     def read_times(self, i: int) -> dict[str, NDArray[np.datetime64]]:
         """Stack -> (T,) datetime64[s], NaT where absent; stacks without any date are left out."""
-        found = {stack: self._columns.dates(stack)[i] for stack in self.spec.stacks}
-        return {stack: dates for stack, dates in found.items() if not np.isnat(dates).all()}
+        times = {stack: self._columns.dates(stack)[i] for stack in self.spec.stacks}
+        return {stack: dates for stack, dates in times.items() if not np.isnat(dates).all()}
 
     def read_geo(self, i: int) -> GeoRef | None:
         """The georeference of the finest grid."""
@@ -247,7 +252,7 @@ class Store:
         if not -len(self) <= i < len(self):
             raise IndexError(i)
         i %= len(self)
-        layers = {one.id: self.read_layer(i, one.id) for one in self.spec.layers if self.is_valid(i, one.id)}
+        layers = {layer.id: self.read_layer(i, layer.id) for layer in self.spec.layers if self.is_valid(i, layer.id)}
         return Sample(
             key=str(self._columns.text("key")[i]),
             layers=layers,
@@ -256,62 +261,4 @@ class Store:
             label=self.read_label(i),
             scene=str(self._columns.text("scene")[i]),
             offset=(int(self._columns.array("y0")[i]), int(self._columns.array("x0")[i])),
-        )
-
-    def stack_bands(self, stack: str) -> tuple[str, ...]:
-        """Bands of `read_stack`, in canonical order."""
-        layers = self.spec.stack_layers(stack)
-        return canonical(layers[0].sensor, [name for layer in layers for name in layer.bands])
-
-    def read_stack(self, i: int, stack: str, *, kernel: Kernel = "bilinear") -> NDArray[np.float32]:
-        """A whole image: every layer of a stack resampled to the finest grid of the stack.
-
-        Args:
-            i: Row.
-            stack: Stack id.
-            kernel: The resampling of the coarser layers (`seamo.resample`).
-
-        Returns:
-            (T, C, H, W) float32, bands as `stack_bands`, NaN where missing.
-        """
-        layers = self.spec.stack_layers(stack)
-        height, width = self.shape(i, layers[0].id)[-2:]
-        parts = []
-        for layer in layers:
-            pixels = self.read_layer(i, layer.id)
-            values = pixels.astype(np.float32)
-            values[~valid_pixels(pixels, layer)] = np.nan
-            if not self.is_valid(i, layer.id):
-                values[...] = np.nan  # also where no fill value tells
-            parts.append(resize(values, (height, width), kernel))
-        have = [name for layer in layers for name in layer.bands]
-        return np.ascontiguousarray(np.concatenate(parts, axis=1)[:, positions(have, self.stack_bands(stack))])
-
-    def to_xarray(
-        self, key: str, time: int | str | None = None, *, stack: str | None = None, kernel: Kernel = "bilinear"
-    ) -> "xr.Dataset":
-        """A rioxarray-ready Dataset of one sample: see `seamo.store.view.to_dataset`."""
-        from seamo.store.view import to_dataset  # xarray and rioxarray take a second to import
-
-        return to_dataset(self, self.row(key), time=time, stack=stack, kernel=kernel)
-
-    def loader(
-        self,
-        split: str,
-        batch: int,
-        *,
-        fraction: float = 1.0,
-        salt: int | str = 0,
-        layers: tuple[str, ...] | None = None,
-        label_space: str = "",
-        seed: int = 0,
-        shuffle: bool = False,
-        workers: int = 2,
-    ) -> "Loader":
-        """Batches of a split as torch tensors (`seamo.data.loader.Loader`, which has more options)."""
-        from seamo.data.loader import Loader  # the store itself works without torch
-
-        rows = self.rows(split, fraction, salt)
-        return Loader(
-            self, rows, batch, layers=layers, label_space=label_space, seed=seed, shuffle=shuffle, workers=workers
         )

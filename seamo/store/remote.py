@@ -24,9 +24,21 @@ def local_path(url: str | Path) -> Path:
     if found is None:
         return Path(url)
     if found[1] != "file":
-        fix = "Work on a local disk and copy the store."
-        raise StoreError(f"{found[1]}:// addresses are not supported yet", where=str(url), fix=fix)
+        raise _not_local(found[1], str(url))
     return Path(unquote(urlsplit(str(url)).path))
+
+
+def _not_local(scheme: str, url: str) -> StoreError:
+    from obstore import parse_scheme  # not for local paths: it takes a twentieth of a second
+    from obstore.exceptions import BaseError
+
+    try:
+        parse_scheme(f"{scheme}://bucket/prefix")
+    except BaseError:
+        fix = "Name a local path."
+        return StoreError(f"{scheme}:// is no kind of address that holds stores", where=url, fix=fix)
+    fix = "Work on a local disk and copy the store."
+    return StoreError(f"{scheme}:// addresses are not supported yet", where=url, fix=fix)
 
 
 class LocalFiles:

@@ -84,7 +84,12 @@ def assign(
 
 
 def hash_split(dataset_id: str, key: str) -> str:
-    """Split of one key under `hash-60-20-20`."""
+    """Split of one key under `hash-60-20-20`.
+
+    Example:
+        >>> [hash_split("toy", f"k{i}") for i in range(4)]
+        ['val', 'train', 'test', 'train']
+    """
     share = int.from_bytes(rank(dataset_id, "split", key)[:8], "big") / 2**64
     return "train" if share < 0.6 else "val" if share < 0.8 else "test"
 

@@ -8,15 +8,16 @@ mask; the scene for change. A smaller subset lies inside a larger one of the sam
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import UsageError
-from seamo.manifest import TaskKind
+from seamo.manifest import DatasetSpec, TaskKind
 
 RARE_SET = 20  # label sets with fewer samples than this form one stratum
 
@@ -34,6 +35,38 @@ class Subset:
     name: str
     rows: NDArray[np.int64]
     sha256: str
+
+
+def draw(
+    spec: DatasetSpec,
+    split: str,
+    rows: NDArray[np.int64],
+    *,
+    fraction: float,
+    salt: int | str,
+    keys: NDArray[Any],
+    class_of: Callable[[int], int | tuple[int, ...] | None],
+    scene_of: Callable[[int], str],
+) -> Subset:
+    """The subset of a split's rows by the rule above, or by SeCo's.
+
+    Args:
+        spec: Of the data set: its id goes into the hash, its task decides what a stratum is.
+        split: Name of the split.
+        rows: Of the whole split, ascending.
+        fraction: Between 0 and 1; 1 takes all.
+        salt: Another subset of the same size; `seco` for `take_seco`.
+        keys: (N,) of all rows of the store.
+        class_of: Row -> class id, set of ids, or dominant class of the mask; asked only where a part is drawn.
+        scene_of: Row -> scene, likewise.
+    """
+    if salt == "seco" and fraction != 1.0:
+        rows = rows[take_seco(len(rows), fraction)]
+    elif fraction != 1.0:
+        groups = strata(spec.task.kind, [class_of(int(row)) for row in rows], [scene_of(int(row)) for row in rows])
+        rows = rows[take(spec.id, [str(key) for key in keys[rows]], groups, fraction=fraction, salt=salt)]
+    chosen = [str(key) for key in keys[rows]]
+    return Subset(subset_name(split, fraction, salt), rows.astype(np.int64), keys_sha256(chosen))
 
 
 def rank(dataset_id: str, salt: str | int, key: str) -> bytes:
@@ -76,6 +109,13 @@ def take(
 
     Raises:
         UsageError: For a fraction outside (0, 1].
+
+    Example:
+        >>> keys = [f"k{i}" for i in range(20)]
+        >>> groups = ["water"] * 5 + ["forest"] * 15
+        >>> small = take("toy", keys, groups, fraction=0.1)
+        >>> len(small), set(small.tolist()) <= set(take("toy", keys, groups, fraction=0.5).tolist())
+        (3, True)
     """
     if not 0.0 < fraction <= 1.0:
         raise UsageError(f"fraction {fraction} is not in (0, 1]", where="subset")
@@ -101,7 +141,12 @@ def take_seco(num: int, fraction: float) -> NDArray[np.int64]:
 
 
 def subset_name(split: str, fraction: float, salt: int | str) -> str:
-    """Name of a subset: `train`, `train-10pct-salt0`, `train-10pct-seco`."""
+    """Name of a subset: `train`, `train-10pct-salt0`, `train-10pct-seco`.
+
+    Example:
+        >>> subset_name("train", 1.0, 0), subset_name("train", 0.1, 3), subset_name("train", 0.01, "seco")
+        ('train', 'train-10pct-salt3', 'train-1pct-seco')
+    """
     if fraction == 1.0:
         return split
     percent = f"{float(Fraction(str(fraction)) * 100):g}"

@@ -20,6 +20,7 @@ from seamo.store.format import (
     blosc_settings,
     finest_layer,
     padding_value,
+    time_dims,
 )
 
 _ROWS_PER_KEY_CHUNK = 65536
@@ -53,7 +54,7 @@ def write_zarr_metadata(
         old.unlink(missing_ok=True)  # of a builder that was killed here
     root = zarr.open_group(folder, mode="a", zarr_format=3)
     arrays = _Arrays(root, len(keys), rows_per_shard, codec)
-    times = _time_dims(spec)
+    times = time_dims(spec)
     root.attrs.update({"title": spec.title, "dataset": spec.id, "format": "seamo-store/1"})
     for layer in spec.layers:
         _layer_arrays(arrays, layer, times[layer.stack], buckets.get(layer.id))
@@ -155,9 +156,3 @@ def _strings(root: zarr.Group, name: str, values: Sequence[str], dim: str, chunk
         name, shape=(len(values),), chunks=(chunk,), dtype="string", dimension_names=(dim,), overwrite=True
     )
     array[:] = np.array(list(values), dtype=np.dtypes.StringDType())
-
-
-def _time_dims(spec: DatasetSpec) -> dict[str, str]:
-    # One dataset for all arrays: stacks with different numbers of dates cannot share a dimension.
-    alike = len({spec.num_times(stack) for stack in spec.stacks}) == 1
-    return {stack: "time" if alike else f"time_{stack}" for stack in spec.stacks}

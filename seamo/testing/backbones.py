@@ -7,8 +7,7 @@ exactly is checked when they are, and that the network computes what the officia
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from seamo.bands import SENSORS
 from seamo.errors import SeamoError
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from seamo_bench.card import BackboneCard, InputSpec
+    from seamo.inputs.spec import InputSpec
+    from seamo_bench.card import BackboneCard
+    from seamo_bench.family import Family
     from seamo_bench.network import Features, Network
 
 MANY = 30_000_000  # parameters above which values are not computed if nothing else is said
@@ -26,14 +27,7 @@ LOADABLE = ("weights", "none needed")
 _BATCH = 3
 
 
-class Family(Protocol):
-    """What makes the networks of some cards."""
-
-    def load(self, card: "BackboneCard", weights: Path | None, seed: int) -> "Network":
-        """The network; without weights, random from the seed."""
-
-
-def check_backbone(family: Family, card: "BackboneCard", *, max_parameters: int = MANY) -> None:
+def check_backbone(family: "Family", card: "BackboneCard", *, max_parameters: int = MANY) -> None:
     """Check one card and the network that its family makes for it.
 
     * The card: known bands, numbers for each of them, a source, sizes that fit.
@@ -43,10 +37,10 @@ def check_backbone(family: Family, card: "BackboneCard", *, max_parameters: int 
     * The network is in evaluation mode; nothing in it is drawn anew (dropout); it gives the same features again.
     * A sample's features depend neither on its place in the batch nor on the other samples.
     * Every band matters.
-    * A seed decides what is not loaded, whatever torch drew before.
+    * A seed decides what is not loaded, whatever torch drew before; torch's own generator is left alone.
 
     Args:
-        family: Has `load(card, weights, seed)` and, where it can, `build(card)`: the same network without weights.
+        family: The card's family.
         card: One of its cards.
         max_parameters: Values are computed for networks of up to so many parameters; of larger ones, shapes alone.
 
@@ -57,7 +51,7 @@ def check_backbone(family: Family, card: "BackboneCard", *, max_parameters: int 
     if card.availability not in LOADABLE:
         refused = _refusal(family, card)
         expect(
-            refused, card.id, f"is {card.availability}, and load gives a network", "Let `load` say why there is none."
+            refused, card.id, f"is {card.availability}, and load gives a network", "It has neither `build` nor `load`."
         )
         return
     fed = with_bands(card)
@@ -66,7 +60,7 @@ def check_backbone(family: Family, card: "BackboneCard", *, max_parameters: int 
     except (NotImplementedError, RuntimeError) as error:
         if "meta" not in str(error):
             raise
-        parameters = _check_shapes(fed, lambda own: family.load(own, None, 0))  # it looks at values on its way
+        parameters = _check_shapes(fed, lambda own: _loaded(family, own, 0))  # it looks at values on its way
     if parameters <= max_parameters:
         _check_values(family, fed)
 
@@ -110,24 +104,28 @@ def _together(inputs: "tuple[InputSpec, ...]") -> "tuple[InputSpec, ...]":
     return tuple(spec for spec in inputs if spec.sensor != "s2" or "rgb" not in sensors)
 
 
-def _refusal(family: Family, card: "BackboneCard") -> str:
+def _loaded(family: "Family", card: "BackboneCard", seed: int) -> "Network":
+    from seamo_bench.zoo.loading import load_network
+
+    return load_network(family, card, None, seed)
+
+
+def _refusal(family: "Family", card: "BackboneCard") -> str:
     try:
-        family.load(card, None, 0)
+        _loaded(family, card, 0)
     except SeamoError as error:
         return str(error)
     return ""
 
 
-def _empty(family: Family, card: "BackboneCard") -> "Network":
+def _empty(family: "Family", card: "BackboneCard") -> "Network":
     """The network on the meta device; where a family cannot build it without values, the network itself."""
     import torch
 
-    build = getattr(family, "build", None)
-    if build is None:
-        return family.load(card, None, 0)
+    if family.build is None:
+        return _loaded(family, card, 0)
     with torch.device("meta"):
-        network: Network = build(card)
-    return network.eval()
+        return family.build(card).eval()
 
 
 # Shapes ---------------------------------------------------------------------------------------------------
@@ -190,13 +188,16 @@ def _device(network: "Network") -> "torch.device":
 # Values ---------------------------------------------------------------------------------------------------
 
 
-def _check_values(family: Family, card: "BackboneCard") -> None:
+def _check_values(family: "Family", card: "BackboneCard") -> None:
     import torch
 
-    network = family.load(card, None, 0)
+    generator = torch.random.get_rng_state()
+    network = _loaded(family, card, 0)
+    drawn = not torch.equal(torch.random.get_rng_state(), generator)
+    expect(not drawn, card.id, "loading draws from torch's own generator", "Draw inside `torch.random.fork_rng`.")
     _check_seeds(family, network, card)
     training = [name or "the network" for name, module in network.named_modules() if module.training]
-    expect(not training, card.id, f"{training[:1]} is in training mode", "End `load` with `.eval()`.")
+    expect(not training, card.id, f"{training[:1]} is in training mode", "Nothing may turn it back.")
     able = any(parameter.requires_grad for parameter in network.parameters())
     expect(able == card.trainable, card.id, f"trainable is {card.trainable}, and parameters to train: {able}")
     inputs = _images(card)
@@ -216,16 +217,16 @@ def _check_values(family: Family, card: "BackboneCard") -> None:
     _check_bands(network, card, inputs)
 
 
-def _check_seeds(family: Family, network: "Network", card: "BackboneCard") -> None:
+def _check_seeds(family: "Family", network: "Network", card: "BackboneCard") -> None:
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(20)
-        state, again = network.state_dict(), family.load(card, None, 0).state_dict()
+        state, again = network.state_dict(), _loaded(family, card, 0).state_dict()
     same = state.keys() == again.keys() and all(torch.equal(value, again[name]) for name, value in state.items())
     expect(same, card.id, "one seed gives two networks", "Draw from a generator that follows the seed.")
     if any(parameter.requires_grad for parameter in network.parameters()):
-        other = family.load(card, None, 1).state_dict()
+        other = _loaded(family, card, 1).state_dict()
         differs = any(not torch.equal(value, other[name]) for name, value in state.items())
         expect(differs, card.id, "two seeds give one network", "Use the seed for what is not loaded.")
 

@@ -22,10 +22,10 @@ from seamo.testing.tasks import task_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from seamo_bench.network import Backbone
     from seamo_bench.predictions import Predictions
     from seamo_bench.protocol import Context, Outcome, Params, Split
     from seamo_bench.protocol import Protocol as Card
-    from seamo_bench.zoo.backbone import Backbone
 
 Rows = NDArray[np.int64]
 
@@ -128,11 +128,11 @@ def tiny_backbone(store: Store) -> "Backbone":
     from torch import Tensor, nn
 
     from seamo.bands import Unit
+    from seamo.inputs.adapter import Adapter
+    from seamo.inputs.spec import InputSpec
     from seamo.testing.tasks import BANDS, SIDE
-    from seamo_bench.adapter import Adapter
-    from seamo_bench.card import BackboneCard, InputSpec
-    from seamo_bench.network import Features, Network
-    from seamo_bench.zoo.backbone import Backbone
+    from seamo_bench.card import BackboneCard
+    from seamo_bench.network import Backbone, Features, Network
 
     class TinyNetwork(Network):
         """Pixels of 1,000 DN are 1: as the pixels of the synthetic tasks are."""
@@ -169,7 +169,7 @@ def tiny_backbone(store: Store) -> "Backbone":
         with torch.random.fork_rng(devices=[]):
             return TinyNetwork(seed).eval()
 
-    return Backbone(card, make(0), Adapter(card, store.spec), make)
+    return Backbone(card, make(0), Adapter(card.expects, store.spec), make)
 
 
 def _context(
@@ -182,26 +182,24 @@ def _context(
     import torch
 
     from seamo_bench.facts import BackboneFacts
-    from seamo_bench.features.cache import FeatureCache, Work, silent
-    from seamo_bench.protocol import Context
+    from seamo_bench.features.cache import FeatureCache, Work
+    from seamo_bench.runs.context import context_of
     from seamo_bench.tasks.trials import labels_of, task_facts
 
-    device = torch.device("cpu")
+    work = Work(torch.device("cpu"))
     facts = BackboneFacts(id=backbone.card.id, card="as in seamo.testing")
-    cache = FeatureCache(bench.folder / "features", store, backbone, facts=facts, work=Work(device))
+    cache = FeatureCache(bench.folder / "features", store, backbone, facts=facts, work=work)
     task = task_facts(store, store.meta.split_scheme)
-    return Context(
+    return context_of(
+        backbone,
+        store,
+        cache,
         task=task,
-        backbone=backbone,
-        store=store,
         labels=labels_of(store, task),
-        features=cache.table,
         splits=splits,
         params=params,
+        work=work,
         budget="demo",
-        precision="fp32",
-        device=device,
-        progress=silent,
     )
 
 

@@ -2,18 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import TYPE_CHECKING, Any, TextIO, get_args
 
-from pydantic import ValidationError
-
+from seamo.bands import Unit
 from seamo.errors import StoreError, UsageError
-from seamo.manifest import Statistics
-from seamo.pretrain.recipe import read_yaml
-from seamo.store.reader import Store, open_store
-from seamo.use.dense import Source, embed_image
-from seamo.use.inputs import Missing, load_pretrained
-from seamo.use.options import by_image, number_of, pair_of, unit_of
-from seamo.use.pooled import Reading, embed_store
+from seamo.inputs.spec import MissingPolicy
+from seamo.use.options import by_image, check_map, check_new, check_table, number_of, pair_of, unit_of
+
+if TYPE_CHECKING:  # what is asked for wrongly is refused before torch is imported
+    from seamo.manifest import Statistics
+    from seamo.store.reader import Store
+    from seamo.use.dense import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Asked:
     bands: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     nodata: tuple[str, ...] = ()
-    missing: str = "refuse"
+    missing: str = "fail"
     statistics: str = "card"
     size: int = 0
     overlap: float = 0.5
@@ -39,30 +38,70 @@ class Asked:
     device: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """What was said of one image; `unit` and the others as in `seamo.use.dense.Source`."""
+
+    path: Path
+    unit: Unit
+    sensor: str
+    bands: tuple[str, ...]
+    nodata: float | None
+
+
+def check_asked(what: str, out: Path, asked: Asked) -> None:
+    """Refuse what can be seen to be wrong without a model: options, images, the output.
+
+    Raises:
+        UsageError: For an option that does not belong to what is embedded, or cannot be understood; for an output of
+            another kind, or one that exists.
+    """
+    _policy(asked)
+    file = _image_file(what)
+    if file is None:
+        _refuse(asked, ("others", "bands", "units", "nodata", "overlap"), "an image")
+        _stacks(asked)
+        _store(what)
+        check_table(out)
+    else:
+        _refuse(asked, ("stacks", "split"), "a store")
+        _images(file, asked)
+        check_map(out)
+    check_new(out)
+
+
 def embed_anything(path: Path, what: str, out: Path, *, asked: Asked, progress: TextIO | None) -> dict[str, Any]:
     """Embed an image (a file) or a store (a folder).
+
+    Args:
+        path: Of the model.
+        what: Of image or store.
+        out: What to write.
+        asked: The options.
+        progress: Where to show the way.
 
     Raises:
         UsageError: For an option that does not belong to what is embedded, or cannot be understood.
     """
-    missing = next((one for one in get_args(Missing) if one == asked.missing), None)
-    if missing is None:
-        raise UsageError(f"no policy {asked.missing!r}", "--missing", f"There are {', '.join(get_args(Missing))}.")
-    file = Path(what)
-    if file.is_file() and file.name != "store.json":
-        _refuse(asked, ("stacks", "split"), "a store")
-        first, *others = _sources(file, asked, missing)
+    from seamo.use.dense import embed_image
+    from seamo.use.inputs import load_pretrained
+    from seamo.use.pooled import Reading, embed_store
+
+    check_asked(what, out, asked)
+    file = _image_file(what)
+    if file is not None:
+        first, *others = _sources(file, asked)
         return embed_image(
             load_pretrained(path, device=asked.device), first, out,
-            others=others, size=asked.size, overlap=asked.overlap, batch=asked.batch, progress=progress,
+            others=others, missing=_policy(asked), size=asked.size, overlap=asked.overlap, batch=asked.batch,
+            progress=progress,
         )  # fmt: skip
-    _refuse(asked, ("others", "bands", "units", "nodata", "overlap"), "an image")
     reading = Reading(
         sensors=(asked.sensor,) if asked.sensor else (),
-        stacks=tuple(pair_of(text, "--stack", "sensor=stack") for text in asked.stacks),
+        stacks=_stacks(asked),
         split=asked.split,
         size=asked.size,
-        missing=missing,
+        missing=_policy(asked),
         statistics=asked.statistics,
         batch=asked.batch,
     )
@@ -76,19 +115,41 @@ def in_words(facts: dict[str, Any]) -> list[str]:
     for one in facts["inputs"]:
         numbers, made_up = one["normalisation"], one["made_up"]
         line = f"{one['sensor']}: {' '.join(one['bands'])}; {one['conversion']}; "
-        line += f"{numbers['kind']} with {numbers['source']} ({numbers['unit']})"
+        line += f"normalised with {numbers['source']} ({numbers['unit']})"
         lines.append(line + (f"; {' '.join(made_up['bands'])}: {made_up['how']}" if made_up else ""))
     return lines
 
 
-def _store(what: str) -> Store:
+def _image_file(what: str) -> Path | None:
+    """The image; None for what must be a store."""
+    file = Path(what)
+    return file if file.is_file() and file.name != "store.json" else None
+
+
+def _store(what: str) -> "Store":
+    from seamo.store.reader import open_store
+
     try:
         return open_store(what)
     except StoreError as error:
         raise UsageError(f"is neither a file nor a store ({error})", what) from error
 
 
-def _sources(file: Path, asked: Asked, missing: Missing) -> list[Source]:
+def _policy(asked: Asked) -> MissingPolicy:
+    policy = next((known for known in get_args(MissingPolicy) if known == asked.missing), None)
+    if policy is None:
+        raise UsageError(
+            f"no policy {asked.missing!r}", "--missing", f"There are {', '.join(get_args(MissingPolicy))}."
+        )
+    chosen: MissingPolicy = policy
+    return chosen
+
+
+def _stacks(asked: Asked) -> tuple[tuple[str, str], ...]:
+    return tuple(pair_of(text, "--stack", "sensor=stack") for text in asked.stacks)
+
+
+def _images(file: Path, asked: Asked) -> list[_Image]:
     """The image, and those of other sensors."""
     paths = {"": file}
     for text in asked.others:
@@ -100,21 +161,29 @@ def _sources(file: Path, asked: Asked, missing: Missing) -> list[Source]:
         by_image(texts, option, paths)
         for texts, option in ((asked.bands, "--bands"), (asked.units, "--unit"), (asked.nodata, "--nodata"))
     )
-    found = []
-    for name, path in paths.items():
-        sensor = name or asked.sensor
-        found.append(
-            Source(
-                path,
-                unit_of(units.get(name, ""), name),
-                sensor,
-                tuple(bands[name].split(",")) if name in bands else (),
-                number_of(nodata[name], "--nodata") if name in nodata else None,
-                missing,
-                None if asked.statistics == "card" else _statistics(Path(asked.statistics), sensor),
-            )
+    return [
+        _Image(
+            path,
+            unit_of(units.get(name, ""), name),
+            name or asked.sensor,
+            tuple(bands[name].split(",")) if name in bands else (),
+            number_of(nodata[name], "--nodata") if name in nodata else None,
         )
-    return found
+        for name, path in paths.items()
+    ]
+
+
+def _sources(file: Path, asked: Asked) -> "list[Source]":
+    from seamo.use.dense import Source
+
+    own = asked.statistics == "card"
+    return [
+        Source(
+            image.path, image.unit, image.sensor, image.bands, image.nodata,
+            None if own else _statistics(Path(asked.statistics), image.sensor),
+        )
+        for image in _images(file, asked)
+    ]  # fmt: skip
 
 
 def _refuse(asked: Asked, names: tuple[str, ...], whose: str) -> None:
@@ -124,8 +193,13 @@ def _refuse(asked: Asked, names: tuple[str, ...], whose: str) -> None:
             raise UsageError(f"--{options.get(name, name)} belongs to {whose}", "embed")
 
 
-def _statistics(path: Path, sensor: str) -> Statistics:
+def _statistics(path: Path, sensor: str) -> "Statistics":
     """A YAML file: sensor -> {unit, source, mean: {band: number}, std: {band: number}}."""
+    from pydantic import ValidationError
+
+    from seamo.manifest import Statistics
+    from seamo.pretrain.recipe import read_yaml
+
     document = read_yaml(path)
     if not sensor or sensor not in document:
         raise UsageError(f"has no statistics of {sensor or 'an unnamed sensor'}", str(path), "Give --sensor.")

@@ -6,9 +6,9 @@ Images of several sensors on one grid are encoded together, as in pretraining (o
 multimodal); a patch's feature is the mean of its tokens, as the benchmark's dense features and `SeaMo.pool` have it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,17 +18,22 @@ import torch
 from affine import Affine
 from numpy.typing import NDArray
 
-from seamo.bands import Unit
-from seamo.data.normalise import check_range
+from seamo.bands import SENSORS, Unit
 from seamo.errors import UsageError
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.check import check_unit, normalisation_in
+from seamo.inputs.images import image_batch, image_spec
+from seamo.inputs.spec import MissingPolicy
 from seamo.manifest import Statistics
 from seamo.model.seamo import SeaMo
 from seamo.use.imagery import Imagery, check_same_grid, open_imagery, sensor_of
-from seamo.use.inputs import Channels, Missing, Pretrained, plan_channels
-from seamo.use.maps import MapSpec, check_ending, write_map
+from seamo.use.inputs import Pretrained, facts_of, fit, read_bands
+from seamo.use.maps import MapSpec, write_map
+from seamo.use.options import check_map
 from seamo.use.parts import Parts
 from seamo.use.windows import Encoded, Windows, blend, plan_windows
 
+Pixels = NDArray[np.float32]
 VALID_SHARE = 0.5  # a patch with fewer valid pixels has no feature
 
 
@@ -42,7 +47,6 @@ class Source:
         sensor: One of the model's; empty: the one that its bands belong to.
         bands: Names of its bands in order, `-` for one not to use; empty: its band descriptions.
         nodata: Value that is no measurement, beside what the raster itself declares.
-        missing: See `seamo.use.inputs.plan_channels`.
         statistics: Numbers to normalise with in place of the model's own.
     """
 
@@ -51,20 +55,33 @@ class Source:
     sensor: str = ""
     bands: tuple[str, ...] = ()
     nodata: float | None = None
-    missing: Missing = "refuse"
     statistics: Statistics | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Input:
-    """An open image and how its pixels become the model's input."""
+class _Images:
+    """The open images of all sensors, and what is read of them."""
 
-    imagery: Imagery
-    channels: Channels
+    by_sensor: Mapping[str, Imagery]
+    bands: Mapping[str, tuple[str, ...]]
+    units: Mapping[str, Unit]
 
-    def read(self, *, top: int, left: int, height: int, width: int) -> NDArray[np.float32]:
-        """The bands that are used, (C, height, width), NaN where there is no measurement."""
-        return self.imagery.read(self.channels.have, top=top, left=left, height=height, width=width)
+    @property
+    def first(self) -> Imagery:
+        """The image whose grid is that of all."""
+        return next(iter(self.by_sensor.values()))
+
+    def read(self, *, tops: Sequence[int], lefts: Sequence[int], height: int, width: int) -> dict[str, Pixels]:
+        """Windows by their upper left corners: sensor -> (n, C, height, width), NaN where there is no measurement."""
+        return {
+            sensor: np.stack(
+                [
+                    imagery.read(self.bands[sensor], top=top, left=left, height=height, width=width)
+                    for top, left in zip(tops, lefts, strict=True)
+                ]
+            )
+            for sensor, imagery in self.by_sensor.items()
+        }
 
 
 def embed_image(
@@ -73,6 +90,7 @@ def embed_image(
     out: Path,
     *,
     others: Sequence[Source] = (),
+    missing: MissingPolicy = "fail",
     size: int = 0,
     overlap: float = 0.5,
     batch: int = 16,
@@ -88,6 +106,7 @@ def embed_image(
         source: The image.
         out: `.tif` or `.zarr`, which does not exist yet; it appears when it is whole.
         others: Images of other sensors, on the same grid: encoded together with the first.
+        missing: For bands that the model takes and the images lack: see `seamo.inputs.spec.MissingPolicy`.
         size: Side of a window in pixels; that of pretraining without it.
         overlap: Share of a window that the next one sees again.
         batch: Windows encoded at once.
@@ -100,20 +119,23 @@ def embed_image(
         UsageError, BandError: If the images cannot be read as asked, or lie on different grids.
         StoreError: If the disk is full; finished rows stay.
     """
-    check_ending(out)
+    check_map(out)
     sources = (source, *others)
     with ExitStack() as stack:
-        model, inputs = _open_all(pretrained, sources, stack)
-        config, first = pretrained.model.config, inputs[0].imagery
-        windows = plan_windows(*first.shape, patch=config.patch, size=size or config.size, overlap=overlap)
-        spec = _map_spec(first, windows, config.patch, config.dim, _about(pretrained, inputs, windows))
+        opened, statistics = _open_all(pretrained, sources, stack)
+        config = pretrained.model.config
+        windows = plan_windows(*opened.first.shape, patch=config.patch, size=size or config.size, overlap=overlap)
+        side = (windows.side[0] * config.patch, windows.side[1] * config.patch)
+        model, adapter = _fit(pretrained, opened, statistics, missing, side)
+        opened = replace(opened, bands=read_bands(adapter))
+        about = _about(pretrained, facts_of(adapter, statistics), windows)
+        spec = _map_spec(opened.first, windows, config.patch, config.dim, about)
         stats = [one.path.stat() for one in sources]
         files = [[stat.st_size, stat.st_mtime_ns, str(one.nodata)] for stat, one in zip(stats, sources, strict=True)]
         parts = Parts(out, {"images": files, **spec.about}, len(windows.tops))
         if parts.first_missing == 0:
-            for one in inputs:
-                _check_unit(one, windows, config.patch)
-        encoded = partial(_encoded_row, model, inputs, windows, batch=batch)
+            _check_unit(adapter, opened, windows, config.patch)
+        encoded = partial(_encoded_row, model, adapter, opened, windows, batch=batch)
         for k, rows in blend(windows, spec.dim, encoded, first=parts.first_missing, progress=progress):
             parts.save(k, rows)
         strips = (parts.load(k) for k in range(parts.total))
@@ -123,37 +145,56 @@ def embed_image(
     return {"out": str(out), "cells": [spec.height, spec.width, spec.dim], **spec.about}
 
 
-def _open_all(pretrained: Pretrained, sources: Sequence[Source], stack: ExitStack) -> tuple[SeaMo, list[_Input]]:
-    """The model to use, and the images open until the stack is left; one image a sensor."""
-    model, inputs = pretrained.model, list[_Input]()
+def _open_all(
+    pretrained: Pretrained, sources: Sequence[Source], stack: ExitStack
+) -> tuple[_Images, dict[str, Statistics]]:
+    """The images, open until the stack is left, one a sensor; and the numbers that were given for them."""
+    sensors = {sensor: tuple(names) for sensor, names in pretrained.model.config.bands.items()}
+    opened: dict[str, Imagery] = {}
+    bands: dict[str, tuple[str, ...]] = {}
+    units: dict[str, Unit] = {}
+    statistics: dict[str, Statistics] = {}
     for source in sources:
         where = str(source.path)
         imagery = stack.enter_context(open_imagery(source.path, bands=source.bands, nodata=source.nodata))
-        sensor = source.sensor or sensor_of(imagery.bands, dict(model.config.bands), where=where)
-        if sensor in [one.channels.sensor for one in inputs]:
+        sensor = source.sensor or sensor_of(imagery.bands, sensors, where=where)
+        if sensor in opened:
             raise UsageError(f"is a second image of {sensor}", where, "Embed every date by itself.")
-        if inputs:
-            check_same_grid(inputs[0].imagery, imagery)
-        model, channels = plan_channels(
-            model,
-            pretrained.card["normalisation"],
-            sensor,
-            have=imagery.bands,
-            unit=source.unit,
-            missing=source.missing,
-            statistics=source.statistics,
-        )
-        inputs.append(_Input(imagery, channels))
-    return model, inputs
+        if opened:
+            check_same_grid(next(iter(opened.values())), imagery)
+        known = [band.name for band in SENSORS.get(sensor, ())]
+        opened[sensor], units[sensor] = imagery, source.unit
+        bands[sensor] = tuple(name for name in imagery.bands if name in known)
+        if source.statistics is not None:
+            statistics[sensor] = source.statistics
+    return _Images(opened, bands, units), statistics
 
 
-def _about(pretrained: Pretrained, inputs: Sequence[_Input], windows: Windows) -> dict[str, Any]:
+def _fit(
+    pretrained: Pretrained,
+    images: _Images,
+    statistics: Mapping[str, Statistics],
+    missing: MissingPolicy,
+    side: tuple[int, int],
+) -> tuple[SeaMo, Adapter]:
+    """The model to use and the adapter that feeds it, of the bands that it reads alone."""
+    stacks = {sensor: sensor for sensor in pretrained.model.config.bands if sensor in images.bands}
+    stacks |= {sensor: sensor for sensor in images.bands}  # a sensor that the model does not have is refused by name
+
+    def fitted(bands: Mapping[str, Sequence[str]]) -> tuple[SeaMo, Adapter]:
+        spec = image_spec(bands, images.units, side)
+        return fit(pretrained, spec, stacks=stacks, statistics=statistics, missing=missing, size=0)
+
+    return fitted(read_bands(fitted(images.bands)[1]))
+
+
+def _about(pretrained: Pretrained, inputs: list[dict[str, Any]], windows: Windows) -> dict[str, Any]:
     return {
         "weights_sha256": pretrained.identity,
         "patch": pretrained.model.config.patch,
         "windows": {"cells": list(windows.side), "tops": len(windows.tops), "lefts": len(windows.lefts)},
         "nodata_rule": f"NaN where less than {VALID_SHARE:g} of a patch is measured",
-        "inputs": [one.channels.facts() for one in inputs],
+        "inputs": inputs,
         "feature": "the token of a patch" if len(inputs) == 1 else "mean of the sensors' tokens of a patch",
     }
 
@@ -173,44 +214,56 @@ def _map_spec(imagery: Imagery, windows: Windows, patch: int, dim: int, about: d
     )
 
 
-def _check_unit(one: _Input, windows: Windows, patch: int) -> None:
+def _check_unit(adapter: Adapter, images: _Images, windows: Windows, patch: int) -> None:
     """Refuse pixels that cannot be in the unit stated: nine places of the image together."""
-    found, channels = [], one.channels
-    for top in {windows.tops[i * (len(windows.tops) - 1) // 2] for i in range(3)}:
-        for left in {windows.lefts[i * (len(windows.lefts) - 1) // 2] for i in range(3)}:
-            place = {"top": top * patch, "left": left * patch}
-            extent = {"height": windows.side[0] * patch, "width": windows.side[1] * patch}
-            found.append(torch.from_numpy(one.read(**place, **extent)).flatten(1))
-    pixels = torch.cat(found, dim=1)[..., None] * channels.scale + channels.offset
-    if bool(pixels.isnan().all()):
-        return
-    check_range(pixels, channels.numbers, valid=~pixels.isnan())
+    tops = sorted({windows.tops[i * (len(windows.tops) - 1) // 2] for i in range(3)})
+    lefts = sorted({windows.lefts[i * (len(windows.lefts) - 1) // 2] for i in range(3)})
+    places = [(top * patch, left * patch) for top in tops for left in lefts]
+    found = images.read(
+        tops=[top for top, _ in places],
+        lefts=[left for _, left in places],
+        height=windows.side[0] * patch,
+        width=windows.side[1] * patch,
+    )
+    for sensor in adapter.wiring.sensors:
+        numbers = normalisation_in(sensor)
+        if numbers is None:
+            continue
+        names = images.bands[sensor.input.sensor]
+        fed = {channel.band: channel for channel in sensor.channels}
+        slots = [names.index(fed[band].source) for band in numbers.bands]
+        pixels = torch.from_numpy(found[sensor.input.sensor][:, slots])
+        if bool(pixels.isnan().all()):
+            continue
+        first = fed[numbers.bands[0]]
+        check_unit(pixels * first.scale + first.offset, numbers, valid=~pixels.isnan())
 
 
 def _encoded_row(
-    model: SeaMo, inputs: Sequence[_Input], windows: Windows, top: int, *, batch: int
+    model: SeaMo, adapter: Adapter, images: _Images, windows: Windows, top: int, *, batch: int
 ) -> Iterator[Encoded]:
     """Batches of one row of windows: first columns, features of patches, which patches are measured."""
     patch, dim = model.config.patch, model.config.dim
     height, width = windows.side
     device = next(model.parameters()).device
-    extent = {"top": top * patch, "height": height * patch, "width": width * patch}
+    spec = image_spec(images.bands, images.units, (height * patch, width * patch))
     for at in range(0, len(windows.lefts), batch):
         lefts = list(windows.lefts[at : at + batch])
-        pixels = [
-            torch.from_numpy(np.stack([one.read(left=left * patch, **extent) for left in lefts])).to(device)
-            for one in inputs
-        ]
-        measured = torch.stack([(~x.isnan()).all(dim=1) for x in pixels]).all(dim=0).float()
-        share = measured.reshape(-1, height, patch, width, patch).mean(dim=(2, 4))
+        pixels = images.read(
+            tops=[top * patch] * len(lefts),
+            lefts=[left * patch for left in lefts],
+            height=height * patch,
+            width=width * patch,
+        )
+        measured = np.logical_and.reduce([~np.isnan(window).any(axis=1) for window in pixels.values()])
+        share = measured.reshape(-1, height, patch, width, patch).mean(axis=(2, 4))
         there = share >= VALID_SHARE
         features = torch.zeros(len(lefts), height, width, dim)
-        seen = there.flatten(1).any(dim=1)  # a window without any measurement is not worth encoding
-        if bool(seen.any()):
+        seen = there.any(axis=(1, 2))  # a window without any measurement is not worth encoding
+        if seen.any():
+            inputs = adapter(image_batch(spec, {sensor: window[seen] for sensor, window in pixels.items()}).to(device))
             with torch.inference_mode():
-                tokens = model.encode(
-                    {one.channels.sensor: one.channels(x[seen]) for one, x in zip(inputs, pixels, strict=True)}
-                )
-            maps = tokens.float().reshape(-1, len(inputs), height, width, dim).mean(dim=1)
-            features[seen.cpu()] = maps.cpu()
-        yield lefts, features.numpy(), there.cpu().numpy()
+                tokens = model.encode(inputs)
+            maps = tokens.float().reshape(-1, len(pixels), height, width, dim).mean(dim=1)
+            features[torch.from_numpy(seen)] = maps.cpu()
+        yield lefts, features.numpy(), there

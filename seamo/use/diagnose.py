@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from seamo.errors import StoreError, UsageError
 from seamo.model.config import stage_one
 from seamo.model.seamo import SeaMo
+from seamo.progress import Progress
 from seamo.store.reader import Store
 from seamo.use.inputs import Pretrained
-from seamo.use.parts import Meter
 from seamo.use.pooled import Plan, Reading, batches_of, dates_of, inputs_of, plan_reading
 
 SEASONS = ("winter", "spring", "summer", "autumn")
@@ -277,7 +277,7 @@ def _features(plan: Plan, store: Store, seed: int, progress: TextIO | None) -> M
     device = next(plan.model.parameters()).device
     random = SeaMo(stage_one(plan.model.config), generator=torch.Generator().manual_seed(seed)).to(device).eval()
     found: dict[str, NDArray[np.float32]] = {}
-    meter = Meter(progress, "places", len(plan.rows))
+    meter = Progress(progress, "places", len(plan.rows))
     for places, batch in batches_of(plan, store, plan.rows):
         with torch.inference_mode():
             images, there = inputs_of(plan, batch, device)

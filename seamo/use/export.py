@@ -8,8 +8,8 @@ from typing import Any
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from seamo.data.normalise import Normalisation, normalise, parse_normalisation
 from seamo.errors import UsageError
+from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import encoder_only, load_model, save_model
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.run import find_model
@@ -151,8 +151,18 @@ def load_module(path: Path, sensor: str) -> OneSensor:
         CheckpointError: If the folder is damaged.
 
     Example:
-        >>> module = load_module(Path("exported"), "s2")  # doctest: +SKIP
-        >>> features = module(module.meta.transforms(pixels))  # doctest: +SKIP
+        >>> import tempfile
+        >>> import torch
+        >>> from seamo.model.config import SeaMoConfig
+        >>> small = {"size": 16, "patch": 8, "dim": 16, "depth": 1, "heads": 2}
+        >>> config = SeaMoConfig(**small, strategy="unimodal", bands={"s2": ("B02", "B03")})
+        >>> numbers = {"unit": "dn", "mean": {"B02": 900, "B03": 1e3}, "std": {"B02": 500, "B03": 500}}
+        >>> how = numbers | {"kind": "z-score", "source": "made up", "eight_bit": False}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_model(Path(folder) / "model", SeaMo(config), {"normalisation": {"s2": how}, "provenance": {}})
+        ...     module = load_module(export(Path(folder) / "model", Path(folder) / "exported"), "s2")
+        >>> module(module.meta.transforms(torch.full((3, 2, 16, 16), 1000.0))).shape
+        torch.Size([3, 16])
     """
     model, card = _load(path, sensor)
     config = model.config

@@ -13,8 +13,6 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from seamo.errors import UsageError
-
 _COLUMNS = 256  # cells along x in a chunk
 
 
@@ -38,16 +36,6 @@ class MapSpec:
     transform: Affine
     rows: int
     about: Mapping[str, Any]
-
-
-def check_ending(out: Path) -> None:
-    """Refuse an output that is neither.
-
-    Raises:
-        UsageError: If the name ends in something else than .tif, .tiff or .zarr.
-    """
-    if out.suffix.lower() not in (".tif", ".tiff", ".zarr"):
-        raise UsageError("is neither .tif nor .zarr", str(out), "Features of an image are a map: name one of them.")
 
 
 def write_map(path: Path, spec: MapSpec, strips: Iterator[NDArray[np.float32]], *, as_zarr: bool) -> None:

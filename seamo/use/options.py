@@ -1,10 +1,12 @@
-"""What command lines say about images: `B02,B03`, `dn`, `s1=db`, a number."""
+"""What command lines say about images and outputs: `B02,B03`, `dn`, `s1=db`, a number, `map.tif`. No torch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seamo.bands import Unit
 from seamo.errors import UsageError
+
+MAPS, TABLES = (".tif", ".tiff", ".zarr"), (".parquet", ".npz")  # how features are written: of an image, of a store
 
 
 def by_image(texts: Sequence[str], option: str, images: Mapping[str, Path]) -> dict[str, str]:
@@ -65,3 +67,35 @@ def pair_of(text: str, option: str, form: str) -> tuple[str, str]:
     if not sensor or not value:
         raise UsageError(f"{text!r} is not {form}", option, f"For example {option} s1=...")
     return sensor, value
+
+
+def check_map(out: Path) -> None:
+    """Refuse an output that is no map.
+
+    Raises:
+        UsageError: If the name ends in something else than .tif, .tiff or .zarr.
+    """
+    if out.suffix.lower() not in MAPS:
+        raise UsageError("is neither .tif nor .zarr", str(out), "Features of an image are a map: name one of them.")
+
+
+def check_table(out: Path) -> None:
+    """Refuse an output that is no table.
+
+    Raises:
+        UsageError: If the name ends in something else than .parquet or .npz.
+    """
+    if out.suffix not in TABLES:
+        raise UsageError("is neither .parquet nor .npz", str(out), "Features of a store are a table: name one of them.")
+
+
+def check_new(out: Path) -> None:
+    """Refuse an output that exists, or whose folder does not.
+
+    Raises:
+        UsageError: If so.
+    """
+    if out.exists():
+        raise UsageError("exists already", str(out), "Choose another -o, or remove it.")
+    if not out.parent.is_dir():
+        raise UsageError("there is no such folder", str(out.parent), "Make it first.")

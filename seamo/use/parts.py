@@ -1,19 +1,19 @@
-"""Finished parts of a long output, kept beside it, so that a killed command goes on; and how far it is."""
+"""Finished parts of a long output, kept beside it, so that a killed command goes on."""
 
 import io
 import logging
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo.errors import StoreError, UsageError
+from seamo.errors import StoreError
 from seamo.identity import digest, write_atomically
+from seamo.use.options import check_new
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +33,7 @@ class Parts:
     """
 
     def __init__(self, out: Path, what: Mapping[str, Any], total: int) -> None:
-        if out.exists():
-            raise UsageError("exists already", str(out), "Choose another -o, or remove it.")
-        if not out.parent.is_dir():
-            raise UsageError("there is no such folder", str(out.parent), "Make it first.")
+        check_new(out)
         self.out, self.total = out, total
         self.folder = out.with_name(f".{out.name}.{digest(dict(what))[:8]}.parts")
         for old in sorted(out.parent.glob(f".{out.name}.*.parts")):
@@ -88,36 +85,3 @@ class Parts:
 
     def _file(self, k: int) -> Path:
         return self.folder / f"part-{k:06d}.npy"
-
-
-class Meter:
-    """A line with the share done, the rate and the time left.
-
-    Args:
-        stream: Where to; None: nowhere.
-        what: The things counted, such as `windows`.
-        total: How many there are.
-        done: How many were there before.
-    """
-
-    def __init__(self, stream: TextIO | None, what: str, total: int, *, done: int = 0) -> None:
-        self._stream, self._what, self._total = stream, what, total
-        self._before = self._done = done
-        self._began = self._shown = time.monotonic()
-
-    def add(self, count: int) -> None:
-        """Count more that is done."""
-        self._done += count
-        now = time.monotonic()
-        last = self._done >= self._total
-        if self._stream is None or (not last and now - self._shown < (0.5 if self._stream.isatty() else 15.0)):
-            return
-        self._shown = now
-        rate = (self._done - self._before) / max(now - self._began, 1e-9)
-        minutes, seconds = divmod(round((self._total - self._done) / rate) if rate else 0, 60)
-        hours, minutes = divmod(minutes, 60)
-        text = f"{self._done}/{self._total} {self._what} ({self._done / max(self._total, 1):.0%}), {rate:.1f}/s"
-        text += f", {hours}:{minutes:02d}:{seconds:02d} left"
-        live = self._stream.isatty()
-        self._stream.write(f"\r\x1b[K{text}" + ("\n" if last else "") if live else f"{text}\n")
-        self._stream.flush()

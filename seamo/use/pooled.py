@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seamo.data.batch import Batch
-from seamo.data.crops import View, crop_stack, whole_view
 from seamo.data.loader import Loader
 from seamo.errors import BandError, StoreError, UsageError
-from seamo.manifest import LayerSpec, Statistics
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.spec import MissingPolicy
+from seamo.inputs.statistics import pretraining_part, store_statistics
+from seamo.manifest import Statistics
 from seamo.model.seamo import SeaMo
-from seamo.pretrain.inputs import store_statistics
+from seamo.progress import Progress
 from seamo.store.reader import Store
-from seamo.use.inputs import Channels, Missing, Pretrained, plan_channels
-from seamo.use.parts import Meter, Parts
+from seamo.use.inputs import Pretrained, facts_of, fit
+from seamo.use.options import check_table
+from seamo.use.parts import Parts
 
 PART = 1024  # samples that are finished together
 
@@ -35,7 +38,7 @@ class Reading:
         split: Of the store, or `all`.
         size: Side in pixels to which images are resized (as crops are in pretraining), whatever their shape; 0: that of
             pretraining.
-        missing: See `seamo.use.inputs.plan_channels`.
+        missing: See `seamo.inputs.spec.MissingPolicy`.
         statistics: `card`, or `store`: the store's own statistics of its train split.
         batch: Samples encoded at once.
     """
@@ -44,7 +47,7 @@ class Reading:
     stacks: tuple[tuple[str, str], ...] = ()
     split: str = "all"
     size: int = 0
-    missing: Missing = "refuse"
+    missing: MissingPolicy = "fail"
     statistics: str = "card"
     batch: int = 32
 
@@ -55,31 +58,24 @@ class Plan:
 
     Args:
         model: The model to use.
-        layers: Sensor -> layers of its stack.
-        channels: Sensor -> how its pixels become input.
+        adapter: Turns batches into its input.
+        inputs: What is done to each sensor, as plain values.
         rows: Of the store.
         times: Dates a sample.
-        size: Side of the model's input in pixels.
         batch: Samples encoded at once.
     """
 
     model: SeaMo
-    layers: Mapping[str, tuple[LayerSpec, ...]]
-    channels: Mapping[str, Channels]
+    adapter: Adapter
+    inputs: list[dict[str, Any]]
     rows: NDArray[np.int64]
     times: int
-    size: int
     batch: int
 
     @property
-    def layer_ids(self) -> tuple[str, ...]:
-        """Layers to read."""
-        return tuple(
-            layer.id
-            for s, layers in self.layers.items()
-            for layer in layers
-            if set(layer.bands) & set(self.channels[s].have)
-        )
+    def stacks(self) -> tuple[str, ...]:
+        """Stacks that are read."""
+        return tuple(sensor.stack for sensor in self.adapter.wiring.sensors)
 
     @property
     def dim(self) -> int:
@@ -91,34 +87,26 @@ def plan_reading(pretrained: Pretrained, store: Store, reading: Reading) -> Plan
     """Work out sensors, stacks, bands and numbers.
 
     Raises:
-        UsageError, BandError, StoreError: If the store cannot be read as asked.
+        UsageError, BandError, StoreError, ProtocolError: If the store cannot be read as asked.
     """
     model, card = pretrained.model, pretrained.card
-    made = card["provenance"].get("stacks", {})
-    stacks = _stacks(model.config.sensors, store, reading, made)
-    layers = {s: store.spec.stack_layers(stack) for s, stack in stacks.items()}
-    every = [layer for several in layers.values() for layer in several]
+    stacks = _stacks(model.config.sensors, store, reading, card["provenance"].get("stacks", {}))
+    every = [layer for stack in stacks.values() for layer in store.spec.stack_layers(stack)]
     finest = min(layer.gsd_m for layer in store.spec.layers)
     if any(layer.size is None and layer.gsd_m != finest for layer in every):
         raise StoreError("images vary in size and resolution", store.title, "Bands of one resolution can be embedded.")
     times = {store.spec.num_times(stack) for stack in stacks.values()}
     if len(times) != 1:
         raise UsageError(f"stacks {', '.join(stacks.values())} differ in their dates", store.title, "Give --sensor.")
-    channels = {}
-    for s, several in layers.items():
-        model, channels[s] = plan_channels(
-            model,
-            card["normalisation"],
-            s,
-            have=[name for layer in several for name in layer.bands],
-            unit=several[0].unit,
-            missing=reading.missing,
-            statistics=_statistics(store, several, reading.statistics),
-        )
+    statistics = _statistics(store, stacks, reading.statistics)
     size = reading.size or model.config.size
     if size % model.config.patch:
         raise UsageError(f"size {size} is not a multiple of the patch", "embed", f"It is {model.config.patch}.")
-    return Plan(model, layers, channels, store.rows(reading.split), times.pop(), size, reading.batch)
+    model, adapter = fit(
+        pretrained, store.spec, stacks=stacks, statistics=statistics, missing=reading.missing, size=size
+    )
+    inputs = facts_of(adapter, statistics)
+    return Plan(model, adapter, inputs, store.rows(reading.split), times.pop(), reading.batch)
 
 
 def inputs_of(plan: Plan, batch: Batch, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
@@ -128,29 +116,9 @@ def inputs_of(plan: Plan, batch: Batch, device: torch.device) -> tuple[dict[str,
         Sensor -> images (B, T, C, S, S); and (B, T), True where every sensor has an image.
     """
     moved = batch.to(device)
-    view = _view(plan, moved)
-    images, there = {}, torch.ones(len(batch), plan.times, dtype=torch.bool, device=device)
-    for s, layers in plan.layers.items():
-        channels = plan.channels[s]
-        read = [layer for layer in layers if layer.id in plan.layer_ids]
-        crop = crop_stack(moved.layers, read, view, bands=channels.have, size=plan.size, holes=batch.holes)
-        pixels = crop.pixels if crop.valid is None else crop.pixels.masked_fill(~crop.valid, torch.nan)
-        images[s] = channels(pixels)
-        for layer in read:
-            there &= moved.valid[layer.id]
-    return images, there
-
-
-def _view(plan: Plan, batch: Batch) -> View:
-    """Whole images; of those that vary in size, which lie padded in the batch, the image itself."""
-    view = whole_view(len(batch), plan.times, device=batch.rows.device)
-    varying = [layer.id for layers in plan.layers.values() for layer in layers if layer.size is None]
-    if not varying:
-        return view
-    padded = torch.tensor(batch.layers[varying[0]].shape[-2:], device=batch.rows.device)
-    box = view.box.clone()
-    box[..., 2:] = (batch.size.double() / padded)[:, None]
-    return View(box, view.flip)
+    dates = [plan.adapter(moved, date=date) for date in range(plan.times)]
+    there = torch.stack([moved.valid[layer] for layer in plan.adapter.wiring.layers]).all(dim=0)
+    return {sensor: torch.stack([images[sensor] for images in dates], dim=1) for sensor in dates[0]}, there
 
 
 def batches_of(plan: Plan, store: Store, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Batch]]:
@@ -161,7 +129,7 @@ def batches_of(plan: Plan, store: Store, rows: NDArray[np.int64]) -> Iterator[tu
         store: The store.
         rows: Ascending.
     """
-    for batch in Loader(store, rows, plan.batch, layers=plan.layer_ids, find_holes=True):
+    for batch in Loader(store, rows, plan.batch, layers=plan.adapter.wiring.layers, find_holes=True):
         yield np.searchsorted(rows, batch.rows.numpy()), batch
 
 
@@ -198,20 +166,19 @@ def embed_store(
     Raises:
         UsageError, BandError, StoreError: If the store cannot be read as asked.
     """
-    if out.suffix not in (".parquet", ".npz"):
-        raise UsageError("is neither .parquet nor .npz", str(out), "Features of a store are a table: name one of them.")
+    check_table(out)
     plan = plan_reading(pretrained, store, reading)
     about: dict[str, Any] = {
         "weights_sha256": pretrained.identity,
         "store": {"title": store.title, "content": store.content, "split": reading.split},
-        "size": plan.size,
-        "inputs": [one.facts() for one in plan.channels.values()],
+        "size": plan.adapter.wiring.size[0] if plan.adapter.wiring.size else 0,
+        "inputs": plan.inputs,
         "pooling": "mean of all tokens after the final norm",
     }
     groups = [plan.rows[at : at + PART] for at in range(0, len(plan.rows), PART)]
     parts = Parts(out, about, len(groups))
     first = parts.first_missing
-    meter = Meter(progress, "samples", len(plan.rows), done=min(first * PART, len(plan.rows)))
+    meter = Progress(progress, "samples", len(plan.rows), done=min(first * PART, len(plan.rows)))
     for k in range(first, len(groups)):
         found = np.empty((len(groups[k]), plan.times, plan.dim), dtype=np.float32)
         for places, batch in batches_of(plan, store, groups[k]):
@@ -229,10 +196,9 @@ def embed_store(
 
 def dates_of(plan: Plan, store: Store) -> dict[str, NDArray[np.datetime64]]:
     """Stack -> (N, T) datetime64[s] of the plan's rows, NaT where there is none."""
-    stacks = [layers[0].stack for layers in plan.layers.values()]
     none = np.full(plan.times, np.datetime64("NaT"), dtype="datetime64[s]")
     read = [store.read_times(int(row)) for row in plan.rows]
-    return {stack: np.stack([one.get(stack, none) for one in read]) for stack in stacks}
+    return {stack: np.stack([one.get(stack, none) for one in read]) for stack in plan.stacks}
 
 
 def _table(plan: Plan, store: Store) -> dict[str, NDArray[Any]]:
@@ -285,7 +251,14 @@ def _stacks(sensors: Sequence[str], store: Store, reading: Reading, made: Mappin
     return found
 
 
-def _statistics(store: Store, layers: tuple[LayerSpec, ...], name: str) -> Statistics | None:
+def _statistics(store: Store, stacks: Mapping[str, str], name: str) -> dict[str, Statistics]:
+    """Stack -> the store's own numbers, where they are asked for."""
     if name not in ("card", "store"):
         raise UsageError(f"no statistics {name!r}", "embed", "For a store: card or store.")
-    return store_statistics(store, layers) if name == "store" else None
+    if name == "card":
+        return {}
+    known = store_statistics(store, part=pretraining_part(store))
+    absent = [stack for stack in stacks.values() if stack not in known]
+    if absent:
+        raise StoreError(f"has no statistics of {absent[0]}", store.title)
+    return {stack: known[stack] for stack in stacks.values()}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import UsageError
-from seamo.use.parts import Meter
+from seamo.progress import Progress
 
 Encoded = tuple[list[int], NDArray[np.float32], NDArray[np.bool_]]
 """Some windows of one row: first columns, values (n, rows, columns, D), which patches are measured."""
@@ -105,7 +105,7 @@ def blend(
     share = windows.weight
     # Rows that are not finished yet also got a share from the rows of windows before.
     start = next(k for k in range(first + 1) if windows.tops[k] + height > windows.tops[first])
-    meter = Meter(
+    meter = Progress(
         progress,
         "windows",
         len(windows.tops) * len(windows.lefts),

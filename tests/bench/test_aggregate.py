@@ -7,7 +7,7 @@ import pytest
 
 from seamo_bench.scores import aggregate as ag
 from seamo_bench.scores import intervals as iv
-from seamo_bench.scores.metrics import METRICS
+from seamo_bench.scores import metrics
 from seamo_bench.suites.published import load_published
 from tests.bench.worlds import SINGLE, hits, keys
 
@@ -108,7 +108,7 @@ def test_ranges_name_metrics_and_sources():
     with ag.RANGES.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     for line in lines:
-        assert METRICS[line["metric"]].higher_is_better
+        assert metrics.metric(line["metric"]).higher_is_better
         assert line["low_source"]
         assert line["high_source"]
 

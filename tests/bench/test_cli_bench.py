@@ -41,7 +41,7 @@ def stores(tmp_path_factory):
 def test_listing_backbones_loads_neither_torch_nor_timm():
     code = (
         "import sys; sys.argv = ['seamo-bench', 'list', 'backbones', '--json']\n"
-        "from seamo_bench.cli import app\n"
+        "from seamo_bench.cli.program import app\n"
         "app(standalone_mode=False)\n"
         "print(sorted({'torch', 'timm', 'torchgeo', 'numpy', 'pandas'} & set(sys.modules)), file=sys.stderr)"
     )
@@ -55,9 +55,9 @@ def test_listing_backbones_loads_neither_torch_nor_timm():
 def test_help_loads_only_typer():
     code = (
         "import sys; sys.argv = ['seamo-bench', '--help']\n"
-        "from seamo_bench.cli import app\n"
-        "app(standalone_mode=False)\n"
-        "print(sorted({'torch', 'numpy', 'pandas', 'pydantic', 'yaml'} & set(sys.modules)), file=sys.stderr)"
+        "from seamo_bench.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'numpy', 'pandas', 'pydantic', 'yaml'} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"

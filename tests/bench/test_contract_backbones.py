@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +11,10 @@ from torch import Tensor, nn
 
 from seamo.bands import Unit
 from seamo.errors import ProtocolError
+from seamo.inputs.spec import InputSpec, Step
 from seamo.testing.backbones import check_backbone, check_card
-from seamo_bench.card import BackboneCard, InputSpec, Step
+from seamo_bench.card import BackboneCard
+from seamo_bench.family import Family
 from seamo_bench.network import Features, Network
 from seamo_bench.zoo.catalogue import budget_card, cards
 
@@ -47,14 +47,14 @@ def listed() -> list[Any]:
 @pytest.mark.parametrize("name", listed())
 def test_every_card_keeps_the_contract(name: str) -> None:
     found = cards()[name]
-    check_backbone(import_module(found.module), budget_card(found, "demo"), max_parameters=FAST)
+    check_backbone(found.family, budget_card(found, "demo"), max_parameters=FAST)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", sorted(cards()))
 def test_every_network_that_fits_computes_as_the_contract_says(name: str) -> None:
     found = cards()[name]
-    check_backbone(import_module(found.module), found.card, max_parameters=SLOW)
+    check_backbone(found.family, found.card, max_parameters=SLOW)
 
 
 def test_what_every_card_says_is_consistent() -> None:
@@ -97,19 +97,16 @@ class Small(Network):
         return Features(level.mean(dim=(2, 3)), (level,))
 
 
-def family(make: Callable[[BackboneCard], Network] = Small, *, own_seed: bool = True, ready: bool = True) -> Any:
-    def load(card: BackboneCard, weights: Path | None, seed: int) -> Network:
-        assert weights is None
-        with torch.random.fork_rng(devices=[]):
-            if own_seed:
-                torch.manual_seed(seed)
-            network = make(card)
-        return network.eval() if ready else network
-
-    return SimpleNamespace(load=load, build=make)
+def family(make: Callable[[BackboneCard], Network] = Small) -> Family:
+    return Family(cards=(CARD,), build=make)
 
 
-def with_(after: Callable[[Any, Tensor], Tensor]) -> Any:
+def seedless(card: BackboneCard, _weights: Path | None, _seed: int) -> Network:
+    torch.manual_seed(int(torch.randint(1000, ()) + torch.initial_seed()) % 1000)
+    return Small(card)
+
+
+def with_(after: Callable[[Any, Tensor], Tensor]) -> Family:
     return family(lambda card: Small(card, after))
 
 
@@ -126,6 +123,20 @@ class Deaf(Small):
         return super().forward_features({"s2": inputs["s2"] * torch.tensor([1.0, 1.0, 0.0])[:, None, None]})
 
 
+class Restless(Small):
+    """Its dropout stays on."""
+
+    def train(self, mode: bool = True) -> "Restless":
+        super().train(mode)
+        self.drop.training = True
+        return self
+
+
+def seeded(card: BackboneCard) -> Network:
+    torch.manual_seed(3)
+    return Small(card)
+
+
 NETWORKS = [
     (family(), {"embed_dim": 9}, r"pooled features are \(3, 8\), the card says \(3, 9\)"),
     (family(), {"levels": ((8, 8),)}, r"levels are \[\(3, 8, 4, 4\)\], the card says \[\(3, 8, 2, 2\)\]"),
@@ -133,15 +144,15 @@ NETWORKS = [
     (family(), {"levels": ()}, "1 levels, the card lists 0"),
     (with_(only_16), {}, None),
     (family(), {"any_size": False}, "takes another size, and the card says only 16"),
-    (family(ready=False), {}, "is in training mode"),
+    (family(Restless), {}, "is in training mode"),
     (family(), {"trainable": False}, "trainable is False, and parameters to train: True"),
-    (family(own_seed=False), {}, "one seed gives two networks"),
+    (Family(cards=(CARD,), load=seedless), {}, "one seed gives two networks"),
+    (Family(cards=(CARD,), load=lambda card, _weights, _seed: seeded(card)), {}, "two seeds give one network"),
     (with_(lambda _, x: nn.functional.dropout(x, 0.5)), {}, "two passes differ"),
     (with_(lambda self, x: self.norm(x)), {}, "follows the rest of the batch"),
     (with_(lambda _, x: x + torch.arange(len(x))[:, None, None, None]), {}, "follows the order of the batch"),
     (with_(lambda _, x: x * torch.nan), {}, "is not finite"),
     (family(Deaf), {}, "s2:B02 changes no feature"),
-    (family(), {"availability": "quoted only"}, "is quoted only, and load gives a network"),
 ]
 
 
@@ -153,7 +164,7 @@ def test_the_small_network_keeps_the_contract() -> None:
 
 
 @pytest.mark.parametrize(("broken", "changes", "words"), NETWORKS)
-def test_every_fault_of_a_network_is_seen(broken: Any, changes: dict[str, Any], words: str | None) -> None:
+def test_every_fault_of_a_network_is_seen(broken: Family, changes: dict[str, Any], words: str | None) -> None:
     expected = (AssertionError, rf"^small.*{words}") if words else (ProtocolError, "takes 16 x 16")
     with pytest.raises(expected[0], match=expected[1]):
         check_backbone(broken, replace(CARD, **changes))
@@ -178,10 +189,7 @@ def test_every_fault_of_a_card_is_seen(changes: dict[str, Any], words: str) -> N
 
 
 def test_a_card_without_weights_must_say_why() -> None:
-    def refuse(card: BackboneCard, _weights: Path | None, _seed: int) -> Network:
-        raise ProtocolError("has no public weights", card.id)
-
-    check_backbone(SimpleNamespace(load=refuse), replace(CARD, inputs=(), availability="quoted only"))
+    check_backbone(Family(cards=()), replace(CARD, inputs=(), availability="quoted only"))
 
 
 def test_values_of_large_networks_are_not_computed() -> None:

@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from seamo.bands import Unit
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.spec import Expects, InputSpec, Step
+from seamo.inputs.wiring import Channel, SensorWiring, Wiring, wire
 from seamo.manifest import Statistics
 from seamo.store.reader import Store
 from seamo.testing.protocols import tiny_backbone
 from seamo.testing.tasks import task_store
-from seamo_bench.adapter import Adapter
-from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.facts import AdapterFacts, BackboneFacts, InputFacts, StepFacts
+from seamo_bench.card import BackboneCard, Weights
+from seamo_bench.facts import AdapterFacts, BackboneFacts, InputFacts, StepFacts, adapter_facts
 from seamo_bench.features.cache import FeatureCache, Work, cache_name
-from seamo_bench.wiring import Channel, SensorWiring, Wiring, wire
-from seamo_bench.zoo.backbone import Backbone
+from seamo_bench.network import Backbone
 from seamo_bench.zoo.catalogue import card_digest
 from tests.bench.bench_store import toy_store
 from tests.bench.variations import field_of, variations
@@ -70,6 +71,7 @@ CARD = BackboneCard(
     missing="fail",
     trainable=True,
     variant=(("depth", 12),),
+    resize="bicubic-native",
 )
 # Where the weights lie changes no feature: what is in them is `BackboneFacts.weights`.
 PLACES = {"urls", "filename", "noncommercial", "md5", "bytes", "how"}
@@ -102,7 +104,7 @@ def test_a_field_that_the_example_leaves_empty_is_refused() -> None:
 
 # What of a wiring the facts need not say, and why.
 FOLLOWS = {
-    "Wiring.card": "its digest is BackboneFacts.card",
+    "Wiring.network": "the card's: `expects` below",
     "Wiring.sensors": "field by field below",
     "SensorWiring.input": "sensor, bands, unit and steps are in the facts, fill, product and source on the card",
     "SensorWiring.layers": "those of the stack: the store's content",
@@ -119,7 +121,7 @@ FOLLOWS = {
 def test_every_part_of_a_wiring_is_in_the_facts_or_follows_from_them(tmp_path: Path) -> None:
     store = toy_store(tmp_path, n=6, times=2)
     inputs = (InputSpec("s2", ("B02", "B05"), Unit.DN, (Step("scale", (1e-4,)),), "here"),)
-    wiring = wire(replace(CARD, inputs=inputs), store.spec, missing="zero", size=16, date=1)
+    wiring = wire(replace(CARD, inputs=inputs).expects, store.spec, missing="zero", size=16, date=1)
     (sensor,) = wiring.sensors
     channel = sensor.channels[1]
     assert channel.filled
@@ -142,11 +144,23 @@ def test_every_part_of_a_wiring_is_in_the_facts_or_follows_from_them(tmp_path: P
             else:
                 channels = (sensor.channels[0], replace(channel, **new))
                 changed = replace(wiring, sensors=(replace(sensor, channels=channels),))
-            assert changed.facts() != wiring.facts(), name
+            assert adapter_facts(changed) != adapter_facts(wiring), name
+
+
+def test_what_a_network_expects_is_the_card_s() -> None:
+    """So that the card's digest holds it: nothing of `Expects` can differ where the cards do not."""
+    expected = CARD.expects
+    told = {"learnt": "availability", **{field.name: field.name for field in fields(Expects) if field.name != "learnt"}}
+    for field in fields(Expects):
+        others = {"learnt": "none needed", "missing": "zero", "joint": True, "any_size": False, "inputs": ()}
+        other = others.get(field.name, 3 if isinstance(getattr(expected, field.name), int) else "other")
+        changed = replace(CARD, **{told[field.name]: other})
+        assert getattr(changed.expects, field.name) != getattr(expected, field.name), field.name
+        assert card_digest(changed) != card_digest(CARD)
 
 
 def folder_of(root: Path, store: Store, card: BackboneCard, facts: BackboneFacts = BACKBONE, **adapter: object) -> str:
-    made = Adapter(card, store.spec, **adapter)
+    made = Adapter(card.expects, store.spec, **adapter)
     plain = tiny_backbone(task_store(root / "any", "single-label"))
     backbone = Backbone(card, plain.network, made, plain.make)
     return FeatureCache(root, store, backbone, facts=facts, work=Work(torch.device("cpu"))).folder.name

@@ -10,13 +10,13 @@ import seamo_bench
 from seamo.errors import StoreError
 from seamo.manifest import parse_spec
 from seamo.sample import Sample
+from seamo.store.joined import JoinedStore
 from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan, StoreWriter
 from seamo_bench.records.record import read_records
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import Row, load_suite
-from seamo_bench.tasks.joined import JoinedStore
 from tests.bench.test_run import quiet
 
 torch.set_num_threads(1)

@@ -14,8 +14,8 @@ from seamo_bench.predictions import (
     take,
     tile_confusion,
 )
-from seamo_bench.scores import measures
 from seamo_bench.scores import metrics as m
+from seamo_bench.scores.measures import classification
 
 SINGLE = Scoring("single-label")
 MULTI = Scoring("multi-label")
@@ -166,7 +166,7 @@ def test_weighted_average_precision_equals_scikit_learn(decimals, monkeypatch):
     ]
     np.testing.assert_allclose(m.compute("macro_ap", p, MULTI, weights), each)
     whole = m.compute("micro_ap", p, MULTI, weights)
-    monkeypatch.setattr(measures, "_BLOCK", 2 * p.scores.size)  # blocks of two resamples, the last of one
+    monkeypatch.setattr(classification, "_BLOCK", 2 * p.scores.size)  # blocks of two resamples, the last of one
     assert np.array_equal(m.compute("micro_ap", p, MULTI, weights), whole)
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from seamo.errors import UsageError
+from seamo.inputs.normalise import apply_steps
 from seamo_bench.backbones._steps import DN_TO_8BIT, DN_TO_8BIT_WRAPPED, SSL4EO_S1, two_sigma_8bit
 from seamo_bench.card import Step
-from seamo_bench.normalise import apply_steps
 
 
 def image(*values: float) -> torch.Tensor:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from seamo.errors import BandError, CheckpointError, ProtocolError, StoreError, 
 from seamo.store.reader import open_store
 from seamo.use.parts import Parts
 from seamo_bench.cli import main
+from seamo_bench.predict import applied
 from seamo_bench.predict.images import images_of
 from seamo_bench.predict.predict import Setting, predict
 from seamo_bench.predictions import probabilities
+from seamo_bench.protocols import find_protocol
 from seamo_bench.records import heads as kept
 from seamo_bench.records.record import load_predictions, read_records, verify, write_record
 from seamo_bench.runs.plan import Places, make_plan
@@ -405,6 +408,25 @@ def test_records_that_cannot_be_applied_say_why(single, tmp_path):
     with pytest.raises(UsageError, match="there is no such record"):
         predict(results / "nothing.json", images_of([image], units=("dn",)), out, setting=Setting())
     assert not out.exists()
+
+
+def test_a_protocol_says_itself_how_its_head_is_applied(single, tmp_path, monkeypatch):
+    stores, results, records = single
+    image = write_tiff(tmp_path / "row.tif", in_a_row(open_store(stores / "toy"), ["s0000"], "s2_10m"), FOUR)
+    record, seen = records["logreg", "toy"], []
+
+    def always_the_second(trained):
+        seen.append((trained.num_classes, trained.where, sorted(trained.state), len(trained.blank)))
+        return lambda dates: torch.eye(trained.num_classes)[1].expand(len(dates[0]["s2"]), -1) * 50
+
+    own = replace(find_protocol("logreg"), apply=always_the_second)
+    monkeypatch.setattr(applied, "find_protocol", lambda _: own)
+    apply(results, record, [image], tmp_path / "out.tif")
+    assert seen == [(len(record.facts.task.classes), record.key, ["bias", "weight"], 1)]
+    assert (read(tmp_path / "out.tif") == 1).all()
+    monkeypatch.setattr(applied, "find_protocol", lambda _: replace(own, apply=None))
+    with pytest.raises(ProtocolError, match="what logreg trains cannot be applied to new images"):
+        apply(results, record, [image], tmp_path / "none.tif")
 
 
 def test_another_backbone_or_head_than_the_record_s_is_refused(single, tmp_path):

@@ -232,6 +232,12 @@ def test_the_referee_finds_a_better_score_and_other_predictions(tmp_path):
     record = r.write_record(tmp_path, make_facts(), about=ABOUT, predictions=make_predictions())
     liar = record.model_copy(update={"scores": record.scores | {"top1": 0.99}})
     assert any(problem.startswith("top1 is 0.99") for problem in r.verify(liar, tmp_path))
+    liar = record.model_copy(update={"scores": record.scores | {"top0": 1.0}})
+    assert any("top0" in problem for problem in r.verify(liar, tmp_path))
+    liar = record.model_copy(update={"scores": {}})
+    assert r.verify(liar, tmp_path) == ("its main score top1 is missing",)
+    older = {name: value for name, value in record.scores.items() if name != "nll"}  # than the metric
+    assert r.verify(record.model_copy(update={"scores": older}), tmp_path) == ()
     liar = record.model_copy(update={"per_class": {"recall": (1.0, 1.0, 1.0)}})
     assert any("per-class recall" in problem for problem in r.verify(liar, tmp_path))
     liar = record.model_copy(update={"facts": make_facts(seed=3)})

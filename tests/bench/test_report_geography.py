@@ -8,6 +8,7 @@ from rasterio.warp import transform
 
 from seamo.errors import ProtocolError
 from seamo.sample import GeoRef
+from seamo.store.joined import JoinedStore
 from seamo_bench.board import geography as g
 from seamo_bench.board.compare import Runs
 from seamo_bench.predictions import (
@@ -18,7 +19,6 @@ from seamo_bench.predictions import (
     predictions_bytes,
     predictions_from_bytes,
 )
-from seamo_bench.tasks.joined import JoinedStore
 from seamo_bench.tasks.locate import locate
 from tests.bench import bench_store, dense_store
 

@@ -18,6 +18,7 @@ from seamo_bench.facts import (
 )
 from seamo_bench.paper.compute import compute_table, network_table
 from seamo_bench.paper.compute import to_markdown as compute_markdown
+from seamo_bench.paper.identity import family_of, is_seamo
 from seamo_bench.paper.reproduce import reproduce, to_csv, to_markdown
 from seamo_bench.predictions import ClassPredictions
 from seamo_bench.records.record import About, Cost, read_records, write_record
@@ -95,14 +96,14 @@ def facts_of(backbone="run", *, budget="full", subset=False, **params):
     )
 
 
-def write(folder, facts, *, title="SeaMo (run)", wrong=0, status="ok", **options):
+def write(folder, facts, *, title="A run", family="seamo", wrong=0, status="ok", **options):
     labels = np.arange(40) % 10
     scores = np.eye(10, dtype=np.float32)[labels]
     scores[:wrong] = np.roll(scores[:wrong], 1, axis=1)
     keys = np.array([f"k{i}" for i in range(40)])
     given = {"predictions": ClassPredictions(keys, labels, scores)} if status == "ok" else {"reason": "needs B10"}
     samples = {"train": 100, "val": 20, "test": 40}
-    about = About(stores=("EuroSAT",), backbone=title, samples=samples)
+    about = About(stores=("EuroSAT",), backbone=title, family=family, samples=samples)
     return write_record(folder, facts, about=about, status=status, **given, **options)
 
 
@@ -149,14 +150,31 @@ def test_what_is_decided_here_makes_no_difference(tmp_path):
 def test_the_closest_run_is_taken_or_the_named_one(tmp_path):
     write(tmp_path, facts_of("far", epochs=3))
     write(tmp_path, facts_of("near"))
-    write(tmp_path, facts_of("random"), title="somebody else's")
+    write(tmp_path, facts_of("random"), title="SeaMo, a copy", family="theirs")
     assert row_of(tmp_path).backbone == "near"
     assert row_of(tmp_path, backbone="far").verdict == "different"
 
 
+@pytest.mark.parametrize(
+    ("backbone", "about", "family"),
+    [
+        ("night-seed3", {"family": "seamo"}, "seamo"),
+        ("night-seed3", {"group": "night"}, "seamo"),  # of before there was the field: only our runs named a group
+        ("seamo-random", {"floor": "random init"}, "seamo"),
+        ("galileo-nano+helper-normalisation", {}, "galileo"),
+        ("gone", {}, ""),
+    ],
+)
+def test_whose_a_record_is_does_not_depend_on_its_title(tmp_path, backbone, about, family):
+    told = About(stores=("EuroSAT",), backbone="SeaMo of somebody", **about)
+    record = write_record(tmp_path, facts_of(backbone), about=told, status="failed", reason="for a test")
+    assert family_of(record) == family
+    assert is_seamo(record) == (backbone == "night-seed3")
+
+
 def test_why_there_is_nothing_of_ours(tmp_path):
     tmp_path.joinpath("x").mkdir()
-    write(tmp_path, facts_of("croma-base-s2"), title="CROMA", status="impossible")
+    write(tmp_path, facts_of("croma-base-s2"), title="CROMA", family="croma", status="impossible")
     assert row_of(tmp_path, "CROMA").why == ("impossible: needs B10",)
     assert row_of(tmp_path, "CROMA").verdict == "cannot be run"
     assert row_of(tmp_path, "I-JEPA").why == ("its weights are not public",)

@@ -7,13 +7,14 @@ import pytest
 import torch
 import yaml
 
-from seamo.errors import ProtocolError
+from seamo.errors import ProtocolError, UsageError
 from seamo.store.reader import open_store
 from seamo_bench.paper.study import run_study, tasks_of, to_markdown, to_objects, write_report
 from seamo_bench.runs.plan import Places
 from seamo_bench.runs.run import Machine
+from seamo_bench.suites import studies
 from seamo_bench.suites.published import load_published
-from seamo_bench.suites.study_file import load_study, only_sensor, pretrainings, shipped_studies
+from seamo_bench.suites.study_file import load_study, only_sensor, pretrainings
 from tests.bench.bench_store import toy_store
 from tests.seamo.small_store import build_small_store
 
@@ -57,18 +58,16 @@ def test_a_unimodal_row_is_one_model_a_sensor():
 
 
 def test_the_same_recipe_is_one_run_in_every_study_and_another_store_another():
-    names = {name: runs_of(load_study(name), "default")[0].name for name in shipped_studies()}
+    names = {name: runs_of(load_study(name), "default")[0].name for name in studies()}
     assert len(set(names.values())) == 1
     table11, table12 = load_study("table11"), load_study("table12")
     assert runs_of(table11, "none")[0].name == runs_of(table12, "multimodal-temporal")[0].name
     assert runs_of(table11, "none", content="d")[0].name != runs_of(table11, "none")[0].name
-    every = [
-        one.name for study in map(load_study, shipped_studies()) for row in study.rows for one in runs_of(study, row.id)
-    ]
+    every = [one.name for study in map(load_study, studies()) for row in study.rows for one in runs_of(study, row.id)]
     assert len(set(every)) > 35
 
 
-@pytest.mark.parametrize("name", sorted(shipped_studies()))
+@pytest.mark.parametrize("name", sorted(studies()))
 def test_every_row_of_the_paper_is_in_its_study(name):
     study = load_study(name)
     published = {one.variant for one in load_published() if one.table == study.table}
@@ -90,7 +89,7 @@ def test_wrong_studies_say_what_is_wrong(tmp_path):
         path.write_text(text)
         with pytest.raises(ProtocolError, match=message):
             load_study(str(path))
-    with pytest.raises(ProtocolError, match="no study 'table9'"):
+    with pytest.raises(UsageError, match="no study 'table9'"):
         load_study("table9")
 
 

@@ -3,16 +3,17 @@
 import pytest
 
 from seamo.errors import BandError, ProtocolError, StoreError, UsageError
+from seamo.inputs.wiring import parse_inputs, wire
 from seamo.manifest import shipped_manifest
 from seamo_bench.facts import run_key
 from seamo_bench.protocols import find_protocol, protocols
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.suites.published import load_published
 from seamo_bench.suites.suite import Row, Suite, expand, load_suite, names_of, protocol_params
-from seamo_bench.tasks.builds import find_build
+from seamo_bench.tasks.stores import find_build
 from seamo_bench.tasks.trials import DEMO_SAMPLES
-from seamo_bench.wiring import parse_inputs, wire
 from seamo_bench.zoo import catalogue
+from seamo_bench.zoo.loading import load_network
 from tests.bench.bench_store import build_store, toy_samples, toy_spec, toy_store
 
 
@@ -78,7 +79,7 @@ def test_inputs_choose_sensors_and_bands():
     card = catalogue.find_card("image-statistics").card
 
     def fed(*inputs):
-        wiring = wire(card, spec, statistics={}, inputs=inputs)
+        wiring = wire(card.expects, spec, statistics={}, inputs=inputs)
         return {one.input.sensor: one.input.bands for one in wiring.sensors}
 
     assert fed("s1") == {"s1": ("VV", "VH")}
@@ -87,9 +88,9 @@ def test_inputs_choose_sensors_and_bands():
     with pytest.raises(BandError, match="s2:B10"):
         fed("s2:B10")
     with pytest.raises(BandError, match=r"takes s2; s1 is asked for"):
-        wire(catalogue.find_card("seco-r50").card, spec, inputs=("s1",))
+        wire(catalogue.find_card("seco-r50").card.expects, spec, inputs=("s1",))
     with pytest.raises(BandError, match="eurosat: has no s1"):
-        wire(card, shipped_manifest()["eurosat"], inputs=("s1",))
+        wire(card.expects, shipped_manifest()["eurosat"], inputs=("s1",))
     for wrong in (("s2", "s2"), ("s2:",), ("s2:B02+",), ("s2:B02+B02",)):
         with pytest.raises(UsageError, match="is no input"):
             parse_inputs(wrong)
@@ -131,7 +132,7 @@ def test_demo_budget_is_small_narrow_and_part_of_the_key(stores):
     narrow = catalogue.budget_card(found, "demo")
     assert (found.card.embed_dim, narrow.embed_dim) == (768, 64)
     assert catalogue.card_digest(narrow) != catalogue.card_digest(found.card)
-    network = catalogue.family(found.module).load(narrow, None, 0)
+    network = load_network(found.family, narrow, None, 0)
     assert sum(one.numel() for one in network.parameters()) < 1_000_000
     (full,) = make_plan(suite, ["resnet18"], places(stores))
     (demo,) = make_plan(suite, ["resnet18"], places(stores), "demo")

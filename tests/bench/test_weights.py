@@ -12,9 +12,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from seamo.errors import CheckpointError
-from seamo_bench.backbones import ssl4eo_mae
 from seamo_bench.family import KeyRules
 from seamo_bench.weights import assemble, load_exact, load_file, open_checkpoint, tensors_at
+from seamo_bench.zoo.catalogue import cards
+from seamo_bench.zoo.loading import load_network
+from seamo_bench.zoo.weights_files import convert
 
 
 class Bomb:
@@ -158,12 +160,12 @@ def test_the_state_dict_is_found_where_the_rules_say() -> None:
 
 
 def test_another_model_s_and_another_size_s_checkpoint_are_refused(golden: Path) -> None:
-    card = next(card for card in ssl4eo_mae.CARDS if card.id == "ssl4eo-mae-vits16-s2")
+    found = cards()["ssl4eo-mae-vits16-s2"]
     dev = golden / "dev"
     with pytest.raises(CheckpointError, match=r"shapes differ.*another size"):
-        ssl4eo_mae.load(card, dev / "ssl4eo_mae_s2" / "checkpoint.pt", 0)
+        load_network(found.family, found.card, dev / "ssl4eo_mae_s2" / "checkpoint.pt", 0)
     with pytest.raises(CheckpointError, match="another model"):
-        ssl4eo_mae.load(card, dev / "seco_r18" / "checkpoint.pt", 0)
+        load_network(found.family, found.card, dev / "seco_r18" / "checkpoint.pt", 0)
 
 
 def test_initial_values_depend_on_the_seed_alone() -> None:
@@ -188,14 +190,9 @@ def test_a_file_converted_for_another_backbone_is_refused(tmp_path: Path) -> Non
 
 
 def test_loading_from_a_card_is_the_same_after_conversion(golden: Path, tmp_path: Path) -> None:
-    from seamo_bench.zoo.catalogue import cards
-    from seamo_bench.zoo.weights_files import convert
-
     found = cards()["galileo-nano"]
     source = golden / "weights" / "galileo_nano" / "encoder.pt"
     path = convert(found, source, tmp_path)
-    from seamo_bench.backbones import galileo
-
-    one, two = galileo.load(found.card, source, 0), galileo.load(found.card, path, 1)
+    one, two = (load_network(found.family, found.card, file, seed) for seed, file in enumerate((source, path)))
     assert unchanged(one, values(two))
     assert replace(found.card) == found.card

@@ -9,18 +9,18 @@ import torch
 import seamo_bench
 from seamo.bands import Unit
 from seamo.errors import BandError, ProtocolError
+from seamo.inputs.explain import explain
+from seamo.inputs.wiring import check_trained, wire
 from seamo.manifest import DatasetSpec, Statistics, shipped_manifest
 from seamo.model.checkpoint import save_model
 from seamo.model.config import DecoderConfig, FusionConfig, SeaMoConfig
 from seamo.model.seamo import SeaMo
 from seamo.store.reader import open_store
-from seamo_bench.explain import explain
-from seamo_bench.facts import run_key
+from seamo_bench.facts import adapter_facts, run_key
 from seamo_bench.protocols import finetune
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.suites.suite import Row, Suite, expand, load_suite
-from seamo_bench.wiring import check_trained, wire
-from seamo_bench.zoo.catalogue import check_selection, family, find_card
+from seamo_bench.zoo.catalogue import check_selection, find_card
 from tests.bench.bench_store import BANDS, toy_store
 
 torch.set_num_threads(1)
@@ -41,25 +41,25 @@ def statistics(spec: DatasetSpec) -> dict[str, Statistics]:
 
 def test_an_unknown_sensor_gets_a_tokenizer_of_the_store_s_bands_and_statistics():
     with pytest.raises(BandError, match="needs s2 or s1, glh-water has rgb"):
-        wire(CARD, RGB, statistics=statistics(RGB))
-    (one,) = (wiring := wire(CARD, RGB, statistics=statistics(RGB), missing="new-tokenizer")).sensors
+        wire(CARD.expects, RGB, statistics=statistics(RGB))
+    (one,) = (wiring := wire(CARD.expects, RGB, statistics=statistics(RGB), missing="new-tokenizer")).sensors
     assert (one.new, one.input.sensor, one.input.bands, one.input.unit) == (True, "rgb", ("R", "G", "B"), Unit.UINT8)
     scaled = one.input.steps[0]  # mean - 2 std .. mean + 2 std becomes 0 .. 1
     assert (scaled.op, scaled.a, scaled.b) == ("affine", (80.0, 160.0, 240.0), (40.0, 80.0, 120.0))
     assert all(row["note"] == "new tokenizer, to be trained" for row in explain(wiring, RGB))
-    assert wiring.facts().missing == "new-tokenizer"
-    assert wiring.facts().inputs[0].filled == ()
-    asked = wire(CARD, RGB, statistics=statistics(RGB), missing="new-tokenizer", inputs=["rgb:R+G"])
+    assert wiring.missing == "new-tokenizer"
+    assert adapter_facts(wiring).inputs[0].filled == ()
+    asked = wire(CARD.expects, RGB, statistics=statistics(RGB), missing="new-tokenizer", inputs=["rgb:R+G"])
     assert asked.sensors[0].input.bands == ("R", "G")
     with pytest.raises(BandError, match="has no s2"):
-        wire(CARD, RGB, statistics=statistics(RGB), missing="new-tokenizer", inputs=["s2"])
+        wire(CARD.expects, RGB, statistics=statistics(RGB), missing="new-tokenizer", inputs=["s2"])
 
 
 def test_a_known_sensor_gets_one_only_where_bands_are_missing():
-    (one,) = wire(CARD, FEW, statistics=statistics(FEW), missing="new-tokenizer").sensors
+    (one,) = wire(CARD.expects, FEW, statistics=statistics(FEW), missing="new-tokenizer").sensors
     assert (one.new, one.input.bands, one.dropped) == (True, ("B02", "B03", "B04", "B08", "B11", "B12"), ())
     whole = shipped_manifest()["oscd"]  # all twelve bands, and B10
-    (one,) = wire(CARD, whole, statistics=statistics(whole), missing="new-tokenizer").sensors
+    (one,) = wire(CARD.expects, whole, statistics=statistics(whole), missing="new-tokenizer").sensors
     assert (one.new, one.input.bands) == (False, CARD.inputs[0].bands)
 
 
@@ -67,20 +67,20 @@ def test_numbers_of_pretraining_are_taken_by_band_or_refused():
     bands = CARD.inputs[0].bands
     step = replace(CARD.inputs[0].steps[0], op="affine", a=tuple(range(12)), b=tuple(range(1, 13)))
     own = replace(CARD, inputs=(replace(CARD.inputs[0], steps=(step,)),))
-    (one,) = wire(own, FEW, missing="new-tokenizer").sensors
+    (one,) = wire(own.expects, FEW, missing="new-tokenizer").sensors
     assert one.input.steps[0].a == tuple(bands.index(name) for name in one.input.bands)
     with pytest.raises(ProtocolError, match="no numbers to normalise rgb:R, rgb:G, rgb:B"):
-        wire(own, RGB, missing="new-tokenizer")
+        wire(own.expects, RGB, missing="new-tokenizer")
 
 
 def test_a_family_that_cannot_is_refused_and_a_frozen_encoder_too():
-    wiring = wire(CARD, RGB, statistics=statistics(RGB), missing="new-tokenizer")
-    check_selection(wiring, family(find_card("seamo-random").module))
+    wiring = wire(CARD.expects, RGB, statistics=statistics(RGB), missing="new-tokenizer")
+    check_selection(wiring, find_card("seamo-random").family)
     with pytest.raises(ProtocolError, match="cannot begin anew"):
-        check_selection(wiring, family(find_card("resnet18").module))
+        check_selection(wiring, find_card("resnet18").family)
     with pytest.raises(ProtocolError, match=r"rgb is new and untrained.*frozen"):
         check_trained(wiring)
-    check_trained(wire(CARD, FEW, statistics=statistics(FEW), missing="select-columns"))
+    check_trained(wire(CARD.expects, FEW, statistics=statistics(FEW), missing="select-columns"))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_maps_of_class_ids_are_fed_to_nobody():
     ways = {row.inputs for row in expand(Suite(id="x", rows=(Row(task="multi-label", protocol="knn"),)), MAPS)}
     assert ways == {("s1",), ("s2",), ("s1", "s2")}
     spec = MAPS["bigearthnet-v2"]
-    fed = wire(find_card("image-statistics").card, spec).sensors
+    fed = wire(find_card("image-statistics").card.expects, spec).sensors
     assert [one.input.sensor for one in fed] == ["s2", "s1"]
 
 
@@ -201,11 +201,11 @@ def test_networks_that_learnt_no_unit_take_8_bit_as_well_and_others_do_not():
         )
         for stack, names in {one.stack: one.bands for one in eight.layers}.items()
     }
-    (one,) = wire(find_card("resnet18").card, eight, statistics=known, inputs=["s2"]).sensors
+    (one,) = wire(find_card("resnet18").card.expects, eight, statistics=known, inputs=["s2"]).sensors
     assert one.input.unit == Unit.UINT8
     assert {(channel.scale, channel.offset) for channel in one.channels} == {(1.0, 0.0)}
     assert {(step.op, step.a[0], step.b[0]) for step in one.input.steps} == {("affine", 90.0, 20.0)}
-    (plain,) = wire(find_card("image-statistics").card, eight, statistics=known, inputs=["s1"]).sensors
+    (plain,) = wire(find_card("image-statistics").card.expects, eight, statistics=known, inputs=["s1"]).sensors
     assert plain.input.unit == Unit.UINT8
     with pytest.raises(ProtocolError, match="unit uint8 cannot become dn"):
-        wire(find_card("croma-base-s2").card, eight, statistics=known)
+        wire(find_card("croma-base-s2").card.expects, eight, statistics=known)

@@ -7,16 +7,30 @@ import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo_bench.cli.plan_view import listing
+from seamo_bench.family import Family
+from seamo_bench.network import Network
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.suites.suite import load_suite
-from seamo_bench.zoo.catalogue import cards, families, find_card, weights_digest, weights_path
+from seamo_bench.zoo.catalogue import (
+    Found,
+    budget_card,
+    cards,
+    families,
+    family,
+    find_card,
+    weights_digest,
+    weights_path,
+)
+from seamo_bench.zoo.loading import load_network
 from seamo_bench.zoo.weights_files import convert
 from tests.bench.bench_store import toy_store
+from tests.conftest import ROOT
 
 # Rows of the paper's tables, and what a user of today expects beside them.
 PAPER = {
@@ -39,8 +53,8 @@ def test_rows_without_public_weights_are_quoted_only() -> None:
     for name in quoted:
         found = cards()[name]
         assert found.card.weights is None
-        with pytest.raises(CheckpointError, match="no public weights"):
-            import_module(found.module).load(found.card, None, 0)
+        with pytest.raises(ProtocolError, match="no public weights"):
+            load_network(found.family, found.card, None, 0)
 
 
 def test_rows_that_nothing_here_loads_say_why() -> None:
@@ -48,8 +62,8 @@ def test_rows_that_nothing_here_loads_say_why() -> None:
     assert set(listed) == {"clay-v1.5", "olmoearth-base"}
     for found in listed.values():
         assert found.card.verified == ()
-        with pytest.raises(CheckpointError, match=r"nothing here loads them\..*huggingface"):
-            import_module(found.module).load(found.card, None, 0)
+        with pytest.raises(ProtocolError, match=r"nothing here loads them\..*huggingface"):
+            load_network(found.family, found.card, None, 0)
         with pytest.raises(ProtocolError, match=r"nothing here loads them\..*huggingface"):
             weights_path(found.card, None)
 
@@ -123,19 +137,20 @@ def test_non_commercial_weights_say_so() -> None:
 
 
 def test_quirks_change_the_card_and_unknown_ones_are_refused() -> None:
-    seen = 0
-    for found in cards().values():
-        module = import_module(found.module)
-        if not hasattr(module, "with_quirk"):
-            assert not found.card.quirks
-            continue
-        with pytest.raises(UsageError, match="has no quirk"):
-            module.with_quirk(found.card, "no-such-thing")
-        for quirk in found.card.quirks:
-            changed = module.with_quirk(found.card, quirk.split(":")[0])
-            assert changed != found.card
-            seen += 1
-    assert seen > 10
+    seen: dict[str, set[str]] = {}
+    for name, found in cards().items():
+        listed = [text.split(":")[0] for text in found.card.quirks]
+        with pytest.raises(UsageError, match=f"has no quirk 'no-such-thing'.*{', '.join(listed) or 'none'}"):
+            find_card(f"{name}+no-such-thing")
+        for quirk in listed:
+            changed = find_card(f"{name}+{quirk}").card
+            told = {"id": name, "title": found.card.title}
+            assert replace(changed, **told) != found.card
+            assert (changed.inputs, changed.variant) != (found.card.inputs, found.card.variant)
+        seen.setdefault(found.module, set()).update(listed)
+    # A switch that no card lists could never be switched on.
+    assert {module: set(family(module).quirks) for module in seen} == seen
+    assert sum(map(len, seen.values())) > 10
 
 
 def test_a_quirk_is_switched_on_by_name() -> None:
@@ -150,7 +165,7 @@ def test_a_quirk_is_switched_on_by_name() -> None:
 
 def test_a_card_with_a_quirk_loads_the_same_weights(golden: Path) -> None:
     found = find_card("galileo-nano+helper-normalisation")
-    network = import_module(found.module).load(found.card, golden / "weights" / "galileo_nano" / "encoder.pt", 0)
+    network = load_network(found.family, found.card, golden / "weights" / "galileo_nano" / "encoder.pt", 0)
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_037_856  # as its key list counts
 
 
@@ -162,3 +177,35 @@ def test_listing_imports_no_torch_and_no_timm() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(found.stdout) == []
     assert len(families()) > 15
+
+
+def test_a_plain_module_of_another_package_is_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, seen = replace(cards()["presto"].card, weights=None, availability="none needed"), []
+    made = Network()
+    plain = ModuleType("plain_models")
+    plain.CARDS, plain.load = (card,), lambda *given: seen.append(given) or made
+    plain.SELECTS_COLUMNS = False  # saying no is no yes
+    plain.demo_card = lambda one: replace(one, embed_dim=1)
+    plain.card_of = lambda name: replace(card, id=name) if name == "by-name" else None
+    plain.HELPERS = 3  # of no concern
+    monkeypatch.setitem(sys.modules, "plain_models", plain)
+    found = Found(card, "plain_models")
+    assert found.family.cards == (card,)
+    assert not found.family.can_select
+    assert found.family.card_of("by-name").id == "by-name"
+    assert (budget_card(found, "demo").embed_dim, budget_card(found, "full").embed_dim) == (1, 128)
+    assert load_network(found.family, card, None, 3) is made
+    assert seen == [(card, None, 3)]
+    del plain.load
+    with pytest.raises(ProtocolError, match=r"plain_models: declares no family\. .*FAMILY, or CARDS and load"):
+        family("plain_models")
+
+
+def test_families_are_values_and_nobody_asks_a_module_for_a_hook() -> None:
+    package = ROOT / "benchmarks" / "seamo_bench"
+    own = [path.stem for path in (package / "backbones").glob("[!_]*.py")]
+    assert sorted(own) == sorted(name.rpartition(".")[2] for name in families() if name.startswith("seamo_bench."))
+    for name in own:
+        assert isinstance(import_module(f"seamo_bench.backbones.{name}").FAMILY, Family), name
+    asking = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if "hasattr(" in path.read_text()}
+    assert asking == {"board/compare.py", "protocols/finetune.py"}  # a pydantic value; a block with drop path

@@ -3,15 +3,16 @@
 import json
 import shutil
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from seamo_bench.zoo.catalogue import cards
 from seamo_bench.zoo.golden import compare, compare_model, shrunk_card
 from seamo_bench.zoo.golden_rigs import RIGS
+from seamo_bench.zoo.loading import load_network
 
 MODELS = (
     "caco_r18",
@@ -124,7 +125,7 @@ def test_features_have_the_shapes_that_the_card_promises(golden: Path, model: st
     facts = json.loads((golden / "dev" / model / "card.json").read_text())
     rig = RIGS[model]
     card = shrunk_card(rig, facts)
-    network = import_module(f"seamo_bench.backbones.{rig.family}").load(card, None, 0)
+    network = load_network(cards()[rig.backbone].family, card, None, 0)
     size = facts.get("native_image_size") or 64
     inputs = {spec.sensor: torch.rand(2, len(spec.bands), size, size) for spec in card.inputs}
     if len({spec.sensor for spec in card.inputs} & {"rgb", "s2"}) == 2:
@@ -153,10 +154,10 @@ def test_selected_columns_are_the_whole_network_with_zero_bands(golden: Path, mo
     (spec,) = card.inputs
     kept = [index for index in range(len(spec.bands)) if index not in (1, 4)]
     fewer = replace(card, inputs=(replace(spec, bands=tuple(spec.bands[index] for index in kept)),))
-    family = import_module(f"seamo_bench.backbones.{rig.family}")
-    assert family.SELECTS_COLUMNS
+    family = cards()[rig.backbone].family
+    assert family.can_select
     path = golden / "dev" / model / "checkpoint.pt"
-    whole, part = family.load(card, path, 0), family.load(fewer, path, 0)
+    whole, part = load_network(family, card, path, 0), load_network(family, fewer, path, 0)
     x = torch.rand(1, len(spec.bands), 32, 32)
     blank = x.clone()
     blank[:, [1, 4]] = 0
@@ -170,8 +171,7 @@ def test_one_sensor_of_two_is_zero_for_the_other(golden: Path) -> None:
     facts = json.loads((golden / "dev" / "dino_mm" / "card.json").read_text())
     card = shrunk_card(RIGS["dino_mm"], facts)
     optical = replace(card, inputs=tuple(spec for spec in card.inputs if spec.sensor == "s2"))  # as a store wires it
-    family = import_module("seamo_bench.backbones.dino_mm")
-    network = family.load(optical, golden / "dev" / "dino_mm" / "checkpoint.pt", 0)
+    network = load_network(cards()["dino-mm-vits8"].family, optical, golden / "dev" / "dino_mm" / "checkpoint.pt", 0)
     case = load_file(golden / "dev" / "dino_mm" / "case_s2_only.safetensors")
     with torch.inference_mode():
         pooled = network.forward_features({"s2": case["input.s2s1.norm"][:, :12]}).pooled

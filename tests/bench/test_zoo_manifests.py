@@ -2,7 +2,6 @@
 
 import json
 import os
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -57,10 +56,9 @@ def _match(name: str, state: dict[str, Tensor]):
     from seamo_bench.zoo.catalogue import cards
 
     found = cards()[MANIFESTS[name]]
-    module = import_module(found.module)
     with torch.device("meta"):
-        network = module.build(found.card)
-    return match(network.state_dict(), state, module.rules(found.card), where=name)
+        network = found.family.build(found.card)
+    return match(network.state_dict(), state, found.family.rules_of(found.card), where=name)
 
 
 def test_no_key_list_is_left_out(golden: Path) -> None:

@@ -1,13 +1,13 @@
 """Peers beyond the paper, for which there is a key list and no reference output: shrunken, random, but sound."""
 
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
 
 from seamo_bench.weights import load_exact
 from seamo_bench.zoo.catalogue import cards
+from seamo_bench.zoo.loading import load_network
 
 SMALL = {"img_size": 56, "embed_dim": 48, "depth": 4, "num_heads": 4, "attn_dim": 96, "attn_heads": 4, "hidden": 64}
 
@@ -18,7 +18,7 @@ def _small(name: str, **changes: int):
     patch = dict(variant)["patch_size"]
     variant = tuple((key, 4 * patch if key == "img_size" else value) for key, value in variant)
     card = replace(found.card, variant=variant, **changes)
-    return import_module(found.module), card, 4 * patch
+    return found.family, card, 4 * patch
 
 
 PEERS = (
@@ -36,7 +36,7 @@ PEERS = (
 @pytest.mark.parametrize("name", PEERS)
 def test_features_are_finite_have_their_shapes_and_see_the_image(name: str) -> None:
     family, card, size = _small(name)
-    network = family.load(card, None, 0)
+    network = load_network(family, card, None, 0)
     spec = card.inputs[0]
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(3, len(spec.bands), size, size, generator=generator)
@@ -60,8 +60,8 @@ def test_the_plain_vit_is_timm_s() -> None:
     torch.manual_seed(0)
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    ours = family.load(card, None, 0)
-    load_exact(ours, theirs.state_dict(), rules=family.rules(card))
+    ours = load_network(family, card, None, 0)
+    load_exact(ours, theirs.state_dict(), rules=family.rules_of(card))
     x = torch.randn(2, 3, size, size)
     with torch.inference_mode():
         wanted = theirs.forward_features(x)
@@ -75,14 +75,14 @@ def test_the_resnet_is_torchvision_s_at_full_size() -> None:
     from torchvision.models import resnet18
 
     found = cards()["resnet18-in1k"]
-    family = import_module(found.module)
+    family = found.family
     theirs = resnet18(weights=None).eval()
     torch.manual_seed(0)
     for name, buffer in theirs.named_buffers():
         if "running" in name:
             buffer.uniform_(0.5, 1.5)
-    ours = family.load(found.card, None, 0)
-    load_exact(ours, theirs.state_dict(), rules=family.rules(found.card))
+    ours = load_network(family, found.card, None, 0)
+    load_exact(ours, theirs.state_dict(), rules=family.rules_of(found.card))
     x = torch.randn(1, 3, 64, 64)
     theirs.fc = torch.nn.Identity()
     with torch.inference_mode():
@@ -91,7 +91,7 @@ def test_the_resnet_is_torchvision_s_at_full_size() -> None:
 
 def test_scale_mae_positions_are_metres() -> None:
     family, card, _ = _small("scalemae-vitl")
-    network = family.load(card, None, 0)
+    network = load_network(family, card, None, 0)
     table = network.positions((2, 3))[0]
     assert table[0].abs().sum() == 0  # class token
     # Token 2 is row 0, column 1: 10 m east. The first frequency is 1: sin(10), and for rows sin(0), cos(0).
@@ -105,7 +105,7 @@ def test_panopticon_does_not_mind_the_order_of_channels() -> None:
     (spec,) = card.inputs
     order = torch.randperm(len(spec.bands), generator=torch.Generator().manual_seed(3)).tolist()
     shuffled = replace(card, inputs=(replace(spec, bands=tuple(spec.bands[index] for index in order)),))
-    one, two = family.load(card, None, 0), family.load(shuffled, None, 0)
+    one, two = load_network(family, card, None, 0), load_network(family, shuffled, None, 0)
     x = torch.randn(1, len(spec.bands), size, size, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():  # the initial scales of 1e-5 would hide the difference
         for network in (one, two):

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 import torch
 
 from seamo_bench.zoo.catalogue import cards
+from seamo_bench.zoo.loading import load_network
 
 
 @pytest.fixture(autouse=True)
@@ -21,14 +21,13 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("name", ["vit-s16", "resnet18", "unet"])
 def test_networks_trained_from_scratch_take_the_bands_of_the_store(name: str) -> None:
     found = cards()[name]
-    module = import_module(found.module)
     fed = tuple(
         replace(one, bands=bands) for one, bands in zip(found.card.inputs, (("B02", "B8A"), ("VH",)), strict=False)
     )
     card = replace(found.card, inputs=fed)
-    card = module.demo_card(card) if hasattr(module, "demo_card") else card
+    card = found.family.narrow(card)
     side = card.multiple_of * 3
-    network = module.load(card, None, 0)
+    network = load_network(found.family, card, None, 0)
     x = {"s2": torch.rand(2, 2, side, side), "s1": torch.rand(2, 1, side, side)}
     with torch.inference_mode():
         features = network.forward_features(x)

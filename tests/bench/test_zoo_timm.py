@@ -1,7 +1,6 @@
 """timm's models by name: cards from timm's own configuration, features that are timm's, stems for other bands."""
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,13 @@ from seamo_bench.backbones.timm_any import TO_UNIT
 from seamo_bench.card import BackboneCard, Step
 from seamo_bench.network import Network
 from seamo_bench.zoo.catalogue import cards, find_card
+from seamo_bench.zoo.loading import load_network
 
 torch.set_num_threads(1)
 
 
 def load(card: BackboneCard, weights: Path | None = None, seed: int = 0) -> Network:
-    network: Network = timm_any.load(card, weights, seed)
-    return network
+    return load_network(timm_any.FAMILY, card, weights, seed)
 
 
 def test_a_card_says_what_timm_s_configuration_says() -> None:
@@ -131,11 +130,10 @@ def test_a_stem_for_other_bands_repeats_the_rgb_weights(tmp_path: Path) -> None:
 
 def test_softcon_is_timm_s_dinov2(tmp_path: Path) -> None:
     found = cards()["softcon-vits14-s1"]
-    module = import_module(found.module)
     theirs = timm.create_model("vit_small_patch14_dinov2", in_chans=2, img_size=224, num_classes=0).eval()
     torch.nn.init.normal_(theirs.pos_embed, std=0.5)
     torch.save(theirs.state_dict(), tmp_path / "softcon.pth")
-    net = module.load(found.card, tmp_path / "softcon.pth", 1)
+    net = load_network(found.family, found.card, tmp_path / "softcon.pth", 1)
     x = torch.randn(1, 2, 224, 224)
     with torch.inference_mode():
         torch.testing.assert_close(net.forward_features({"s1": x}).pooled, theirs(x))

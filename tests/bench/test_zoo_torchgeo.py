@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
@@ -16,6 +15,7 @@ from seamo_bench.backbones.dofa import WAVES_UM
 from seamo_bench.network import Network
 from seamo_bench.weights import load_exact
 from seamo_bench.zoo.catalogue import cards, find_card
+from seamo_bench.zoo.loading import load_network
 
 HERE = find_spec("torchgeo") is not None and find_spec("requests") is not None
 needs_torchgeo = pytest.mark.skipif(not HERE, reason="torchgeo is not installed (pip install 'seamo[zoo]')")
@@ -44,11 +44,10 @@ def randomised(network: nn.Module) -> nn.Module:
 
 def ours(name: str, state: dict[str, Tensor], **variant: object) -> Network:
     found = cards()[name]
-    module = import_module(found.module)
     merged = {**dict(found.card.variant), **variant}
     card = replace(found.card, variant=tuple(merged.items()))
-    network: Network = module.load(card, None, 1)
-    load_exact(network, state, rules=module.rules(card))
+    network = load_network(found.family, card, None, 1)
+    load_exact(network, state, rules=found.family.rules_of(card))
     return network
 
 
@@ -203,7 +202,7 @@ def test_weights_of_an_enum_go_the_way_that_torchgeo_loads_them(tmp_path) -> Non
     theirs = randomised(resnet18(in_chans=13, num_classes=7))
     torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")
     found = find_card("torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO")
-    net = import_module(found.module).load(found.card, tmp_path / "resnet18.pth", 0)
+    net = load_network(found.family, found.card, tmp_path / "resnet18.pth", 0)
     x = picture(13, 64)
     features = net.forward_features({"s2": x})
     same(features.pooled, theirs.forward_head(theirs.forward_features(x), pre_logits=True))

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from seamo.errors import StoreError
+from seamo.store.remote import local_path
+
 BUCKET = "s3://bucket/place"
 
 
@@ -30,3 +33,18 @@ def test_a_bucket_is_refused(words: tuple[str, ...], tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "s3:// addresses are not supported yet" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("gs://bucket/place", r"^gs://bucket/place: gs:// addresses are not supported yet"),
+        ("abfss://part@account/place", "abfss:// addresses are not supported yet"),
+        (Path("az://bucket/place"), "az:// addresses are not supported yet"),  # a Path swallows a slash
+        ("s4://bucket/place", "s4:// is no kind of address that holds stores. Name a local path"),
+        ("ftp://host/place", "ftp:// is no kind of address"),
+    ],
+)
+def test_a_slip_of_the_pen_is_told_from_what_is_to_come(address: str | Path, message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        local_path(address)

@@ -4,6 +4,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 
 import pytest
+import yaml
 
 from seamo.manifest import shipped_manifest
 from tests.conftest import ROOT
@@ -21,6 +22,13 @@ def cards() -> ModuleType:
 def test_the_committed_card_is_up_to_date(cards: ModuleType, dataset: str) -> None:
     written = (ROOT / "docs/datasets" / f"{dataset}.md").read_text(encoding="utf-8")
     assert written == cards.card(shipped_manifest()[dataset]), "run `python docs/make_cards.py`"
+
+
+def test_the_menu_of_the_site_lists_every_card(cards: ModuleType) -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert text == cards.menu(text), "run `python docs/make_cards.py`"
+    listed = [one for part in yaml.safe_load(text)["nav"] for one in part.get("Data sets", [])]
+    assert {page for one in listed for page in one.values()} == {f"datasets/{name}.md" for name in shipped_manifest()}
 
 
 def test_there_is_no_card_of_anything_else() -> None:

@@ -50,7 +50,7 @@ def test_build_prints_the_path_and_nothing_else_on_stdout(demo_raw: Path, tmp_pa
     first, second = prep(*words), prep(*words)
     assert first.returncode == second.returncode == 0
     assert first.stdout == second.stdout == f"{open_store(tmp_path / 'eurosat-sar').path}\n"
-    assert "60 of 60" in first.stderr
+    assert "60/60 samples (100%)" in first.stderr
     assert "splits: official" in first.stderr
     assert "published before" in second.stderr
 

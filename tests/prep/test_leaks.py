@@ -39,6 +39,10 @@ def test_no_boxes() -> None:
     assert overlaps(np.empty((0, 4)), np.empty(0, dtype=np.int64)).shape == (0, 2)
 
 
+def test_no_image_large_enough_for_a_signature() -> None:
+    assert similar(np.empty((0, 18), dtype=np.uint8), np.empty(0, dtype=np.int64)).shape == (0, 2)
+
+
 def test_similar_signatures_are_those_of_all_pairs() -> None:
     rng = np.random.default_rng(5)
     packed = rng.integers(0, 256, (400, 18), dtype=np.uint8)

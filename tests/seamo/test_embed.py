@@ -15,7 +15,7 @@ import xarray as xr
 from affine import Affine
 
 from seamo.bands import Unit
-from seamo.errors import BandError, UsageError
+from seamo.errors import BandError, ProtocolError, UsageError
 from seamo.manifest import Statistics
 from seamo.model.config import SeaMoConfig
 from seamo.use.bands import select_columns
@@ -192,10 +192,10 @@ def test_a_real_pair_of_both_sensors(pretrained, samples, tmp_path):
             target.descriptions = bands
     level = dict.fromkeys(("B02", "B03", "B04", "B08"), 2000.0)
     numbers = Statistics(source="typed here", unit=Unit.DN, mean=level, std=dict.fromkeys(level, 1500.0))
-    first = Source(tmp_path / f"{optical}.tif", Unit.DN, missing="zero", statistics=numbers)
+    first = Source(tmp_path / f"{optical}.tif", Unit.DN, statistics=numbers)
     other = Source(tmp_path / f"{radar}.tif", Unit.DB)
-    embed_image(pretrained, first, tmp_path / "out.tif", others=[other], size=120)
-    x = np.zeros((12, 120, 120))
+    embed_image(pretrained, first, tmp_path / "out.tif", others=[other], size=120, missing="zero")
+    x = np.full((12, 120, 120), 0.5)  # where statistics are given, a band that is not there is at its centre
     for i, band in enumerate(level):
         x[BANDS.index(band)] = np.clip((read[optical][i] + 1000.0) / 6000, 0, 1)
     images = {"s2": x, "s1": np.clip((read[radar] - np.arange(2.0)[:, None, None]) / 2000, 0, 1)}
@@ -291,7 +291,7 @@ def test_units_are_converted_or_refused(pretrained, tmp_path):
     embed_image(pretrained, Source(plain, Unit.DN), tmp_path / "1.tif")
     embed_image(pretrained, Source(offset, Unit.DN_PLUS_1000), tmp_path / "2.tif")
     np.testing.assert_array_equal(read_map(tmp_path / "1.tif")[0], read_map(tmp_path / "2.tif")[0])
-    with pytest.raises(UsageError, match="pixels in db cannot become dn"):
+    with pytest.raises(ProtocolError, match="unit db cannot become dn"):
         embed_image(pretrained, Source(plain, Unit.DB), tmp_path / "3.tif")
     # Stated as digital numbers, but ten times as large.
     with pytest.raises(UsageError, match="more than 5 std"):
@@ -302,7 +302,7 @@ def test_missing_bands(pretrained, tmp_path):
     pixels = scene(24, 24)
     some = [i for i, name in enumerate(BANDS) if name not in ("B01", "B09")]
     path = write_image(tmp_path / "a.tif", pixels[some], names=[BANDS[i] for i in some])
-    with pytest.raises(BandError, match="lacks B01, B09"):
+    with pytest.raises(BandError, match="needs s2:B01, s2:B09, image has B02"):
         embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.tif")
     x = np.clip((pixels - (np.arange(12)[:, None, None])) / 2000.0, 0, 1).astype(np.float32)
     zero, mean = x.copy(), x.copy()
@@ -314,7 +314,7 @@ def test_missing_bands(pretrained, tmp_path):
         ("mean", pretrained.model, mean),
         ("select-columns", small, x[some]),
     ):
-        facts = embed_image(pretrained, Source(path, Unit.DN, missing=policy), tmp_path / f"{policy}.tif")
+        facts = embed_image(pretrained, Source(path, Unit.DN), tmp_path / f"{policy}.tif", missing=policy)
         with torch.no_grad():
             want = model.encode({"s2": torch.from_numpy(image)[None]}).reshape(6, 6, 16).numpy()
         np.testing.assert_allclose(read_map(tmp_path / f"{policy}.tif")[0], want, rtol=0, atol=2e-5)
@@ -427,7 +427,7 @@ def test_the_command_takes_statistics_from_a_file_and_stores(pretrained, tmp_pat
     del half["std"]["B8A"]
     (tmp_path / "n.yaml").write_text(json.dumps({"s2": half}))
     done = seamo(*model, path, "-o", tmp_path / "3.tif", *arguments, "--statistics", tmp_path / "n.yaml")
-    assert (done.returncode, "no statistics for B8A" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "statistics of s2:B8A are missing" in done.stderr) == (1, True), done.stderr
 
     store = build_small_store(tmp_path / "st", n=3)
     table = tmp_path / "f.parquet"

@@ -6,15 +6,14 @@ import pytest
 import torch
 
 from seamo.bands import Unit
-from seamo.data.normalise import (
+from seamo.errors import BandError, RecipeError, UsageError
+from seamo.inputs.check import check_unit, far_share
+from seamo.inputs.normalise import (
     Normalisation,
-    check_range,
-    far_share,
     normalisation_from,
     normalise,
     parse_normalisation,
 )
-from seamo.errors import BandError, RecipeError, UsageError
 from seamo.manifest import Statistics
 
 STATISTICS = Statistics(
@@ -101,10 +100,10 @@ def test_numbers_that_cannot_be(changes: dict, message: str):
 def test_far_share_and_range_check():
     pixels = image([3000.0, 3000.0, 3000.0, 6000.0], [1000.0, 1499.0, 1501.0, 499.0])
     assert far_share(pixels, TWO) == {"B8A": 0.25, "B02": 0.5}
-    check_range(pixels, TWO)
+    check_unit(pixels, TWO)
     some = torch.tensor([[[True] * 4], [[False, False, True, True]]])
     with pytest.raises(UsageError, match=r"most pixels of B02 .* check unit and band order"):
-        check_range(pixels, TWO, valid=some)
+        check_unit(pixels, TWO, valid=some)
     with pytest.raises(UsageError, match="most pixels of B8A, B02"):
-        check_range(pixels / 10000, TWO)  # reflectance instead of digital numbers
-    check_range(pixels / 10000, TWO, valid=torch.zeros_like(pixels, dtype=torch.bool))  # nothing to judge
+        check_unit(pixels / 10000, TWO)  # reflectance instead of digital numbers
+    check_unit(pixels / 10000, TWO, valid=torch.zeros_like(pixels, dtype=torch.bool))  # nothing to judge

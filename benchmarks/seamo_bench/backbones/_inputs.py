@@ -16,6 +16,7 @@ from seamo_bench.backbones._steps import (
     two_sigma_8bit,
 )
 from seamo_bench.card import BackboneCard, InputSpec, Step
+from seamo_bench.family import Change
 
 WRAP = "wrap-uint8: DN above 10000 wrap around as an unchecked 8-bit cast does, instead of being limited to 255"
 S2_SSL4EO = InputSpec(
@@ -35,6 +36,7 @@ S1_SSL4EO = InputSpec(
     product="GRD",
 )
 S2_RGB = ("B04", "B03", "B02")
+UNITS = {"s2": Unit.DN, "s1": Unit.DB, "rgb": Unit.UINT8}  # in which stores hold them
 # Fixed quantiles of SeCo's OSCD loader: B04 426..3698, B03 667..2969, B02 885..2620, then 8 bit.
 OSCD_QUANTILES = (
     Step("affine", (426.0, 667.0, 885.0), (3698.0 - 426.0, 2969.0 - 667.0, 2620.0 - 885.0)),
@@ -45,9 +47,28 @@ OSCD_QUANTILES = (
 )
 
 
-def wrapped(card: BackboneCard) -> BackboneCard:
-    """The card with the unchecked 8-bit cast of the official loader."""
-    return replace(card, inputs=tuple(replace(spec, steps=DN_TO_8BIT_WRAPPED) for spec in card.inputs))
+def normalised_by(steps: tuple[Step, ...]) -> Change:
+    """A quirk: every input of the card is normalised by other steps."""
+
+    def change(card: BackboneCard) -> BackboneCard:
+        return replace(card, inputs=tuple(replace(spec, steps=steps) for spec in card.inputs))
+
+    return change
+
+
+WRAP_QUIRK = {"wrap-uint8": normalised_by(DN_TO_8BIT_WRAPPED)}
+OSCD_QUIRK = {"oscd-quantiles": normalised_by(OSCD_QUANTILES)}
+
+
+def any_bands(
+    steps: tuple[Step, ...] = (Step("store-zscore"),),
+    source: str = "store",
+    *,
+    sensors: tuple[str, ...] = ("s2", "s1", "rgb"),
+    fill: float = 0.0,
+) -> tuple[InputSpec, ...]:
+    """Inputs of networks without published weights: whatever bands of these sensors a store has."""
+    return tuple(InputSpec(sensor, (), UNITS[sensor], steps, source, fill=fill) for sensor in sensors)
 
 
 def rgb_inputs(source: str, steps: tuple[Step, ...] = IMAGENET) -> tuple[InputSpec, InputSpec]:

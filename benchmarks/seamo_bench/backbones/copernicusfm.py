@@ -1,17 +1,15 @@
 """Copernicus-FM (Wang et al. 2025, arXiv 2503.11849): one model for all Copernicus sensors."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S1, S2_L1C, Unit
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.copernicusfm import CopernicusFM
 
-SELECTS_COLUMNS = True  # kernels are generated for whatever bands there are
 # (wavelength, bandwidth) in nanometres, as the repository lists them.
 SPECTRA_NM: dict[str, tuple[float, float]] = {
     **dict(
@@ -63,23 +61,17 @@ def _card(sensor: str) -> BackboneCard:
     )
 
 
-CARDS = tuple(_card(sensor) for sensor in INPUTS)
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """The spectral half; projections of variables named in words go."""
-    return KeyRules(places=("model", ""), drop=("patch_embed_variable.*", "head.*", "mask_token"), init=("fc_norm.*",))
-
-
-def build(card: BackboneCard) -> "CopernicusFM":
-    """The network of a card, with initial values; bands that the card leaves out are left out of the kernel."""
+def _build(card: BackboneCard) -> "CopernicusFM":
     from seamo_bench.networks.copernicusfm import CopernicusFM
 
     return CopernicusFM(card, {spec.sensor: [SPECTRA_NM[name] for name in spec.bands] for spec in card.inputs})
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "CopernicusFM":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=tuple(_card(sensor) for sensor in INPUTS),
+    build=_build,
+    rules=KeyRules(  # the spectral half; projections of variables named in words go
+        places=("model", ""), drop=("patch_embed_variable.*", "head.*", "mask_token"), init=("fc_norm.*",)
+    ),
+    selects_columns=True,  # kernels are generated for whatever bands there are
+)

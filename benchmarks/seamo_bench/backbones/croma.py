@@ -1,12 +1,12 @@
 """CROMA (Fuller et al. 2023, arXiv 2311.00566): contrastive radar-optical masked autoencoders."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S1, S2_L2A, Unit
 from seamo_bench.backbones._steps import TO_UNIT
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
+from seamo_bench.networks.variant import word
 
 if TYPE_CHECKING:
     from seamo_bench.networks.croma import CROMA
@@ -57,25 +57,20 @@ def _card(size: str, branches: str) -> BackboneCard:
     )
 
 
-CARDS = tuple(_card(size, branches) for size in SIZES for branches in ("joint", "s2", "s1"))
-
-
-def rules(card: BackboneCard) -> KeyRules:
+def _rules(card: BackboneCard) -> KeyRules:
     """Five nested state dicts; a one-sensor card leaves the others' encoders."""
     others = {"s1": ("s2_*", "joint_*"), "s2": ("s1_*", "joint_*")}
-    drop = others.get(str(dict(card.variant)["branches"]), ())
-    return KeyRules(places=("",), rename=(("/", "."),), drop=drop)
+    return KeyRules(rename=(("/", "."),), drop=others.get(word(card, "branches"), ()))
 
 
-def build(card: BackboneCard) -> "CROMA":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "CROMA":
     from seamo_bench.networks.croma import CROMA
 
     return CROMA(card)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "CROMA":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=tuple(_card(size, branches) for size in SIZES for branches in ("joint", "s2", "s1")),
+    build=_build,
+    rules=_rules,
+)

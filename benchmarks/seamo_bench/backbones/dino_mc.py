@@ -1,19 +1,21 @@
 """DINO-MC (Wanyan et al. 2023, arXiv 2303.06670): DINO with multi-sized local crops on Sentinel-2 RGB."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo_bench.backbones._inputs import bigearthnet_rgb, rgb_inputs
-from seamo_bench.backbones._variant import check_quirk, quirky_card, resnet_levels, resnet_variant, vit_variant
+from seamo_bench.backbones._networks import resnet, vit
+from seamo_bench.backbones._rules import DINO_TEACHER
+from seamo_bench.backbones._variant import resnet_levels, resnet_variant, vit_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family
 
 if TYPE_CHECKING:
     from seamo_bench.network import Network
 
 SOURCE = "arXiv 2303.06670; github.com/WennyXY/DINO-MC"
 BEN = "bigearthnet-loader: mean +- 2 sigma in 8 bit, as the official BigEarthNet loader, instead of ImageNet statistics"
+VIT = vit("cls-last4", "dino", shared=True)
 INPUTS = rgb_inputs("github.com/WennyXY/DINO-MC (ImageNet mean and standard deviation after 8 bit)")
 
 
@@ -68,39 +70,12 @@ CARDS = (
 )
 
 
-def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
-    """The card with a deviation of the official code switched on.
-
-    Raises:
-        UsageError: If the card has no such quirk.
-    """
-    check_quirk(card, quirk)
+def _bigearthnet_loader(card: BackboneCard) -> BackboneCard:
     return replace(card, inputs=(bigearthnet_rgb("github.com/WennyXY/DINO-MC, BigEarthNet loader"),))
 
 
-def card_of(name: str) -> BackboneCard | None:
-    """The card of `<id>+<quirk>`."""
-    return quirky_card(name, CARDS, with_quirk)
+def _build(card: BackboneCard) -> "Network":
+    return VIT(card) if "vit" in card.id else resnet(card)
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """The teacher; saved with `module.` where it has BatchNorm, without where it has none."""
-    return KeyRules(places=("teacher", ""), strip=("module.", "backbone."), drop=("head.*", "module.head.*"))
-
-
-def build(card: BackboneCard) -> "Network":
-    """The network of a card, with initial values."""
-    if "vit" in card.id:
-        from seamo_bench.networks.vit import plain_vit
-
-        return plain_vit(card, pool="cls-last4", pos_interp="dino", shared=True)
-    from seamo_bench.networks.resnet import resnet
-
-    return resnet(card)
-
-
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(cards=CARDS, build=_build, rules=DINO_TEACHER, quirks={"bigearthnet-loader": _bigearthnet_loader})

@@ -1,14 +1,15 @@
 """DINO-MM (Wang et al. 2022, arXiv 2204.05381): ViT-S/8 over stacked Sentinel-2 and Sentinel-1 by DINO."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S2_L2A, Unit
+from seamo_bench.backbones._networks import vit
+from seamo_bench.backbones._rules import DINO_TEACHER
 from seamo_bench.backbones._steps import BEN_MEAN, BEN_STD, in_order, two_sigma_8bit
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family
 
 if TYPE_CHECKING:
     from seamo_bench.networks.vit import ViT
@@ -59,21 +60,10 @@ CARDS = (
 )
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """The teacher, without its projection head."""
-    return KeyRules(places=("teacher", ""), strip=("module.", "backbone."), drop=("head.*", "module.head.*"))
-
-
-def build(card: BackboneCard) -> "ViT":
-    """The network of a card; a sensor that is not given is zero after normalisation, as its authors drop one."""
-    from seamo_bench.networks.vit import plain_vit
-
+def _build(card: BackboneCard) -> "ViT":
+    """A sensor that is not given is zero after normalisation, as its authors drop one."""
     # A store with one sensor has a card with one input; the network keeps both.
-    return plain_vit(replace(card, inputs=CARDS[0].inputs), pool="cls-last4", pos_interp="dino")
+    return vit("cls-last4", "dino")(replace(card, inputs=CARDS[0].inputs))
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(cards=CARDS, build=_build, rules=DINO_TEACHER)

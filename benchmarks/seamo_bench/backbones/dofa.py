@@ -1,18 +1,16 @@
 """DOFA v1 (Xiong et al. 2024, arXiv 2403.15356): a ViT whose patch kernels are generated from wavelengths."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import Unit
 from seamo_bench.backbones._steps import in_order, zscore
 from seamo_bench.backbones._variant import VIT_SIZES, vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.dofa import DOFA
 
-SELECTS_COLUMNS = True  # kernels are generated for whatever bands there are
 S2_BANDS = ("B04", "B03", "B02", "B05", "B06", "B07", "B08", "B11", "B12")
 S1_BANDS = ("VH", "VV")
 # Micrometres; radar is 5.405 (the frequency in GHz), as the published example has it.
@@ -92,27 +90,20 @@ def _card(size: str, vit: str, sensor: str) -> BackboneCard:
     )
 
 
-CARDS = tuple(_card(size, vit, sensor) for size, vit in (("base", "vitb"), ("large", "vitl")) for sensor in INPUTS)
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """Bare; the projector goes. The official file has `norm` and no `fc_norm`, torchgeo's copy the reverse."""
-    return KeyRules(
-        rename=((r"^patch_embed\.", "dynamic."),),
-        drop=("mask_token", "projector.*", "head.*"),
-        init=("fc_norm.*", "norm.*"),
-    )
-
-
-def build(card: BackboneCard) -> "DOFA":
-    """The network of a card, with initial values; bands that the card leaves out are left out of the kernel."""
+def _build(card: BackboneCard) -> "DOFA":
     from seamo_bench.networks.dofa import DOFA
 
     return DOFA(card, {spec.sensor: [WAVES_UM[name] for name in spec.bands] for spec in card.inputs})
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "DOFA":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=tuple(_card(size, vit, sensor) for size, vit in (("base", "vitb"), ("large", "vitl")) for sensor in INPUTS),
+    build=_build,
+    rules=KeyRules(
+        # Bare; the projector goes. The official file has `norm` and no `fc_norm`, torchgeo's copy the reverse.
+        rename=((r"^patch_embed\.", "dynamic."),),
+        drop=("mask_token", "projector.*", "head.*"),
+        init=("fc_norm.*", "norm.*"),
+    ),
+    selects_columns=True,  # kernels are generated for whatever bands there are
+)

@@ -1,13 +1,11 @@
 """Galileo (Tseng et al. 2025, arXiv 2502.09356): multimodal encoders of Sentinel-1, Sentinel-2 and context."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S1, Unit
-from seamo_bench.backbones._variant import check_quirk, quirky_card
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.galileo import Galileo
@@ -86,39 +84,20 @@ def _card(size: str, dim: int, depth: int, heads: int) -> BackboneCard:
     )
 
 
-CARDS = (_card("nano", 128, 4, 8), _card("tiny", 192, 12, 3), _card("base", 768, 12, 12))
-
-
-def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
-    """The card with a deviation of the official code switched on.
-
-    Raises:
-        UsageError: If the card has no such quirk.
-    """
-    check_quirk(card, quirk)
+def _helper(card: BackboneCard) -> BackboneCard:
     steps = {"s1": HELPER_S1, "s2": HELPER_S2}
     return replace(card, inputs=tuple(replace(spec, steps=steps[spec.sensor]) for spec in card.inputs))
 
 
-def card_of(name: str) -> BackboneCard | None:
-    """The card of `<id>+<quirk>`."""
-    return quirky_card(name, CARDS, with_quirk)
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """A bare encoder; some files carry `.backbone` inside their names."""
-    return KeyRules(rename=((r"\.backbone", ""),))
-
-
-def build(card: BackboneCard) -> "Galileo":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "Galileo":
     from seamo_bench.networks.galileo import Galileo
 
     return Galileo(card)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "Galileo":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=(_card("nano", 128, 4, 8), _card("tiny", 192, 12, 3), _card("base", 768, 12, 12)),
+    build=_build,
+    rules=KeyRules(rename=((r"\.backbone", ""),)),  # a bare encoder; some files carry `.backbone` inside their names
+    quirks={"helper-normalisation": _helper},
+)

@@ -1,15 +1,11 @@
 """GASSL (Ayush et al. 2021, arXiv 2011.09980): geography-aware MoCo of ResNet-50 on fMoW RGB."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from seamo_bench.backbones._inputs import rgb_inputs
+from seamo_bench.backbones._networks import resnet
+from seamo_bench.backbones._rules import MOCO_QUERY
 from seamo_bench.backbones._variant import resnet_levels, resnet_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.family import KeyRules
-
-if TYPE_CHECKING:
-    from seamo_bench.networks.resnet import ResNet
+from seamo_bench.family import Family
 
 CARDS = (
     BackboneCard(
@@ -36,24 +32,4 @@ CARDS = (
 )
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """The query encoder, without its projection, the key encoder and the queue."""
-    return KeyRules(
-        places=("state_dict",),
-        strip=("module.encoder_q.",),
-        drop=("module.encoder_q.fc.*", "module.encoder_k.*", "module.queue*"),
-    )
-
-
-def build(card: BackboneCard) -> "ResNet":
-    """The network of a card, with initial values."""
-    from seamo_bench.networks.resnet import resnet
-
-    return resnet(card)
-
-
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "ResNet":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(cards=CARDS, build=resnet, rules=MOCO_QUERY)

@@ -1,15 +1,9 @@
 """I-JEPA (Assran et al. 2023, arXiv 2301.08243): ViTs pretrained on ImageNet. No ViT-B was ever published."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from seamo.errors import CheckpointError
 from seamo_bench.backbones._inputs import rgb_inputs
+from seamo_bench.backbones._networks import vit
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.family import KeyRules
-
-if TYPE_CHECKING:
-    from seamo_bench.networks.vit import ViT
+from seamo_bench.family import Family, KeyRules
 
 HUGE = (1280, 32, 16, 4.0)
 GIANT = (1408, 40, 16, 48 / 11)
@@ -71,26 +65,8 @@ CARDS = (
 )
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """The target encoder is what is evaluated."""
-    return KeyRules(places=("target_encoder",), strip=("module.",))
-
-
-def build(card: BackboneCard) -> "ViT":
-    """The network of a card, with initial values.
-
-    Raises:
-        CheckpointError: If the card is only quoted.
-    """
-    from seamo_bench.networks.vit import plain_vit
-
-    if card.availability == "quoted only":
-        raise CheckpointError("has no public weights: its numbers can be quoted, not recomputed", card.id)
-    return plain_vit(card, pool="mean", pos_interp="none", cls=False, shared=True)
-
-
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=CARDS,
+    build=vit("mean", "none", cls=False, shared=True),
+    rules=KeyRules(places=("target_encoder",), strip=("module.",)),  # it is what is evaluated
+)

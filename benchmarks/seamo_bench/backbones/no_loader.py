@@ -3,14 +3,8 @@
 Own code would have no reference output, key list or importable package to be proved against.
 """
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from seamo.errors import CheckpointError
 from seamo_bench.card import BackboneCard
-
-if TYPE_CHECKING:
-    from seamo_bench.network import Network
+from seamo_bench.family import Family
 
 
 def _card(name: str, title: str, *, dim: int, size: int, patch: int, licence: str, why: str) -> BackboneCard:
@@ -28,32 +22,25 @@ def _card(name: str, title: str, *, dim: int, size: int, patch: int, licence: st
     )
 
 
-CARDS = (
-    _card(
-        "clay-v1.5",
-        "Clay v1.5 ViT-L/8",
-        dim=1024,
-        size=256,
-        patch=8,
-        licence="Apache-2.0",
-        why="huggingface.co/made-with-clay/Clay, v1.5/clay-v1.5.ckpt; its package pins torch 2.4.0.",
-    ),
-    _card(
-        "olmoearth-base",
-        "OlmoEarth Base",
-        dim=768,
-        size=128,
-        patch=8,
-        licence="OlmoEarth Artifact License",
-        why="huggingface.co/allenai/OlmoEarth-v1_2-Base; torchgeo has it from 0.9 (Python 3.12); use restricted.",
-    ),
+FAMILY = Family(
+    cards=(
+        _card(
+            "clay-v1.5",
+            "Clay v1.5 ViT-L/8",
+            dim=1024,
+            size=256,
+            patch=8,
+            licence="Apache-2.0",
+            why="huggingface.co/made-with-clay/Clay, v1.5/clay-v1.5.ckpt; its package pins torch 2.4.0.",
+        ),
+        _card(
+            "olmoearth-base",
+            "OlmoEarth Base",
+            dim=768,
+            size=128,
+            patch=8,
+            licence="OlmoEarth Artifact License",
+            why="huggingface.co/allenai/OlmoEarth-v1_2-Base; torchgeo has it from 0.9 (Python 3.12); use restricted.",
+        ),
+    )
 )
-
-
-def load(card: BackboneCard, _weights: Path | None, _seed: int) -> "Network":
-    """Nothing to load.
-
-    Raises:
-        CheckpointError: Always.
-    """
-    raise CheckpointError("its weights are public, but nothing here loads them", card.id, card.source)

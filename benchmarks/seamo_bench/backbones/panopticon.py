@@ -1,17 +1,15 @@
 """Panopticon (Waldmann et al. 2025, arXiv 2503.10845): DINOv2 ViT-B/14 for any channels."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S1, S2_L1C, Unit, band
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.panopticon import Panopticon
 
-SELECTS_COLUMNS = True  # attention takes whatever channels there are
 SOURCE = "github.com/Panopticon-FM/panopticon: z-score with the statistics of the evaluated data set"
 STEPS = (Step("store-zscore"),)
 INPUTS = {
@@ -46,16 +44,7 @@ def _card(sensor: str) -> BackboneCard:
     )
 
 
-CARDS = tuple(_card(sensor) for sensor in INPUTS)
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """Names as in torchgeo, with or without the outer `model.`."""
-    return KeyRules(places=("model", "teacher", ""), strip=("model.",), drop=("mask_token", "model.mask_token"))
-
-
-def build(card: BackboneCard) -> "Panopticon":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "Panopticon":
     from seamo_bench.networks.panopticon import Panopticon
 
     return Panopticon(card, {spec.sensor: [_channel(spec.sensor, name) for name in spec.bands] for spec in card.inputs})
@@ -66,8 +55,11 @@ def _channel(sensor: str, name: str) -> float | str:
     return name if sensor == "s1" else float(int(band(sensor, name).wavelength_nm))
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "Panopticon":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=tuple(_card(sensor) for sensor in INPUTS),
+    build=_build,
+    rules=KeyRules(  # names as in torchgeo, with or without the outer `model.`
+        places=("model", "teacher", ""), strip=("model.",), drop=("mask_token", "model.mask_token")
+    ),
+    selects_columns=True,  # attention takes whatever channels there are
+)

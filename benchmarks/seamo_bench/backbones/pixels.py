@@ -3,25 +3,21 @@
 A linear head on it is a linear classifier of single spectra: what context adds must show above it.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seamo.bands import Unit
-from seamo_bench.card import BackboneCard, InputSpec, Step
+from seamo_bench.backbones._inputs import any_bands
+from seamo_bench.card import BackboneCard
+from seamo_bench.family import Family
 
 if TYPE_CHECKING:
-    from seamo_bench.network import Network
+    from seamo_bench.networks.floors import PixelValues
 
 CARDS = (
     BackboneCard(
         id="pixel-values",
         family="pixels",
         title="Pixel values",
-        inputs=tuple(
-            InputSpec(sensor, (), unit, (Step("store-zscore"),), "store")
-            for sensor, unit in (("s2", Unit.DN), ("s1", Unit.DB), ("rgb", Unit.UINT8))
-        ),
+        inputs=any_bands(),
         embed_dim=0,
         size=0,
         multiple_of=1,
@@ -37,22 +33,10 @@ CARDS = (
 )
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
-    """There is nothing to load and nothing random."""
-    import torch
-    from torch import Tensor
+def _build(card: BackboneCard) -> "PixelValues":
+    from seamo_bench.networks.floors import PixelValues
 
-    from seamo.errors import ProtocolError
-    from seamo_bench.network import Features, Network
+    return PixelValues(tuple(spec.sensor for spec in card.inputs))
 
-    class PixelValues(Network):
-        """Bands of all sensors as one level of stride 1."""
 
-        def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
-            x = torch.cat([inputs[one.sensor] for one in card.inputs], dim=1)
-            return Features(x.mean(dim=(2, 3)), (x,))
-
-    if weights is not None:
-        raise ProtocolError("has no weights", where=card.id)
-    del seed
-    return PixelValues().eval()
+FAMILY = Family(cards=CARDS, build=_build)

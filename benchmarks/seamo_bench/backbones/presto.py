@@ -1,11 +1,10 @@
 """Presto (Tseng et al. 2023, arXiv 2304.14065): a small transformer over pixel time series."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S1, Unit
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.presto import Presto
@@ -51,20 +50,14 @@ CARDS = (
 )
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """The encoder of a bare autoencoder."""
-    return KeyRules(strip=("encoder.",), drop=("decoder.*",))
-
-
-def build(card: BackboneCard) -> "Presto":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "Presto":
     from seamo_bench.networks.presto import Presto
 
     return Presto(card)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "Presto":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=CARDS,
+    build=_build,
+    rules=KeyRules(strip=("encoder.",), drop=("decoder.*",)),
+)

@@ -1,13 +1,12 @@
 """Prithvi-EO-2.0 300M TL (Szwarcman et al. 2024, arXiv 2412.02732): 3-D masked autoencoder of HLS time series."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import Unit
 from seamo_bench.backbones._steps import zscore
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.prithvi import Prithvi
@@ -50,21 +49,19 @@ CARDS = (
 )
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """The encoder of an autoencoder. Its fixed position table (of four dates in the file) is computed instead."""
-    drop = ("decoder.*", "pos_embed", "encoder.pos_embed", "mask_token")
-    return KeyRules(places=("model", "state_dict", ""), strip=("encoder.",), drop=drop)
-
-
-def build(card: BackboneCard) -> "Prithvi":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "Prithvi":
     from seamo_bench.networks.prithvi import Prithvi
 
     return Prithvi(card)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "Prithvi":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=CARDS,
+    build=_build,
+    rules=KeyRules(
+        # The encoder of an autoencoder. Its fixed position table (of four dates in the file) is computed instead.
+        places=("model", "state_dict", ""),
+        strip=("encoder.",),
+        drop=("decoder.*", "pos_embed", "encoder.pos_embed", "mask_token"),
+    ),
+)

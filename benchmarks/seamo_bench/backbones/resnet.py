@@ -1,27 +1,20 @@
 """ResNet-18 of timm with as many input channels as the store has bands; supervised means trained by `finetune`."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seamo.bands import Unit
-from seamo_bench.card import BackboneCard, InputSpec, Step
-from seamo_bench.family import KeyRules
+from seamo_bench.backbones._inputs import any_bands
+from seamo_bench.card import BackboneCard
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
-    from seamo_bench.network import Network
-
-_ZSCORE = (Step("store-zscore"),)
+    from seamo_bench.networks.floors import ResNet18
 
 CARDS = (
     BackboneCard(
         id="resnet18",
         family="resnet",
         title="ResNet-18 (supervised, from scratch)",
-        inputs=tuple(
-            InputSpec(sensor, (), unit, _ZSCORE, "store")
-            for sensor, unit in (("s2", Unit.DN), ("s1", Unit.DB), ("rgb", Unit.UINT8))
-        ),
+        inputs=any_bands(),
         embed_dim=512,
         size=64,
         multiple_of=32,
@@ -36,29 +29,14 @@ CARDS = (
 )
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
-    """The network, random from `seed`, or filled from a torchvision-style file of the same bands."""
-    import timm
-    import torch
-    from torch import Tensor, nn
+def _build(card: BackboneCard) -> "ResNet18":
+    from seamo_bench.networks.floors import ResNet18
 
-    from seamo_bench.network import Features, Network
-    from seamo_bench.weights import assemble
+    return ResNet18(tuple(spec.sensor for spec in card.inputs), sum(len(spec.bands) for spec in card.inputs))
 
-    class ResNet(Network):
-        """Bands of all sensors as channels of one image."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            channels = sum(len(one.bands) for one in card.inputs)
-            self.trunk: nn.Module = timm.create_model("resnet18", pretrained=False, num_classes=0, in_chans=channels)
-
-        def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
-            x = torch.cat([inputs[one.sensor] for one in card.inputs], dim=1)
-            levels: list[Tensor] = self.trunk.forward_intermediates(  # type: ignore[operator]
-                x, indices=[1, 2, 3, 4], intermediates_only=True
-            )
-            return Features(levels[-1].mean(dim=(2, 3)), tuple(levels))
-
-    rules = KeyRules(rename=(("^", "trunk."),), drop=("fc.*",))
-    return assemble(ResNet, rules=rules, weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=CARDS,
+    build=_build,
+    rules=KeyRules(rename=(("^", "trunk."),), drop=("fc.*",)),  # a torchvision-style file of the same bands
+)

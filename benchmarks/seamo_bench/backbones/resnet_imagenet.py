@@ -1,15 +1,10 @@
 """Supervised ResNets on ImageNet-1k (He et al. 2016; weights of timm, Wightman et al. 2021, arXiv 2110.00476)."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from seamo_bench.backbones._inputs import rgb_inputs
+from seamo_bench.backbones._networks import resnet
 from seamo_bench.backbones._variant import resnet_levels, resnet_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.family import KeyRules
-
-if TYPE_CHECKING:
-    from seamo_bench.networks.resnet import ResNet
+from seamo_bench.family import Family, KeyRules
 
 
 def _card(net: str) -> BackboneCard:
@@ -38,23 +33,5 @@ def _card(net: str) -> BackboneCard:
     )
 
 
-CARDS = (_card("r50"), _card("r18"))
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """Names as in torchvision; the classifier goes."""
-    return KeyRules(drop=("fc.*",))
-
-
-def build(card: BackboneCard) -> "ResNet":
-    """The network of a card, with initial values."""
-    from seamo_bench.networks.resnet import resnet
-
-    return resnet(card)
-
-
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "ResNet":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+# Names as in torchvision; the classifier goes.
+FAMILY = Family(cards=(_card("r50"), _card("r18")), build=resnet, rules=KeyRules(drop=("fc.*",)))

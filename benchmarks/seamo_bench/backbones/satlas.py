@@ -1,16 +1,14 @@
 """SatlasPretrain (Bastani et al. 2023, arXiv 2211.15660): single-image Swin-v2-B for Sentinel-2 and Sentinel-1."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import Unit
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.swin import Swin
 
-SELECTS_COLUMNS = True
 REST = ("B05", "B06", "B07", "B08", "B11", "B12")
 S2_BANDS = ("B04", "B03", "B02", *REST)  # true colour R, G, B first
 CLIP = Step("clip", (0.0,), (1.0,))
@@ -68,37 +66,21 @@ def _card(sensor: str, file: str, spec: InputSpec) -> BackboneCard:
     )
 
 
-CARDS = (
-    _card("s2", "sentinel2_swinb_si_ms.pth", S2_INPUT),
-    _card("s1", "sentinel1_swinb_si.pth", S1_INPUT),
-)
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """The trunk under a doubled prefix; feature pyramid, heads, final norm and classifier go."""
-    return KeyRules(
-        strip=("backbone.backbone.",),
-        drop=("intermediates.*", "heads.*", "*.head.*", "head.*", "backbone.backbone.norm.*", "norm.*"),
-    )
-
-
-def build(card: BackboneCard) -> "Swin":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "Swin":
     from seamo_bench.networks.swin import Swin
 
     return Swin(card)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "Swin":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.networks.select import assemble_selected
-
-    return assemble_selected(
-        card,
-        CARDS,
-        build=build,
-        stem=lambda net: net.get_submodule("features.0.0"),
-        rules=rules(card),
-        weights=weights,
-        seed=seed,
-    )
+FAMILY = Family(
+    cards=(
+        _card("s2", "sentinel2_swinb_si_ms.pth", S2_INPUT),
+        _card("s1", "sentinel1_swinb_si.pth", S1_INPUT),
+    ),
+    build=_build,
+    rules=KeyRules(  # the trunk under a doubled prefix; feature pyramid, heads, final norm and classifier go
+        strip=("backbone.backbone.",),
+        drop=("intermediates.*", "heads.*", "*.head.*", "head.*", "backbone.backbone.norm.*", "norm.*"),
+    ),
+    stem="features.0.0",
+)

@@ -1,13 +1,12 @@
 """SatMAE (Cong et al. 2022, arXiv 2207.08051) and SatMAE++ (Noman et al. 2024, arXiv 2403.05419)."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import Unit
 from seamo_bench.backbones._steps import FMOW_MEAN, FMOW_STD, in_order, two_sigma_8bit
 from seamo_bench.backbones._variant import VIT_SIZES, vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.satmae import GroupViT
@@ -88,24 +87,19 @@ CARDS = (
 )
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """The encoder of an MAE file; the class token's group part (zero) and `fc_norm` are in no published file."""
-    return KeyRules(
-        places=("model",),
-        drop=("decoder_*", "mask_token", "proj_up_*", "up_block*"),
-        init=("channel_cls_embed", "fc_norm.*"),
-    )
-
-
-def build(card: BackboneCard) -> "GroupViT":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "GroupViT":
     from seamo_bench.networks.satmae import group_vit
 
     return group_vit(card)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "GroupViT":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=CARDS,
+    build=_build,
+    rules=KeyRules(
+        # The encoder of an MAE file; the class token's group part (zero) and `fc_norm` are in no published file.
+        places=("model",),
+        drop=("decoder_*", "mask_token", "proj_up_*", "up_block*"),
+        init=("channel_cls_embed", "fc_norm.*"),
+    ),
+)

@@ -1,12 +1,11 @@
 """SatViT V1 and V2 (Fuller et al. 2022, arXiv 2209.14969): masked autoencoders of stacked Sentinel-1 and -2."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S1, S2_L2A, Unit
 from seamo_bench.backbones._steps import zscore
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.satvit import SatViT
@@ -70,23 +69,16 @@ def _card(version: str, patch: int) -> BackboneCard:
     )
 
 
-CARDS = (_card("V1", 16), _card("V2", 8))
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """A bare MAE; the decoder goes."""
-    return KeyRules(drop=("decoder.*", "decoder_pos_embed", "enc_to_dec.*", "linear_output.*", "mask_token"))
-
-
-def build(card: BackboneCard) -> "SatViT":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "SatViT":
     from seamo_bench.networks.satvit import SatViT
 
     return SatViT(card)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "SatViT":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=(_card("V1", 16), _card("V2", 8)),
+    build=_build,
+    rules=KeyRules(  # a bare MAE; the decoder goes
+        drop=("decoder.*", "decoder_pos_embed", "enc_to_dec.*", "linear_output.*", "mask_token")
+    ),
+)

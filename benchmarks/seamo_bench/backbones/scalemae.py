@@ -1,12 +1,11 @@
 """Scale-MAE (Reed et al. 2023, arXiv 2212.14532): ViT-L on fMoW RGB, positions scaled by ground resolution."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo_bench.backbones._inputs import rgb_inputs
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.scalemae import ScaleMAE
@@ -42,20 +41,16 @@ CARDS = (
 )
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """A MAE; the stored table is not used, because positions are computed."""
-    return KeyRules(places=("model", ""), drop=("pos_embed", "head.*", "decoder*", "mask_token*", "fc_norm.*", "fpn.*"))
-
-
-def build(card: BackboneCard) -> "ScaleMAE":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "ScaleMAE":
     from seamo_bench.networks.scalemae import ScaleMAE
 
     return ScaleMAE(card)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "ScaleMAE":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=CARDS,
+    build=_build,
+    rules=KeyRules(  # a MAE; the stored table is not used, because positions are computed
+        places=("model", ""), drop=("pos_embed", "head.*", "decoder*", "mask_token*", "fc_norm.*", "fpn.*")
+    ),
+)

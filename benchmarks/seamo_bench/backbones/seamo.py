@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from seamo.bands import S1, S2_L2A, Unit
 from seamo.errors import CheckpointError, UsageError
+from seamo.inputs.pretrained import RESIZE, expects_of
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
+from seamo_bench.family import Family
 
 if TYPE_CHECKING:
     from seamo_bench.network import Network
 
-SELECTS_COLUMNS = True
-NEW_TOKENIZER = True
 CARD = "card.json"
 NUM_LEVELS = 4
 
@@ -43,8 +43,8 @@ _RANDOM = BackboneCard(
     source="arXiv 2412.19237; this project",
     verified=("package",),
     variant=(("floor", "random init"), ("seed", 0)),
+    resize=RESIZE,
 )
-CARDS = (_RANDOM,)
 
 
 def card_of(name: str) -> BackboneCard | None:
@@ -69,13 +69,7 @@ def card_of(name: str) -> BackboneCard | None:
         _RANDOM,
         id=f"{run}{suffix}",
         title=f"SeaMo ({run}{note})",
-        inputs=tuple(
-            replace(
-                _input(sensor, tuple(bands), described["normalisation"][sensor], own=own),
-                product=_product(provenance, sensor),
-            )
-            for sensor, bands in config["bands"].items()
-        ),
+        inputs=expects_of(described, run, own=config["bands"] if own else ()).inputs,
         embed_dim=int(config["dim"]),
         size=int(config["size"]),
         multiple_of=int(config["patch"]),
@@ -148,7 +142,7 @@ def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
     return SeaMoNetwork(model, bands, num_levels=len(card.levels), new=new).eval()
 
 
-def demo_card(card: BackboneCard) -> BackboneCard:
+def _narrow(card: BackboneCard) -> BackboneCard:
     """The same architecture, narrow: what `--budget demo` trains instead of a random `seamo-base`.
 
     Only for `seamo-random`; what is made of a run keeps the run's own shape.
@@ -192,44 +186,6 @@ def _read(path: Path) -> dict[str, Any]:
     raise CheckpointError("is not the card of a SeaMo model", str(path))
 
 
-def _input(sensor: str, bands: tuple[str, ...], numbers: Mapping[str, Any], *, own: bool) -> InputSpec:
-    """The model's input: the kind of its normalisation, with the store's statistics or (`own`) the model's."""
-    two_sigma = numbers["kind"] == "two-sigma"
-    mean = tuple(float(numbers["mean"][name]) for name in bands)
-    std = tuple(float(numbers["std"][name]) for name in bands)
-    steps: tuple[Step, ...]
-    if not own:
-        steps = (Step("store-2std" if two_sigma else "store-zscore"),)
-    elif two_sigma:
-        low = tuple(m - 2 * s for m, s in zip(mean, std, strict=True))
-        steps = (Step("affine", low, tuple(4 * s for s in std)), Step("clip", (0.0,), (1.0,)))
-    else:
-        steps = (Step("affine", mean, std),)
-    if numbers.get("eight_bit"):  # rounded to multiples of 1/255, as in pretraining
-        steps += (
-            Step("scale", (255.0,)),
-            Step("affine", (-0.5,), (1.0,)),
-            Step("truncate-uint8"),
-            Step("affine", (0.0,), (255.0,)),
-        )
-    source = str(numbers["source"]) if own else "store"
-    return InputSpec(
-        sensor,
-        bands,
-        Unit(numbers["unit"]),
-        steps,
-        source,
-        fill=0.5 if two_sigma else 0.0,
-    )
-
-
-def _product(provenance: Mapping[str, Any], sensor: str) -> str:
-    """The processing level of pretraining, where it was one."""
-    products = provenance.get("products")
-    levels = products.get(sensor, []) if isinstance(products, Mapping) else []
-    return str(levels[0]) if len(levels) == 1 else ""
-
-
 def _pretrained_on(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     known = provenance.get("pretrained_on")
     return (known,) if isinstance(known, str) else ()
@@ -244,3 +200,6 @@ def _variant(provenance: Mapping[str, Any], run: str) -> tuple[tuple[str, str | 
     for tail in (f"-seed{seed}", f"-seed-{seed}", f"-s{seed}", f"-{seed}"):
         group = group.removesuffix(tail)
     return (("group", group), ("pretraining_seed", seed))
+
+
+FAMILY = Family(cards=(_RANDOM,), load=load, selects_columns=True, new_tokenizer=True, card_of=card_of, narrow=_narrow)

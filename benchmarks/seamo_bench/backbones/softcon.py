@@ -3,14 +3,14 @@
 The network is timm's; its files carry timm's names. What is fed has no reference output, hence "unverified".
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S1, S2_L1C, Unit
 from seamo_bench.backbones._steps import two_sigma_8bit
-from seamo_bench.backbones._variant import VIT_SIZES, whole, word
+from seamo_bench.backbones._variant import VIT_SIZES
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
+from seamo_bench.networks.variant import whole, word
 
 if TYPE_CHECKING:
     from seamo_bench.networks.timm_trunk import TimmTrunk
@@ -57,16 +57,7 @@ def _card(vit: str, sensor: str) -> BackboneCard:
     )
 
 
-CARDS = tuple(_card(vit, sensor) for vit in ("vitb", "vits") for sensor in INPUTS)
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """A bare encoder with timm's names."""
-    return KeyRules(rename=(("^", "trunk."),), drop=("head.*",))
-
-
-def build(card: BackboneCard) -> "TimmTrunk":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "TimmTrunk":
     from seamo_bench.networks.timm_trunk import TimmTrunk, make_trunk
 
     (spec,) = card.inputs
@@ -74,8 +65,8 @@ def build(card: BackboneCard) -> "TimmTrunk":
     return TimmTrunk(trunk, (spec.sensor,), shared=True)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "TimmTrunk":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=tuple(_card(vit, sensor) for vit in ("vitb", "vits") for sensor in INPUTS),
+    build=_build,
+    rules=KeyRules(rename=(("^", "trunk."),), drop=("head.*",)),
+)

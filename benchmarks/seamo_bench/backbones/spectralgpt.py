@@ -1,14 +1,14 @@
 """SpectralGPT and SpectralGPT+ (Hong et al. 2024, arXiv 2311.07113). Facts only: its code is GPL-3.0."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S2_L2A, Unit
+from seamo_bench.backbones._inputs import normalised_by
 from seamo_bench.backbones._steps import FMOW_MEAN, FMOW_STD, in_order, two_sigma_8bit
-from seamo_bench.backbones._variant import check_quirk, quirky_card, vit_variant
+from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Change, Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.spectral import SpectralViT
@@ -55,44 +55,28 @@ def _card(name: str, title: str, file: str, size: int) -> BackboneCard:
     )
 
 
-CARDS = (
-    _card("spectralgpt", "SpectralGPT ViT-B", "SpectralGPT.pth", 96),
-    _card("spectralgpt-plus", "SpectralGPT+ ViT-B", "SpectralGPT+.pth", 128),
-)
+def _switched_on(name: str) -> Change:
+    """A quirk that is a switch of the network."""
+    return lambda card: replace(card, variant=(*card.variant, (name, True)))
 
 
-def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
-    """The card with a deviation of the official code switched on.
-
-    Raises:
-        UsageError: If the card has no such quirk.
-    """
-    check_quirk(card, quirk)
-    if quirk in ("no-positions", "pool-without-first"):
-        return replace(card, variant=(*card.variant, (quirk.replace("-", "_"), True)))
-    steps = MINMAX if quirk == "pretraining-minmax" else CUBE_ZSCORE
-    return replace(card, inputs=tuple(replace(spec, steps=steps) for spec in card.inputs))
-
-
-def card_of(name: str) -> BackboneCard | None:
-    """The card of `<id>+<quirk>`."""
-    return quirky_card(name, CARDS, with_quirk)
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """The encoder of an MAE file."""
-    return KeyRules(places=("model",), drop=("decoder_*", "mask_token"))
-
-
-def build(card: BackboneCard) -> "SpectralViT":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "SpectralViT":
     from seamo_bench.networks.spectral import SpectralViT
 
     return SpectralViT(card)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "SpectralViT":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=(
+        _card("spectralgpt", "SpectralGPT ViT-B", "SpectralGPT.pth", 96),
+        _card("spectralgpt-plus", "SpectralGPT+ ViT-B", "SpectralGPT+.pth", 128),
+    ),
+    build=_build,
+    rules=KeyRules(places=("model",), drop=("decoder_*", "mask_token")),
+    quirks={
+        "no-positions": _switched_on("no_positions"),
+        "pool-without-first": _switched_on("pool_without_first"),
+        "pretraining-minmax": normalised_by(MINMAX),
+        "oscd-zscore": normalised_by(CUBE_ZSCORE),
+    },
+)

@@ -1,17 +1,12 @@
 """SSL4EO-S12 DINO (Wang et al. 2023, arXiv 2211.07044): ViT-S/16 pretrained by DINO on SSL4EO-S12."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from seamo_bench.backbones._inputs import S2_SSL4EO, WRAP, wrapped
-from seamo_bench.backbones._variant import check_quirk, quirky_card, vit_variant
+from seamo_bench.backbones._inputs import S2_SSL4EO, WRAP, WRAP_QUIRK
+from seamo_bench.backbones._networks import VIT_STEM, vit
+from seamo_bench.backbones._rules import DINO_TEACHER
+from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family
 
-if TYPE_CHECKING:
-    from seamo_bench.networks.vit import ViT
-
-SELECTS_COLUMNS = True
 CARDS = (
     BackboneCard(
         id="ssl4eo-dino-vits16-s2",
@@ -40,43 +35,4 @@ CARDS = (
 )
 
 
-def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
-    """The card with a deviation of the official code switched on.
-
-    Raises:
-        UsageError: If the card has no such quirk.
-    """
-    check_quirk(card, quirk)
-    return wrapped(card)
-
-
-def card_of(name: str) -> BackboneCard | None:
-    """The card of `<id>+<quirk>`."""
-    return quirky_card(name, CARDS, with_quirk)
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """The teacher is what is evaluated; with BatchNorm it is saved with `module.`, without it is not."""
-    return KeyRules(places=("teacher", ""), strip=("module.", "backbone."), drop=("head.*", "module.head.*"))
-
-
-def build(card: BackboneCard) -> "ViT":
-    """The network of a card, with initial values."""
-    from seamo_bench.networks.vit import plain_vit
-
-    return plain_vit(card, pool="cls-last4", pos_interp="dino")
-
-
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.networks.select import assemble_selected
-
-    return assemble_selected(
-        card,
-        CARDS,
-        build=build,
-        stem=lambda net: net.get_submodule("patch_embed.proj"),
-        rules=rules(card),
-        weights=weights,
-        seed=seed,
-    )
+FAMILY = Family(cards=CARDS, build=vit("cls-last4", "dino"), rules=DINO_TEACHER, stem=VIT_STEM, quirks=WRAP_QUIRK)

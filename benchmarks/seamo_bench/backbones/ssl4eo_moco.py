@@ -1,17 +1,12 @@
 """SSL4EO-S12 MoCo-v2 (Wang et al. 2023, arXiv 2211.07044): ResNets pretrained on SSL4EO-S12."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from seamo_bench.backbones._inputs import S2_SSL4EO, WRAP, wrapped
-from seamo_bench.backbones._variant import check_quirk, quirky_card, resnet_levels, resnet_variant
+from seamo_bench.backbones._inputs import S2_SSL4EO, WRAP, WRAP_QUIRK
+from seamo_bench.backbones._networks import RESNET_STEM, resnet
+from seamo_bench.backbones._rules import MOCO_QUERY
+from seamo_bench.backbones._variant import resnet_levels, resnet_variant
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family
 
-if TYPE_CHECKING:
-    from seamo_bench.networks.resnet import ResNet
-
-SELECTS_COLUMNS = True
 CARDS = (
     BackboneCard(
         id="ssl4eo-moco-r18-s2",
@@ -39,47 +34,4 @@ CARDS = (
 )
 
 
-def with_quirk(card: BackboneCard, quirk: str) -> BackboneCard:
-    """The card with a deviation of the official code switched on.
-
-    Raises:
-        UsageError: If the card has no such quirk.
-    """
-    check_quirk(card, quirk)
-    return wrapped(card)
-
-
-def card_of(name: str) -> BackboneCard | None:
-    """The card of `<id>+<quirk>`."""
-    return quirky_card(name, CARDS, with_quirk)
-
-
-def rules(_card: BackboneCard) -> KeyRules:
-    """The query encoder, without its projection, the key encoder and the queue."""
-    return KeyRules(
-        places=("state_dict",),
-        strip=("module.encoder_q.",),
-        drop=("module.encoder_q.fc.*", "module.encoder_k.*", "module.queue*"),
-    )
-
-
-def build(card: BackboneCard) -> "ResNet":
-    """The network of a card, with initial values."""
-    from seamo_bench.networks.resnet import resnet
-
-    return resnet(card)
-
-
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "ResNet":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.networks.select import assemble_selected
-
-    return assemble_selected(
-        card,
-        CARDS,
-        build=build,
-        stem=lambda net: net.conv1,
-        rules=rules(card),
-        weights=weights,
-        seed=seed,
-    )
+FAMILY = Family(cards=CARDS, build=resnet, rules=MOCO_QUERY, stem=RESNET_STEM, quirks=WRAP_QUIRK)

@@ -1,12 +1,11 @@
 """TerraMind 1.0 base (Jakubik et al. 2025, arXiv 2504.11171): any-to-any model; its encoder of S2 L2A and S1 GRD."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seamo.bands import S1, S2_L2A, Unit
 from seamo_bench.backbones._steps import zscore
 from seamo_bench.card import BackboneCard, InputSpec, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
 
 if TYPE_CHECKING:
     from seamo_bench.networks.terramind import TerraMind
@@ -65,9 +64,17 @@ CARDS = (
 CHANS = {"s2": 12, "s1": 2}
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """The encoder and two of its modalities; other modalities, decoder and tokenizers go."""
-    return KeyRules(
+def _build(card: BackboneCard) -> "TerraMind":
+    from seamo_bench.networks.terramind import TerraMind
+
+    return TerraMind(card, CHANS)
+
+
+FAMILY = Family(
+    cards=CARDS,
+    build=_build,
+    rules=KeyRules(
+        # The encoder and two of its modalities; other modalities, decoder and tokenizers go.
         places=("model", "state_dict", ""),
         drop=(
             "decoder*",
@@ -80,18 +87,5 @@ def rules(_card: BackboneCard) -> KeyRules:
             "encoder_embeddings.coords.*",
             "encoder_embeddings.caption.*",
         ),
-    )
-
-
-def build(card: BackboneCard) -> "TerraMind":
-    """The network of a card, with initial values; both modalities, whichever a store has."""
-    from seamo_bench.networks.terramind import TerraMind
-
-    return TerraMind(card, CHANS)
-
-
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "TerraMind":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+    ),
+)

@@ -10,20 +10,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamo.bands import Unit
 from seamo.errors import CheckpointError, UsageError
-from seamo_bench.backbones._inputs import rgb_inputs
+from seamo_bench.backbones._inputs import any_bands, rgb_inputs
 from seamo_bench.backbones._steps import TO_UNIT
-from seamo_bench.backbones._variant import word
-from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.card import BackboneCard, Step, Weights
+from seamo_bench.family import Family, KeyRules
+from seamo_bench.networks.variant import word
 
 if TYPE_CHECKING:
     from seamo_bench.networks.timm_trunk import Shapes, TimmTrunk
 
 PREFIX = "timm:"
 RGB = "rgb"
-UNITS = {"s1": Unit.DB, "s2": Unit.DN}
+BANDED = ("s1", "s2")  # sensors that a stem can be made for
 HUB = "https://huggingface.co/{}/resolve/main/model.safetensors"
 
 # The listed models are cards of numbers, so that listing does not import timm; a test compares them with timm's own.
@@ -68,8 +67,8 @@ def card_of(name: str) -> BackboneCard | None:
         return None
     model, at, options = name.removeprefix(PREFIX).partition("@")
     words = options.split("+") if at else []
-    sensors = tuple(one for one in words if one in UNITS)
-    if set(words) - set(UNITS) - {"random"} or len(set(words)) < len(words):
+    sensors = tuple(word for word in words if word in BANDED)
+    if set(words) - set(BANDED) - {"random"} or len(set(words)) < len(words):
         raise UsageError(f"{options!r} behind @ is not understood", name, "Write s2, s1, random, joined by +.")
     config, shapes = _ask_timm(model)
     random = "random" in words
@@ -84,7 +83,9 @@ def card_of(name: str) -> BackboneCard | None:
         id=name,
         family="timm_any",
         title=f"timm {model} ({how}" + (f", stem for {stem})" if sensors else ")"),
-        inputs=_banded(sensors) if sensors else rgb_inputs(f"timm {model}, its configuration", _steps(config)),
+        inputs=any_bands(sensors=sensors)
+        if sensors
+        else rgb_inputs(f"timm {model}, its configuration", _steps(config)),
         embed_dim=shapes.embed_dim,
         size=int(config["input_size"][-1]),
         multiple_of=shapes.multiple_of,
@@ -101,14 +102,14 @@ def card_of(name: str) -> BackboneCard | None:
     )
 
 
-def rules(card: BackboneCard) -> KeyRules:
+def _rules(card: BackboneCard) -> KeyRules:
     """Names as in timm; the classifier goes."""
     heads = _config(word(card, "model"))["classifier"] or "head"
     named = (heads,) if isinstance(heads, str) else tuple(heads)
     return KeyRules(rename=(("^", "trunk."),), drop=(*(f"{one}.*" for one in named), "mask_token"))
 
 
-def build(card: BackboneCard) -> "TimmTrunk":
+def _build(card: BackboneCard) -> "TimmTrunk":
     """The network of a card before its stem is widened, with initial values."""
     from seamo_bench.networks.timm_trunk import TimmTrunk, make_trunk
 
@@ -124,7 +125,7 @@ def load(card: BackboneCard, weights: Path | None, seed: int) -> "TimmTrunk":
     from seamo_bench.networks.timm_trunk import widen_stem
     from seamo_bench.weights import assemble
 
-    network = assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+    network = assemble(lambda: _build(card), rules=_rules(card), weights=weights, seed=seed, backbone=card.id)
     if card.weights is not None and word(card, "stem") != RGB:
         first = _config(word(card, "model"))["first_conv"]
         where = first if isinstance(first, str) else ""
@@ -174,5 +175,4 @@ def _steps(config: dict[str, Any]) -> tuple[Step, ...]:
     return TO_UNIT, Step("affine", tuple(config["mean"]), tuple(config["std"]))
 
 
-def _banded(sensors: tuple[str, ...]) -> tuple[InputSpec, ...]:
-    return tuple(InputSpec(one, (), UNITS[one], (Step("store-zscore"),), "store") for one in sensors)
+FAMILY = Family(cards=CARDS, build=_build, rules=_rules, load=load, card_of=card_of)

@@ -7,20 +7,19 @@ what the enum states, so these rows are "unverified". Models that have cards of 
 
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamo.bands import SENSORS, Unit
+from seamo.bands import SENSORS
 from seamo.errors import BandError, UsageError
-from seamo_bench.backbones._variant import whole, word
+from seamo_bench.backbones._inputs import UNITS
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
-from seamo_bench.family import KeyRules
+from seamo_bench.family import Family, KeyRules
+from seamo_bench.networks.variant import whole, word
 
 if TYPE_CHECKING:
     from seamo_bench.networks.timm_trunk import TimmTrunk
 
 PREFIX = "torchgeo:"
-CARDS: tuple[BackboneCard, ...] = ()
 OWN = {
     "croma": "croma-base-joint, croma-large-joint",
     "dofa": "dofa-base-s2, dofa-large-s2",
@@ -29,7 +28,6 @@ OWN = {
     "scalemae": "scalemae-vitl",
     "swin_v2": "satlas-swinb-s2, satlas-swinb-s1",
 }
-UNITS = {"s2": Unit.DN, "s1": Unit.DB, "rgb": Unit.UINT8}
 PLAIN = ("Resize", "CenterCrop", "Normalize")  # steps of torchgeo's transforms that can be read
 
 
@@ -84,24 +82,11 @@ def card_of(name: str) -> BackboneCard | None:
     )
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """Bare state dicts with timm's names; the classifier goes."""
-    return KeyRules(rename=(("^", "trunk."),), drop=("fc.*", "head.*"))
-
-
-def build(card: BackboneCard) -> "TimmTrunk":
-    """The network of a card, with initial values."""
+def _build(card: BackboneCard) -> "TimmTrunk":
     from seamo_bench.networks.timm_trunk import TimmTrunk, make_trunk
 
     trunk = make_trunk(word(card, "model"), in_chans=whole(card, "channels"), size=whole(card, "img_size"))
     return TimmTrunk(trunk, tuple(spec.sensor for spec in card.inputs), shared=True)
-
-
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "TimmTrunk":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
 
 
 def _weights(wanted: str) -> Any:
@@ -177,3 +162,11 @@ def _refuse_8bit(sensor: str, bands: tuple[str, ...], steps: tuple[Step, ...], n
 def _pretrained_on(meta: dict[str, Any]) -> tuple[str, ...]:
     known = {"SSL4EO-S12": "ssl4eo-s12", "SatlasPretrain": "satlaspretrain", "fMoW Dataset": "fmow"}
     return (known[meta["dataset"]],) if meta.get("dataset") in known else ()
+
+
+FAMILY = Family(
+    cards=(),
+    build=_build,
+    rules=KeyRules(rename=(("^", "trunk."),), drop=("fc.*", "head.*")),  # bare, with timm's names; the classifier goes
+    card_of=card_of,
+)

@@ -1,16 +1,11 @@
 """Supervised ViTs on ImageNet-21k ("ViT-22k") and -1k (Steiner et al. 2022, arXiv 2106.10270), weights of timm."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from seamo_bench.backbones._inputs import rgb_inputs
+from seamo_bench.backbones._networks import vit
 from seamo_bench.backbones._steps import TO_UNIT
 from seamo_bench.backbones._variant import VIT_SIZES, vit_variant
 from seamo_bench.card import BackboneCard, Step, Weights
-from seamo_bench.family import KeyRules
-
-if TYPE_CHECKING:
-    from seamo_bench.networks.vit import ViT
+from seamo_bench.family import Family, KeyRules
 
 HALF = (TO_UNIT, Step("affine", (0.5,), (0.5,)))
 
@@ -50,20 +45,8 @@ CARDS = (
 )
 
 
-def rules(_card: BackboneCard) -> KeyRules:
-    """Names as in timm; the classifier goes."""
-    return KeyRules(drop=("head.*", "pre_logits.*"))
-
-
-def build(card: BackboneCard) -> "ViT":
-    """The network of a card, with initial values."""
-    from seamo_bench.networks.vit import plain_vit
-
-    return plain_vit(card, pool="cls", pos_interp="bicubic", shared=True)
-
-
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
-    """The network with its published weights; with none, random from `seed`."""
-    from seamo_bench.weights import assemble
-
-    return assemble(lambda: build(card), rules=rules(card), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=CARDS,
+    build=vit("cls", "bicubic", shared=True),
+    rules=KeyRules(drop=("head.*", "pre_logits.*")),  # names as in timm; the classifier goes
+)

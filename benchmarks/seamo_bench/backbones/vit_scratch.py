@@ -1,26 +1,19 @@
 """ViT-S/16 from scratch with as many input channels as the store has bands: a supervised floor beside ResNet-18."""
 
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from seamo.bands import Unit
+from seamo_bench.backbones._inputs import any_bands
+from seamo_bench.backbones._networks import vit
 from seamo_bench.backbones._variant import vit_variant
-from seamo_bench.card import BackboneCard, InputSpec, Step
-from seamo_bench.family import KeyRules
-
-if TYPE_CHECKING:
-    from seamo_bench.networks.vit import ViT
+from seamo_bench.card import BackboneCard
+from seamo_bench.family import Family, KeyRules
 
 CARDS = (
     BackboneCard(
         id="vit-s16",
         family="vit_scratch",
         title="ViT-S/16 (supervised, from scratch)",
-        inputs=tuple(
-            InputSpec(sensor, (), unit, (Step("store-zscore"),), "store")
-            for sensor, unit in (("s2", Unit.DN), ("s1", Unit.DB), ("rgb", Unit.UINT8))
-        ),
+        inputs=any_bands(),
         embed_dim=384,
         size=128,
         multiple_of=16,
@@ -36,19 +29,15 @@ CARDS = (
 )
 
 
-def demo_card(card: BackboneCard) -> BackboneCard:
-    """The same, narrow and shallow."""
+def _narrow(card: BackboneCard) -> BackboneCard:
     small = {"embed_dim": 64, "depth": 4, "num_heads": 4}
     variant = tuple((name, small.get(name, value)) for name, value in card.variant)
     return replace(card, embed_dim=64, levels=((64, 16),) * 4, variant=variant)
 
 
-def load(card: BackboneCard, weights: Path | None, seed: int) -> "ViT":
-    """The network, random from `seed`, or filled from a file of its own parameters."""
-    from seamo_bench.networks.vit import plain_vit
-    from seamo_bench.weights import assemble
-
-    def build() -> "ViT":
-        return plain_vit(card, pool="cls", pos_interp="bicubic")
-
-    return assemble(build, rules=KeyRules(drop=("head.*",)), weights=weights, seed=seed, backbone=card.id)
+FAMILY = Family(
+    cards=CARDS,
+    build=vit("cls", "bicubic"),
+    rules=KeyRules(drop=("head.*",)),
+    narrow=_narrow,
+)

@@ -10,17 +10,27 @@ from seamo_bench.board.compare import Column
 from seamo_bench.board.leaderboard import Cell, Head, Row, Table
 from seamo_bench.records.record import Flag
 from seamo_bench.scores.intervals import Interval
+from seamo_bench.scores.metric import SHARE
 from seamo_bench.scores.metrics import metric
 
-_PLAIN = ("nll",)  # not a share: printed as it is, not in percent
 LEGEND = "Values with 95 % intervals. * best of the column, or not worse than the best beyond chance (paired test)."
 
 
 def number(name: str, value: float | None) -> str:
-    """A score as tables print it: shares in percent with two digits, others with four."""
+    """A score as tables print it: shares in percent with two digits, others with four.
+
+    Args:
+        name: Id of the metric; `share` for what is none (an aggregate, the value of one class).
+        value: The score.
+    """
     if value is None or value != value:
         return "undefined"
-    return f"{value:.4f}" if name in _PLAIN else f"{100 * value:.2f}"
+    return f"{100 * value:.2f}" if is_share(name) else f"{value:.4f}"
+
+
+def is_share(name: str) -> bool:
+    """Whether values of a metric are printed in percent."""
+    return name == SHARE or metric(name).unit == SHARE
 
 
 def interval_text(name: str, one: Interval) -> str:
@@ -90,7 +100,7 @@ def _grid(table: Table) -> tuple[list[str], list[list[str]], Mapping[Flag, str]]
         head += [f"IQM ({some.iqm.method})", "Mean rank"]
         for row, line in zip(table.rows, body, strict=True):
             one = table.aggregates.get(row.id)
-            line += [interval_text("iqm", one.iqm), rank_text(one.mean_rank)] if one else ["", ""]
+            line += [interval_text(SHARE, one.iqm), rank_text(one.mean_rank)] if one else ["", ""]
     return head, body, marks
 
 

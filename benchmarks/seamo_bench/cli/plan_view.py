@@ -6,13 +6,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from seamo.bands import SENSORS
-from seamo_bench.cli.output import aligned, duration
+from seamo.terminal import table
 from seamo_bench.facts import run_key
-from seamo_bench.runs.plan import Cell
+from seamo_bench.runs.cells import Cell, Impossible, Planned
 
 _NAMED = 6  # names in a list before it says how many more
 _BAND = rf"\b(?:{'|'.join([*SENSORS, *(band.name for bands in SENSORS.values() for band in bands)])})\b"
 _BANDS = re.compile(rf"{_BAND}(?::{_BAND})?(?:(?:, | and | or ){_BAND}(?::{_BAND})?)*")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, short."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -24,16 +31,30 @@ def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             "store": " + ".join(cell.about.stores),
             "protocol": cell.row.protocol,
             "status": cell.status,
-            "seeds": len(cell.facts) if cell.status != "impossible" else 0,
-            "seeds_to_run": len(cell.todo),
-            "seconds": cell.seconds,
-            "reason": cell.reason,
-            "hindrance": cell.hindrance,
-            "checks": [*cell.checks, *(flag.text for flag in cell.flags)],
-            "keys": [run_key(facts) for facts in cell.facts.values()],
+            **_state(cell),
         }
         for cell in cells
     ]
+
+
+def _state(cell: Cell) -> dict[str, Any]:
+    if isinstance(cell, Impossible):
+        nothing = {"seeds": 0, "seeds_to_run": 0, "seconds": None}
+        told = {"reason": cell.reason, "hindrance": cell.hindrance, "checks": []}
+        return {**nothing, **told, "keys": [run_key(cell.facts)]}
+    return {
+        "seeds": len(cell.facts),
+        "seeds_to_run": len(cell.todo),
+        "seconds": cell.seconds,
+        "reason": "",
+        "hindrance": "",
+        "checks": _notes(cell),
+        "keys": [run_key(facts) for facts in cell.facts.values()],
+    }
+
+
+def _notes(cell: Planned) -> list[str]:
+    return [*cell.checks, *(flag.text for flag in cell.flags)]
 
 
 def every_cell(cells: Sequence[Cell]) -> str:
@@ -48,7 +69,7 @@ def every_cell(cells: Sequence[Cell]) -> str:
         ]
         for row in listing(cells)
     ]
-    return aligned(["id", "status", "seeds", "cost", "notes"], rows)
+    return table(["id", "status", "seeds", "cost", "notes"], rows)
 
 
 def overview(cells: Sequence[Cell]) -> str:
@@ -56,8 +77,9 @@ def overview(cells: Sequence[Cell]) -> str:
     places = list(dict.fromkeys(cell.row.store for cell in cells))
     names = list(dict.fromkeys(cell.backbone for cell in cells))
     parts = [_totals(cells), _by_store(cells, places), _matrix(cells, names, places)]
-    missing = [cell for cell in cells if cell.hindrance == "missing"]
-    unsuitable = [cell for cell in cells if cell.hindrance == "unsuitable"]
+    impossible = [cell for cell in cells if isinstance(cell, Impossible)]
+    missing = [cell for cell in impossible if cell.hindrance == "missing"]
+    unsuitable = [cell for cell in impossible if cell.hindrance == "unsuitable"]
     if missing:
         told = _reasons([(one.reason, one) for one in missing])
         parts.append(f"Not there yet, {_count(missing)}:\n{told}")
@@ -65,7 +87,7 @@ def overview(cells: Sequence[Cell]) -> str:
         parts.append(
             f"Do not go together, {_count(unsuitable)}:\n" + _reasons([(one.reason, one) for one in unsuitable])
         )
-    notes = [(note, one) for one in cells for note in (*one.checks, *(flag.text for flag in one.flags))]
+    notes = [(note, cell) for cell in cells if isinstance(cell, Planned) for note in _notes(cell)]
     if notes:
         parts.append(f"To know before:\n{_reasons(notes)}")
     return "\n\n".join(parts)
@@ -77,13 +99,13 @@ def _count(cells: Sequence[Cell]) -> str:
 
 def _totals(cells: Sequence[Cell]) -> str:
     groups = {state: [one for one in cells if one.status == state] for state in ("done", "will run", "impossible")}
-    seeds = sum(len(one.todo) for one in groups["will run"])
+    seeds = sum(len(cell.todo) for cell in cells if isinstance(cell, Planned))
     told = ", ".join(f"{len(group):,} {state}" for state, group in groups.items())
     lines = f"{_count(cells)}: {told}; {seeds:,} runs to do, one a seed."
-    return f"{lines} {_cost(groups['will run'])}".rstrip()
+    return f"{lines} {_cost([cell for cell in cells if isinstance(cell, Planned) and cell.todo])}".rstrip()
 
 
-def _cost(cells: Sequence[Cell]) -> str:
+def _cost(cells: Sequence[Planned]) -> str:
     """What is to run costs, as far as something like it has run."""
     known = [one.seconds for one in cells if one.seconds is not None]
     if not cells:
@@ -99,12 +121,13 @@ def _by_store(cells: Sequence[Cell], places: Sequence[str]) -> str:
     for number, place in enumerate(places, 1):
         own = [one for one in cells if one.row.store == place]
         count = [sum(one.status == state for one in own) for state in ("will run", "done", "impossible")]
-        known = [one.seconds for one in own if one.seconds is not None]
-        waiting = any(one.status == "will run" and one.seconds is None for one in own)
+        planned = [cell for cell in own if isinstance(cell, Planned)]
+        known = [cell.seconds for cell in planned if cell.seconds is not None]
+        waiting = any(cell.todo and cell.seconds is None for cell in planned)
         cost = duration(sum(known)) + (" +" if waiting else "") if known else ""
         titles = {" + ".join(one.about.stores): None for one in own}
         rows.append([str(number), place, *(str(one or "") for one in count), cost, next(iter(titles))])
-    return aligned(["#", "data set", "will run", "done", "impossible", "cost", "store"], rows, right=(0, 2, 3, 4))
+    return table(["#", "data set", "will run", "done", "impossible", "cost", "store"], rows, right=(0, 2, 3, 4))
 
 
 def _matrix(cells: Sequence[Cell], names: Sequence[str], places: Sequence[str]) -> str:
@@ -116,7 +139,7 @@ def _matrix(cells: Sequence[Cell], names: Sequence[str], places: Sequence[str]) 
     idle = [name for name in names if not any(sum(counts.get((name, place), ())) for place in places)]
     rows = [[name, *(_square(counts.get((name, place))) for place in places)] for name in names if name not in idle]
     head = ["to run/done", *(str(number) for number in range(1, len(places) + 1))]
-    lines = [aligned(head, rows, right=range(1, len(head)))] if rows else []
+    lines = [table(head, rows, right=range(1, len(head)))] if rows else []
     told = textwrap.fill(f"Nothing to run: {', '.join(idle)}", 118, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join([*lines, *([told] if idle else [])])
 
@@ -147,11 +170,11 @@ def _general(reason: str, cell: Cell) -> str:
     for title, name in zip(cell.about.stores, cell.row.datasets, strict=False):
         text = text.replace(title, "STORE").replace(f" {name} ", " STORE ")
     text = text.replace(cell.backbone, "BACKBONE")
-    if cell.hindrance == "missing":
+    if isinstance(cell, Impossible) and cell.hindrance == "missing":
         text, found = re.subn(r"^weights \S+ are not there\. ", "weights are not there. ", text)
         if found and "weights fetch" not in text:
             text = "weights are not there, and have no direct link; --cells says how to get them"
-    return _BANDS.sub("BANDS", text) if cell.hindrance == "unsuitable" else text
+    return _BANDS.sub("BANDS", text) if isinstance(cell, Impossible) and cell.hindrance == "unsuitable" else text
 
 
 def _some(names: Sequence[str]) -> str:

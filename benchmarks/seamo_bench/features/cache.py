@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError
 from seamo.identity import digest, write_atomically
-from seamo_bench.adapter import check_range
-from seamo_bench.facts import AdapterFacts, BackboneFacts
+from seamo.inputs.check import check_range
+from seamo.inputs.wiring import check_trained
+from seamo_bench.facts import AdapterFacts, BackboneFacts, adapter_facts
 from seamo_bench.features.table import FeatureTable, Floats, Part
+from seamo_bench.network import Backbone
 from seamo_bench.protocol import Rows
-from seamo_bench.wiring import check_trained
-from seamo_bench.zoo.backbone import Backbone
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +72,10 @@ class FeatureCache:
         work: How to compute.
     """
 
-    def __init__(self, root: Path, store: "Store", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
+    def __init__(self, root: Path, store: "Samples", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
         if backbone.adapter is None:
             raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
-        self.folder = root / cache_name(store.content, facts, backbone.adapter.describe())
+        self.folder = root / cache_name(store.content, facts, adapter_facts(backbone.adapter.wiring))
         self._store, self._backbone, self._work = store, backbone, work
         self._parts = read_parts(self.folder, len(store))
 

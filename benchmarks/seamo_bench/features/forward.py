@@ -11,10 +11,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from seamo.data.loader import Loader
-from seamo.store.reader import Store
-from seamo_bench.network import Network
+from seamo.store.samples import Samples
+from seamo_bench.network import Backbone, Network
 from seamo_bench.protocol import Rows
-from seamo_bench.zoo.backbone import Backbone
 
 _SECONDS = 1.0  # about what a measurement may take
 _PASSES = 10  # at most
@@ -35,7 +34,7 @@ class Forward:
 
 
 def measure_forward(
-    backbone: Backbone, store: Store, rows: Rows, *, device: torch.device, batch_size: int
+    backbone: Backbone, store: Samples, rows: Rows, *, device: torch.device, batch_size: int
 ) -> Forward | None:
     """Count and time forward passes of real images.
 
@@ -64,7 +63,7 @@ def measure_forward(
     return Forward(flops, batch / median_low(taken))
 
 
-def _inputs(backbone: Backbone, store: Store, rows: Rows, device: torch.device) -> Mapping[str, Tensor]:
+def _inputs(backbone: Backbone, store: Samples, rows: Rows, device: torch.device) -> Mapping[str, Tensor]:
     if backbone.adapter is None:
         raise RuntimeError("measure_forward looked")
     layers = backbone.adapter.wiring.layers

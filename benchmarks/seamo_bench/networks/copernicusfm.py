@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from seamo_bench.backbones._variant import number, whole
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features
 from seamo_bench.networks.dofa import SCALE, KernelGenerator, Residual
+from seamo_bench.networks.variant import number, whole
 from seamo_bench.networks.vit import Taps, ViT, keep, level_blocks, to_map
 
 

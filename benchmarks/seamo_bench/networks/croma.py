@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from seamo.errors import SampleError
-from seamo_bench.backbones._variant import whole, word
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features, Network
 from seamo_bench.networks.bare import BareTransformer, alibi, patches_of
+from seamo_bench.networks.variant import whole, word
 from seamo_bench.networks.vit import Taps, keep, level_blocks, to_map
 
 

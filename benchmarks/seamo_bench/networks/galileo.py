@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from seamo.errors import SampleError
-from seamo_bench.backbones._variant import number, whole
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features, Network
 from seamo_bench.networks.presto import JUNE, cartesian
+from seamo_bench.networks.variant import number, whole
 from seamo_bench.networks.vit import Block, Taps, keep, level_blocks
 
 # Band group -> channels of its array: (B, T, c, H, W), (B, c, H, W), (B, T, c) and (B, c).

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from seamo_bench.backbones._variant import number, whole
 from seamo_bench.card import BackboneCard
 from seamo_bench.networks.dofa import sincos_1d
+from seamo_bench.networks.variant import number, whole
 from seamo_bench.networks.vit import Block, Taps, ViT, keep
 
 RADAR = {"VV": (0, 0), "VH": (0, 1)}  # transmitted, received: 0 vertical, 1 horizontal

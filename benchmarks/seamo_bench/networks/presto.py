@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from seamo.errors import CheckpointError
-from seamo_bench.backbones._variant import number, whole
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features, Network
+from seamo_bench.networks.variant import number, whole
 from seamo_bench.networks.vit import Block, Taps, keep
 
 # Channels: VV VH B2 B3 B4 B5 B6 B7 B8 B8A B11 B12 temperature precipitation elevation slope NDVI.

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from seamo_bench.backbones._variant import number, whole
 from seamo_bench.card import BackboneCard
 from seamo_bench.networks.dofa import sincos_1d
+from seamo_bench.networks.variant import number, whole
 from seamo_bench.networks.vit import ViT
 
 

@@ -9,9 +9,9 @@ from typing import Literal
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from seamo_bench.backbones._variant import whole, wholes, word
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features, Network
+from seamo_bench.networks.variant import whole, wholes, word
 from seamo_bench.networks.vit import Taps, keep
 
 Kind = Literal["basic", "bottleneck"]

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from seamo_bench.backbones._variant import groups, number, whole
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features
+from seamo_bench.networks.variant import groups, number, whole
 from seamo_bench.networks.vit import PatchEmbed, Taps, ViT, keep, level_blocks, resize_table, to_map
 
 

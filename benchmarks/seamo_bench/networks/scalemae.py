@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from seamo_bench.backbones._variant import number, whole
 from seamo_bench.card import BackboneCard
+from seamo_bench.networks.variant import number, whole
 from seamo_bench.networks.vit import PatchEmbed, ViT
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from seamo_bench.backbones._variant import flag, number, whole
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features
+from seamo_bench.networks.variant import flag, number, whole
 from seamo_bench.networks.vit import Taps, ViT, keep, level_blocks, resize_table, to_map
 
 

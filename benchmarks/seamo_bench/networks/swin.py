@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
 
-from seamo_bench.backbones._variant import number, whole, wholes
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features, Network
+from seamo_bench.networks.variant import number, whole, wholes
 from seamo_bench.networks.vit import Taps, keep
 
 

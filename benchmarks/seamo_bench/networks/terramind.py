@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from seamo_bench.backbones._variant import whole
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features, Network
 from seamo_bench.networks.bare import patches_of
+from seamo_bench.networks.variant import whole
 from seamo_bench.networks.vit import level_blocks, resize_table, to_map
 
 MODALITIES = {"s2": "untok_sen2l2a@224", "s1": "untok_sen1grd@224"}

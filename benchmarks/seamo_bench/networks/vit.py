@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from seamo.errors import SampleError
-from seamo_bench.backbones._variant import number, whole
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features, Network
+from seamo_bench.networks.variant import number, whole
 
 PosInterp = Literal["bicubic", "dino", "none"]
 Pool = Literal["cls", "cls-last4", "mean", "mean-norm", "cls-mean-interleaved"]

@@ -12,13 +12,15 @@ from seamo.manifest import shipped_manifest
 from seamo.model.config import SeaMoConfig
 from seamo.model.flops import encoding_flops
 from seamo.pretrain.recipe import load_recipe, parse_recipe, read_yaml
-from seamo_bench.paper.study import RUNS
+from seamo_bench.paper.identity import is_seamo
+from seamo_bench.protocol import Protocol
+from seamo_bench.protocols import find_protocol, protocols
 from seamo_bench.records.record import Record
+from seamo_bench.suites import studies
 from seamo_bench.suites.published import Published, load_published
-from seamo_bench.suites.study_file import extent, load_study, pretrainings, shipped_studies
+from seamo_bench.suites.study_file import RUNS, extent, load_study, pretrainings
 from seamo_bench.suites.suite import Row, load_suite
 
-TRAINED = ("finetune", "dense", "change")
 HOUR = 3600.0
 PLACES = 250_000  # of SSL4EO-S12, as the paper counts them
 SEASONS = 4
@@ -64,7 +66,7 @@ def compute_table(records: Sequence[Record], results: Path, *, backbone: str = "
 def _is_ours(record: Record, backbone: str) -> bool:
     if backbone:
         return backbone in (record.facts.backbone.id, record.about.group)
-    return record.about.backbone.startswith("SeaMo") and not record.about.floor
+    return is_seamo(record)
 
 
 def _row(
@@ -84,9 +86,7 @@ def _row(
     done = [
         record
         for record in records
-        if record.facts.protocol.id in TRAINED
-        and record.cost.seconds
-        and {store.id for store in record.facts.stores} <= set(ids)
+        if _trains(record) and record.cost.seconds and {store.id for store in record.facts.stores} <= set(ids)
     ]
     if done:
         seconds = sum(record.cost.seconds or 0.0 for record in done)
@@ -111,6 +111,12 @@ def _estimate(
     return ComputeRow(one.protocol, one.dataset, hours, flops / rate[0] / HOUR, 1, "estimate", note)
 
 
+def _trains(record: Record) -> bool:
+    """Whether pixels went through the network in training; a protocol that is not installed any more does not count."""
+    own = record.facts.protocol.id
+    return own in protocols() and find_protocol(own).needs != "features"
+
+
 def _trainings(record: Record) -> int:
     rates = record.facts.protocol.params.get("base_lrs", ())
     return max(1, len(rates)) if isinstance(rates, tuple) else 1
@@ -122,7 +128,7 @@ def measured_rate(records: Sequence[Record]) -> tuple[float | None, str]:
     for record in records:
         cost, params, samples = record.cost, record.facts.protocol.params, record.about.samples
         epochs = params.get("epochs")
-        if record.facts.protocol.id not in TRAINED or not cost.seconds or not cost.flops_per_sample:
+        if not _trains(record) or not cost.seconds or not cost.flops_per_sample:
             continue
         if not isinstance(epochs, int | float) or not {"train", "val", "test"} <= samples.keys():
             continue
@@ -137,9 +143,10 @@ def _task_flops(ids: Sequence[str]) -> float | None:
     manifest, total = shipped_manifest(), 0.0
     rows: dict[tuple[str, tuple[str, ...]], Row] = {}
     for row in load_suite("paper").rows:
-        if row.store in ids and row.protocol in TRAINED:
+        if row.store in ids and find_protocol(row.protocol).needs != "features":
             rows.setdefault((row.store, row.inputs), row)
     for (name, inputs), row in rows.items():
+        protocol = find_protocol(row.protocol)
         spec = manifest.get(name)
         counts = {} if spec is None else spec.expected.splits.get(row.split or spec.default_split, {})
         if spec is None or "train" not in counts or "test" not in counts:
@@ -148,18 +155,18 @@ def _task_flops(ids: Sequence[str]) -> float | None:
         config = SeaMoConfig()
         if sensor not in config.bands:
             return None
-        flops = encoding_flops(config, sensor, size=_size(row, spec.layers[0].size))
+        flops = encoding_flops(config, sensor, size=_size(row, protocol, spec.layers[0].size))
         epochs = row.params["epochs"]
         images = _BACKWARD * float(str(epochs)) * counts["train"] * row.fraction + counts["test"]
-        total += flops * images * (2 if row.protocol == "change" else 1)
+        total += flops * images * protocol.dates
     return total or None
 
 
-def _size(row: Row, tile: object) -> int:
+def _size(row: Row, protocol: Protocol, tile: object) -> int:
     """Side that the network sees: the recipe's; of dense tasks the tile's; else the card's 128."""
     if row.size:
         return row.size
-    if row.protocol != "finetune" and isinstance(tile, tuple) and tile[0] % 8 == 0:
+    if protocol.needs == "levels" and isinstance(tile, tuple) and tile[0] % 8 == 0:
         return int(tile[0])
     return 128
 
@@ -175,6 +182,7 @@ class Speed:
         whole: Whether it is finished.
         device: Its GPU, or `cpu`.
         store: Title of its store.
+        recipe: Name of its recipe.
     """
 
     name: str
@@ -183,6 +191,7 @@ class Speed:
     whole: bool
     device: str
     store: str
+    recipe: str
 
 
 def read_speed(run: Path) -> Speed | None:
@@ -204,7 +213,7 @@ def read_speed(run: Path) -> Speed | None:
     epochs = recipe.stage1.epochs + recipe.stage2.epochs
     flops = extent(recipe, seasons=len(shown))[1] * locations / epochs
     device = ", ".join(around["gpus"]) or "cpu"
-    return Speed(run.name, seconds, flops, (run / "final").is_dir(), device, str(facts["title"]))
+    return Speed(run.name, seconds, flops, (run / "final").is_dir(), device, str(facts["title"]), recipe.name)
 
 
 def _best_rate(runs: Sequence[Speed], rate: float | None, device: str) -> tuple[float, str] | None:
@@ -215,7 +224,7 @@ def _best_rate(runs: Sequence[Speed], rate: float | None, device: str) -> tuple[
 
 def _pretraining(one: Published, hours: float, runs: Sequence[Speed], rate: float | None, device: str) -> ComputeRow:
     recipe = load_recipe("seamo-base")
-    whole = [run for run in runs if run.whole and run.name.startswith("seamo-base")]
+    whole = [run for run in runs if run.whole and run.recipe == recipe.name]
     if whole:
         note = f"{', '.join(sorted({run.device for run in whole}))}; {', '.join(sorted({run.store for run in whole}))}"
         seconds = sum(run.seconds for run in whole)
@@ -227,7 +236,7 @@ def _pretraining(one: Published, hours: float, runs: Sequence[Speed], rate: floa
 def _ablation_flops() -> tuple[float, int]:
     """FLOPs of the different pretrainings in the shipped studies, controls and extras included."""
     found: dict[str, float] = {}
-    for name in shipped_studies():
+    for name in studies():
         study = load_study(name)
         for row in study.rows:
             made = pretrainings(study, row, seasons=SEASONS, places=PLACES, content="", budget="full")

@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from seamo.errors import ProtocolError, StoreError
 from seamo.sample import IGNORE
 from seamo.store.format import META_NAME, finest_layer
+from seamo.store.joined import JoinedStore
 from seamo.store.pictures import MISSING, Picture, stack_strips
 from seamo.store.reader import Store, open_store
+from seamo.store.samples import Samples
 from seamo_bench.board.compare import Column, column_of, row_of
 from seamo_bench.facts import Facts
+from seamo_bench.paper.identity import is_seamo
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.scores.metrics import PRIMARY
-from seamo_bench.tasks.joined import JoinedStore
 from seamo_bench.tasks.stitch import Image, images_of
 from seamo_bench.tasks.trials import labels_of, make_trials
 
 Ids = NDArray[np.uint8]
 CROP = 256  # pixels of a scene that are shown; a tile where it is larger
-_TRAINED = ("finetune", "dense", "change", "linear", "logreg", "knn")  # the most first
 CANDIDATES = 300  # tiles among which examples are chosen
 
 
@@ -92,7 +93,7 @@ def stores_under(root: Path) -> list[Store]:
     return found
 
 
-def store_of(record: Record, stores: Sequence[Store]) -> Store:
+def store_of(record: Record, stores: Sequence[Store]) -> Samples:
     """The store that a record read, by its content.
 
     Raises:
@@ -122,13 +123,22 @@ def best_column(records: Sequence[Record], dataset: str) -> list[Record]:
     if not columns:
         return []
     order = sorted(
-        columns, key=lambda one: (-_models(columns[one]), -one.fraction, one.budget != "full", _rank(one), one)
+        columns,
+        key=lambda one: (
+            -_models(columns[one]),
+            -one.fraction,
+            one.budget != "full",
+            *(-count for count in _trained(columns[one])),
+            one,
+        ),
     )
     return columns[order[0]]
 
 
-def _rank(column: Column) -> int:
-    return _TRAINED.index(column.protocol) if column.protocol in _TRAINED else len(_TRAINED)
+def _trained(records: Sequence[Record]) -> tuple[int, int]:
+    """How many parameters were trained, at most, and how many of the records have a head."""
+    most = max(record.cost.trainable_parameters or 0 for record in records)
+    return most, sum(record.head is not None for record in records)
 
 
 def _models(records: Sequence[Record]) -> int:
@@ -167,12 +177,7 @@ def models_of(records: Sequence[Record], results: Path, most: int) -> tuple[list
     return models, len(first)
 
 
-def is_seamo(record: Record) -> bool:
-    """Whether its backbone is a pretrained SeaMo."""
-    return record.about.backbone.startswith("SeaMo") and not record.about.floor
-
-
-def test_images(store: Store, facts: Facts) -> list[Image]:
+def test_images(store: Samples, facts: Facts) -> list[Image]:
     """What counts as one image of a record's test split, in the order of its predictions."""
     trials = make_trials(
         store,
@@ -193,7 +198,7 @@ def test_images(store: Store, facts: Facts) -> list[Image]:
     )
 
 
-def _grid(store: Store, facts: Facts) -> tuple[int, int]:
+def _grid(store: Samples, facts: Facts) -> tuple[int, int]:
     """(H, W) of the masks."""
     layer = store.spec.map_of(facts.task.label_space)
     size = store.spec.layer(layer).size if layer else finest_layer(store.spec).size
@@ -202,7 +207,7 @@ def _grid(store: Store, facts: Facts) -> tuple[int, int]:
     return size
 
 
-def truth_of(store: Store, row: int, label_space: str) -> Ids:
+def truth_of(store: Samples, row: int, label_space: str) -> Ids:
     """The mask of a tile in a label space: its label, or a layer of class ids."""
     layer = store.spec.map_of(label_space)
     mask = store.read_layer(row, layer)[0, 0] if layer else store.read_label(row)
@@ -217,7 +222,7 @@ def truth_of(store: Store, row: int, label_space: str) -> Ids:
     return table[mask]
 
 
-def places_of(store: Store, models: Sequence[Model], count: int) -> list[Place]:
+def places_of(store: Samples, models: Sequence[Model], count: int) -> list[Place]:
     """Places of the test split that show many classes, of different scenes first.
 
     Raises:
@@ -245,7 +250,7 @@ def places_of(store: Store, models: Sequence[Model], count: int) -> list[Place]:
     return found
 
 
-def _chosen(store: Store, images: Sequence[Image], facts: Facts, count: int) -> list[tuple[int, int, int, int, int]]:
+def _chosen(store: Samples, images: Sequence[Image], facts: Facts, count: int) -> list[tuple[int, int, int, int, int]]:
     """(image, top, left, height, width) of the places to show."""
     grid = _grid(store, facts)
     tiles = [(number, k) for number, image in enumerate(images) for k in range(len(image.rows))]
@@ -283,7 +288,7 @@ def _variety(truth: Ids) -> float:
     return float(-(share * np.log(share)).sum() * len(known) / truth.size)
 
 
-def _cut(store: Store, image: Image, facts: Facts, part: tuple[slice, slice]) -> tuple[tuple[Shown, ...], Ids]:
+def _cut(store: Samples, image: Image, facts: Facts, part: tuple[slice, slice]) -> tuple[tuple[Shown, ...], Ids]:
     """Pictures and truth of a part of an image, from its tiles."""
     shape = part[0].stop - part[0].start, part[1].stop - part[1].start
     truth = np.full(shape, IGNORE, dtype=np.uint8)
@@ -311,7 +316,7 @@ def _overlap(part: slice, start: int, length: int) -> tuple[slice, slice] | None
     return slice(low - part.start, high - part.start), slice(low - start, high - start)
 
 
-def pictures_of(store: Store, row: int, facts: Facts | None = None) -> list[Shown]:
+def pictures_of(store: Samples, row: int, facts: Facts | None = None) -> list[Shown]:
     """The most natural rendering of every date of every stack that a network saw, or of all stacks."""
     seen = None if facts is None or facts.adapter is None else {one.stack for one in facts.adapter.inputs}
     found = []

@@ -22,13 +22,13 @@ from seamo_bench.paper.examples import (
     Model,
     Shown,
     best_column,
-    is_seamo,
     models_of,
     pictures_of,
     places_of,
     store_of,
     stores_under,
 )
+from seamo_bench.paper.identity import is_seamo
 from seamo_bench.paper.sheet import Cell, Colour, Row, Sheet, shortened, write_sheet
 from seamo_bench.predictions import ClassPredictions, probabilities
 from seamo_bench.records.record import Record, read_records

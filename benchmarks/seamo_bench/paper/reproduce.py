@@ -11,6 +11,7 @@ from seamo.bands import SENSORS
 from seamo.errors import UsageError
 from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, row_of
 from seamo_bench.facts import scoring_of
+from seamo_bench.paper.identity import SEAMO, is_seamo
 from seamo_bench.records.record import Record
 from seamo_bench.scores.intervals import Interval, interval
 from seamo_bench.scores.metrics import PRIMARY, metrics_for
@@ -144,12 +145,12 @@ def _one(
 
 def _is_about(one: Published, record: Record, backbone: str) -> bool:
     facts = record.facts
-    if one.backbone != "seamo":
+    if one.backbone != SEAMO:
         same = facts.backbone.id == one.backbone
     elif backbone:
         same = row_of(record) == backbone
     else:
-        same = record.about.backbone.startswith("SeaMo") and not record.about.floor
+        same = is_seamo(record)
     return (
         same
         and "+".join(store.id for store in facts.stores) == one.dataset
@@ -172,7 +173,7 @@ def _blank(one: Published, mine: Sequence[Record]) -> Reproduced:
     found = cards().get(one.backbone)
     if found is not None and found.card.availability == "quoted only":
         return Reproduced(one, "cannot be run", ("its weights are not public",))
-    if one.backbone == "seamo":
+    if one.backbone == SEAMO:
         how = "no weights of the paper are public, and no run of ours was evaluated: `run paper --backbones RUN`"
         return Reproduced(one, "not run", (how,))
     return Reproduced(one, "not run", (f"`run paper --backbones {one.backbone}`",))

@@ -14,6 +14,7 @@ import torch
 
 from seamo.errors import SeamoError
 from seamo.identity import write_atomically
+from seamo.inputs.wiring import parse_inputs
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.ranks import Ranks
 from seamo.store.reader import Store
@@ -21,17 +22,17 @@ from seamo_bench.board.compare import cell_sampling, paired_group_difference
 from seamo_bench.board.leaderboard import ALPHA
 from seamo_bench.facts import Budget
 from seamo_bench.records.record import Record, find_record
-from seamo_bench.runs.plan import Cell, Places, make_plan
-from seamo_bench.runs.run import Machine, Progress, run_plan
+from seamo_bench.runs.cells import Cell, Impossible
+from seamo_bench.runs.plan import Places, Progress, make_plan
+from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.scores.distributions import holm
 from seamo_bench.scores.intervals import Difference, Interval, interval
 from seamo_bench.scores.metrics import PRIMARY, metric
 from seamo_bench.suites.published import Published, load_published
-from seamo_bench.suites.study_file import Pretraining, Study, StudyRow, pretrainings
+from seamo_bench.suites.study_file import RUNS, Pretraining, Study, StudyRow, pretrainings
 from seamo_bench.suites.suite import Row, Suite, load_suite
-from seamo_bench.wiring import parse_inputs
 
-RUNS, REPORTS = "runs", "studies"
+REPORTS = "studies"
 RANDOM = "random init"
 
 
@@ -201,7 +202,7 @@ def collect(study: Study, lines: Sequence[Line], places: Places, budget: Budget)
             continue
         for name, sensors in _backbones(study, line, lines, places):
             for cell in plan_tasks(study, tasks, name, sensors, places, budget):
-                facts = [cell.blank] if cell.status == "impossible" else list(cell.facts.values())
+                facts = [cell.facts] if isinstance(cell, Impossible) else list(cell.facts.values())
                 found = [find_record(places.results, one) for one in facts]
                 mine = line.records.setdefault(Task(cell.row).id, [])
                 mine.extend(record for record in found if record is not None)

@@ -5,41 +5,42 @@ head that is not the one of the record is refused.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from seamo.bands import Unit
 from seamo.data.batch import Batch
 from seamo.errors import BandError, CheckpointError, ProtocolError, UsageError
-from seamo.manifest import DatasetSpec, parse_spec
-from seamo_bench.adapter import Adapter
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.images import image_batch, image_spec
+from seamo.inputs.units import conversion
+from seamo.manifest import DatasetSpec
 from seamo_bench.card import BackboneCard, Step
-from seamo_bench.facts import AdapterFacts
-from seamo_bench.network import Network
+from seamo_bench.facts import AdapterFacts, adapter_facts
+from seamo_bench.protocol import Trained
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.heads import kept_record, load_head
 from seamo_bench.records.record import HeadFile, Record
-from seamo_bench.steps import conversion
 from seamo_bench.zoo.catalogue import (
     Found,
     budget_card,
     card_digest,
-    family,
     find_card,
     weights_digest,
     weights_path,
 )
+from seamo_bench.zoo.loading import load_network
+
+if TYPE_CHECKING:
+    from seamo_bench.protocol import Scores
 
 log = logging.getLogger(__name__)
-Inputs = Mapping[str, Tensor]
-Scores = Callable[[Sequence[Inputs]], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +61,7 @@ class Applied:
     sources: Mapping[str, tuple[str, ...]]
     spec: DatasetSpec
     adapter: Adapter
-    scores: Scores
+    scores: "Scores"
     window: tuple[int, int]
     device: torch.device
 
@@ -71,7 +72,7 @@ class Applied:
 
     def batch(self, pixels: Mapping[str, NDArray[np.float32]]) -> Batch:
         """Windows as a batch: sensor -> (B, C, H, W) of `sources`, NaN where there is no measurement."""
-        return _batch(self.spec, pixels).to(self.device)
+        return image_batch(self.spec, pixels).to(self.device)
 
     def probabilities(self, dates: Sequence[Batch]) -> NDArray[np.float32]:
         """Class probabilities of a batch of windows, (B, K) or (B, K, H, W)."""
@@ -115,36 +116,30 @@ def load_applied(
     spec = _spec_of(head, units, side)
     adapter = _same_adapter(card, spec, facts.adapter)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network: Network = family(found.module).load(adapter.wiring.card, file, 0)
-    network = network.to(where).eval()
+    network = load_network(found.family, card.fed(adapter.wiring), file, 0).to(where)
     protocol = find_protocol(facts.protocol.id)
     if protocol.version != facts.protocol.version:
         log.warning(
             "the record is of version %d of %s, this is version %d",
             facts.protocol.version, protocol.id, protocol.version,
         )  # fmt: skip
+    if protocol.apply is None:
+        raise ProtocolError(f"what {protocol.id} trains cannot be applied to new images", record.key)
     sources = {layer.sensor: layer.bands for layer in spec.layers}
     blank = {sensor: np.zeros((1, len(names), *side), dtype=np.float32) for sensor, names in sources.items()}
     with torch.inference_mode():
-        shapes = [adapter(_batch(spec, blank).to(where))] * (2 if facts.task.kind == "change" else 1)
-        scores = {"features": _affine, "network": _classifier, "levels": _segmenter}[protocol.needs]
-        return Applied(record, sources, spec, adapter, scores(network, state, record, shapes, where), side, where)
-
-
-def _batch(spec: DatasetSpec, pixels: Mapping[str, NDArray[np.float32]]) -> Batch:
-    count, _, height, width = next(iter(pixels.values())).shape
-    return Batch(
-        spec=spec,
-        rows=torch.arange(count),
-        keys=tuple(str(number) for number in range(count)),
-        layers={sensor: torch.from_numpy(one[:, None]) for sensor, one in pixels.items()},
-        valid={sensor: torch.ones(count, 1, dtype=torch.bool) for sensor in pixels},
-        times={},
-        size=torch.tensor([[height, width]]).expand(count, 2),
-        label=None,
-        mask=None,
-        padding=torch.zeros(count, dtype=torch.bool),
-    )
+        trained = Trained(
+            network=network,
+            state=state,
+            params=facts.protocol.params,
+            num_classes=len(facts.task.classes),
+            blank=[adapter(image_batch(spec, blank).to(where))] * protocol.dates,
+            tile=head.tile,
+            precision=facts.precision,
+            device=where,
+            where=record.key,
+        )
+        return Applied(record, sources, spec, adapter, protocol.apply(trained), side, where)
 
 
 def _same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, BackboneCard, Path | None]:
@@ -192,22 +187,8 @@ def _spec_of(head: HeadFile, units: Mapping[str, Unit], window: tuple[int, int])
     unstated = [sensor for sensor in head.sources if sensor not in units]
     if unstated:
         raise UsageError(f"the unit of {unstated[0]} is not stated", "--unit")
-    layers = [
-        {
-            "id": sensor,
-            "stack": sensor,
-            "sensor": sensor,
-            "bands": list(dict.fromkeys(name for name in names if name)),
-            "gsd_m": head.gsd_m,
-            "dtype": "float32",
-            "unit": units[sensor].value,
-            "fill": "nan",
-            "size": list(window),
-        }
-        for sensor, names in head.sources.items()
-    ]
-    about = {"id": "image", "title": "Image", "summary": "to be predicted", "licence": "its own", "citation": "none"}
-    return parse_spec({**about, "layers": layers, "task": {"kind": "none"}}, "image")
+    bands = {sensor: tuple(dict.fromkeys(name for name in names if name)) for sensor, names in head.sources.items()}
+    return image_spec(bands, units, window, gsd_m=head.gsd_m)
 
 
 def _same_adapter(card: BackboneCard, spec: DatasetSpec, facts: AdapterFacts) -> Adapter:
@@ -228,81 +209,9 @@ def _same_adapter(card: BackboneCard, spec: DatasetSpec, facts: AdapterFacts) ->
         for one in facts.inputs
     )
     fitted = replace(card, inputs=inputs)
-    adapter = Adapter(fitted, spec, missing=facts.missing, size=facts.size[0] or None)  # type: ignore[arg-type]
-    for made, wanted in zip(adapter.describe().inputs, facts.inputs, strict=True):
+    adapter = Adapter(fitted.expects, spec, missing=facts.missing, size=facts.size[0] or None)  # type: ignore[arg-type]
+    for made, wanted in zip(adapter_facts(adapter.wiring).inputs, facts.inputs, strict=True):
         same = made.model_copy(update={"stack": wanted.stack, "statistics": wanted.statistics})
         if same != wanted:
             raise BandError(f"{wanted.sensor} cannot be fed as in the record", card.id, "Use the seamo that made it.")
     return adapter
-
-
-# Heads ---------------------------------------------------------------------------------------------------
-
-
-def _affine(
-    network: Network, state: Mapping[str, NDArray[Any]], record: Record, _: Sequence[Inputs], device: torch.device
-) -> Scores:
-    """Pooled features times a matrix; as in the run, features are never of half precision."""
-    try:
-        weight, bias = (torch.from_numpy(state[name]).float().to(device) for name in ("weight", "bias"))
-    except KeyError as error:
-        raise ProtocolError(f"its head has no {error.args[0]}", record.key) from error
-
-    def scores(dates: Sequence[Inputs]) -> Tensor:
-        pooled = network.forward_features(dates[0]).pooled.float()
-        if pooled.shape[1] != len(weight):
-            raise ProtocolError(f"its head takes {len(weight)} features, the backbone gives {pooled.shape[1]}")
-        return pooled @ weight + bias
-
-    return scores
-
-
-def _classifier(
-    network: Network, state: Mapping[str, NDArray[Any]], record: Record, shapes: Sequence[Inputs], device: torch.device
-) -> Scores:
-    from seamo_bench.protocols.finetune import Classifier
-
-    width = network.forward_features(shapes[0]).pooled.shape[1]
-    model = Classifier(network, width, len(record.facts.task.classes))
-    _fill(model, state, record)
-    model.to(device).eval()
-
-    def scores(dates: Sequence[Inputs]) -> Tensor:
-        with _precision(record, device):
-            logits: Tensor = model(dict(dates[0]))
-        return logits
-
-    return scores
-
-
-def _segmenter(
-    network: Network, state: Mapping[str, NDArray[Any]], record: Record, shapes: Sequence[Inputs], device: torch.device
-) -> Scores:
-    from seamo_bench.protocols.dense.tiles import Segmenter, head_for
-
-    params, head = record.facts.protocol.params, record.head
-    if head is None:
-        raise ProtocolError("has no head", record.key)
-    difference = str(params.get("difference", ""))
-    model = Segmenter(network, nn.Identity(), difference)
-    model.head = head_for(params, shapes[0], model.levels(shapes), len(record.facts.task.classes))
-    frozen = {f"network.{name}": one.cpu().numpy() for name, one in network.state_dict().items()}
-    _fill(model, {**(frozen if params["frozen"] else {}), **state}, record)
-    model.to(device).eval()
-
-    def scores(dates: Sequence[Inputs]) -> Tensor:
-        with _precision(record, device):
-            return model.logits(model.levels(dates), head.tile)
-
-    return scores
-
-
-def _fill(model: nn.Module, state: Mapping[str, NDArray[Any]], record: Record) -> None:
-    try:
-        model.load_state_dict({name: torch.from_numpy(one.copy()) for name, one in state.items()})
-    except RuntimeError as error:
-        raise ProtocolError(f"its head does not fit the network ({error})", record.key) from error
-
-
-def _precision(record: Record, device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=record.facts.precision == "bf16")

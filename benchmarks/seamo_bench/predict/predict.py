@@ -24,13 +24,14 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from seamo.errors import UsageError
+from seamo.inputs.check import check_range
 from seamo.manifest import shipped_manifest
+from seamo.progress import Progress
 from seamo.sample import IGNORE
 from seamo.store.pictures import class_colours, safe_colours
 from seamo.use.imagery import Imagery
-from seamo.use.parts import Meter, Parts
+from seamo.use.parts import Parts
 from seamo.use.windows import Encoded, Windows, blend, plan_windows
-from seamo_bench.adapter import check_range
 from seamo_bench.facts import Facts
 from seamo_bench.predict.applied import Applied, load_applied
 from seamo_bench.predict.images import Dates, Image, check_dates, check_size, grid_note, open_images
@@ -212,7 +213,7 @@ class _Cells:
     def rows(self, first: int, progress: TextIO | None) -> Iterator[tuple[int, Rows]]:
         """(k, one row of cells (1, width, K)) from `first`."""
         total = len(self.tops) * len(self.lefts)
-        meter = Meter(progress, "windows", total, done=first * len(self.lefts))
+        meter = Progress(progress, "windows", total, done=first * len(self.lefts))
         num_classes = len(self.applied.record.facts.task.classes)
         for k in range(first, self.total):
             row = np.full((1, len(self.lefts), num_classes), np.nan, dtype=np.float32)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from seamo_bench.predictions import ClassPredictions, Scale, probabilities
 from seamo_bench.protocol import Context, Rows
-from seamo_bench.scores.measures import average_precision
+from seamo_bench.scores.measures.classification import average_precision
 from seamo_bench.tasks.trials import units_of
 
 

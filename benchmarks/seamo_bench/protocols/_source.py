@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from seamo_bench.features.table import FeatureTable, Rows
+from seamo_bench.protocol import Rows, Table
 
 T = TypeVar("T")
 MEMORY = 2**30  # bytes of features that a protocol holds on a CPU
@@ -25,7 +25,7 @@ class Source:
         held: All of them on the device, or None: they are read each time.
     """
 
-    table: FeatureTable
+    table: Table
     device: torch.device
     held: Tensor | None = None
 
@@ -50,7 +50,7 @@ def memory_of(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else MEMORY
 
 
-def held(table: FeatureTable, device: torch.device) -> Source:
+def held(table: Table, device: torch.device) -> Source:
     """A source of features that are asked for many times: on the device if they fit (`memory_of`)."""
     if table.nbytes > memory_of(device):
         return Source(table, device)

@@ -14,12 +14,12 @@ import numpy as np
 
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError
+from seamo.inputs.adapter import Adapter
 from seamo.sample import IGNORE
 from seamo.store.format import finest_layer
-from seamo_bench.adapter import Adapter
 from seamo_bench.protocol import Context, Outcome, Protocol, Rows
 from seamo_bench.protocols.dense.seeds import run_task
-from seamo_bench.protocols.dense.tiles import DEFAULTS, DEMO, DenseTask, mask_of
+from seamo_bench.protocols.dense.tiles import DEFAULTS, DEMO, DenseTask, apply_head, mask_of
 
 PROTOCOL = Protocol(
     id="change",
@@ -38,6 +38,8 @@ PROTOCOL = Protocol(
     },
     demo=DEMO,
     num_seeds=3,
+    dates=2,
+    apply=apply_head,
 )
 
 

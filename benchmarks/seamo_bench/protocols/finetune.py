@@ -1,8 +1,8 @@
 """Fine-tuning: the whole network and a linear head; AdamW, layer decay, warm-up and cosine, as MAE does it."""
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,11 +15,30 @@ from seamo.data.batch import Batch
 from seamo.data.crops import CropConfig, draw_views
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError, TrainingError
-from seamo_bench.adapter import Adapter, check_range
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.check import check_range
 from seamo_bench.network import Network
-from seamo_bench.protocol import Context, Outcome, Protocol, Rows, Split, number, numbers
+from seamo_bench.protocol import Context, Outcome, Protocol, Rows, Split, Trained, number, numbers
+from seamo_bench.protocols._apply import autocast, filled
 from seamo_bench.protocols._choice import best, merit, predictions_of, rate_notes
 from seamo_bench.protocols._layers import layer_ids
+
+if TYPE_CHECKING:
+    from seamo_bench.protocol import Inputs, Scores
+
+
+def _apply(trained: Trained) -> "Scores":
+    """The fine-tuned network and its head."""
+    width = trained.network.forward_features(trained.blank[0]).pooled.shape[1]
+    model = filled(Classifier(trained.network, width, trained.num_classes), trained)
+
+    def scores(dates: "Sequence[Inputs]") -> Tensor:
+        with autocast(trained):
+            logits: Tensor = model(dict(dates[0]))
+        return logits
+
+    return scores
+
 
 PROTOCOL = Protocol(
     id="finetune",
@@ -44,6 +63,7 @@ PROTOCOL = Protocol(
     },
     demo={"epochs": 2, "warmup": 0, "base_lrs": (2e-4,), "batch": 32},
     num_seeds=3,
+    apply=_apply,
 )
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seamo_bench.protocol import Context, Outcome, Protocol, Rows, number, numbers
+from seamo_bench.protocols._apply import affine
 from seamo_bench.protocols._choice import best, merit, predictions_of, rate_notes
 from seamo_bench.protocols._source import Source, ahead, held
 
@@ -40,6 +41,7 @@ PROTOCOL = Protocol(
     demo={"epochs": 2},
     num_seeds=3,
     together=True,
+    apply=affine,
 )
 BN_MOMENTUM, BN_EPS, INIT_STD = 0.1, 1e-5, 0.01
 _SCORES = 2**28  # bytes of validation scores in memory; more settings than these are scored in another pass

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from seamo_bench.protocol import Context, Outcome, Protocol, number
+from seamo_bench.protocols._apply import affine
 from seamo_bench.protocols._choice import predictions_of
 from seamo_bench.protocols._source import Source, held, memory_of, moments, spread
 
@@ -31,6 +32,7 @@ PROTOCOL = Protocol(
     needs="features",
     defaults={"C": 1.0, "max_iter": 2000},
     cross_validation=True,
+    apply=affine,
 )
 TOLERANCE = 3e-6  # of the gradient's largest entry, in scaled coordinates; probabilities are then good to about 2e-5
 CERTAIN = 1e4  # logit of a class that is always there, and minus that of one that never is: probability 1, or 0

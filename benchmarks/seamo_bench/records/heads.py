@@ -16,19 +16,19 @@ from safetensors.numpy import load, save
 
 from seamo.errors import ProtocolError, UsageError
 from seamo.identity import write_atomically
+from seamo.inputs.wiring import Wiring
 from seamo.store.format import finest_layer
 from seamo_bench.records.record import HeadFile, Record, read_record
-from seamo_bench.wiring import Wiring
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 SMALL_BYTES = 4 * 2**20
 State = Mapping[str, NDArray[Any]]
 
 
 def keep_head(
-    results: Path, key: str, head: State, *, store: "Store", wiring: Wiring, heavy: bool = False
+    results: Path, key: str, head: State, *, store: "Samples", wiring: Wiring, heavy: bool = False
 ) -> HeadFile | None:
     """Write what a run trained and say what a record needs to know of it.
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 
-from seamo.store.reader import Store
+from seamo.store.samples import Samples
 from seamo_bench.facts import BackboneFacts, Scalar
-from seamo_bench.features.cache import FeatureCache, Work, silent
+from seamo_bench.features.cache import FeatureCache, Work
+from seamo_bench.network import Backbone
 from seamo_bench.predictions import Predictions, Scoring
-from seamo_bench.protocol import Context
 from seamo_bench.protocols import find_protocol, runner
+from seamo_bench.runs.context import context_of
 from seamo_bench.scores.metrics import score
 from seamo_bench.suites.suite import Row, protocol_params
 from seamo_bench.tasks.trials import labels_of, make_trials, task_facts
-from seamo_bench.zoo.backbone import Backbone
 from seamo_bench.zoo.catalogue import card_digest
 
 
@@ -41,7 +41,7 @@ class Evaluation:
 
 def evaluate(
     backbone: Backbone,
-    store: Store,
+    store: Samples,
     protocol: str,
     *,
     split: str = "",
@@ -83,18 +83,15 @@ def evaluate(
         facts = BackboneFacts(id=backbone.card.id, card=card_digest(backbone.card))
         work = Work(torch.device(device))
         cache = FeatureCache(Path(folder), store, backbone, facts=facts, work=work)
-        context = Context(
+        context = context_of(
+            backbone,
+            store,
+            cache,
             task=task,
-            backbone=backbone,
-            store=store,
             labels=labels,
-            features=cache.table,
             splits=splits,
             params=protocol_params(found, row, "full"),
-            budget="full",
-            precision="fp32",
-            device=torch.device(device),
-            progress=silent,
+            work=work,
         )
         scoring = Scoring(task.kind, task.background, task.positive)
         return [

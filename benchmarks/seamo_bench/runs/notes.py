@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from seamo.store.reader import Store
+from seamo.inputs.steps import FROM_STORE
+from seamo.inputs.wiring import Wiring
+from seamo.store.samples import Samples
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import Facts, run_key
 from seamo_bench.protocol import Split
 from seamo_bench.records.record import About, Flag, Record, read_records
-from seamo_bench.steps import FROM_STORE
 from seamo_bench.suites.suite import Row
-from seamo_bench.tasks.joined import parts_of
+from seamo_bench.tasks.stores import parts_of
 from seamo_bench.tasks.trials import tested_in_statistics
-from seamo_bench.wiring import Wiring
 
 
-def flags_of(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[Flag, ...]:
+def flags_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[Flag, ...]:
     """What a reader of the record must know about this backbone on this store."""
     flags = []
     made_up = [channel.band for one in wiring.sensors for channel in one.channels if channel.filled]
@@ -47,7 +47,7 @@ def row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:
     return tuple(flags)
 
 
-def split_flags(wiring: Wiring, store: Store, trials: Sequence[Split]) -> tuple[Flag, ...]:
+def split_flags(wiring: Wiring, store: Samples, trials: Sequence[Split]) -> tuple[Flag, ...]:
     """What a reader must know about the way samples were split."""
     share = tested_in_statistics(store, trials)
     if not share or not any(one.statistics.startswith(FROM_STORE) for one in wiring.sensors):
@@ -56,7 +56,7 @@ def split_flags(wiring: Wiring, store: Store, trials: Sequence[Split]) -> tuple[
     return (Flag(kind="data-check", text=text),)
 
 
-def checks_of(card: BackboneCard, wiring: Wiring, store: Store) -> tuple[str, ...]:
+def checks_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[str, ...]:
     """What to know before running, in words."""
     notes = []
     if card.weights is not None and not (card.weights.sha256 or card.weights.md5):

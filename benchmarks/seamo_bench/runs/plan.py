@@ -1,44 +1,48 @@
 """The plan of a suite: every cell with its facts and key; done, to run, or impossible and why. No pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
 from seamo.errors import CheckpointError, ProtocolError, SeamoError, StoreError, UsageError
+from seamo.inputs.statistics import store_statistics
+from seamo.inputs.wiring import Wiring, check_trained, wire
 from seamo.manifest import DatasetSpec, shipped_manifest
-from seamo.store.check import differing_files
 from seamo.store.format import finest_layer
-from seamo.store.reader import Store
 from seamo.store.remote import local_path
+from seamo.store.samples import Samples
 from seamo.store.splits import COMPUTED
 from seamo_bench.card import BackboneCard
-from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts
+from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts, adapter_facts
+from seamo_bench.family import Family
 from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.protocols import find_protocol
-from seamo_bench.records.record import About, Flag, Floor
+from seamo_bench.records.record import About, Floor
+from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, cell_id
 from seamo_bench.runs.notes import Past, checks_of, flags_of, read_past, row_flags, split_flags
 from seamo_bench.suites.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
-from seamo_bench.tasks.builds import find_build
-from seamo_bench.tasks.joined import JoinedStore, no_stores, stores_facts, titles_of
-from seamo_bench.tasks.trials import labels_of, make_trials, split_facts, store_statistics, task_facts
-from seamo_bench.wiring import Wiring, check_trained, wire
+from seamo_bench.tasks.stores import no_stores, open_row, stores_facts, titles_of
+from seamo_bench.tasks.trials import labels_of, make_trials, split_facts, task_facts
 from seamo_bench.zoo.catalogue import (
+    Source,
     budget_card,
     card_digest,
     check_selection,
-    family,
     find_card,
     weights_digest,
     weights_path,
 )
 
 DEMO_SIDE = 128  # pixels: what a network sees of larger tiles, with `--budget demo`
-NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
-Status = Literal["done", "will run", "impossible"]
-Hindrance = Literal["", "missing", "unsuitable"]
+Progress = Callable[[int, int, str], None]
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """Report no progress."""
+    del done, total, what
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,80 +64,17 @@ class Places:
             local_path(path)  # an address of a bucket is refused, not made a folder
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cell:
-    """One backbone on one row.
+def make_plan(
+    suite: Suite, backbones: Sequence[str], places: Places, budget: Budget = "full", *, progress: Progress = silent
+) -> list[Cell]:
+    """Every cell of a suite, grouped by store and backbone so that a network is loaded once.
 
     Args:
-        backbone: Name as asked for.
-        row: Of the suite.
-        status: What will happen.
-        reason: Why it is impossible.
-        hindrance: `missing`: a store or weights are not there, or are damaged, and it runs when they are; `unsuitable`:
-            this backbone and this row do not go together.
-        facts: Seed -> facts of its record; the one entry of an impossible cell has no adapter.
-        todo: Seeds that have no record yet.
-        about: What tables print.
-        flags: What a reader must know before anything has run.
-        checks: What to know before running, in words.
-        trials: Seed -> rows.
-        protocol, store, labels, wiring, weights: What running it needs; None where impossible.
-        seconds: Estimated cost, None if nothing like it has run here yet.
-    """
-
-    backbone: str
-    row: Row
-    status: Status
-    facts: Mapping[int, Facts]
-    about: About
-    reason: str = ""
-    hindrance: Hindrance = ""
-    todo: tuple[int, ...] = ()
-    flags: tuple[Flag, ...] = ()
-    checks: tuple[str, ...] = ()
-    trials: Mapping[int, tuple[Split, ...]] = field(default_factory=dict)
-    protocol: Protocol | None = None
-    store: Store | None = None
-    labels: NDArray[Any] | None = None
-    wiring: Wiring | None = None
-    weights: Path | None = None
-    seconds: float | None = None
-
-    @property
-    def id(self) -> str:
-        """Short name for listings."""
-        scheme = f" {self.row.split}" if self.row.split else ""
-        share = f" {self.row.fraction:.0%}" if self.row.fraction < 1 else ""
-        asks = f" {self.row.asks}" if self.row.asks else ""
-        return f"{self.backbone} | {self.row.store}{scheme}{share}{asks} | {self.row.protocol}"
-
-    @property
-    def size(self) -> int | None:
-        """Side of the images that the network sees; None where they are not resized."""
-        return None if self.wiring is None or self.wiring.size is None else self.wiring.size[0]
-
-    @property
-    def blank(self) -> Facts:
-        """Facts of the record that stands for this cell while it is impossible."""
-        first = next(iter(self.facts.values()))
-        backbone = first.backbone.model_copy(update={"weights": ""})
-        split = SplitFacts(scheme=first.split.scheme, lists={}, fraction=self.row.fraction)
-        return first.model_copy(update={"adapter": None, "backbone": backbone, "split": split, "seed": 0})
-
-    def blanks(self) -> tuple[Facts, ...]:
-        """Facts of every record that may have stood for this cell before it could run."""
-        scheme = self.row.split or NO_SCHEME
-        nowhere = self.blank.model_copy(
-            update={
-                "stores": no_stores(self.row.datasets),
-                "split": SplitFacts(scheme=scheme, lists={}, fraction=self.row.fraction),
-            }
-        )
-        return self.blank, nowhere
-
-
-def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Budget = "full") -> list[Cell]:
-    """Every cell of a suite, grouped by store and backbone so that a network is loaded once.
+        suite: What to run.
+        backbones: Names; none = the suite's.
+        places: Folders.
+        budget: `full` or `demo`.
+        progress: Called with (cells planned, cells, name of the next).
 
     Raises:
         UsageError: If a backbone or a protocol is unknown.
@@ -142,45 +83,87 @@ def make_plan(suite: Suite, backbones: Sequence[str], places: Places, budget: Bu
     rows = expand(suite, _specs(places.stores))
     chosen = {id(row): names_of(suite, row, backbones) for row in rows}
     names = dict.fromkeys([*backbones, *(name for listed in chosen.values() for name in listed)])
-    found = {name: find_card(name) for name in names}
-    cards = {name: budget_card(one, budget) for name, one in found.items()}
+    candidates = {name: _candidate(name, budget) for name in names}
     protocols = {row.protocol: find_protocol(row.protocol) for row in rows}
-    past = read_past(places.results)
-    opened: dict[tuple[str, str], tuple[Store | None, str]] = {}
-    labels: dict[tuple[str, str], NDArray[Any]] = {}
-    trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]] = {}
-    cells = []
-    for dataset in dict.fromkeys(row.store for row in rows):
-        for name in names:
-            for row in rows:
-                if row.store == dataset and name in chosen[id(row)]:
-                    one = _Planner(protocols[row.protocol], row, name, cards[name], found[name].module, budget)
-                    cells.append(one.plan(places, opened, labels, trials, past))
+    known = _Known(places, budget, read_past(places.results))
+    wanted = [
+        (row, candidates[name])
+        for dataset in dict.fromkeys(row.store for row in rows)
+        for name in names
+        for row in rows
+        if row.store == dataset and name in chosen[id(row)]
+    ]
+    cells: list[Cell] = []
+    for number, (row, candidate) in enumerate(wanted):
+        progress(number, len(wanted), cell_id(candidate.name, row))
+        cells.append(_Planner(protocols[row.protocol], row, candidate, known).plan())
+    progress(len(wanted), len(wanted), "")
     return cells
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidate:
+    """A backbone as asked for, before it meets a store."""
+
+    name: str
+    card: BackboneCard
+    family: Family
+
+
+def _candidate(name: str, budget: Budget) -> _Candidate:
+    found = find_card(name)
+    return _Candidate(name, budget_card(found, budget), found.family)
+
+
 @dataclass(slots=True, eq=False)
+class _Known:
+    """What the cells of a plan share: stores are opened, labels read and rows drawn once."""
+
+    places: Places
+    budget: Budget
+    past: Past
+    stores: dict[tuple[str, str], tuple[Samples | None, str]] = field(default_factory=dict)
+    labels: dict[tuple[str, str, str], NDArray[Any]] = field(default_factory=dict)
+    trials: dict[tuple[str, str, str, str, float, int], tuple[Split, ...]] = field(default_factory=dict)
+
+    def open(self, row: Row) -> tuple[Samples | None, str]:
+        """The store of a row, or why there is none; both where it is damaged."""
+        place = (row.store, row.split)
+        if place not in self.stores:
+            self.stores[place] = open_row(*(self.places.stores / name for name in row.datasets), scheme=row.split)
+        return self.stores[place]
+
+    def labels_of(self, row: Row, store: Samples, task: TaskFacts) -> NDArray[Any]:
+        place = (row.store, row.split, task.label_space)
+        if place not in self.labels:
+            self.labels[place] = labels_of(store, task)
+        return self.labels[place]
+
+    def trials_of(self, row: Row, store: Samples, task: TaskFacts, scheme: str, salt: int) -> tuple[Split, ...]:
+        place = (row.store, row.split, task.label_space, scheme, row.fraction, salt)
+        if place not in self.trials:
+            labels = self.labels_of(row, store, task)
+            self.trials[place] = make_trials(
+                store, labels, scheme=scheme, fraction=row.fraction, salt=salt, budget=self.budget
+            )
+        return self.trials[place]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Planner:
     protocol: Protocol
     row: Row
-    name: str
-    card: BackboneCard
-    module: str
-    budget: Budget
+    candidate: _Candidate
+    known: _Known
 
-    def plan(
-        self,
-        places: Places,
-        opened: dict[tuple[str, str], tuple[Store | None, str]],
-        labels: dict[tuple[str, str], NDArray[Any]],
-        trials: dict[tuple[str, str, str, float, int], tuple[Split, ...]],
-        past: Past,
-    ) -> Cell:
-        row = self.row
-        if (row.store, row.split) not in opened:
-            opened[row.store, row.split] = _open(*(places.stores / name for name in row.datasets), scheme=row.split)
-        store, damage = opened[row.store, row.split]
-        params = protocol_params(self.protocol, row, self.budget)
+    @property
+    def card(self) -> BackboneCard:
+        return self.candidate.card
+
+    def plan(self) -> Cell:
+        row, known = self.row, self.known
+        store, damage = known.open(row)
+        params = protocol_params(self.protocol, row, known.budget)
         if store is None or damage:
             return self._impossible(damage, params, store, "missing")
         try:
@@ -191,35 +174,17 @@ class _Planner:
             task = task_facts(store, scheme, row.label_space)
             if task.kind not in self.protocol.tasks:
                 return self._impossible(f"{self.protocol.id} cannot run {task.kind} tasks", params, store)
-            place = (f"{row.store} {row.split}", task.label_space)
-            if place not in labels:
-                labels[place] = labels_of(store, task)
-            wiring = wire(
-                self.card,
-                store.spec,
-                statistics=store_statistics(store),
-                missing=row.missing,
-                size=self._size(store),
-                date=row.date,
-                inputs=row.inputs,
-            )
-            check_selection(wiring, family(self.module))
-            if not self._trains(params):
-                check_trained(wiring)
-            chosen: dict[int, tuple[Split, ...]] = {}
+            known.labels_of(row, store, task)
+            wiring = self._wire(store, params)
             folded = scheme.startswith("cv")
-            seeds = 1 if folded else num_seeds(self.protocol, row, self.budget)
-            for seed in range(seeds):
-                salt = seed if row.fraction < 1.0 else 0
-                key = (*place, scheme, row.fraction, salt)
-                if key not in trials:
-                    trials[key] = make_trials(
-                        store, labels[place], scheme=scheme, fraction=row.fraction, salt=salt, budget=self.budget
-                    )
-                chosen[seed] = trials[key]
+            seeds = 1 if folded else num_seeds(self.protocol, row, known.budget)
+            trials = {
+                seed: known.trials_of(row, store, task, scheme, seed if row.fraction < 1.0 else 0)
+                for seed in range(seeds)
+            }
             if folded and not self.protocol.cross_validation:
                 return self._impossible(f"{self.protocol.id} does not run cross-validation", params, store)
-            weights = weights_path(self.card, _given(self.card, places.weights))
+            weights = weights_path(self.card, _given(self.card, known.places.weights))
         except SeamoError as error:
             hindrance: Hindrance = "missing" if isinstance(error, CheckpointError | StoreError) else "unsuitable"
             return self._impossible(str(error), params, store, hindrance)
@@ -227,45 +192,59 @@ class _Planner:
         facts = {
             seed: Facts(
                 stores=stores_facts(store),
-                split=split_facts(store, chosen[seed], scheme=scheme, fraction=row.fraction, salt=seed),
+                split=split_facts(store, trials[seed], scheme=scheme, fraction=row.fraction, salt=seed),
                 task=task,
                 backbone=backbone,
                 protocol=ProtocolFacts(id=self.protocol.id, version=self.protocol.version, params=dict(params)),
-                adapter=wiring.facts(),
+                adapter=adapter_facts(wiring),
                 seed=seed,
                 precision=row.precision,
                 inputs=row.asks,
-                budget=self.budget,
+                budget=known.budget,
             )
-            for seed in chosen
+            for seed in trials
         }
-        about = self._about(titles_of(store), chosen[0])
-        done = {seed for seed, one in facts.items() if past.is_done(one)}
-        todo = tuple(seed for seed in facts if seed not in done)
-        return Cell(
-            self.name,
-            row,
-            "will run" if todo else "done",
-            facts,
-            about,
+        about = self._about(titles_of(store), trials[0])
+        todo = tuple(seed for seed, of_seed in facts.items() if not known.past.is_done(of_seed))
+        return Planned(
+            backbone=self.candidate.name,
+            row=row,
+            facts=facts,
+            about=about,
             todo=todo,
-            flags=flags_of(self.card, wiring, store) + row_flags(row, scheme) + split_flags(wiring, store, chosen[0]),
-            checks=checks_of(self.card, wiring, store),
-            trials=chosen,
             protocol=self.protocol,
             store=store,
-            labels=labels[place],
+            labels=known.labels_of(row, store, task),
+            trials=trials,
+            source=Source(self.candidate.family, self.card, weights),
             wiring=wiring,
-            weights=weights,
-            seconds=past.estimate(facts[0], about, len(todo)),
+            flags=flags_of(self.card, wiring, store) + row_flags(row, scheme) + split_flags(wiring, store, trials[0]),
+            checks=checks_of(self.card, wiring, store),
+            seconds=known.past.estimate(facts[0], about, len(todo)),
         )
 
-    def _scheme(self, store: Store) -> str:
+    def _wire(self, store: Samples, params: Params) -> Wiring:
+        row = self.row
+        wiring = wire(
+            self.card.expects,
+            store.spec,
+            statistics=store_statistics(store),
+            missing=row.missing,
+            size=self._size(store),
+            date=row.date,
+            inputs=row.inputs,
+        )
+        check_selection(wiring, self.candidate.family)
+        if not self._trains(params):
+            check_trained(wiring)
+        return wiring
+
+    def _scheme(self, store: Samples) -> str:
         """Split scheme: the row's, or the store's own; in the demo budget, which ranks nothing, always the latter."""
         own, wanted = store.meta.split_scheme, self.row.split
-        return own if not wanted or (self.budget == "demo" and wanted not in COMPUTED) else wanted
+        return own if not wanted or (self.known.budget == "demo" and wanted not in COMPUTED) else wanted
 
-    def _size(self, store: Store) -> int | None:
+    def _size(self, store: Samples) -> int | None:
         """Image size: the row's; else the card's, or for dense levels the tile's where the card allows it."""
         card, row = self.card, self.row
         if row.size is not None or self.protocol.needs != "levels":
@@ -273,7 +252,7 @@ class _Planner:
         tile = finest_layer(store.spec).size
         if tile is None:
             raise ProtocolError("images vary in size, dense protocols need tiles of one", store.title)
-        side = min(tile[0], DEMO_SIDE) if self.budget == "demo" else tile[0]
+        side = min(tile[0], DEMO_SIDE) if self.known.budget == "demo" else tile[0]
         fits = card.size and card.any_size and tile[0] == tile[1] and side % card.multiple_of == 0
         return side if fits else None
 
@@ -294,8 +273,8 @@ class _Planner:
         return needs == "network" or (needs == "levels" and not params["frozen"])
 
     def _impossible(
-        self, reason: str, params: Mapping[str, Any], store: Store | None, hindrance: Hindrance = "unsuitable"
-    ) -> Cell:
+        self, reason: str, params: Mapping[str, Any], store: Samples | None, hindrance: Hindrance = "unsuitable"
+    ) -> Impossible:
         row = self.row
         manifest = shipped_manifest()
         own = NO_SCHEME if store is None else store.meta.split_scheme
@@ -320,10 +299,10 @@ class _Planner:
             protocol=ProtocolFacts(id=self.protocol.id, version=self.protocol.version, params=dict(params)),
             precision=row.precision,
             inputs=row.asks,
-            budget=self.budget,
+            budget=self.known.budget,
         )
         about = self._about(titles, ())
-        return Cell(self.name, row, "impossible", {0: facts}, about, reason=reason, hindrance=hindrance)
+        return Impossible(self.candidate.name, row, facts, about, reason, hindrance)
 
     def _about(self, titles: tuple[str, ...], trials: Sequence[Split]) -> About:
         options = dict(self.card.variant)
@@ -342,6 +321,7 @@ class _Planner:
         return About(
             stores=titles,
             backbone=self.card.title,
+            family=self.card.family,
             group=str(options.get("group", "")),
             pretraining_seed=seed if isinstance(seed, int) else None,
             floor=floors.get(floor, ""),
@@ -349,35 +329,12 @@ class _Planner:
         )
 
 
-def _open(*paths: Path, scheme: str = "") -> tuple[Store | None, str]:
-    """The store of a row, or why there is none; both where it is damaged. Reasons name no folder.
-
-    Its index, ledger and file sizes are held against store.json here; pixels against their checksums when they are
-    read.
-    """
-    stores, damage = [], ""
-    for path in paths:
-        try:
-            stores.append(find_build(path, scheme))
-        except StoreError as error:
-            how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one"
-            return None, f"no store of {path.name}: {error.what}. {how}."
-        wrong = next(differing_files(stores[-1]), None)
-        if wrong is not None:
-            how = "Copy it again, or build it anew"
-            damage = f"the store of {path.name} is damaged: {wrong.where} {wrong.what}. {how}."
-    try:
-        return (stores[0] if len(stores) == 1 or damage else JoinedStore(stores)), damage
-    except StoreError as error:
-        return None, str(error)
-
-
 def _specs(stores: Path) -> dict[str, DatasetSpec]:
     """Every data set that a row with a `task` may mean: of the manifest, then of stores that are not in it."""
     specs = dict(shipped_manifest())
     for path in sorted(stores.iterdir()) if stores.is_dir() else []:
         if path.is_dir() and path.name not in specs:
-            store, _ = _open(path)
+            store, _ = open_row(path)
             if store is not None:
                 specs[path.name] = store.spec
     return specs

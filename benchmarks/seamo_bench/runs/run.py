@@ -4,26 +4,29 @@ import logging
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import torch
 
 from seamo.errors import SeamoError
-from seamo.store.reader import Store
+from seamo.inputs.wiring import Wiring
 from seamo_bench.facts import run_key
 from seamo_bench.features.cache import FeatureCache, Work, degenerate
 from seamo_bench.features.forward import Forward, measure_forward
+from seamo_bench.network import Backbone
 from seamo_bench.protocol import Context, Outcome, Rows
 from seamo_bench.protocols import runner
 from seamo_bench.records.heads import keep_head
-from seamo_bench.records.record import Cost, Flag, HeadFile, Record, write_record
-from seamo_bench.runs.plan import Cell, Places
+from seamo_bench.records.record import Cost, Flag, Record, write_record
+from seamo_bench.runs.cells import Cell, Impossible, Planned
+from seamo_bench.runs.context import context_of
+from seamo_bench.runs.plan import Places, Progress
 from seamo_bench.tasks.locate import locate
-from seamo_bench.zoo.backbone import Backbone, load_backbone
+from seamo_bench.zoo.backbone import load_source
+from seamo_bench.zoo.catalogue import Source
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +47,6 @@ CELL_ERRORS = (
 )
 FEATURES = "features"  # folder of the cache, inside the results
 _DEGENERATE_ROWS = 1000
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,9 @@ def run_plan(
     loaded: _Loaded | None = None
     for number, cell in enumerate(cells):
         progress(number, len(cells), cell.id)
-        if cell.status == "impossible":
+        if isinstance(cell, Impossible):
             yield write_record(
-                places.results, cell.blank, about=cell.about, status="impossible", reason=cell.reason,
+                places.results, cell.facts, about=cell.about, status="impossible", reason=cell.reason,
                 environment=environment(machine),
             )  # fmt: skip
             continue
@@ -95,11 +96,9 @@ def run_plan(
             continue
         started = time.monotonic()
         try:
-            row = cell.row
-            wanted = (cell.backbone, row.store, row.split, row.missing, cell.size, row.date, row.inputs)
-            if loaded is None or loaded.wanted != wanted:
+            if loaded is None or loaded.wanted != (cell.source, cell.wiring):
                 loaded = None  # the old network goes before the new one comes
-                loaded = _Loaded(wanted, _load(cell))
+                loaded = _Loaded((cell.source, cell.wiring), load_source(cell.source, cell.wiring))
             yield from _run_cell(cell, loaded, places, machine, inner, started)
         except CELL_ERRORS as error:
             log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
@@ -112,70 +111,50 @@ def run_plan(
 class _Loaded:
     """A network that several cells share, and what a pass through it costs, measured with the first of them."""
 
-    wanted: tuple[Any, ...]
+    wanted: tuple[Source, Wiring]
     backbone: Backbone
     forward: Forward | None = None
 
 
-def _load(cell: Cell) -> Backbone:
-    row = cell.row
-    return load_backbone(
-        cell.backbone,
-        store=_of(cell.store),
-        weights=cell.weights,
-        missing=row.missing,
-        size=cell.size,
-        date=row.date,
-        inputs=row.inputs,
-        budget=cell.blank.budget,
-    )
-
-
-def _of(store: Store | None) -> Store:
-    if store is None:
-        raise RuntimeError("an impossible cell has no store")
-    return store
-
-
 def _run_cell(
-    cell: Cell, loaded: _Loaded, places: Places, machine: Machine, inner: Progress, started: float
+    cell: Planned, loaded: _Loaded, places: Places, machine: Machine, inner: Progress, started: float
 ) -> Iterator[Record]:
-    protocol, store, backbone = cell.protocol, _of(cell.store), loaded.backbone
-    if protocol is None:
-        raise RuntimeError("an impossible cell has no protocol")
+    store, backbone = cell.store, loaded.backbone
     device = torch.device(machine.device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    seeds = tuple(cell.facts) if protocol.together else cell.todo
+    seeds = tuple(cell.facts) if cell.protocol.together else cell.todo
     work = Work(device, machine.batch_size, machine.workers, inner)
     facts = cell.facts[seeds[0]]
     cache = FeatureCache(places.results / FEATURES, store, backbone, facts=facts.backbone, work=work)
-    context = Context(
+    context = context_of(
+        backbone,
+        store,
+        cache,
         task=facts.task,
-        backbone=backbone,
-        store=store,
-        labels=cell.labels,  # type: ignore[arg-type]
-        features=cache.table,
+        labels=cell.labels,
         splits={seed: cell.trials[seed] for seed in seeds},
         params=facts.protocol.params,
+        work=work,
         budget=facts.budget,
         precision=facts.precision,
-        device=device,
-        progress=inner,
     )
     flags = cell.flags
-    if protocol.needs == "features":
+    if cell.protocol.needs == "features":
         flags += _feature_flags(context, cache)
     if loaded.forward is None:
         test = next(iter(cell.trials.values()))[0].test
         loaded.forward = measure_forward(backbone, store, test, device=device, batch_size=machine.batch_size)
-    for outcome in runner(protocol.id)(context):
+    for outcome in runner(cell.protocol.id)(context):
+        own = cell.facts[outcome.seed]
         yield write_record(
             places.results,
-            cell.facts[outcome.seed],
+            own,
             about=cell.about.model_copy(update={"chosen": dict(outcome.chosen)}),
             predictions=locate(outcome.predictions, store),
-            head=_kept(cell, outcome, places, machine),
+            head=keep_head(
+                places.results, run_key(own), outcome.head, store=store, wiring=cell.wiring, heavy=machine.keep_models
+            ),
             flags=flags + tuple(Flag(kind="data-check", text=note) for note in outcome.notes),
             cost=_cost(loaded, outcome, device, started),
             environment=environment(machine),
@@ -185,15 +164,7 @@ def _run_cell(
         (places.results / f"{run_key(blank)}.json").unlink(missing_ok=True)
 
 
-def _kept(cell: Cell, outcome: Outcome, places: Places, machine: Machine) -> HeadFile | None:
-    if cell.wiring is None:
-        return None
-    key = run_key(cell.facts[outcome.seed])
-    store = _of(cell.store)
-    return keep_head(places.results, key, outcome.head, store=store, wiring=cell.wiring, heavy=machine.keep_models)
-
-
-def _record_failure(cell: Cell, places: Places, machine: Machine, reason: str) -> Iterator[Record]:
+def _record_failure(cell: Planned, places: Places, machine: Machine, reason: str) -> Iterator[Record]:
     for seed in cell.todo:
         path = places.results / f"{run_key(cell.facts[seed])}.json"
         if path.is_file() and path.with_suffix(".npz").is_file():

@@ -21,7 +21,7 @@ import numpy as np
 from seamo.errors import ProtocolError
 from seamo_bench.predictions import ClassPredictions, Floats, Predictions, Scoring, take
 from seamo_bench.scores.distributions import mcnemar_exact, t_cdf, t_quantile, wilson
-from seamo_bench.scores.measures import top_k_hits
+from seamo_bench.scores.measures.classification import top_k_hits
 from seamo_bench.scores.metrics import metric
 from seamo_bench.scores.replicates import RESAMPLES, Replicates, check_paired, replicate
 
@@ -123,8 +123,9 @@ def sampling(
 def mean_of(runs: Sequence[Replicates], *, parents: Sequence[str] = ()) -> Sampling:
     """`sampling` from replicates."""
     made = _combine([runs], [1.0], [parents])
-    right = made.value * made.num_units if runs[0].metric in ("top1", "top5") and made.unit == "samples" else None
-    return replace(made, bounds=metric(runs[0].metric).bounds, successes=right)
+    named = metric(runs[0].metric)
+    right = made.value * made.num_units if named.hits and made.unit == "samples" else None
+    return replace(made, bounds=named.bounds, successes=right)
 
 
 def difference_of(

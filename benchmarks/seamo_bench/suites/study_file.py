@@ -13,8 +13,9 @@ from seamo.identity import digest
 from seamo.model.flops import pretraining_flops
 from seamo.pretrain.recipe import Recipe, apply_changes, parse_recipe, read_yaml, shipped_recipes
 from seamo_bench.facts import Budget
+from seamo_bench.suites import find_study
 
-STUDIES = Path(__file__).parent / "studies"
+RUNS = "runs"  # in a folder of results: the pretrainings of its studies
 _MACHINE = ("machine", "name", "about", "seed")  # what does not make another model, or is in the run's name
 
 
@@ -135,24 +136,18 @@ class Pretraining:
         return self.name.rpartition("-seed")[0]
 
 
-def shipped_studies() -> dict[str, Path]:
-    """Name -> file of the studies that come with the benchmark."""
-    return {path.stem: path for path in sorted(STUDIES.glob("*.yaml"))}
-
-
 def load_study(name_or_path: str) -> Study:
     """A shipped study by name, or one from a YAML file.
 
     Raises:
-        ProtocolError: If there is none of that name, or the file is not a study.
+        UsageError: If there is none of that name.
+        ProtocolError: If the file is not a study.
     """
-    shipped = shipped_studies()
-    path = shipped.get(name_or_path, Path(name_or_path))
+    path = find_study(name_or_path)
     try:
         return Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
-        fix = f"Shipped studies: {', '.join(shipped)}; or give a YAML file."
-        raise ProtocolError(f"no study {name_or_path!r} ({error.strerror})", fix=fix) from error
+        raise ProtocolError(f"cannot be read ({error.strerror})", where=str(path)) from error
     except yaml.YAMLError as error:
         raise ProtocolError(f"is not YAML ({error})", where=str(path)) from error
     except ValidationError as error:

@@ -1,7 +1,6 @@
 """Suites: which protocol runs on which store, as a small YAML. No torch, no stores here."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -9,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from seamo.bands import Unit
 from seamo.errors import ProtocolError
+from seamo.inputs.wiring import parse_inputs
 from seamo.manifest import DatasetSpec
 from seamo_bench.card import MissingPolicy
 from seamo_bench.facts import Budget, Scalar
 from seamo_bench.predictions import Kind
 from seamo_bench.protocol import Params, Protocol
-from seamo_bench.wiring import parse_inputs
+from seamo_bench.suites import find_suite
 
-SUITES = Path(__file__).parent
 JOIN = "+"  # between data set ids, which never hold one
 
 
@@ -112,24 +111,18 @@ class Suite(BaseModel):
     rows: tuple[Row, ...] = Field(min_length=1)
 
 
-def suites() -> dict[str, Path]:
-    """Shipped suites: id -> file."""
-    return {path.stem: path for path in sorted(SUITES.glob("*.yaml"))}
-
-
 def load_suite(name_or_path: str) -> Suite:
     """A shipped suite by name, or one from a YAML file.
 
     Raises:
-        ProtocolError: If there is none of that name, or the file is not a suite.
+        UsageError: If there is none of that name.
+        ProtocolError: If the file is not a suite.
     """
-    shipped = suites()
-    path = shipped.get(name_or_path, Path(name_or_path))
+    path = find_suite(name_or_path)
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        fix = f"Shipped suites: {', '.join(shipped)}; or give a YAML file."
-        raise ProtocolError(f"no suite {name_or_path!r} ({error.strerror})", fix=fix) from error
+        raise ProtocolError(f"cannot be read ({error.strerror})", where=str(path)) from error
     except yaml.YAMLError as error:
         raise ProtocolError(f"is not YAML ({error})", where=str(path)) from error
     try:

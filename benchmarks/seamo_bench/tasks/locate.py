@@ -12,7 +12,7 @@ import numpy as np
 from seamo_bench.predictions import Floats, Ints, Predictions
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 # A footprint of a store is a WKB polygon of five points, the first one again at the end: byte order, type, rings,
 # number of points, then x and y of each.
@@ -20,7 +20,7 @@ _WKB = np.dtype([("head", "u1", (13,)), ("xy", "<f8", (5, 2))])
 _DECIMALS = 4  # of a degree: 11 m; the last digits of a projection differ between versions of PROJ
 
 
-def locate(predictions: Predictions, store: "Store") -> Predictions:
+def locate(predictions: Predictions, store: "Samples") -> Predictions:
     """The predictions with the centres of their samples, or scenes, and with countries where the store has them.
 
     Args:

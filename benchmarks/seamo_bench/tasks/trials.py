@@ -8,52 +8,21 @@ from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError
 from seamo.identity import digest
-from seamo.manifest import LabelSpace, Statistics
+from seamo.manifest import LabelSpace
 from seamo.store.splits import COMPUTED, CV_SCHEME, Facts, assign, cv_folds
 from seamo.store.subsets import rank, strata, take
-from seamo_bench.facts import Budget, SplitFacts, StoreFacts, TaskFacts, keys_sha256
+from seamo_bench.facts import Budget, SplitFacts, TaskFacts, keys_sha256
 from seamo_bench.predictions import Kind
 from seamo_bench.protocol import Rows, Split
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
+    from seamo.store.samples import Samples
 
 DENSE = ("segmentation", "change")  # kinds of task whose labels are masks
 DEMO_SAMPLES = 64  # of each split, with `--budget demo`
 
 
-def store_facts(store: "Store") -> StoreFacts:
-    """What a record says about a store."""
-    meta = store.meta
-    return StoreFacts(
-        id=store.spec.id, content=store.content, synthetic=meta.synthetic is not None, subset=bool(meta.subset)
-    )
-
-
-def store_statistics(store: "Store") -> dict[str, Statistics]:
-    """Stack -> mean and standard deviation of its bands over the store's training split, in the layers' unit."""
-    found: dict[str, Statistics] = {}
-    train = store.meta.statistics.get("train", {})
-    for stack in store.spec.stacks:
-        layers = [layer for layer in store.spec.stack_layers(stack) if layer.id in train]
-        units = {layer.unit for layer in layers}
-        numbers = {
-            name: entry
-            for layer in layers
-            for name, entry in train[layer.id].items()
-            if entry["mean"] is not None and entry["std"] is not None
-        }
-        if len(units) == 1 and numbers:
-            found[stack] = Statistics(
-                source=f"{store.meta.split_scheme}, {store.content[:12]}",
-                unit=units.pop(),
-                mean={name: float(entry["mean"]) for name, entry in numbers.items()},
-                std={name: float(entry["std"]) for name, entry in numbers.items()},
-            )
-    return found
-
-
-def task_facts(store: "Store", scheme: str, label_space: str = "") -> TaskFacts:
+def task_facts(store: "Samples", scheme: str, label_space: str = "") -> TaskFacts:
     """The task in one of its label spaces: the named one, the split scheme's own, or the default.
 
     A label space whose ids are pixels of a layer (`DatasetSpec.maps`) is a task of its own: segmentation.
@@ -82,7 +51,7 @@ def task_facts(store: "Store", scheme: str, label_space: str = "") -> TaskFacts:
     return TaskFacts(kind=kind, classes=classes, label_space=name, background=background, positive=positive)
 
 
-def labels_of(store: "Store", task: TaskFacts) -> NDArray[Any]:
+def labels_of(store: "Samples", task: TaskFacts) -> NDArray[Any]:
     """Labels of all rows: (N,) int64 class ids, -1 without one; or (N, K) uint8 multi-hot.
 
     Of masks it is the dominant class in the default label space, -1 where no pixel has a class; of masks that are a
@@ -117,7 +86,7 @@ def labelled(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(labels >= 0 if labels.ndim == 1 else labels.any(axis=1))
 
 
-def units_of(store: "Store") -> NDArray[np.str_]:
+def units_of(store: "Samples") -> NDArray[np.str_]:
     """Scene of every row, the unit that intervals resample; empty array if any is unknown."""
     if "scene" not in store.index:
         return np.empty(0, dtype=np.str_)
@@ -126,7 +95,7 @@ def units_of(store: "Store") -> NDArray[np.str_]:
 
 
 def make_trials(
-    store: "Store", labels: NDArray[Any], *, scheme: str, fraction: float, salt: int, budget: Budget
+    store: "Samples", labels: NDArray[Any], *, scheme: str, fraction: float, salt: int, budget: Budget
 ) -> tuple[Split, ...]:
     """Rows of train, val and test of one seed; 25 trials for `cv5x5`.
 
@@ -161,7 +130,7 @@ def make_trials(
     return (Split(parts[0], parts[1], parts[2]),)
 
 
-def _split_names(store: "Store", scheme: str) -> NDArray[Any]:
+def _split_names(store: "Samples", scheme: str) -> NDArray[Any]:
     own = store.meta.split_scheme
     if scheme == own:
         return store.index["split"].to_numpy(dtype=np.str_)
@@ -175,7 +144,7 @@ def _split_names(store: "Store", scheme: str) -> NDArray[Any]:
     return np.where(readable, np.array(names, dtype=np.str_), "")
 
 
-def _facts(store: "Store", rows: Sequence[int] | Rows) -> Facts:
+def _facts(store: "Samples", rows: Sequence[int] | Rows) -> Facts:
     part = store.index.iloc[list(rows)]
     name = "dominant" if store.spec.task.kind in DENSE else "label"
     labels = [_hashable(label) for label in part[name].tolist()]
@@ -189,13 +158,13 @@ def _hashable(label: Any) -> int | tuple[int, ...] | None:
     return int(label) if isinstance(label, int | float | np.number) else tuple(int(i) for i in label)
 
 
-def _subset(store: "Store", rows: Rows, fraction: float, salt: int) -> Rows:
+def _subset(store: "Samples", rows: Rows, fraction: float, salt: int) -> Rows:
     facts = _facts(store, rows)
     groups = strata(store.spec.task.kind, facts.labels, facts.scenes)
     return take(store.spec.id, facts.keys, groups, fraction=fraction, salt=salt)
 
 
-def _few(store: "Store", rows: Rows) -> Rows:
+def _few(store: "Samples", rows: Rows) -> Rows:
     if len(rows) <= DEMO_SAMPLES:
         return rows
     keys = store.index["key"].iloc[rows].tolist()
@@ -203,7 +172,7 @@ def _few(store: "Store", rows: Rows) -> Rows:
     return np.sort(rows[order[:DEMO_SAMPLES]])
 
 
-def _cross_validation(store: "Store", usable: NDArray[np.bool_], budget: Budget) -> tuple[Split, ...]:
+def _cross_validation(store: "Samples", usable: NDArray[np.bool_], budget: Budget) -> tuple[Split, ...]:
     rows = store.rows("all")
     rows = rows[usable[rows]]
     if "fold0" in store.index:
@@ -222,7 +191,7 @@ def _cross_validation(store: "Store", usable: NDArray[np.bool_], budget: Budget)
     )
 
 
-def tested_in_statistics(store: "Store", trials: Sequence[Split]) -> float:
+def tested_in_statistics(store: "Samples", trials: Sequence[Split]) -> float:
     """Share of the test samples, over all trials, that are in the train split on which the store's statistics rest.
 
     None, where the trials follow the store's own scheme. Folds of `cv5x5` and schemes computed from keys do not: 25
@@ -232,7 +201,7 @@ def tested_in_statistics(store: "Store", trials: Sequence[Split]) -> float:
     return float((store.index["split"].to_numpy(dtype=np.str_)[tested] == "train").mean())
 
 
-def split_facts(store: "Store", trials: Sequence[Split], *, scheme: str, fraction: float, salt: int) -> SplitFacts:
+def split_facts(store: "Samples", trials: Sequence[Split], *, scheme: str, fraction: float, salt: int) -> SplitFacts:
     """What a record says about the samples that were used."""
     keys = store.index["key"]
     if len(trials) == 1:

@@ -1,64 +1,29 @@
-"""Backbone: a card, its network and the adapter that feeds it; loaded by name, run folder or checkpoint."""
+"""Backbones loaded: by name, run folder or checkpoint, or by what a plan has found already."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from seamo.data.batch import Batch
 from seamo.errors import ProtocolError
-from seamo_bench.adapter import Adapter
-from seamo_bench.card import BackboneCard, MissingPolicy
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.spec import MissingPolicy
+from seamo.inputs.statistics import store_statistics
+from seamo.inputs.steps import STORE_OPS
+from seamo.inputs.wiring import Wiring
 from seamo_bench.facts import Budget
-from seamo_bench.network import Features, Network
-from seamo_bench.steps import STORE_OPS
-from seamo_bench.tasks.trials import store_statistics
-from seamo_bench.zoo.catalogue import budget_card, check_selection, family, find_card, weights_path
+from seamo_bench.network import Backbone
+from seamo_bench.zoo.catalogue import Source, budget_card, check_selection, find_card, weights_path
+from seamo_bench.zoo.loading import load_network
 
 if TYPE_CHECKING:
-    from seamo.store.reader import Store
-
-
-@dataclass(slots=True, eq=False)
-class Backbone:
-    """A backbone ready to look at batches.
-
-    Args:
-        card: Its card, inputs reduced to what the store has when it was loaded for one.
-        network: The trunk, in evaluation mode.
-        adapter: Turns batches of one store into inputs; None until the first batch shows which.
-        make: Seed -> a new network with the same weights; what has none is random from the seed.
-    """
-
-    card: BackboneCard
-    network: Network
-    adapter: Adapter | None
-    make: Callable[[int], Network]
-
-    def features(self, batch: Batch) -> Features:
-        """Pooled features and dense levels of a batch, without gradients.
-
-        Args:
-            batch: As the loader hands it out: the store's own numbers.
-
-        Returns:
-            `Features` with pooled (B, D).
-
-        Raises:
-            BandError, ProtocolError: If the card cannot read this store; see `seamo_bench.wiring.wire`.
-        """
-        if self.adapter is None:
-            self.adapter = Adapter(self.card, batch.spec)
-        with torch.no_grad():
-            return self.network.forward_features(self.adapter(batch))
+    from seamo.store.samples import Samples
 
 
 def load_backbone(
     name_or_run: str | Path,
     *,
-    store: "Store | None" = None,
+    store: "Samples | None" = None,
     weights: Path | None = None,
     missing: MissingPolicy | None = None,
     size: int | None = None,
@@ -91,18 +56,32 @@ def load_backbone(
         'Image statistics'
     """
     found = find_card(str(name_or_run))
-    module = family(found.module)
     card = budget_card(found, budget)
-    adapter = None
+    wiring = None
     if store is not None:
         known = store_statistics(store)
-        adapter = Adapter(card, store.spec, missing=missing, size=size, statistics=known, date=date, inputs=inputs)
-        check_selection(adapter.wiring, module)
-        card = adapter.wiring.card
-    elif any(step.op in STORE_OPS for one in card.inputs for step in one.steps) or missing or size or date or inputs:
+        wiring = Adapter(
+            card.expects, store.spec, missing=missing, size=size, statistics=known, date=date, inputs=inputs
+        ).wiring
+        check_selection(wiring, found.family)
+    elif missing or size or date or inputs or any(step.op in STORE_OPS for want in card.inputs for step in want.steps):
         raise ProtocolError(
             "needs a store for its bands, statistics or settings", card.id, "load_backbone(..., store=store)"
         )
-    path = weights_path(card, weights)
-    network: Network = module.load(card, path, seed)
-    return Backbone(card, network.eval(), adapter, lambda s: module.load(card, path, s))
+    return load_source(Source(found.family, card, weights_path(card, weights)), wiring, seed=seed)
+
+
+def load_source(source: Source, wiring: Wiring | None, *, seed: int = 0) -> Backbone:
+    """Load a backbone that has been found: nothing is looked up again.
+
+    Args:
+        source: Its family, card and weights.
+        wiring: How it reads the store that it will see; None: the first batch decides.
+        seed: Of a random initialisation.
+
+    Raises:
+        CheckpointError: If the weights do not fit.
+    """
+    card = source.card if wiring is None else source.card.fed(wiring)
+    make = partial(load_network, source.family, card, source.weights)
+    return Backbone(card, make(seed), None if wiring is None else Adapter.of(wiring), make)

@@ -4,35 +4,22 @@ import hashlib
 import importlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import seamo_bench.backbones
 from seamo.discovery import outside_modules, own_modules, unknown
-from seamo.errors import CheckpointError, ProtocolError
+from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo.identity import digest
 from seamo_bench.card import BackboneCard, Weights
+from seamo_bench.family import Family
 
 if TYPE_CHECKING:  # listing backbones loads neither torch nor numpy
+    from seamo.inputs.wiring import Wiring
     from seamo_bench.network import Network
-    from seamo_bench.wiring import Wiring
-
-
-class Family(Protocol):
-    """A module of `seamo_bench.backbones`, or one that an entry point of the group `seamo.backbones` names.
-
-    A family may also have `card_of(name: str) -> BackboneCard | None`: cards of names that no list can hold
-    (`timm:<id>`, a run folder).
-    """
-
-    CARDS: tuple[BackboneCard, ...]
-
-    def load(self, card: BackboneCard, weights: Path | None, seed: int) -> "Network":
-        """The network of a card, whose `inputs` hold the bands that will really be fed."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +29,67 @@ class Found:
     card: BackboneCard
     module: str
 
+    @property
+    def family(self) -> Family:
+        """The family that the module declares."""
+        return family(self.module)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a network comes from: found and checked, not loaded.
+
+    Args:
+        family: Its family.
+        card: Its card.
+        weights: Its checkpoint file; None where it has none.
+    """
+
+    family: Family
+    card: BackboneCard
+    weights: Path | None
+
 
 def families() -> list[str]:
     """Modules of all backbone families, our own first, then those of other packages, each sorted."""
     return [*own_modules(seamo_bench.backbones), *outside_modules("seamo.backbones")]
 
 
-def family(module: str) -> Any:
+def family(module: str) -> Family:
     """Import one family (its top level loads no torch).
 
     Raises:
-        ProtocolError: If an outside module cannot be imported or has no cards.
+        ProtocolError: If an outside module cannot be imported, or declares no family.
     """
     try:
         found = importlib.import_module(module)
     except ImportError as error:
         raise ProtocolError(f"cannot be imported ({error})", module, "Repair or uninstall the package.") from error
-    if not hasattr(found, "CARDS"):
-        raise ProtocolError("has no CARDS", module, "A backbone family needs CARDS and load.")
-    return found
+    match vars(found):
+        case {"FAMILY": Family() as declared}:
+            return declared
+        case {"CARDS": tuple(listed), "load": load, **others} if callable(load):
+            return _of_plain_module(listed, load, others)
+        case _:
+            raise ProtocolError("declares no family", module, "A backbone module needs FAMILY, or CARDS and load.")
+
+
+def _of_plain_module(
+    listed: tuple[BackboneCard, ...], load: Callable[..., "Network"], others: Mapping[str, Any]
+) -> Family:
+    """The family of a module of another package that is written as `CARDS`, `load` and module-level options.
+
+    It switches its own quirks on, in its `card_of`.
+    """
+    names = {
+        "build": "build",
+        "rules": "rules",
+        "card_of": "card_of",
+        "demo_card": "narrow",
+        "SELECTS_COLUMNS": "selects_columns",
+        "NEW_TOKENIZER": "new_tokenizer",
+    }
+    return Family(cards=listed, load=load, **{names[name]: value for name, value in others.items() if name in names})
 
 
 @lru_cache(maxsize=1)
@@ -72,7 +101,7 @@ def cards() -> dict[str, Found]:
     """
     found: dict[str, Found] = {}
     for module in families():
-        for card in family(module).CARDS:
+        for card in family(module).cards:
             if card.id in found:
                 raise ProtocolError(f"backbone {card.id} is also in {found[card.id].module}", module)
             found[card.id] = Found(card, module)
@@ -80,40 +109,67 @@ def cards() -> dict[str, Found]:
 
 
 def find_card(name: str) -> Found:
-    """The card of a name: a listed id, or whatever a family makes of it (a run folder, `timm:<id>`).
+    """The card of a name: a listed id, whatever a family makes of it (a run folder, `timm:<id>`), or `<id>+<quirk>`.
 
     Raises:
-        UsageError: If no family knows it; names the nearest id.
+        UsageError: If no family knows it; names the nearest id. If a card has no such quirk; names those it has.
     """
     known = cards()
     if name in known:
         return known[name]
     for module in families():
-        found = family(module)
-        card = found.card_of(name) if hasattr(found, "card_of") else None
+        card = family(module).card_of(name)
         if card is not None:
             return Found(card, module)
+    base, *quirks = name.split("+")
+    if base in known:
+        return Found(_with_quirks(known[base], quirks), known[base].module)
     raise unknown("backbone", name, list(known), "It is no folder of a SeaMo run either. ")
+
+
+def base_id(card_id: str) -> str:
+    """Id of the listed card behind one with quirks: `spectralgpt+no-positions` -> `spectralgpt`."""
+    return card_id.partition("+")[0]
+
+
+def _with_quirks(found: Found, quirks: Sequence[str]) -> BackboneCard:
+    card, switches = found.card, found.family.quirks
+    names = [text.partition(":")[0] for text in card.quirks]
+    for quirk in quirks:
+        if quirk not in names:
+            raise UsageError(f"has no quirk {quirk!r}", card.id, f"Its quirks: {', '.join(names) or 'none'}.")
+        card = switches[quirk](card)
+    return replace(card, id="+".join((card.id, *quirks)), title=f"{card.title} (official: {', '.join(quirks)})")
 
 
 def budget_card(found: Found, budget: str) -> BackboneCard:
     """The card of a budget: in the demo budget, what has no weights to load is made narrow by its family.
 
-    A family may have `demo_card(card: BackboneCard) -> BackboneCard` for that. The card's digest is part of the key.
+    The card's digest is part of the key.
     """
-    module = family(found.module)
-    if budget != "demo" or found.card.weights is not None or not hasattr(module, "demo_card"):
+    if budget != "demo" or found.card.weights is not None:
         return found.card
-    card: BackboneCard = module.demo_card(found.card)
-    return card
+    return found.family.narrow(found.card)
 
 
-def check_selection(wiring: "Wiring", module: Any) -> None:
+def check_selection(wiring: "Wiring", family: Family) -> None:
     """Refuse `select-columns` and `new-tokenizer` for families whose input layer cannot do that."""
-    if any(one.dropped for one in wiring.sensors) and not hasattr(module, "SELECTS_COLUMNS"):
-        raise ProtocolError("its input layer cannot lose columns", wiring.card.id, "Choose another policy.")
-    if any(one.new for one in wiring.sensors) and not hasattr(module, "NEW_TOKENIZER"):
-        raise ProtocolError("its input layer cannot begin anew", wiring.card.id, "Choose another policy.")
+    if any(sensor.dropped for sensor in wiring.sensors) and not family.can_select:
+        raise ProtocolError("its input layer cannot lose columns", wiring.network.id, "Choose another policy.")
+    if any(sensor.new for sensor in wiring.sensors) and not family.new_tokenizer:
+        raise ProtocolError("its input layer cannot begin anew", wiring.network.id, "Choose another policy.")
+
+
+def check_available(card: BackboneCard) -> None:
+    """Refuse what is listed and cannot be run.
+
+    Raises:
+        ProtocolError: If there are no public weights, or nobody can load them here.
+    """
+    if card.availability == "quoted only":
+        raise ProtocolError("has no public weights: its published numbers are quoted only", card.id)
+    if card.availability == "no loader":
+        raise ProtocolError("its weights are public, but nothing here loads them", card.id, card.source)
 
 
 def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
@@ -126,16 +182,13 @@ def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
         CheckpointError: If the card needs weights that are not there, or the file is not the published one.
         ProtocolError: If there are no public weights, or nobody can load them here.
     """
-    if card.availability == "quoted only":
-        raise ProtocolError("has no public weights: its published numbers are quoted only", card.id)
-    if card.availability == "no loader":
-        raise ProtocolError("its weights are public, but nothing here loads them", card.id, card.source)
+    check_available(card)
     if card.weights is None:
         if given is not None and card.availability == "none needed" and not card.trainable:
             raise CheckpointError("takes no weights", card.id)
         return given
     path = given if given is not None else Path(card.weights.filename)
-    converted = path.with_name(f"{card.id.partition('+')[0]}.safetensors")  # quirks do not change the file
+    converted = path.with_name(f"{base_id(card.id)}.safetensors")  # quirks do not change the file
     for found in (path, converted):
         if found.is_file():
             _check_published(card.id, card.weights, found)
@@ -218,6 +271,8 @@ def _hash(path: Path, kind: str, _facts: tuple[int, int]) -> str:
 def card_digest(card: BackboneCard) -> str:
     """Digest of the whole card, except where its weights lie."""
     plain = asdict(card)
+    if card.resize == "bilinear":  # what every card said before there was a choice: their digests stay
+        del plain["resize"]
     if card.weights is not None:
         plain["weights"] = {"sha256": card.weights.sha256, "licence": card.weights.licence}
     return digest(_finite(plain))

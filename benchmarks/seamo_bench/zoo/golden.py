@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,9 @@ from torch import Tensor
 from seamo.errors import CheckpointError, SeamoError, UsageError
 from seamo_bench.card import BackboneCard, Option
 from seamo_bench.network import Network
+from seamo_bench.zoo.catalogue import cards
 from seamo_bench.zoo.golden_rigs import RIGS, Case, Rig
+from seamo_bench.zoo.loading import load_network
 
 # An 8-bit rule may put a value that lies on the edge of a step on either side: 1/255, on this share of the pixels.
 EDGE_SHARE = 1e-3
@@ -94,8 +95,7 @@ def compare_model(folder: Path) -> Iterator[Row]:
 
 def shrunk_card(rig: Rig, facts: Mapping[str, Any]) -> BackboneCard:
     """Our card with the constructor numbers of the reference network in place of the published ones."""
-    family = import_module(f"seamo_bench.backbones.{rig.family}")
-    card: BackboneCard = next(card for card in family.CARDS if card.id == rig.backbone)
+    card = cards()[rig.backbone].card
     given = facts["constructor"].get("shrunk", {})
     variant = tuple((name, _option(given.get(rig.alias.get(name, name), value))) for name, value in card.variant)
     return replace(card, variant=variant)
@@ -112,9 +112,7 @@ def _option(value: Any) -> Option:
 
 
 def _load(rig: Rig, card: BackboneCard, path: Path) -> Network:
-    family = import_module(f"seamo_bench.backbones.{rig.family}")
-    network: Network = family.load(card, path, 0)
-    return network
+    return load_network(cards()[rig.backbone].family, card, path, 0)
 
 
 def _same_weights(model: str, path: Path, one: Network, other: Network) -> Row:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seamo.bands import positions
+from seamo.inputs.normalise import apply_steps
 from seamo_bench.backbones import galileo
 from seamo_bench.backbones._inputs import OSCD_QUANTILES
 from seamo_bench.backbones.dofa import WAVES_UM, steps_8bit
@@ -27,7 +28,6 @@ from seamo_bench.networks.satvit import SatViT
 from seamo_bench.networks.spectral import SpectralViT
 from seamo_bench.networks.swin import Swin
 from seamo_bench.networks.vit import ViT, to_map
-from seamo_bench.normalise import apply_steps
 
 Fields = dict[str, Tensor]
 RGB_NAMES = {"B04": "R", "B03": "G", "B02": "B"}
@@ -55,14 +55,12 @@ class Rig:
     """How one reference model is built and fed.
 
     Args:
-        family: Our module.
         backbone: Our card.
         feed: (network, card, case) -> every field that we can compute.
         alias: Variant name -> constructor name of the reference card, where they differ.
         given: Patterns of fields that are inputs of the case beside `input.*.raw`.
     """
 
-    family: str
     backbone: str
     feed: Callable[[Network, BackboneCard, Case], Fields]
     alias: Mapping[str, str] = field(default_factory=dict)
@@ -290,7 +288,7 @@ def feed_presto(network: Network, card: BackboneCard, case: Case) -> Fields:
 def feed_galileo(network: Network, card: BackboneCard, case: Case) -> Fields:
     """Galileo, normalised as the official helper does (its own quirk)."""
     net = cast(Galileo, network)
-    arrays, found = _galileo_arrays(galileo.with_quirk(card, "helper-normalisation"), case)
+    arrays, found = _galileo_arrays(galileo.FAMILY.quirks["helper-normalisation"](card), case)
     given = _galileo_given(case)
     groups: Fields = {}
     for kind, layout in (("space_time", SPACE_TIME), ("space", SPACE), ("time", TIME), ("static", STATIC)):
@@ -358,31 +356,31 @@ def _galileo_arrays(card: BackboneCard, case: Case) -> tuple[Fields, Fields]:
 
 RESNET_ALIAS = {"bottleneck_factor": "bottleneck_width_factor"}
 RIGS: dict[str, Rig] = {
-    "ssl4eo_mae_s2": Rig("ssl4eo_mae", "ssl4eo-mae-vits16-s2", feed_vit),
-    "ssl4eo_mae_s1": Rig("ssl4eo_mae", "ssl4eo-mae-vits16-s1", feed_vit),
-    "fgmae_s2": Rig("fgmae", "fgmae-vits16-s2", feed_vit),
-    "fgmae_s1": Rig("fgmae", "fgmae-vits16-s1", feed_vit),
-    "ssl4eo_dino": Rig("ssl4eo_dino", "ssl4eo-dino-vits16-s2", feed_vit),
-    "dino_mc_vit": Rig("dino_mc", "dino-mc-vits8", feed_vit),
-    "dino_mm": Rig("dino_mm", "dino-mm-vits8", feed_vit),
-    "ijepa": Rig("ijepa", "ijepa-vith14-in1k", feed_vit),
-    "gassl_r50": Rig("gassl", "gassl-r50", feed_resnet, RESNET_ALIAS),
-    "seco_r18": Rig("seco", "seco-r18", feed_resnet, RESNET_ALIAS),
-    "seco_r50": Rig("seco", "seco-r50", feed_resnet, RESNET_ALIAS),
-    "caco_r18": Rig("caco", "caco-r18", feed_resnet, RESNET_ALIAS),
-    "caco_r50": Rig("caco", "caco-r50", feed_resnet, RESNET_ALIAS),
-    "ssl4eo_moco_r18": Rig("ssl4eo_moco", "ssl4eo-moco-r18-s2", feed_resnet, RESNET_ALIAS),
-    "dino_mc_r50": Rig("dino_mc", "dino-mc-r50", feed_resnet, RESNET_ALIAS),
-    "dino_mc_wrn50": Rig("dino_mc", "dino-mc-wrn50", feed_resnet, RESNET_ALIAS),
-    "satmae": Rig("satmae", "satmae-vitb", feed_satmae),
-    "satmaepp": Rig("satmae", "satmaepp-vitl", feed_satmae),
-    "spectralgpt": Rig("spectralgpt", "spectralgpt", feed_spectralgpt, given=("fc.*",)),
-    "croma": Rig("croma", "croma-base-joint", feed_croma),
-    "satvit_v1": Rig("satvit", "satvit-v1", feed_satvit, given=("input.stack15.norm",)),
-    "satvit_v2": Rig("satvit", "satvit-v2", feed_satvit, given=("input.stack15.norm",)),
-    "dofa_v1": Rig("dofa", "dofa-base-s2", feed_dofa),
-    "satlas_swin_v2_b_s2_ms": Rig("satlas", "satlas-swinb-s2", feed_satlas),
-    "satlas_swin_v2_b_s1": Rig("satlas", "satlas-swinb-s1", feed_satlas),
-    "presto": Rig("presto", "presto", feed_presto, given=("input.latlons", "input.month")),
-    "galileo_nano": Rig("galileo", "galileo-nano", feed_galileo, given=("input.months",)),
+    "ssl4eo_mae_s2": Rig("ssl4eo-mae-vits16-s2", feed_vit),
+    "ssl4eo_mae_s1": Rig("ssl4eo-mae-vits16-s1", feed_vit),
+    "fgmae_s2": Rig("fgmae-vits16-s2", feed_vit),
+    "fgmae_s1": Rig("fgmae-vits16-s1", feed_vit),
+    "ssl4eo_dino": Rig("ssl4eo-dino-vits16-s2", feed_vit),
+    "dino_mc_vit": Rig("dino-mc-vits8", feed_vit),
+    "dino_mm": Rig("dino-mm-vits8", feed_vit),
+    "ijepa": Rig("ijepa-vith14-in1k", feed_vit),
+    "gassl_r50": Rig("gassl-r50", feed_resnet, RESNET_ALIAS),
+    "seco_r18": Rig("seco-r18", feed_resnet, RESNET_ALIAS),
+    "seco_r50": Rig("seco-r50", feed_resnet, RESNET_ALIAS),
+    "caco_r18": Rig("caco-r18", feed_resnet, RESNET_ALIAS),
+    "caco_r50": Rig("caco-r50", feed_resnet, RESNET_ALIAS),
+    "ssl4eo_moco_r18": Rig("ssl4eo-moco-r18-s2", feed_resnet, RESNET_ALIAS),
+    "dino_mc_r50": Rig("dino-mc-r50", feed_resnet, RESNET_ALIAS),
+    "dino_mc_wrn50": Rig("dino-mc-wrn50", feed_resnet, RESNET_ALIAS),
+    "satmae": Rig("satmae-vitb", feed_satmae),
+    "satmaepp": Rig("satmaepp-vitl", feed_satmae),
+    "spectralgpt": Rig("spectralgpt", feed_spectralgpt, given=("fc.*",)),
+    "croma": Rig("croma-base-joint", feed_croma),
+    "satvit_v1": Rig("satvit-v1", feed_satvit, given=("input.stack15.norm",)),
+    "satvit_v2": Rig("satvit-v2", feed_satvit, given=("input.stack15.norm",)),
+    "dofa_v1": Rig("dofa-base-s2", feed_dofa),
+    "satlas_swin_v2_b_s2_ms": Rig("satlas-swinb-s2", feed_satlas),
+    "satlas_swin_v2_b_s1": Rig("satlas-swinb-s1", feed_satlas),
+    "presto": Rig("presto", feed_presto, given=("input.latlons", "input.month")),
+    "galileo_nano": Rig("galileo-nano", feed_galileo, given=("input.months",)),
 }

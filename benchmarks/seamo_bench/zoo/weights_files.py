@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from seamo_bench.card import BackboneCard
 from seamo_bench.family import KeyRules
 from seamo_bench.weights import CONVERTED, Coverage, converted_for, match, open_checkpoint, tensors_at
 from seamo_bench.zoo.catalogue import Found
+from seamo_bench.zoo.loading import load_network
 
 LICENCES = "accepted-licences.json"
 
@@ -99,12 +99,14 @@ def coverage_of(found: Found, path: Path) -> tuple[Coverage, dict[str, torch.Ten
     Raises:
         CheckpointError: As `seamo_bench.weights.match`.
     """
-    module = import_module(found.module)
-    if not hasattr(module, "rules") or not hasattr(module, "build"):
+    family = found.family
+    if family.build is None:
         raise CheckpointError("its family states no key rules", found.card.id, "It loads its weights in its own way.")
-    rules: KeyRules = module.rules(found.card)
+    if found.card.weights is None:
+        raise CheckpointError("there is no published file of it to compare with", found.card.id)
+    rules = family.rules_of(found.card)
     with torch.device("meta"):
-        wanted = module.build(found.card).state_dict()
+        wanted = family.build(found.card).state_dict()
     owner = converted_for(path)
     if owner:
         if owner != found.card.id:
@@ -162,7 +164,7 @@ def check(found: Found, path: Path) -> Checked:
     digest = file_sha256(path)
     known = "" if converted_for(path) or found.card.weights is None else found.card.weights.sha256
     published = "unknown" if not known else "matches" if digest.startswith(known) else "differs"
-    network = import_module(found.module).load(found.card, path, 0)
+    network = load_network(found.family, found.card, path, 0)
     with torch.inference_mode():
         pooled = network.forward_features(probe_inputs(found.card)).pooled[0].double()
     numbers = [pooled.mean().item(), pooled.std().item(), *pooled[:4].tolist()]

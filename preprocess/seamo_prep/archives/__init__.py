@@ -11,7 +11,7 @@ colon, the manifest YAML that lies beside the module:
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
+from importlib.util import find_spec as find_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Protocol, cast
@@ -66,10 +66,8 @@ def load_archive(dataset_id: str) -> Archive:
     outside = _outside().get(dataset_id)
     if outside is not None:
         return cast(Archive, import_module(outside.module))
-    name = _module_name(dataset_id)
-    if name not in {one.name for one in iter_modules(__path__)}:
-        raise UsageError(f"no data set {dataset_id!r}", fix=f"Known: {', '.join(archive_ids())}, folder.")
-    return cast(Archive, import_module(f"{__name__}.{name}"))
+    check_id(dataset_id)
+    return cast(Archive, import_module(f"{__name__}.{_module_name(dataset_id)}"))
 
 
 def known_specs() -> Mapping[str, DatasetSpec]:
@@ -86,6 +84,29 @@ def known_specs() -> Mapping[str, DatasetSpec]:
             raise ManifestError(f"has no entry {dataset_id!r}", str(path), "Name the entry as the entry point.")
         specs[dataset_id] = found[dataset_id]
     return specs
+
+
+def find_spec(dataset_id: str) -> DatasetSpec:
+    """The manifest's entry of a data set, whether anything here reads it or not.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    specs = known_specs()
+    if dataset_id not in specs:
+        raise UsageError(f"no data set {dataset_id!r}", fix=f"Known: {', '.join(specs)}.")
+    return specs[dataset_id]
+
+
+def check_id(dataset_id: str) -> None:
+    """Refuse an id of which there is no module; nothing of it is imported.
+
+    Raises:
+        UsageError: If so.
+    """
+    known = (*archive_ids(), "folder")
+    if dataset_id not in known:
+        raise UsageError(f"no data set {dataset_id!r}", fix=f"Known: {', '.join(known)}.")
 
 
 def sized_spec(archive: Archive, raw: "Raw", rows: "pd.DataFrame", *, spec: DatasetSpec) -> DatasetSpec:
@@ -116,7 +137,7 @@ def _outside() -> dict[str, EntryPoint]:
 
 
 def _beside_module(entry: EntryPoint) -> Path:
-    found = find_spec(entry.module)
+    found = find_module(entry.module)
     if found is None or found.origin is None or not entry.attr:
         raise ManifestError("names no module with a YAML beside it", f"entry point {entry.name} = {entry.value}",
                             "Write it as module:file.yaml.")  # fmt: skip

@@ -1,35 +1,25 @@
 """The report: one self-contained HTML page made from a results folder, readable without network or script."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import importlib
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from seamo.discovery import own_modules
+from seamo.errors import ProtocolError
 from seamo.identity import write_atomically
-from seamo_bench.board.compare import Comparison, compare
-from seamo_bench.board.leaderboard import Table, build_table
-from seamo_bench.board.report.atlas import Atlas, countries, make_atlases, maps
-from seamo_bench.board.report.board import classes, heat, leaderboard, paired
-from seamo_bench.board.report.costs import costs
+from seamo_bench.board.leaderboard import build_table
+from seamo_bench.board.report import tabs
+from seamo_bench.board.report.atlas import make_atlases
+from seamo_bench.board.report.contracts import Inputs
 from seamo_bench.board.report.markup import Places
-from seamo_bench.board.report.pictures import Picture, pictures, read_pictures
-from seamo_bench.board.report.provenance import Inputs, again, checks, origins
-from seamo_bench.records.record import RecordSet, read_records
+from seamo_bench.board.report.page import Page, Progress, Tab
+from seamo_bench.board.report.pictures import read_pictures
+from seamo_bench.records.record import read_records
 from seamo_bench.scores.replicates import RESAMPLES
 
-Progress = Callable[[int, int, str], None]
 # Whatever a record says, the page loads nothing and runs nothing but its own script.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a page shows beside the table and its records."""
-
-    pairs: Sequence[Comparison] = ()
-    atlases: Sequence[Atlas] = ()
-    pictures: Sequence[Picture] = ()
 
 
 def write_report(
@@ -60,49 +50,46 @@ def write_report(
     found = read_records(results)
     made = build_table(found, results, mixed=mixed, resamples=resamples)
     said = progress or _say_nothing
-    pairs = () if mixed else _pairs(made, found, results, resamples, said)
-    parts = Parts(pairs, make_atlases(made, results, said), drawn)
-    write_atomically(output, render(made, found, title=title, parts=parts).encode("utf-8"))
+    page = Page(
+        made=made,
+        found=found,
+        results=results,
+        places=Places(made),
+        inputs=Inputs(found.records),
+        atlases=make_atlases(made, results, said),
+        pictures=drawn,
+        mixed=mixed,
+        resamples=resamples,
+        progress=said,
+    )
+    write_atomically(output, render(page, title=title).encode("utf-8"))
 
 
 def _say_nothing(done: int, total: int, what: str) -> None:
     pass
 
 
-def _pairs(made: Table, found: RecordSet, results: Path, resamples: int, progress: Progress) -> tuple[Comparison, ...]:
-    """Every backbone that is no floor against every floor, and the two leading ones."""
-    scored = [row for row in made.rows if any(c.interval for (r, _), c in made.cells.items() if r == row.id)]
-    models = [row.id for row in scored if not row.floor]
-    wanted = [(model, row.id) for model in models for row in scored if row.floor]
-    if len(models) > 1:
-        wanted.insert(0, (models[0], models[1]))
-    pairs: list[Comparison] = []
-    for number, (a, b) in enumerate(wanted):
-        progress(number, len(wanted), "comparing pairs")
-        pairs += compare(found.records, results, a, b, resamples=resamples)
-    return tuple(pairs)
+def all_tabs() -> list[Tab]:
+    """Every tab in its place.
+
+    Raises:
+        ProtocolError: If two files claim one anchor.
+    """
+    listed: dict[str, Tab] = {}
+    for module in own_modules(tabs):
+        tab: Tab = importlib.import_module(module).TAB
+        if tab.id in listed:
+            raise ProtocolError(f"tab {tab.id} is there twice", module, "Give it another id.")
+        listed[tab.id] = tab
+    return sorted(listed.values(), key=lambda tab: (tab.order, tab.id))
 
 
-def render(made: Table, found: RecordSet, *, title: str, parts: Parts = Parts()) -> str:
+def render(page: Page, *, title: str) -> str:
     """The page as text; everything that comes from records is escaped."""
-    places, inputs = Places(made), Inputs(found.records)
-    sections = [
-        ("leaderboard", "Scores", "Leaderboard", leaderboard(made, places)),
-        ("heat", "Overview", "Models and data sets", heat(made, places)),
-        ("paired", "Pairs", "Paired comparisons", paired(parts.pairs, made, places)),
-        ("cost", "Cost", "Score and cost", costs(made, places)),
-        ("classes", "Classes", "Per class", classes(made, places)),
-        ("map", "Map", "Map", maps(parts.atlases, places)),
-        ("countries", "Countries", "Per country", countries(parts.atlases, places)),
-        ("figures", "Figures", "Figures", pictures(parts.pictures)),
-        ("inputs", "Inputs", "What each model was fed", inputs.section()),
-        ("checks", "Flags", "Checks and flags", checks(made)),
-        ("origins", "Origins", "Where each number comes from", origins(made, places, inputs)),
-        ("again", "Again", "How to get these numbers again", again(found)),
-    ]
-    sections = [one for one in sections if one[3]]
-    nav = " ".join(f'<a href="#{place}">{name}</a>' for place, name, _, _ in sections)
-    body = "".join(f'<section id="{place}"><h2>{name}</h2>{inner}</section>' for place, _, name, inner in sections)
+    made, found, places = page.made, page.found, page.places
+    sections = [(tab, inner) for tab in all_tabs() if (inner := tab.render(page))]
+    nav = " ".join(f'<a href="#{tab.id}">{tab.name}</a>' for tab, _ in sections)
+    body = "".join(f'<section id="{tab.id}"><h2>{tab.title}</h2>{inner}</section>' for tab, inner in sections)
     notes = "".join(f"<li>{escape(note)}</li>" for note in made.notes)
     ok = sum(record.status == "ok" for record in found.records)
     lead = f"{ok} runs scored, {len(found.records) - ok} blanks with reasons, {len(made.rows)} backbones."

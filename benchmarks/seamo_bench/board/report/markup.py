@@ -20,7 +20,7 @@ def table(head: Iterable[str], rows: Iterable[str], *, caption: str = "", sortab
         sortable: Whether a click on a head sorts by it (the script does it).
     """
     names = list(head)
-    columns = "".join(one if one.startswith("<th") else f'<th scope="col">{one}</th>' for one in names)
+    columns = "".join(name if name.startswith("<th") else f'<th scope="col">{name}</th>' for name in names)
     sort = " data-sort" if sortable else ""
     tall = ' class="tall"' if len(names) > MANY else ""
     said = f'<caption><span class="said">{caption}</span></caption>' if caption else ""
@@ -28,6 +28,12 @@ def table(head: Iterable[str], rows: Iterable[str], *, caption: str = "", sortab
         f'<div class="scroll" tabindex="0" role="group" aria-label="Table"><table{sort}{tall}>{said}'
         f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def facts_list(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and their values; both are escaped."""
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in rows)
+    return f"<dl>{listed}</dl>"
 
 
 def amount(name: str) -> str:
@@ -90,7 +96,7 @@ def short_heads(made: Table) -> dict[Column, str]:
     words = {head.column: head.protocol.replace(" of labels", "").split(", ") for head in made.heads}
     found = {}
     for column, own in words.items():
-        others = [set(words[one]) for one in words if one.dataset == column.dataset]
+        others = [set(words[other]) for other in words if other.dataset == column.dataset]
         shared = set.intersection(*others) - {column.protocol}
         said = ", ".join(word for word in own if word not in shared)
         found[column] = f"<strong>{escape(column.dataset)}</strong><br>{escape(said)}"

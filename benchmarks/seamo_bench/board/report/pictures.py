@@ -1,10 +1,7 @@
 """PNG files inside the page."""
 
 import re
-from base64 import b64encode
-from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from seamo.errors import ProtocolError
@@ -39,14 +36,3 @@ def read_pictures(folder: Path) -> tuple[Picture, ...]:
         words = re.sub(r"\bfigure ?0*(?=\d)", "figure ", words)  # figure05 of `seamo-bench figures`
         found.append(Picture(words[:1].upper() + words[1:], data))
     return tuple(found)
-
-
-def pictures(found: Sequence[Picture]) -> str:
-    """The section of figures."""
-    parts = [
-        f'<figure class="picture"><img loading="lazy" alt="{escape(one.caption)}" '
-        f'src="data:image/png;base64,{b64encode(one.data).decode()}">'
-        f"<figcaption>{escape(one.caption)}</figcaption></figure>"
-        for one in found
-    ]
-    return "".join(parts)

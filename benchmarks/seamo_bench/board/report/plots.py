@@ -49,8 +49,8 @@ def score_axis(cells: Sequence[Cell]) -> tuple[float, float]:
 
 def bar(name: str, cell: Cell, axis: tuple[float, float], width: int = 300) -> str:
     """Value and interval of a cell on the column's axis."""
-    one = cell.interval
-    if one is None or not math.isfinite(one.value):
+    interval = cell.interval
+    if interval is None or not math.isfinite(interval.value):
         return ""
     low, high = axis
 
@@ -58,17 +58,17 @@ def bar(name: str, cell: Cell, axis: tuple[float, float], width: int = 300) -> s
         return 4 + (width - 8) * (value - low) / (high - low)
 
     line = ""
-    if one.low is not None and one.high is not None:
-        a, b = x(one.low), x(one.high)
+    if interval.low is not None and interval.high is not None:
+        a, b = x(interval.low), x(interval.high)
         line = "".join(
             f'<line class="bar" x1="{p:.1f}" x2="{q:.1f}" y1="{r}" y2="{s}"/>'
             for p, q, r, s in ((a, b, 9, 9), (a, a, 4, 14), (b, b, 4, 14))
         )
-    said = escape(interval_text(name, one))
+    said = escape(interval_text(name, interval))
     return (
         f'<svg class="interval" role="img" viewBox="0 0 {width} 18" aria-label="{said}"><title>{said}</title>'
         f'<rect class="track" x="0" y="7" width="{width}" height="4" rx="2"/>{line}'
-        f'<circle class="dot" cx="{x(one.value):.1f}" cy="9" r="4"/></svg>'
+        f'<circle class="dot" cx="{x(interval.value):.1f}" cy="9" r="4"/></svg>'
     )
 
 
@@ -117,7 +117,7 @@ def scatter(dots: Sequence[Dot], metric: str, score: str, axis: Axis) -> str:
             best = dot.score
     marks.append(f'<path class="front" d="{front}H{width - right}"/>')
     taken: list[tuple[float, float]] = []
-    for position, dot in enumerate(sorted(dots, key=lambda one: (-one.score, one.cost))):
+    for position, dot in enumerate(sorted(dots, key=lambda dot: (-dot.score, dot.cost))):
         at_x, at_y = x(dot.cost), y(dot.score)
         text = dot.mark if len(dots) > NAMES else _short(dot.row.title)
         near = [other for where, other in taken if abs(where - at_x) < 12 + 6 * len(text)]
@@ -144,7 +144,7 @@ def _ticks(low: float, high: float) -> list[float]:
     """Three to seven round values between two ends."""
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(one * power for one in (1, 2, 5, 10) if one * power >= rough)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from seamo.errors import ProtocolError
 from seamo_bench.protocol import Context, Outcome, Protocol
 from seamo_bench.protocols.dense.seeds import run_task
-from seamo_bench.protocols.dense.tiles import DEFAULTS, DEMO, DenseTask
+from seamo_bench.protocols.dense.tiles import DEFAULTS, DEMO, DenseTask, apply_head
 
 PROTOCOL = Protocol(
     id="dense",
@@ -16,6 +16,7 @@ PROTOCOL = Protocol(
     defaults=DEFAULTS,
     demo=DEMO,
     num_seeds=3,
+    apply=apply_head,
 )
 
 

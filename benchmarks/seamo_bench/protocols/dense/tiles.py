@@ -6,7 +6,8 @@ network sees. `_dense_training` trains, `_dense_evaluation` scores, `_dense_run`
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +15,18 @@ from torch import Tensor, nn
 from seamo.data.batch import Batch
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError, UsageError
+from seamo.inputs.adapter import Adapter
 from seamo.manifest import LayerSpec
 from seamo.sample import IGNORE
 from seamo.store.format import finest_layer
-from seamo_bench.adapter import Adapter
 from seamo_bench.network import Network
 from seamo_bench.predictions import Scoring
-from seamo_bench.protocol import Context, Params, Rows, number
+from seamo_bench.protocol import Context, Params, Rows, Trained, number
+from seamo_bench.protocols._apply import autocast, filled
 from seamo_bench.protocols.dense.heads._parts import Level, enlarge
+
+if TYPE_CHECKING:
+    from seamo_bench.protocol import Scores
 
 HEADS = ("linear", "upernet", "author")
 DEFAULTS: Params = {
@@ -128,6 +133,22 @@ class Segmenter(nn.Module):
     def logits(self, levels: tuple[Tensor, ...], size: tuple[int, int]) -> Tensor:
         """(B, K, H, W) on the mask's grid."""
         return enlarge(self.head(levels).float(), size)
+
+
+def apply_head(trained: Trained) -> "Scores":
+    """The encoder of a run, as it was or as it was trained, and its head: logits on the grid of the masks."""
+    network, params = trained.network, trained.params
+    model = Segmenter(network, nn.Identity(), str(params.get("difference", "")))
+    model.head = head_for(params, trained.blank[0], model.levels(trained.blank), trained.num_classes)
+    frozen = {f"network.{name}": value.cpu().numpy() for name, value in network.state_dict().items()}
+    state = {**(frozen if params["frozen"] else {}), **trained.state}
+    filled(model, replace(trained, state=state))
+
+    def scores(dates: Sequence[Inputs]) -> Tensor:
+        with autocast(trained):
+            return model.logits(model.levels(dates), trained.tile)
+
+    return scores
 
 
 @dataclass(slots=True, eq=False)

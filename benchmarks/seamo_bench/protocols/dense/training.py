@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError
+from seamo.inputs.check import check_range
+from seamo.inputs.wiring import check_trained
 from seamo.sample import IGNORE
-from seamo_bench.adapter import check_range
 from seamo_bench.protocol import Context, Params, Rows, Split, number
 from seamo_bench.protocols._layers import layer_ids
 from seamo_bench.protocols.dense.tiles import Candidate, DenseTask, Inputs, Segmenter, head_for, levels_of
 from seamo_bench.protocols.finetune import factor
-from seamo_bench.wiring import check_trained
 
 
 def train(task: DenseTask, trial: Split, rates: Sequence[float], *, seed: int) -> list[Candidate]:

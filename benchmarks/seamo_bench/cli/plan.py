@@ -1,0 +1,32 @@
+"""`seamo-bench plan`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seamo.options import Json
+from seamo.terminal import show
+from seamo_bench.cli.arguments import WEIGHTS, Backbones, Budget, Results, Stores, SuiteArgument, Weights
+from seamo_bench.cli.asked import planned
+
+
+def plan(
+    suite: SuiteArgument,
+    stores: Stores,
+    results: Results = Path("results"),
+    backbones: Backbones = "",
+    budget: Budget = "full",
+    weights: Weights = WEIGHTS,
+    cells: Annotated[bool, typer.Option("--cells", help="One line a cell.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The matrix: done, will run, impossible (why), estimated cost."""
+    found, _ = planned(suite, backbones, stores=stores, results=results, weights=weights, budget=budget)
+
+    from seamo_bench.cli.plan_view import every_cell, listing, overview
+
+    if as_json:
+        show(listing(found), json=True)
+    else:
+        show((), json=False, text=lambda: every_cell(found) if cells else overview(found))

@@ -1,0 +1,30 @@
+"""`seamo-bench report`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seamo.options import Json
+from seamo.progress import Progress
+from seamo.terminal import show
+from seamo_bench.cli.arguments import Mixed, ResultsArgument
+
+
+def report(
+    results: ResultsArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .html file.")],
+    *,
+    figures: Annotated[Path | None, typer.Option(help="Folder of PNG files to put into the page.")] = None,
+    mixed: Mixed = False,
+    as_json: Json = False,
+) -> None:
+    """One HTML page that needs no network."""
+    progress = Progress(sys.stderr, title="report", keep=False)
+
+    from seamo_bench.board.report import write_report
+
+    write_report(results, output, mixed=mixed, figures=figures, progress=progress.report)
+    progress.close()
+    show([{"id": output.name, "file": str(output)}], json=as_json, text=lambda: str(output))

@@ -1,0 +1,30 @@
+"""`seamo-bench reproduce`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from seamo.options import Json
+from seamo.terminal import show
+from seamo_bench.cli.arguments import ResultsArgument
+
+
+def reproduce(
+    results: ResultsArgument,
+    *,
+    table: Annotated[str, typer.Option("--table", help="1 to 9, or elsewhere; all without.")] = "",
+    backbone: Annotated[str, typer.Option("--backbone", help="Row of ours that is SeaMo; else the closest run.")] = "",
+    csv: Annotated[bool, typer.Option("--csv", help="One line a published value.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every row of the paper's Tables 1-9, and what others published, beside ours: differences, and a verdict."""
+    from seamo_bench.paper import reproduce as reproducing
+    from seamo_bench.records.record import read_records
+
+    name = f"T{table}" if table.isdecimal() else table
+    rows = reproducing.reproduce(read_records(results).records, results, table=name, backbone=backbone)
+    if as_json:
+        show(reproducing.to_objects(rows), json=True)
+    else:
+        sys.stdout.write(reproducing.to_csv(rows) if csv else reproducing.to_markdown(rows))

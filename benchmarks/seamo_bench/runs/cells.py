@@ -1,0 +1,127 @@
+"""The cells of a plan: one backbone on one row of a suite, ready to run, or impossible and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from seamo.inputs.wiring import Wiring
+from seamo.store.samples import Samples
+from seamo_bench.facts import Facts, SplitFacts
+from seamo_bench.protocol import Protocol, Split
+from seamo_bench.records.record import About, Flag
+from seamo_bench.suites.suite import Row
+from seamo_bench.tasks.stores import no_stores
+from seamo_bench.zoo.catalogue import Source
+
+NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
+Hindrance = Literal["missing", "unsuitable"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planned:
+    """A cell that has run or will.
+
+    Args:
+        backbone: Name as asked for.
+        row: Of the suite.
+        facts: Seed -> facts of its record.
+        about: What tables print.
+        todo: Seeds that have no record yet.
+        protocol: What runs.
+        store: What it reads.
+        labels: One entry a row of the store, see `seamo_bench.protocol.Context`.
+        trials: Seed -> rows.
+        source: Where the network comes from.
+        wiring: How it reads the store.
+        flags: What a reader of the record must know before anything has run.
+        checks: What to know before running, in words.
+        seconds: Estimated cost, None if nothing like it has run here yet.
+    """
+
+    backbone: str
+    row: Row
+    facts: Mapping[int, Facts]
+    about: About
+    todo: tuple[int, ...]
+    protocol: Protocol
+    store: Samples
+    labels: NDArray[Any]
+    trials: Mapping[int, tuple[Split, ...]]
+    source: Source
+    wiring: Wiring
+    flags: tuple[Flag, ...]
+    checks: tuple[str, ...]
+    seconds: float | None
+
+    @property
+    def id(self) -> str:
+        """Short name for listings."""
+        return cell_id(self.backbone, self.row)
+
+    @property
+    def status(self) -> Literal["done", "will run"]:
+        """What will happen."""
+        return "will run" if self.todo else "done"
+
+    @property
+    def size(self) -> int | None:
+        """Side of the images that the network sees; None where they are not resized."""
+        return None if self.wiring.size is None else self.wiring.size[0]
+
+    def blanks(self) -> tuple[Facts, ...]:
+        """Facts of every record that may have stood for this cell before it could run."""
+        first = next(iter(self.facts.values()))
+        backbone = first.backbone.model_copy(update={"weights": ""})
+        split = SplitFacts(scheme=first.split.scheme, lists={}, fraction=self.row.fraction)
+        blank = first.model_copy(update={"adapter": None, "backbone": backbone, "split": split, "seed": 0})
+        scheme = self.row.split or NO_SCHEME
+        nowhere = {
+            "stores": no_stores(self.row.datasets),
+            "split": SplitFacts(scheme=scheme, lists={}, fraction=self.row.fraction),
+        }
+        return blank, blank.model_copy(update=nowhere)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Impossible:
+    """A cell that cannot run.
+
+    Args:
+        backbone: Name as asked for.
+        row: Of the suite.
+        facts: Of the record that stands for it; there is no adapter and no list of samples.
+        about: What tables print.
+        reason: Why.
+        hindrance: `missing`: a store or weights are not there, or are damaged, and it runs when they are; `unsuitable`:
+            this backbone and this row do not go together.
+    """
+
+    backbone: str
+    row: Row
+    facts: Facts
+    about: About
+    reason: str
+    hindrance: Hindrance
+
+    @property
+    def id(self) -> str:
+        """Short name for listings."""
+        return cell_id(self.backbone, self.row)
+
+    @property
+    def status(self) -> Literal["impossible"]:
+        """What will happen."""
+        return "impossible"
+
+
+Cell = Planned | Impossible
+
+
+def cell_id(backbone: str, row: Row) -> str:
+    """Short name of a backbone on a row."""
+    scheme = f" {row.split}" if row.split else ""
+    share = f" {row.fraction:.0%}" if row.fraction < 1 else ""
+    asks = f" {row.asks}" if row.asks else ""
+    return f"{backbone} | {row.store}{scheme}{share}{asks} | {row.protocol}"

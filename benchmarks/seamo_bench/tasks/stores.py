@@ -1,0 +1,91 @@
+"""The stores behind a row of a suite: found, opened, joined by key; and what records say about them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seamo.errors import StoreError
+from seamo.store.check import differing_files
+from seamo.store.format import META_NAME
+from seamo.store.joined import JoinedStore
+from seamo.store.reader import Store, open_store
+from seamo.store.samples import Samples
+from seamo_bench.facts import StoreFacts
+
+
+def open_row(*paths: Path, scheme: str = "") -> tuple[Samples | None, str]:
+    """The store of a row, or why there is none; both where it is damaged. Reasons name no folder.
+
+    Its index, ledger and file sizes are held against store.json here; pixels against their checksums when they are
+    read.
+
+    Args:
+        paths: `<root>/<dataset-id>`; several are joined by key.
+        scheme: Split scheme that is asked for; empty = the store's own.
+    """
+    stores: list[Store] = []
+    damage = ""
+    for path in paths:
+        try:
+            stores.append(find_build(path, scheme))
+        except StoreError as error:
+            how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one"
+            return None, f"no store of {path.name}: {error.what}. {how}."
+        wrong = next(differing_files(stores[-1]), None)
+        if wrong is not None:
+            how = "Copy it again, or build it anew"
+            damage = f"the store of {path.name} is damaged: {wrong.where} {wrong.what}. {how}."
+    try:
+        return (stores[0] if len(stores) == 1 or damage else JoinedStore(stores)), damage
+    except StoreError as error:
+        return None, str(error)
+
+
+def find_build(folder: Path, scheme: str = "") -> Store:
+    """The store of a data set.
+
+    Args:
+        folder: `<root>/<dataset-id>`.
+        scheme: Split scheme; empty = the data set's own default. Only asked where there are several stores.
+
+    Raises:
+        StoreError: If there is none, or several and not exactly one of them has the scheme.
+    """
+    builds = sorted(path.parent for path in folder.glob(f"[!.]*/{META_NAME}"))
+    if len(builds) < 2:
+        return open_store(folder)
+    stores = [open_store(path) for path in builds]
+    wanted = scheme or stores[0].spec.default_split
+    fitting = [store for store in stores if store.meta.split_scheme == wanted]
+    if len(fitting) == 1:
+        return fitting[0]
+    listed = ", ".join(f"{store.path.name} ({store.meta.split_scheme})" for store in stores)
+    count = f"{len(fitting)} of them have" if fitting else "none of them has"
+    raise StoreError(f"holds {len(stores)} stores, {listed}; {count} split scheme {wanted}", folder.name)
+
+
+def store_facts(store: Samples) -> StoreFacts:
+    """What a record says about a store."""
+    meta = store.meta
+    return StoreFacts(
+        id=store.spec.id, content=store.content, synthetic=meta.synthetic is not None, subset=bool(meta.subset)
+    )
+
+
+def parts_of(store: Samples) -> tuple[Samples, ...]:
+    """The stores behind a store: itself, or those that were joined."""
+    return store.parts if isinstance(store, JoinedStore) else (store,)
+
+
+def titles_of(store: Samples) -> tuple[str, ...]:
+    """Titles of the stores behind a store."""
+    return tuple(part.title for part in parts_of(store))
+
+
+def stores_facts(store: Samples) -> tuple[StoreFacts, ...]:
+    """What a record says about the stores behind a store."""
+    return tuple(store_facts(part) for part in parts_of(store))
+
+
+def no_stores(datasets: Sequence[str]) -> tuple[StoreFacts, ...]:
+    """What a record says about stores that are not there."""
+    return tuple(StoreFacts(id=name, content="") for name in datasets)

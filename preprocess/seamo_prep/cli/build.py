@@ -1,0 +1,54 @@
+"""`seamo-prep build`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from seamo.errors import UsageError
+from seamo.options import Json
+from seamo.progress import Progress
+from seamo.terminal import names, remark, show
+
+
+def build(
+    dataset: Annotated[str, typer.Argument(metavar="ID", help="A data set of `list`, or `folder`.")],
+    *,
+    raw: Annotated[Path, typer.Option(help="Folder that holds the published files.")],
+    store: Annotated[Path, typer.Option(help="Folder of stores.")],
+    layout: Annotated[Literal["zarr", "webdataset"], typer.Option(help="Layout of the store.")] = "zarr",
+    layers: Annotated[str, typer.Option(help="Layers, separated by commas; all without it.")] = "",
+    splits: Annotated[str, typer.Option(help="Split scheme; the published one where its lists are in RAW.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Build only the first samples.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core without it, if worth it.")] = None,
+    scheduler: Annotated[str, typer.Option(help="Address of a dask scheduler to use instead.")] = "",
+    on_bad: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with unreadable samples.")] = "raise",
+    relax: Annotated[str, typer.Option(help="Accept other shape, dtype, seasons, names; separated by commas.")] = "",
+    json: Json = False,
+) -> None:
+    """Build a store from the published archive; goes on where a build was interrupted."""
+    if scheduler and workers is not None:
+        raise UsageError("--workers and --scheduler exclude each other")
+    from seamo_prep.archives import check_id
+
+    check_id(dataset)  # before arrays, tables and rasters are imported
+
+    from seamo_prep.build import Engine, Options
+    from seamo_prep.build import build as make
+
+    options = Options(layout, names(layers), splits, limit, names(relax), on_bad)
+    engine = Engine(workers or 0, scheduler)
+    progress = Progress(sys.stderr, "samples", title=dataset)
+
+    def tell(done: int, total: int) -> None:
+        progress.report(done, total, "samples")
+
+    built = make(dataset, raw=raw, root=store, options=options, engine=engine, say=remark, progress=tell)
+    progress.close()
+    if built.was_there:
+        remark("published before; nothing to do")
+    if built.ledger:
+        remark(f"left out: {built.ledger} (see {built.path / 'ledger.json'})")
+    row = {"id": dataset, "path": str(built.path), "was_there": built.was_there, "left_out": built.ledger}
+    show([row], json=json, text=lambda: str(built.path))

@@ -1,0 +1,21 @@
+"""The program `seamo-prep` with its verbs. Nothing heavy is imported before it is needed."""
+
+from seamo.options import program
+from seamo_prep.cli.build import build
+from seamo_prep.cli.demo import demo
+from seamo_prep.cli.fetch import fetch
+from seamo_prep.cli.list import list_datasets
+from seamo_prep.cli.look import look
+from seamo_prep.cli.ls import list_stores
+from seamo_prep.cli.stats import stats
+from seamo_prep.cli.verify import verify
+
+app = program("From published archives to checked stores.")
+app.command("list")(list_datasets)
+app.command()(fetch)
+app.command()(build)
+app.command()(verify)
+app.command()(stats)
+app.command("ls")(list_stores)
+app.command()(look)
+app.command()(demo)

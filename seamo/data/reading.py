@@ -1,0 +1,103 @@
+"""What the loader and the webdataset pipeline read of a sample beside its pixels: label, dates, what is there."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.errors import StoreError, UsageError
+from seamo.manifest import DatasetSpec, LabelSpace
+from seamo.sample import IGNORE, Label
+from seamo.store.format import NO_DATE
+from seamo.store.samples import Samples
+
+Array = NDArray[Any]
+
+
+class LabelReader:
+    """Labels of one label space: `kind` is `single`, `multi`, `mask` or `none`.
+
+    Args:
+        spec: Of the store.
+        label_space: Of the labels; empty = the task's default.
+
+    Raises:
+        UsageError: If the label space is not derived from the default one.
+    """
+
+    def __init__(self, spec: DatasetSpec, label_space: str) -> None:
+        kinds = {"single-label": "single", "multi-label": "multi", "segmentation": "mask", "change": "mask"}
+        self.kind = kinds.get(spec.task.kind, "none") if spec.task.label_space else "none"
+        self._id = spec.id
+        self._space: LabelSpace | None = None
+        if self.kind == "none":
+            return
+        space = spec.label_space(label_space)
+        self._num_classes = len(space.classes)
+        if label_space not in ("", spec.task.label_space):
+            if space.source != spec.task.label_space:
+                raise UsageError(
+                    f"label space {label_space!r} is not derived from {spec.task.label_space!r}", where=spec.id
+                )
+            self._space = space
+        self._lut = np.full(256, IGNORE, dtype=np.uint8)
+        if self.kind == "mask":
+            for source in range(IGNORE):
+                ids = self._space.map_from_source((source,)) if self._space else (source,)
+                self._lut[source] = ids[0] if ids else IGNORE
+
+    def row(self, label: Label, key: str) -> Array:
+        """A class id, () int64, or the multi-hot vector of one sample, (K,) uint8.
+
+        Raises:
+            StoreError: If the sample has no label, or several classes where one is due.
+        """
+        if label is None or isinstance(label, np.ndarray):
+            raise StoreError("has no label", where=f"{self._id} sample {key}")
+        ids = label if isinstance(label, tuple) else (label,)
+        if self._space is not None:
+            ids = self._space.map_from_source(ids)
+        if self.kind == "multi":
+            hot = np.zeros(self._num_classes, dtype=np.uint8)
+            hot[list(ids)] = 1
+            return hot
+        if len(ids) != 1:
+            raise StoreError(f"has {len(ids)} classes in this label space instead of one", f"{self._id} sample {key}")
+        return np.asarray(ids[0], dtype=np.int64)
+
+    def map_mask(self, mask: Array) -> None:
+        """Turn a mask's ids into this space's, in place."""
+        if self._space is not None:
+            mask[:] = self._lut[mask]
+
+
+def read_seconds(samples: Samples, spec: DatasetSpec, row: int) -> dict[str, NDArray[np.int64]]:
+    """Dates of one sample: stack -> (T,) int64 seconds since 1970-01-01 UTC, the smallest int64 where absent."""
+    times = {}
+    dates = samples.read_times(row)
+    for stack in spec.stacks:
+        seconds = np.full(spec.num_times(stack), NO_DATE, dtype=np.int64)
+        if stack in dates:
+            seconds[:] = dates[stack].astype("datetime64[s]").astype(np.int64)
+        times[stack] = seconds
+    return times
+
+
+def read_valid(
+    samples: Samples, spec: DatasetSpec, row: int, times: dict[str, NDArray[np.int64]]
+) -> dict[str, NDArray[np.bool_]]:
+    """Which images of one sample are there: layer -> (T,) bool.
+
+    Args:
+        samples: A store.
+        spec: With the layers that are asked for.
+        row: Of the sample.
+        times: From `read_seconds`.
+    """
+    valid = {}
+    for layer in spec.layers:
+        dated = times[layer.stack] != NO_DATE
+        # An archive without dates says nothing about what is there; one with dates leaves NaT where nothing is.
+        there = dated if dated.any() else np.ones_like(dated)
+        valid[layer.id] = there & samples.is_valid(row, layer.id)
+    return valid

@@ -1,0 +1,40 @@
+"""What a recipe says about crops and scaling. No torch: a wrong recipe is refused before that is imported."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from seamo.errors import RecipeError
+
+Mode = Literal["partial", "same_full", "same_random", "none_overlap"]
+RateMode = Literal["area", "side"]
+Kind = Literal["two-sigma", "z-score"]
+
+
+@dataclass(frozen=True, slots=True)
+class CropConfig:
+    """How views are drawn (method notes 4.2).
+
+    Args:
+        mode: `partial`: a box per season; `same_random`: one box for all seasons; `same_full`: the whole image;
+            `none_overlap`: a quadrant per season, all different (at most 4 seasons).
+        rate: Smallest and largest size of a box; used by partial and same_random.
+        rate_mode: The size is a share of the area, with aspect ratio 3/4 to 4/3 (RandomResizedCrop), or of the
+            side of a square.
+        share: The sensors of a season share the box (needed where they share a mask).
+        flip: Half of the views, each season on its own, are mirrored left to right.
+        share_flip: The sensors of a season share the flip (needed where they share a mask).
+    """
+
+    mode: Mode = "partial"
+    rate: tuple[float, float] = (0.5, 1.0)
+    rate_mode: RateMode = "area"
+    share: bool = True
+    flip: bool = True
+    share_flip: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("mode", self.mode, Mode), ("rate_mode", self.rate_mode, RateMode)):
+            if value not in get_args(known):
+                raise RecipeError(f"is {value!r}", f"crop.{name}", f"Choose one of {', '.join(get_args(known))}.")
+        if len(self.rate) != 2 or not 0 < self.rate[0] <= self.rate[1] <= 1:
+            raise RecipeError(f"is {self.rate}, not 0 < smallest <= largest <= 1", "crop.rate")
