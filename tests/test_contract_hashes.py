@@ -10,13 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from seamo.download import RemoteFile, mismatch
 from seamo.errors import CheckpointError, DownloadError
 from seamo.manifest import DatasetSpec, parse_spec
 from seamo_bench.card import BackboneCard, Weights
-from seamo_bench.zoo.catalogue import cards, weights_digest, weights_path
-from seamo_bench.zoo.weights_files import fetch_weights
+from seamo_bench.weights import Coverage
+from seamo_bench.zoo.catalogue import Found, cards, weights_digest, weights_path
+from seamo_bench.zoo.weights_files import convert, fetch_weights
 from seamo_prep.fetch import fetch
 
 RIGHT, WRONG = b"the published file", b"THE published file"  # of one length
@@ -74,6 +76,20 @@ def test_a_converted_file_is_held_to_the_sha256_of_its_source(tmp_path: Path) ->
     beside.write_text(json.dumps({**made, "source_sha256": hashlib.sha256(WRONG).hexdigest()}))
     with pytest.raises(CheckpointError, match="are not the published file"):
         weights_path(card("sha256"), tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_published_file_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Of a converted file nobody can see the md5 or the size of its source any more."""
+    fits = Coverage({"w": "w"}, (), ()), {"w": torch.zeros(1)}  # another training of the same network
+    monkeypatch.setattr("seamo_bench.zoo.weights_files.coverage_of", lambda *_: fits)
+    found, source = Found(card(kind), "seamo_bench.backbones.resnet_imagenet"), tmp_path / "net.pt"
+    source.write_bytes(wrong(kind))
+    with pytest.raises(CheckpointError, match="are not the published file"):
+        convert(found, source, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+    source.write_bytes(RIGHT)
+    assert weights_path(card(kind), convert(found, source, tmp_path / "made")).name == "resnet18-in1k.safetensors"
 
 
 @pytest.fixture
