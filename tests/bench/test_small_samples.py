@@ -1,7 +1,7 @@
 """The small-sample factors of intervals, worked out from docs/statistics.md with numpy and scipy alone.
 
-(`test_intervals.py` has those of the jackknife and of folds.) Under 100 units they are a few per cent of an error: too small for a simulation of coverage to notice one that is left
-out, and systematic in every table.
+Under 100 units they are a few per cent of an error: too small for a simulation of coverage to notice one that is left
+out, and systematic in every table. `test_intervals.py` has those of the jackknife and of folds.
 """
 
 import math
