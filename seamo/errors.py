@@ -1,8 +1,5 @@
 """The errors of seamo: one small tree, each saying what is wrong, where, and what to do."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
 
 class SeamoError(Exception):
     """Base of every error that a user is meant to read.
@@ -74,31 +71,3 @@ class ProtocolError(SeamoError, ValueError):
 
 class MissingLibraryError(SeamoError, ImportError):
     """What was called needs a library that is not installed; says which extra has it."""
-
-
-@contextmanager
-def needing(extra: str, where: str) -> Generator[None, None, None]:
-    """Say of an import inside it that fails which extra of seamo to install.
-
-    Args:
-        extra: Of seamo's pyproject.toml, as `torch`.
-        where: What was called.
-
-    Raises:
-        MissingLibraryError: If a library (none of our own modules) is not there.
-
-    Example:
-        >>> with needing("prep", "store.to_xarray"):
-        ...     import no_such_library
-        Traceback (most recent call last):
-        seamo.errors.MissingLibraryError: store.to_xarray: needs no_such_library, which is not installed. Run \
-        `pip install 'seamo[prep]'`.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if library in ("", "seamo", "seamo_prep", "seamo_bench"):
-            raise
-        fix = f"Run `pip install 'seamo[{extra}]'`."
-        raise MissingLibraryError(f"needs {library}, which is not installed", where, fix) from error

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from seamo import __version__
 from seamo.errors import RecipeError, SeamoError, UsageError
+from seamo.extras import missing_extra
 from seamo.progress import before_a_line
 
 DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: stopped by a signal, run it again
@@ -153,8 +154,8 @@ def explain(error: BaseException, caught: Sequence[int] = ()) -> tuple[str, int]
         return _of_the_system(error), FAILED
     if isinstance(error, MemoryError):
         return f"out of memory. Take fewer workers or smaller batches. {_AGAIN}", FAILED
-    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] not in PACKAGES:
-        return _not_installed(error.name.split(".")[0]), FAILED
+    if isinstance(error, ModuleNotFoundError) and (told := missing_extra(error)):
+        return told, FAILED
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"unexpected {what}. With --debug the same command shows where; please report it.", FAILED
 
@@ -182,20 +183,6 @@ def _of_the_system(error: OSError) -> str:
     places = [os.fsdecode(one) for one in (error.filename, error.filename2) if isinstance(one, str | bytes)]
     where = f"{' -> '.join(places)}: " if places else ""
     return f"{where}{error.strerror[:1].lower()}{error.strerror[1:]}. {remedy}"
-
-
-def _not_installed(module: str) -> str:
-    """Say which extra brings a package: the distribution's own metadata know."""
-    from importlib.metadata import PackageNotFoundError, requires
-
-    package = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}.get(module, module.replace("_", "-"))
-    with suppress(PackageNotFoundError):
-        for line in requires("seamo") or ():
-            wanted, _, condition = line.partition(";")
-            extra = condition.rpartition("==")[2].strip(" '\"")
-            if extra and not wanted.startswith("seamo[") and wanted.strip().partition(">")[0].strip() == package:
-                return f"this needs {package}, which is not installed. pip install 'seamo[{extra}]' brings it."
-    return f"this needs {package}, which is not installed. pip install {package} brings it."
 
 
 @contextmanager
@@ -255,10 +242,11 @@ def _set_up_logs(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, format=text, stream=sys.stderr)
     for package in PACKAGES:
         logging.getLogger(package).setLevel(level.upper())
-    quiet = logging.getLogger("distributed")  # what a person should read of it comes as an error of ours
-    quiet.propagate = level == "debug"
-    if not quiet.handlers:
-        quiet.addHandler(logging.NullHandler())
+    for package in ("distributed", "asyncio"):  # what a person should read of them comes as an error of ours
+        quiet = logging.getLogger(package)
+        quiet.propagate = level == "debug"
+        if not quiet.handlers:
+            quiet.addHandler(logging.NullHandler())
 
 
 def say(text: str) -> None:

@@ -19,8 +19,9 @@ protocols.
 `compare` asks for: the same keys; equal arrays in every predictions file, and equal trained weights beside it; scores,
 tables, paired comparisons within 1e-6; the same content hash of every store and the same pretrained weights. Rows of
 SeaMo may change where its input changes: they are found again by what they are about, must all be there, and are
-listed with both scores. What else differs in a record (reasons, flags, titles) is listed as a note. Compare files that one machine made: another processor
-or torch rounds otherwise, and so does a thread more, which is why everything here runs on one.
+listed with both scores. What else differs in a record (reasons, flags, titles) is listed as a note. Compare files that
+one machine made: another processor or torch rounds otherwise, and so does a thread more, which is why everything here
+runs on one.
 """
 
 import argparse
@@ -64,6 +65,8 @@ def compare(before: Document, after: Document) -> Report:
     report = Report()
     old, new = _both(before, after)
     report.notes += [f"machine: {text}" for text in unequal(before["machine"], after["machine"])]
+    if before["code"] == after["code"]:
+        report.notes.append("code: both recordings are of the same modules")
     _compare_stores(before, after, report)
     for name, text in _changed(before["weights"], after["weights"]):
         report.differences.append(f"pretrained weights: {name} {text}")

@@ -37,6 +37,7 @@ PINNED = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
     "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200",
 }  # fmt: skip
+PACKAGES = ("seamo", "seamo_prep", "seamo_bench")
 POINTS = "[seamo.backbones]\nproof-steps = proof_models.steps\nproof-columns = proof_models.columns\n"
 METADATA = "Metadata-Version: 2.1\nName: proof-models\nVersion: 1.0\n"
 LOOSE = ("cost", "environment")  # of a record: never the same twice
@@ -75,6 +76,21 @@ class Shell:
             raise SystemExit(f"{package} {' '.join(given)} ended with {done.returncode}")
         return done.stdout
 
+    def code(self) -> dict[str, str]:
+        """Package -> one hash of its modules, so that nobody compares a state of the code with itself unknowingly."""
+        paths = f"import {', '.join(PACKAGES)}\nfor one in ({', '.join(PACKAGES)}): print(one.__path__[0])"
+        found = {}
+        told = subprocess.run(
+            [sys.executable, "-c", paths], cwd=self.folder, capture_output=True, text=True, check=True
+        )
+        for name, folder in zip(PACKAGES, told.stdout.splitlines(), strict=True):
+            summed = hashlib.sha256()
+            for path in sorted(Path(folder).rglob("*.py")):
+                summed.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+            found[name] = summed.hexdigest()
+            _say(f"{name} {found[name][:8]} of {folder}")
+        return found
+
 
 def record(out: Path, *, keep: Path | None = None, only: Sequence[str] = ()) -> Document:
     """Run everything and write what came out.
@@ -105,6 +121,7 @@ def _record(shell: Shell, only: tuple[str, ...]) -> Document:
     info.mkdir()
     (info / "METADATA").write_text(METADATA, encoding="utf-8")
     (info / "entry_points.txt").write_text(POINTS, encoding="utf-8")
+    code = shell.code()
     suites = {budget: _suite(path, only) for budget, path in SUITES.items()}
     for budget, suite in suites.items():
         (folder / f"{budget}.yaml").write_text(yaml.safe_dump(suite, sort_keys=False), encoding="utf-8")
@@ -141,6 +158,7 @@ def _record(shell: Shell, only: tuple[str, ...]) -> Document:
     _say("features, maps, tables")
     return {
         "only": list(only),
+        "code": code,
         "machine": _machine(folder),
         "stores": _stores(folder),
         "weights": _weights(folder / "runs" / RUN / "final" / "model.safetensors"),

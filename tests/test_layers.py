@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,31 +14,59 @@ PACKAGES = {
     "seamo_prep": ROOT / "preprocess" / "seamo_prep",
     "seamo_bench": ROOT / "benchmarks" / "seamo_bench",
 }
-VALUES = {"seamo.bands", "seamo.download", "seamo.errors", "seamo.identity"}
+VALUES = {
+    "seamo.bands",
+    "seamo.discovery",
+    "seamo.download",
+    "seamo.errors",
+    "seamo.extras",
+    "seamo.identity",
+    "seamo.progress",
+}
 SPECS = {"seamo.manifest", "seamo.sample", "seamo.stats", "seamo.resample"}
+SHELL = {"seamo.options", "seamo.terminal"}
+STORE = VALUES | SPECS | {"seamo.store"}
+TRAINING = STORE | {"seamo.data", "seamo.inputs", "seamo.model"}
 
 # Room -> what of ours it may import. The first room that is a prefix of a module's name counts.
 ROOMS: list[tuple[str, set[str]]] = [
     *((room, VALUES) for room in sorted(VALUES)),
     *((room, VALUES | SPECS) for room in sorted(SPECS)),
-    ("seamo.store", VALUES | SPECS | {"seamo.store"}),
-    ("seamo.data", VALUES | SPECS | {"seamo.store", "seamo.data"}),
+    *((room, VALUES | SHELL) for room in sorted(SHELL)),
+    ("seamo.store", STORE),
+    ("seamo.data", STORE | {"seamo.data"}),
+    ("seamo.inputs", STORE | {"seamo.data", "seamo.inputs"}),
     ("seamo.model", VALUES | {"seamo.model"}),
-    ("seamo.pretrain", VALUES | SPECS | {"seamo.store", "seamo.data", "seamo.model", "seamo.pretrain", "seamo"}),
-    (
-        "seamo.use",
-        VALUES | SPECS | {"seamo.store", "seamo.data", "seamo.model", "seamo.pretrain", "seamo.use"},
-    ),
+    ("seamo.pretrain", TRAINING | {"seamo.pretrain", "seamo"}),
+    ("seamo.use", TRAINING | {"seamo.pretrain", "seamo.use"}),
     ("seamo.testing", {"seamo"}),
     ("seamo.cli", {"seamo"}),
-    ("seamo_prep", VALUES | SPECS | {"seamo.store", "seamo.testing", "seamo_prep"}),
+    ("seamo_prep.cli", STORE | SHELL | {"seamo.testing", "seamo_prep"}),
+    ("seamo_prep", STORE | {"seamo.testing", "seamo_prep"}),
     ("seamo_bench", {"seamo", "seamo_bench"}),
     ("seamo", {"seamo"}),
 ]
-# Upward imports inside a function, each with its reason.
+# Upward imports inside a function or for types, each with its reason.
 LAZY_UPWARD = {
-    ("seamo.store.faces", "seamo.data"),  # Faces.loader and .webdataset; opening a store loads no torch
+    ("seamo.store.faces", "seamo.data"): "Faces.loader and .webdataset are faces of seamo.data; opening loads no torch",
 }
+# The floors of the benchmark, lowest first: a room imports rooms of lower floors alone. Type-only imports and imports
+# inside functions count.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("predictions",),
+    ("facts", "scores"),
+    ("card",),
+    ("network",),
+    ("family", "protocol"),
+    ("networks", "weights", "tasks", "records"),
+    ("backbones", "protocols"),
+    ("zoo",),
+    ("features", "suites", "board"),
+    ("runs", "predict"),
+    ("paper",),
+    ("cli",),
+)
+LOOSE = {"card", "facts", "family", "network", "predictions", "protocol", "weights"}  # contracts, alone at the root
 LAPTOP = {
     f"seamo_bench.{name}"
     for name in ("metrics", "intervals", "leaderboard", "geography", "report", "report.atlas", "report.plots")
@@ -47,6 +76,7 @@ LAPTOP_LIBRARIES = {"numpy", "pandas", "pydantic"}
 CLI_LIBRARIES = {"typer", "rich", "yaml", "pydantic"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     found = {}
     for package, folder in PACKAGES.items():
@@ -56,13 +86,13 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(path: Path, module: str) -> list[tuple[str, bool]]:
-    """(imported module, at the top level) of every import; type-checking blocks do not count."""
+def imports(path: Path, module: str, *, types: bool = False) -> list[tuple[str, bool]]:
+    """(imported module, at the top level) of every import; type-checking blocks count with `types`."""
     found: list[tuple[str, bool]] = []
 
     def visit(node: ast.AST, top: bool) -> None:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test) and not types:
                 continue
             if isinstance(child, ast.Import):
                 found.extend((alias.name, top) for alias in child.names)
@@ -87,6 +117,65 @@ def test_module_imports_only_rooms_below(module: str) -> None:
             continue
         lazy = not top and any(module == upper and within(name, {lower}) for upper, lower in LAZY_UPWARD)
         assert lazy or within(name, allowed), f"{module} imports {name}"
+
+
+def room_of(module: str) -> str:
+    """A room is a folder of a package, or a file at its root."""
+    return ".".join(module.split(".")[:2])
+
+
+@cache
+def arrows() -> dict[str, dict[str, list[str]]]:
+    """Room -> room that it imports -> the modules that do; every import counts but those of LAZY_UPWARD."""
+    known = modules()
+    found: dict[str, dict[str, list[str]]] = {}
+    for module, path in known.items():
+        for imported, _ in imports(path, module, types=True):
+            target = imported
+            while target and target not in known:
+                target = target.rpartition(".")[0]
+            listed = any(module == upper and within(imported, {lower}) for upper, lower in LAZY_UPWARD)
+            if target and room_of(target) != room_of(module) and not listed:
+                found.setdefault(room_of(module), {}).setdefault(room_of(target), []).append(module)
+    return found
+
+
+def test_rooms_form_no_circle() -> None:
+    graph = arrows()
+    floors: list[set[str]] = []
+    left = {room_of(module) for module in modules()}
+    while left:
+        free = {room for room in left if not set(graph.get(room, {})) & (left - {room})}
+        told = {room: {b: m[:3] for b, m in graph[room].items() if b in left} for room in sorted(left) if not free}
+        assert free, f"a circle among {told}"
+        floors.append(free)
+        left -= free
+    assert len(floors) < len({room_of(module) for module in modules()})
+
+
+@pytest.mark.parametrize("room", sorted({room_of(module) for module in modules() if within(module, {"seamo_bench"})}))
+def test_rooms_of_the_benchmark_import_lower_floors_alone(room: str) -> None:
+    floor_of = {f"seamo_bench.{name}": number for number, names in enumerate(FLOORS) for name in names}
+    if room == "seamo_bench":  # its lazy exports
+        return
+    assert room in floor_of, f"{room} stands on no floor"
+    for target, importers in arrows().get(room, {}).items():
+        lower = not within(target, {"seamo_bench"}) or floor_of[target] < floor_of[room]
+        assert lower, f"{room} imports {target}, which is not below it: {importers}"
+
+
+def test_contracts_stand_alone_at_the_root() -> None:
+    files = {path.stem for path in PACKAGES["seamo_bench"].glob("*.py")} - {"__init__"}
+    assert files == LOOSE
+    assert len(files) <= 8
+
+
+def test_no_optional_hook_is_asked_for() -> None:
+    """A backbone family and a protocol are values: nobody looks whether a module has this or that."""
+    allowed = {"seamo_bench.board.compare", "seamo_bench.protocols.finetune"}  # a record's value; timm's drop path
+    for module, path in modules().items():
+        if within(module, {"seamo_bench"}) and module not in allowed:
+            assert "hasattr(" not in path.read_text(encoding="utf-8"), module
 
 
 def test_no_module_imports_the_folder_names() -> None:

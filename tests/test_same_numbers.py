@@ -46,6 +46,7 @@ def row(backbone, key, *, protocol="knn", score=0.5, arrays="a1", seed=0):
 def before():
     return {
         "only": [],
+        "code": {"seamo": "s1"},
         "machine": {"processor": "this one"},
         "stores": {"eurosat": {"content": "c1", "splits": {"train": 30}}},
         "weights": {"norm.weight": "w1"},
@@ -58,7 +59,7 @@ def before():
 
 @pytest.fixture
 def after(before):
-    return copy.deepcopy(before)
+    return {**copy.deepcopy(before), "code": {"seamo": "s2"}}
 
 
 def test_equal_recordings_have_no_difference(before, after):
@@ -66,6 +67,7 @@ def test_equal_recordings_have_no_difference(before, after):
     assert (report.differences, report.notes) == ([], [])
     assert report.counts == {"knn": [1, 1, 1], "linear": [1, 1, 0]}
     assert "DIFFERENCES: 0" in show(report, before, after)
+    assert compare(before, before).notes == ["code: both recordings are of the same modules"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ goes on where it stopped, and says at once if it is published already.
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from seamo.store.writer import BadSample, BuildPlan, ShardJob, StoreWriter, buil
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
 from seamo_prep.splits import has_lists, official_lists
 from seamo_prep.unpack import Raw
+from seamo_prep.workers import deaf_workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -250,14 +252,18 @@ def _on_cluster(
         with Client(engine.scheduler) as client:  # type: ignore[no-untyped-call]
             yield from _submit(client, writer, rows, source=source, todo=todo)
         return
-    cluster = LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=engine.workers,
-        threads_per_worker=1,  # TIFFs are read in processes: threads do not make it faster
-        processes=True,
-        dashboard_address="127.0.0.1:0",  # a port that is free: several builds may run
-        silence_logs=logging.CRITICAL,
-    )
-    with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with ExitStack() as stack:
+        with deaf_workers():
+            cluster = stack.enter_context(
+                LocalCluster(  # type: ignore[no-untyped-call]
+                    n_workers=engine.workers,
+                    threads_per_worker=1,  # TIFFs are read in processes: threads do not make it faster
+                    processes=True,
+                    dashboard_address="127.0.0.1:0",  # a port that is free: several builds may run
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+        client = stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
         try:
             yield from _submit(client, writer, rows, source=source, todo=todo)
         except KilledWorker as error:

@@ -13,6 +13,7 @@ from seamo.store.remote import local_path
 from seamo.testing.world import World
 from seamo_prep.archives import archive_ids, load_archive
 from seamo_prep.unpack import SYNTHETIC
+from seamo_prep.workers import deaf_workers, ended_with_us
 
 Size = Literal["tiny", "small"]
 DEMO_SEED = 7
@@ -80,8 +81,9 @@ def write_demos(
             _write(dataset_id, raw, world)
             tell(dataset_id, "written")
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            running = {pool.submit(_write, one, raw, world): one for one in missing}
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool, ended_with_us():
+            with deaf_workers():
+                running = {pool.submit(_write, dataset_id, raw, world): dataset_id for dataset_id in missing}
             for future in as_completed(running):
                 future.result()
                 tell(running[future], "written")

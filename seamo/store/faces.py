@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo.errors import UsageError, needing
+from seamo.errors import UsageError
+from seamo.extras import needing
 from seamo.resample import Kernel
 from seamo.store.samples import Samples
 from seamo.store.stacks import read_stack, stack_bands
@@ -91,14 +92,14 @@ class Faces:
         if (key is None) == (split is None):
             raise UsageError("takes a key (one sample) or split= (many)", "store.to_xarray", "Name one of them.")
         if key is not None:
-            with needing("prep", "store.to_xarray"):
+            with needing("store.to_xarray"):
                 from seamo.store.view import to_dataset  # xarray and rioxarray take a second to import
 
             return to_dataset(self, self.row(key), time=time, stack=stack, kernel=kernel)
         if time is not None or stack is not None:
             fix = "Select from the dataset (`isel(time=0)`), and name layers with layers=."
             raise UsageError("time and stack are for one sample", "store.to_xarray(split=...)", fix)
-        with needing("prep", "store.to_xarray"):
+        with needing("store.to_xarray"):
             from seamo.store.cube import open_cube
 
         return open_cube(self, self.rows(str(split), fraction, salt), layers=layers, chunk=chunk)
@@ -132,7 +133,7 @@ class Faces:
             >>> next(iter(batches))["s2_10m"].shape
             (4, 2, 4, 24, 24)
         """
-        with needing("torch", "store.webdataset"):
+        with needing("store.webdataset"):
             from seamo.data.pipeline import make_pipeline
 
         return make_pipeline(self, self.rows(split, fraction, salt), layers=layers, label_space=label_space)
@@ -158,7 +159,7 @@ class Faces:
             >>> tuple(batch.layers["s2_10m"].shape), batch.label.tolist()
             ((4, 2, 4, 24, 24), [0, 1, 2, 2])
         """
-        with needing("torch", "store.loader"):
+        with needing("store.loader"):
             from seamo.data.loader import Loader
 
         rows = self.rows(split, fraction, salt)

@@ -24,6 +24,7 @@ class Planned:
     """A cell that has run or will.
 
     Args:
+        id: Short name for listings.
         backbone: Name as asked for.
         row: Of the suite.
         facts: Seed -> facts of its record.
@@ -38,8 +39,10 @@ class Planned:
         flags: What a reader of the record must know before anything has run.
         checks: What to know before running, in words.
         seconds: Estimated cost, None if nothing like it has run here yet.
+        blanks: Facts of every record that may have stood for this cell before it could run.
     """
 
+    id: str
     backbone: str
     row: Row
     facts: Mapping[int, Facts]
@@ -54,11 +57,7 @@ class Planned:
     flags: tuple[Flag, ...]
     checks: tuple[str, ...]
     seconds: float | None
-
-    @property
-    def id(self) -> str:
-        """Short name for listings."""
-        return cell_id(self.backbone, self.row)
+    blanks: tuple[Facts, ...]
 
     @property
     def status(self) -> Literal["done", "will run"]:
@@ -70,25 +69,13 @@ class Planned:
         """Side of the images that the network sees; None where they are not resized."""
         return None if self.wiring.size is None else self.wiring.size[0]
 
-    def blanks(self) -> tuple[Facts, ...]:
-        """Facts of every record that may have stood for this cell before it could run."""
-        first = next(iter(self.facts.values()))
-        backbone = first.backbone.model_copy(update={"weights": ""})
-        split = SplitFacts(scheme=first.split.scheme, lists={}, fraction=self.row.fraction)
-        blank = first.model_copy(update={"adapter": None, "backbone": backbone, "split": split, "seed": 0})
-        scheme = self.row.split or NO_SCHEME
-        nowhere = {
-            "stores": no_stores(self.row.datasets),
-            "split": SplitFacts(scheme=scheme, lists={}, fraction=self.row.fraction),
-        }
-        return blank, blank.model_copy(update=nowhere)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Impossible:
     """A cell that cannot run.
 
     Args:
+        id: Short name for listings.
         backbone: Name as asked for.
         row: Of the suite.
         facts: Of the record that stands for it; there is no adapter and no list of samples.
@@ -98,17 +85,13 @@ class Impossible:
             this backbone and this row do not go together.
     """
 
+    id: str
     backbone: str
     row: Row
     facts: Facts
     about: About
     reason: str
     hindrance: Hindrance
-
-    @property
-    def id(self) -> str:
-        """Short name for listings."""
-        return cell_id(self.backbone, self.row)
 
     @property
     def status(self) -> Literal["impossible"]:
@@ -125,3 +108,17 @@ def cell_id(backbone: str, row: Row) -> str:
     share = f" {row.fraction:.0%}" if row.fraction < 1 else ""
     asks = f" {row.asks}" if row.asks else ""
     return f"{backbone} | {row.store}{scheme}{share}{asks} | {row.protocol}"
+
+
+def blanks_of(facts: Facts, row: Row) -> tuple[Facts, ...]:
+    """Facts of every record that may have stood for a cell before it could run.
+
+    Args:
+        facts: Of one of its seeds.
+        row: Of the suite.
+    """
+    backbone = facts.backbone.model_copy(update={"weights": ""})
+    split = SplitFacts(scheme=facts.split.scheme, lists={}, fraction=row.fraction)
+    blank = facts.model_copy(update={"adapter": None, "backbone": backbone, "split": split, "seed": 0})
+    nowhere = SplitFacts(scheme=row.split or NO_SCHEME, lists={}, fraction=row.fraction)
+    return blank, blank.model_copy(update={"stores": no_stores(row.datasets), "split": nowhere})

@@ -21,7 +21,7 @@ from seamo_bench.family import Family
 from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import About, Floor
-from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, cell_id
+from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, blanks_of, cell_id
 from seamo_bench.runs.notes import Past, checks_of, flags_of, read_past, row_flags, split_flags
 from seamo_bench.suites.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
 from seamo_bench.tasks.stores import no_stores, open_row, stores_facts, titles_of
@@ -207,6 +207,7 @@ class _Planner:
         about = self._about(titles_of(store), trials[0])
         todo = tuple(seed for seed, of_seed in facts.items() if not known.past.is_done(of_seed))
         return Planned(
+            id=cell_id(self.candidate.name, row),
             backbone=self.candidate.name,
             row=row,
             facts=facts,
@@ -216,11 +217,12 @@ class _Planner:
             store=store,
             labels=known.labels_of(row, store, task),
             trials=trials,
-            source=Source(self.candidate.family, self.card, weights),
+            source=Source(self.candidate.family, self.card.fed(wiring), weights),
             wiring=wiring,
             flags=flags_of(self.card, wiring, store) + row_flags(row, scheme) + split_flags(wiring, store, trials[0]),
             checks=checks_of(self.card, wiring, store),
             seconds=known.past.estimate(facts[0], about, len(todo)),
+            blanks=blanks_of(facts[0], row),
         )
 
     def _wire(self, store: Samples, params: Params) -> Wiring:
@@ -302,7 +304,7 @@ class _Planner:
             budget=self.known.budget,
         )
         about = self._about(titles, ())
-        return Impossible(self.candidate.name, row, facts, about, reason, hindrance)
+        return Impossible(cell_id(self.candidate.name, row), self.candidate.name, row, facts, about, reason, hindrance)
 
     def _about(self, titles: tuple[str, ...], trials: Sequence[Split]) -> About:
         options = dict(self.card.variant)

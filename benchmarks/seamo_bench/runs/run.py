@@ -25,8 +25,8 @@ from seamo_bench.runs.cells import Cell, Impossible, Planned
 from seamo_bench.runs.context import context_of
 from seamo_bench.runs.plan import Places, Progress
 from seamo_bench.tasks.locate import locate
-from seamo_bench.zoo.backbone import load_source
 from seamo_bench.zoo.catalogue import Source
+from seamo_bench.zoo.loading import load_source
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def run_plan(
                 environment=environment(machine),
             )  # fmt: skip
             continue
-        if cell.status == "done":
+        if not cell.todo:
             continue
         started = time.monotonic()
         try:
@@ -160,7 +160,7 @@ def _run_cell(
             environment=environment(machine),
         )
         started = time.monotonic()
-    for blank in cell.blanks():  # it is not impossible any more
+    for blank in cell.blanks:  # it is not impossible any more
         (places.results / f"{run_key(blank)}.json").unlink(missing_ok=True)
 
 

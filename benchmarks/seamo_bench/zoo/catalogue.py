@@ -41,7 +41,7 @@ class Source:
 
     Args:
         family: Its family.
-        card: Its card.
+        card: Its card, inputs those that will be fed.
         weights: Its checkpoint file; None where it has none.
     """
 
