@@ -11,7 +11,6 @@ from types import ModuleType
 
 import pytest
 
-from seamo.bands import SENSORS
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo_bench.cli.plan_view import listing
 from seamo_bench.family import Family
@@ -135,23 +134,6 @@ def test_non_commercial_weights_say_so() -> None:
             assert weights.noncommercial == ("NC" in weights.licence.split("-"))
             assert weights.licence
             assert weights.urls or weights.how
-
-
-def test_cards_are_consistent() -> None:
-    for name, found in cards().items():
-        card = found.card
-        assert found.module.endswith(card.family), name
-        for spec in card.inputs:
-            known = {band.name for band in SENSORS[spec.sensor]}
-            assert set(spec.bands) <= known, name
-            assert spec.source, name
-            for step in spec.steps:
-                for numbers in (step.a, step.b):
-                    assert len(numbers) in (0, 1, len(spec.bands)), (name, step.op)
-        if card.size:
-            assert card.size % card.multiple_of == 0, name
-        for quirk in card.quirks:
-            assert ":" in quirk, name
 
 
 def test_quirks_change_the_card_and_unknown_ones_are_refused() -> None:

@@ -191,15 +191,18 @@ def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
     converted = path.with_name(f"{base_id(card.id)}.safetensors")  # quirks do not change the file
     for found in (path, converted):
         if found.is_file():
-            _check_published(card.id, card.weights, found)
+            check_published(card.id, card.weights, found)
             return found
     raise CheckpointError(f"weights {path.name} are not there", card.id, _how_to_get(card.id, card.weights))
 
 
-def _check_published(backbone: str, weights: Weights, path: Path) -> None:
+def check_published(backbone: str, weights: Weights, path: Path) -> None:
     """Compare a file with what is published about it: size, sha256 (or its first digits), md5.
 
-    Of a converted file only the sha256 of its source is known.
+    Of a converted file only the sha256 of its source is known; the rest was checked when it was converted.
+
+    Raises:
+        CheckpointError: If one of them differs.
     """
     digest = weights_digest(path)
     problem = ""

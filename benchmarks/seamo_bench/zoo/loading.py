@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from seamo.bands import positions
@@ -118,7 +119,8 @@ def load_network(family: Family, card: BackboneCard, weights: Path | None, seed:
     """
     check_available(card)
     if family.load is not None:
-        return family.load(card, weights, seed).eval()
+        with torch.random.fork_rng(devices=[]):  # layers draw before they are filled
+            return family.load(card, weights, seed).eval()
     build = family.build
     if build is None:
         raise ProtocolError("its family neither builds nor loads it", card.id, "Give it `build` or `load`.")

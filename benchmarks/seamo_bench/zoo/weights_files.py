@@ -16,7 +16,7 @@ from seamo.identity import file_sha256, write_atomically
 from seamo_bench.card import BackboneCard
 from seamo_bench.family import KeyRules
 from seamo_bench.weights import CONVERTED, Coverage, converted_for, match, open_checkpoint, tensors_at
-from seamo_bench.zoo.catalogue import Found
+from seamo_bench.zoo.catalogue import Found, check_published
 from seamo_bench.zoo.loading import load_network
 
 LICENCES = "accepted-licences.json"
@@ -127,9 +127,11 @@ def convert(found: Found, source: Path, folder: Path) -> Path:
         folder: Where `<backbone>.safetensors` and `.json` go.
 
     Raises:
-        CheckpointError: If the file does not fit the backbone, key by key.
+        CheckpointError: If the file does not fit the backbone, key by key, or is not the published one.
     """
     coverage, state = coverage_of(found, source)
+    if found.card.weights is not None:
+        check_published(found.card.id, found.card.weights, source)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{found.card.id}.safetensors"
     part = folder / f"{found.card.id}.part"

@@ -1,0 +1,387 @@
+"""The tests' own test: faults that a leaderboard must not have are put into a copy of the tree, and a test must fail.
+
+Each mutation names one or a few places by text that stands there exactly once, and the fast tests that must see it.
+Nothing is changed in the checkout. `make soak` runs this (`tests/test_mutations.py`).
+
+    python tests/mutations.py [NAME ...]     all, or those whose names contain one of the words
+
+Exit 1: a mutation survived, is not to be found any more, or its tests fail without it.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("seamo", "preprocess", "benchmarks", "tests", "docs", "data_manifest.yaml", "pyproject.toml")
+BENCH = "benchmarks/seamo_bench"
+PROTOCOLS = "tests/bench/test_contract_protocols.py::test_every_protocol_keeps_the_contract"
+BACKBONES = "tests/bench/test_contract_backbones.py::test_every_card_keeps_the_contract"
+CACHE = "tests/bench/test_contract_cache.py"
+HASHES = "tests/test_contract_hashes.py"
+SMALL = "tests/bench/test_small_samples.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change of one file.
+
+    Args:
+        path: Below the root.
+        old: Text that stands in it exactly once.
+        new: What it becomes.
+    """
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A fault, and the tests of which one must fail.
+
+    Args:
+        name: What is wrong.
+        edits: How it gets into the code.
+        tests: As pytest names them.
+    """
+
+    name: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+
+def protocol(name: str, what: str, *edits: tuple[str, str], file: str = "") -> Mutation:
+    """A fault of one protocol, seen by its contract."""
+    path = f"{BENCH}/protocols/{file or name}"
+    changes = tuple(Edit(path if path.endswith(".py") else f"{path}.py", old, new) for old, new in edits)
+    return Mutation(f"{name}: {what}", changes, (f"{PROTOCOLS}[{name}]",))
+
+
+BOTH = "np.concatenate([trial.train, trial.test])"
+MUTATIONS = (
+    # Choosing on test, and other ways for test rows to reach what is tested.
+    protocol(
+        "linear",
+        "settings chosen on test",
+        ("_merits(heads, s, context, trial.val)", "_merits(heads, s, context, trial.test)"),
+    ),
+    protocol(
+        "finetune",
+        "learning rate chosen on test",
+        ("seen := predict(context, model, trial.val)", "seen := predict(context, model, trial.test)"),
+        ("merit(seen, context.labels[trial.val])", "merit(seen, context.labels[trial.test])"),
+    ),
+    protocol(
+        "dense",
+        "learning rate chosen on test",
+        ("validate(task, candidates, trial.val)", "validate(task, candidates, trial.test)"),
+        file="dense/seeds",
+    ),
+    protocol(
+        "change",
+        "learning rate chosen on test",
+        ("validate(task, candidates, trial.val)", "validate(task, candidates, trial.test)"),
+        file="dense/seeds",
+    ),
+    protocol(
+        "change",
+        "class weights from test masks",
+        ("task.class_weights(trial.train)", "task.class_weights(trial.test)"),
+        file="dense/training",
+    ),
+    protocol(
+        "logreg",
+        "fitted with the test rows too",
+        ("context.features(trial.train)", f"context.features({BOTH})"),
+        ("context.labels[trial.train]", f"context.labels[{BOTH}]"),
+    ),
+    protocol(
+        "logreg",
+        "penalty follows the test labels",
+        ("                    C=C,\n", "                    C=C * (1 + float(context.labels[trial.test[0]].max())),\n"),
+    ),
+    protocol(
+        "knn",
+        "test rows are neighbours",
+        ("context.features(trial.train)", f"context.features({BOTH})"),
+        ("context.labels[trial.train]", f"context.labels[{BOTH}]"),
+    ),
+    protocol("knn", "origin is the mean of the test rows", ("moments(train.blocks())[0]", "moments(test.blocks())[0]")),
+    protocol(
+        "knn", "neighbours counted by the test labels", ("k=k,\n", "k=k - int(context.labels[trial.test[0]].max()),\n")
+    ),
+    # Validation.
+    protocol(
+        "finetune",
+        "trained on the validation rows too",
+        (
+            "_loader(context, adapter, trial.train, batch_size",
+            "_loader(context, adapter, np.concatenate([trial.train, trial.val]), batch_size",
+        ),
+    ),
+    protocol(
+        "linear",
+        "settings chosen on training rows",
+        ("_merits(heads, s, context, trial.val)", "_merits(heads, s, context, trial.train)"),
+    ),
+    protocol(
+        "dense",
+        "validation rows predicted as test",
+        ("test(task, chosen.model, trial.test)", "test(task, chosen.model, trial.val)"),
+        file="dense/seeds",
+    ),
+    # Order, and what is left behind.
+    protocol(
+        "finetune",
+        "predictions in another order than their keys",
+        ("layers=adapter.wiring.layers, shuffle=False)", "layers=adapter.wiring.layers, shuffle=True)"),
+    ),
+    protocol(
+        "linear",
+        "scores of a block reversed",
+        ("heads.scores(block, seed, settings).cpu()", "heads.scores(block, seed, settings).flip(1).cpu()"),
+    ),
+    protocol(
+        "finetune",
+        "the backbone's own network is trained",
+        ("network = context.backbone.make(seed)", "network = context.backbone.network"),
+    ),
+    # The cache of features.
+    Mutation(
+        "cache: key without the adapter",
+        (Edit(f"{BENCH}/features/cache.py", '            "adapter": adapter.model_dump(mode="json"),\n', ""),),
+        (CACHE,),
+    ),
+    Mutation(
+        "cache: key without the backbone",
+        (Edit(f"{BENCH}/features/cache.py", '            "backbone": backbone.model_dump(mode="json"),\n', ""),),
+        (CACHE,),
+    ),
+    Mutation(
+        "cache: key without the store",
+        (Edit(f"{BENCH}/features/cache.py", '            "content": content,\n', ""),),
+        (CACHE,),
+    ),
+    Mutation(
+        "facts: adapter without the size",
+        (Edit(f"{BENCH}/facts.py", "size=wiring.size or (0, 0)", "size=(0, 0)"),),
+        (CACHE,),
+    ),
+    Mutation(
+        "facts: adapter without the made-up bands",
+        (Edit(f"{BENCH}/facts.py", "if channel.filled)", "if not channel)"),),
+        (CACHE,),
+    ),
+    Mutation(
+        "facts: no date in what was done",
+        (Edit("seamo/inputs/wiring.py", 'dates = named if several else ""', 'dates = ""'),),
+        (CACHE,),
+    ),
+    Mutation(
+        "card: digest without the normalisation",
+        (
+            Edit(
+                f"{BENCH}/zoo/catalogue.py",
+                "    plain = asdict(card)\n",
+                "    plain = asdict(card)\n    for spec in plain['inputs']:\n        del spec['steps']\n",
+            ),
+        ),
+        (CACHE,),
+    ),
+    Mutation(
+        "card: digest without the fill",
+        (
+            Edit(
+                f"{BENCH}/zoo/catalogue.py",
+                "    plain = asdict(card)\n",
+                "    plain = asdict(card)\n    for spec in plain['inputs']:\n        del spec['fill']\n",
+            ),
+        ),
+        (CACHE,),
+    ),
+    # Published hashes.
+    Mutation(
+        "hashes: md5 of weights ignored",
+        (
+            Edit(
+                f"{BENCH}/zoo/catalogue.py", 'elif weights.md5 and _hash_of(path, "md5") != weights.md5:', "elif False:"
+            ),
+        ),
+        (HASHES,),
+    ),
+    Mutation(
+        "hashes: size of weights ignored",
+        (Edit(f"{BENCH}/zoo/catalogue.py", "if weights.bytes is not None and size != weights.bytes:", "if False:"),),
+        (HASHES,),
+    ),
+    Mutation(
+        "hashes: first digits of a sha256 ignored",
+        (
+            Edit(
+                f"{BENCH}/zoo/catalogue.py",
+                "if weights.sha256 and not digest",
+                "if len(weights.sha256) == 64 and not digest",
+            ),
+        ),
+        (HASHES,),
+    ),
+    Mutation(
+        "hashes: md5 of an archive ignored",
+        (Edit("seamo/download.py", '("md5", file.md5)', '("md5", None)'),),
+        (HASHES,),
+    ),
+    Mutation(
+        "hashes: sha256 of an archive ignored",
+        (Edit("seamo/download.py", '("sha256", file.sha256)', '("sha256", None)'),),
+        (HASHES,),
+    ),
+    # Statistics.
+    Mutation(
+        "intervals: small-sample factor left out",
+        (Edit(f"{BENCH}/scores/replicates.py", "return units / (units - 1) / (count - 1)", "return 1 / (count - 1)"),),
+        (SMALL,),
+    ),
+    Mutation(
+        "intervals: normal instead of Student's t",
+        (
+            Edit(
+                f"{BENCH}/scores/intervals.py",
+                "t_quantile((1 + level) / 2, known.df)",
+                "t_quantile((1 + level) / 2, math.inf)",
+            ),
+        ),
+        (SMALL,),
+    ),
+    Mutation(
+        "intervals: the runs' own degrees of freedom left out",
+        (Edit(f"{BENCH}/scores/intervals.py", "    if runs > 0:\n        known =", "    if False:\n        known ="),),
+        (SMALL,),
+    ),
+    # Backbones and archives.
+    Mutation(
+        "backbones: loading draws from torch's own generator",
+        (Edit(f"{BENCH}/zoo/loading.py", "with torch.random.fork_rng(devices=[]):", "if True:"),),
+        (f"{BACKBONES}[seamo-random]",),
+    ),
+    Mutation(
+        "backbones: features follow the batch",
+        (
+            Edit(
+                f"{BENCH}/networks/presto.py",
+                "Features(plane.mean((2, 3))",
+                "Features((plane - plane.mean(0)).mean((2, 3))",
+            ),
+        ),
+        (f"{BACKBONES}[presto]",),
+    ),
+    Mutation(
+        "archives: labels by position, not by row",
+        (
+            Edit(
+                "preprocess/seamo_prep/archives/eurosat.py",
+                'label=int(row["label"]))',
+                'label=int(row["label"]) * (row["key"] == rows["key"].iloc[0]))',
+            ),
+        ),
+        ("tests/prep/test_contract_archives.py::test_every_archive_keeps_the_contract[eurosat]",),
+    ),
+)
+
+
+def mutated(text: str, edit: Edit) -> str:
+    """The text with one edit.
+
+    Raises:
+        ValueError: If what is to be changed does not stand there exactly once.
+    """
+    count = text.count(edit.old)
+    if count != 1:
+        raise ValueError(f"{edit.path}: {edit.old!r} stands there {count} times; mend the mutation")
+    return text.replace(edit.old, edit.new)
+
+
+def check_found(root: Path, mutations: Sequence[Mutation] = MUTATIONS) -> list[str]:
+    """Mutations whose text is not to be found exactly once in a tree, with the reason."""
+    problems = []
+    for mutation in mutations:
+        texts = {edit.path: (root / edit.path).read_text("utf-8") for edit in mutation.edits}
+        try:
+            for edit in mutation.edits:
+                texts[edit.path] = mutated(texts[edit.path], edit)
+        except ValueError as error:
+            problems.append(f"{mutation.name}: {error}")
+    return problems
+
+
+def copy_of(root: Path, folder: Path) -> Path:
+    """A copy of the tree to break."""
+    target = folder / "tree"
+    target.mkdir()
+    unneeded = shutil.ignore_patterns("__pycache__", ".*", "*.pyc")
+    for name in COPIED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, target / name, ignore=unneeded)
+        else:
+            shutil.copy(root / name, target / name)
+    return target
+
+
+def run_tests(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """Exit status of pytest in a tree, and the first test that failed."""
+    places = os.pathsep.join(str(tree / part) for part in ("", "preprocess", "benchmarks"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", "-p", "no:cacheprovider", *tests],
+        cwd=tree, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": places, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    failed = re.search(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
+    return done.returncode, failed.group(1) if failed else done.stdout[-2000:]
+
+
+def say(text: str) -> None:
+    """Write a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(words: Sequence[str]) -> int:
+    """Run mutations and print a line for each; see the module."""
+    chosen = [one for one in MUTATIONS if not words or any(word in one.name for word in words)]
+    problems = check_found(ROOT, chosen)
+    if problems or not chosen:
+        say("\n".join(problems or ["no such mutation"]))
+        return 1
+    with tempfile.TemporaryDirectory(prefix="seamo-mutations-") as folder:
+        tree = copy_of(ROOT, Path(folder))
+        status, first = run_tests(tree, sorted({test for one in chosen for test in one.tests}))
+        if status:
+            say(f"the tests fail without any mutation: {first}")
+            return 1
+        survived = 0
+        for mutation in chosen:
+            begun = time.monotonic()
+            whole = {edit.path: (tree / edit.path).read_text("utf-8") for edit in mutation.edits}
+            for edit in mutation.edits:
+                (tree / edit.path).write_text(mutated((tree / edit.path).read_text("utf-8"), edit), "utf-8")
+            status, first = run_tests(tree, mutation.tests)
+            for path, text in whole.items():
+                (tree / path).write_text(text, "utf-8")
+            # Any status but "a test failed" says that the mutation broke more than it should have.
+            verdict = {0: "SURVIVED", 1: "killed"}.get(status, f"BROKEN ({status})")
+            survived += status != 1
+            say(f"{verdict}  {mutation.name}  ({time.monotonic() - begun:.0f} s)  {first if status else ''}")
+        say(f"{len(chosen) - survived} of {len(chosen)} mutations killed")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
