@@ -20,7 +20,6 @@ EXTRAS = {"prep", "torch", "zoo", "docs", "dev", "exchange", "lightning"}
 FOR_USERS = ("prep", "torch", "zoo", "exchange", "lightning")  # the rest is for who works on seamo
 # Declared and imported nowhere, each with its reason.
 NOT_IMPORTED = {
-    "dask": "what distributed schedules, and how xarray reads lazily",
     "mkdocs-material": "a theme of the command mkdocs",
     "mypy": "a command",
     "pandas-stubs": "types",
@@ -29,7 +28,6 @@ NOT_IMPORTED = {
     "ruff": "a command",
     "tensorboard": "torch.utils.tensorboard writes with it",
     "types-pyyaml": "types",
-    "webdataset": "reads our tars; the user's loader beside ours",
 }
 # Where the commands and functions of a base installation begin.
 BASE = {
@@ -95,7 +93,7 @@ def shipped() -> dict[str, set[str]]:
 def unshipped() -> dict[str, set[str]]:
     """The same of tests, measurements and the site's scripts, whose own modules do not count."""
     files = [path for folder in ("tests", "perf", "docs", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
-    own = {"tests", *(path.stem for path in files)}
+    own = {"tests", *(path.stem for path in files), *(path.parent.name for path in files)}
     users: dict[str, set[str]] = {}
     for path in files:
         for name, _ in imports(path, path.name):
