@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,6 +64,7 @@ def test_variants_of_a_store_differ_where_they_should_and_nowhere_else(folder: P
 
 # Protocols that cheat -----------------------------------------------------------------------------------------
 
+SHRINKS = {"shrinks": (0.0, 0.9, 2.0)}
 Cheat = Callable[[Context], Iterator[Outcome]]
 
 
@@ -74,7 +76,7 @@ def centroids(x: np.ndarray, y: np.ndarray, test: np.ndarray, *, shrink: float) 
 
 
 def made(run: Cheat, **card: object) -> SimpleNamespace:
-    options = {"tasks": ("single-label",), "defaults": {"shrinks": (0.0, 0.9, 2.0)}, **card}
+    options = {"tasks": ("single-label",), "defaults": SHRINKS, **card}
     return SimpleNamespace(PROTOCOL=Protocol(id="cheat", version=1, title="", needs="features", **options), run=run)
 
 
@@ -141,7 +143,7 @@ def changed_labels(context: Context) -> None:
 
 
 def test_an_honest_protocol_passes(folder: Path) -> None:
-    check_protocol(made(protocol()), folder, single={"shrinks": (0.9,)})
+    check_protocol(made(protocol()), folder, params=SHRINKS, single={"shrinks": (0.9,)})
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,17 @@ def test_an_honest_protocol_passes(folder: Path) -> None:
 )
 def test_every_cheat_is_seen(folder: Path, cheat: Cheat, words: str) -> None:
     with pytest.raises(AssertionError, match=rf"^cheat.*{words}"):
-        check_protocol(made(cheat), folder, single={"shrinks": (0.9,)})
+        check_protocol(made(cheat), folder, params=SHRINKS, single={"shrinks": (0.9,)})
+
+
+def test_without_settings_that_differ_a_choice_need_not_follow_validation(folder: Path) -> None:
+    """As with demo parameters of one setting: what is chosen is that one, whatever validation says."""
+
+    def run(context: Context) -> Iterator[Outcome]:
+        for outcome in protocol()(context):
+            yield replace(outcome, chosen={"shrink": outcome.chosen["shrink"]})
+
+    check_protocol(made(run, defaults={"shrinks": (0.9,)}), folder)
 
 
 def test_a_parameter_that_is_not_listed_is_seen(folder: Path) -> None:
@@ -215,6 +227,6 @@ def test_hyper_parameters_chosen_on_the_folds_that_are_tested_are_seen(folder: P
         check_protocol(blind, folder)
     from seamo.testing import protocols as suite  # the same, past the check of the plain splits
 
-    bench = suite._Bench(blind, "single-label", folder, {"shrinks": (0.0, 0.9, 2.0)}, (0,))
+    bench = suite._Bench(blind, "single-label", folder, SHRINKS, (0,))
     with pytest.raises(AssertionError, match=r"cross-validation: .* when the labels of a fold's test rows"):
         suite._check_folds(bench)
