@@ -33,17 +33,19 @@ NOT_IMPORTED = {
 BASE = {
     "import seamo": ["seamo", "seamo.extras", "seamo.errors"],
     "open_store": ["seamo.store.reader"],
-    "seamo-prep ls": ["seamo.store.catalog"],
-    "seamo-prep verify": ["seamo_prep.verify"],
-    "seamo-prep look": ["seamo_prep.look"],
-    "seamo-bench table": ["seamo_bench.board.leaderboard", "seamo_bench.board.tables"],
+    "seamo-prep ls": ["seamo_prep.cli.ls"],
+    "seamo-prep verify": ["seamo_prep.cli.verify"],
+    "seamo-prep look": ["seamo_prep.cli.look"],
+    "seamo-bench table": ["seamo_bench.board.leaderboard", "seamo_bench.board.tables", "seamo_bench.paper.compute"],
     "seamo-bench report": ["seamo_bench.board.report"],
     "seamo-bench figures": ["seamo_bench.paper.figures"],
-    "seamo-bench verify": ["seamo_bench.records.record"],
+    "seamo-bench verify": ["seamo_bench.cli.verify", "seamo_bench.records.record"],
     "seamo-bench compare": ["seamo_bench.board.compare"],
     "seamo-bench reproduce": ["seamo_bench.paper.reproduce"],
     "seamo-bench submit": ["seamo_bench.records.submit"],
 }
+# Modules that are found by listing a folder, so that no import names them.
+FOUND_BY_LISTING = {"seamo_bench.board.report.tabs", "seamo_bench.scores.measures"}
 # Rooms that need an extra. Base code may import them inside a function, which then needs the extra, too.
 BEHIND_A_FUNCTION = {"seamo.data", "seamo.store.view", "seamo.store.cube"}
 
@@ -164,7 +166,8 @@ def check_reach(doors: list[str], allowed: set[str], behind_a_function: set[str]
 
 @pytest.mark.parametrize("what", BASE)
 def test_base_code_needs_base_packages_only(what: str) -> None:
-    check_reach(BASE[what], declared()[""], BEHIND_A_FUNCTION)
+    listed = [module for module in modules() if within(module, FOUND_BY_LISTING)]
+    check_reach([*BASE[what], *listed], declared()[""], BEHIND_A_FUNCTION)
 
 
 def test_preparing_needs_no_torch_and_training_no_rasters() -> None:
