@@ -1,6 +1,7 @@
 """`seamo embed` and the benchmark feed a network through one engine: the same run and store give the same vectors."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from seamo.inputs.normalise import Normalisation, apply_steps, normalise, steps_
 from seamo.inputs.spec import Expects
 from seamo.inputs.wiring import wire
 from seamo.manifest import Statistics
-from seamo.model.config import SeaMoConfig
+from seamo.model.config import DecoderConfig, SeaMoConfig
 from seamo.store.reader import Store
 from seamo.use.dense import Source, embed_image
 from seamo.use.inputs import load_pretrained
@@ -34,6 +35,21 @@ def store(tmp_path_factory) -> Store:
     return build_small_store(tmp_path_factory.mktemp("st"), n=6, absent=(2,), holes=(1, 4))
 
 
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory):
+    """Side of the network's image -> folder of a model of that size."""
+    root, made = tmp_path_factory.mktemp("runs"), dict[int, Path]()
+
+    def folder(side: int) -> Path:
+        if side not in made:
+            made[side] = root / str(side)
+            small = DecoderConfig(width=16, depth=1, heads=2)
+            model_folder(made[side], SeaMoConfig(size=side, patch=4, dim=16, depth=2, heads=2, decoder=small))
+        return made[side]
+
+    return folder
+
+
 def benchmark_features(run, store: Store, *, how: str = "", **options) -> np.ndarray:
     backbone = seamo_bench.load_backbone(f"{run}{how}", store=store, **options)
     loader = Loader(store, np.arange(len(store)), 4, layers=backbone.adapter.wiring.layers, shuffle=False)
@@ -47,43 +63,43 @@ def benchmark_features(run, store: Store, *, how: str = "", **options) -> np.nda
     ("sensors", "layers"), [(("s1",), "one layer"), (("s2",), "native layers"), (("s2", "s1"), "both")]
 )
 @pytest.mark.parametrize("statistics", ["card", "store"])
-def test_embed_and_the_benchmark_give_the_same_vectors(store, tmp_path, side, sensors, layers, statistics):
-    model_folder(tmp_path / "run", SeaMoConfig(size=side, patch=4, dim=16, depth=2, heads=2))
+def test_embed_and_the_benchmark_give_the_same_vectors(store, run_of, tmp_path, side, sensors, layers, statistics):
+    run = run_of(side)
     reading = Reading(sensors=sensors if len(sensors) == 1 else (), statistics=statistics, batch=4)
-    embed_store(load_pretrained(tmp_path / "run", device="cpu"), store, reading, tmp_path / "out.npz")
+    embed_store(load_pretrained(run, device="cpu"), store, reading, tmp_path / "out.npz")
     embedded = np.load(tmp_path / "out.npz")["features"][:, 0]
     how = "@pretrain" if statistics == "card" else ""
-    features = benchmark_features(tmp_path / "run", store, how=how, inputs=sensors)
+    features = benchmark_features(run, store, how=how, inputs=sensors)
     assert np.ptp(embedded, axis=0).max() > 1e-3 or statistics == "card", f"{layers}: all vectors are alike"
     np.testing.assert_allclose(features, embedded, rtol=0, atol=TOLERANCE)
 
 
-def test_every_date_is_read_alike(store, tmp_path):
-    model_folder(tmp_path / "run", SeaMoConfig(size=16, patch=4, dim=16, depth=2, heads=2))
+def test_every_date_is_read_alike(store, run_of, tmp_path):
+    run = run_of(16)
     reading = Reading(sensors=("s2",), statistics="store")
-    embed_store(load_pretrained(tmp_path / "run", device="cpu"), store, reading, tmp_path / "out.npz")
+    embed_store(load_pretrained(run, device="cpu"), store, reading, tmp_path / "out.npz")
     embedded = np.load(tmp_path / "out.npz")["features"]
-    features = benchmark_features(tmp_path / "run", store, inputs=("s2",), date=1)
+    features = benchmark_features(run, store, inputs=("s2",), date=1)
     np.testing.assert_allclose(features, embedded[:, 1], rtol=0, atol=TOLERANCE)
 
 
-def test_a_whole_image_of_the_networks_size_is_a_tile(store, tmp_path):
-    model_folder(tmp_path / "run", SeaMoConfig(size=24, patch=4, dim=16, depth=2, heads=2))
+def test_a_whole_image_of_the_networks_size_is_a_tile(store, run_of, tmp_path):
+    run = run_of(24)
     pixels = store.read_layer(0, "s1")[0]
     profile = {"driver": "GTiff", "dtype": "float32", "count": 2, "height": 24, "width": 24, "crs": "EPSG:32633"}
     place = rasterio.Affine(10.0, 0.0, 600000.0, 0.0, -10.0, 5900040.0)
     with rasterio.open(tmp_path / "s1.tif", "w", transform=place, **profile) as target:
         target.write(pixels)
         target.descriptions = ("VV", "VH")
-    backbone = seamo_bench.load_backbone(f"{tmp_path / 'run'}", store=store, inputs=("s1",))
+    backbone = seamo_bench.load_backbone(str(run), store=store, inputs=("s1",))
     numbers = normalisation_in(backbone.adapter.wiring.sensors[0])
     statistics = {"source": "store", "unit": Unit.DB, "mean": dict(zip(numbers.bands, numbers.mean, strict=True))}
     statistics["std"] = dict(zip(numbers.bands, numbers.std, strict=True))
     source = Source(tmp_path / "s1.tif", Unit.DB, statistics=Statistics(**statistics))
-    embed_image(load_pretrained(tmp_path / "run", device="cpu"), source, tmp_path / "map.tif")
+    embed_image(load_pretrained(run, device="cpu"), source, tmp_path / "map.tif")
     with rasterio.open(tmp_path / "map.tif") as source:
         mean_of_patches = source.read().mean(axis=(1, 2))
-    features = benchmark_features(tmp_path / "run", store, inputs=("s1",))
+    features = benchmark_features(run, store, inputs=("s1",))
     np.testing.assert_allclose(features[0], mean_of_patches, rtol=0, atol=TOLERANCE)
 
 
@@ -109,9 +125,9 @@ def test_a_card_says_all_that_the_engine_is_told():
     assert {name: getattr(card.expects, name) for name in shared} == {name: getattr(card, name) for name in shared}
 
 
-def test_what_a_record_says_of_the_way(store, tmp_path):
-    model_folder(tmp_path / "run", SeaMoConfig(size=16, patch=4, dim=16, depth=2, heads=2))
-    backbone = seamo_bench.load_backbone(str(tmp_path / "run"), store=store)
+def test_what_a_record_says_of_the_way(store, run_of):
+    run = run_of(16)
+    backbone = seamo_bench.load_backbone(str(run), store=store)
     said = adapter_facts(backbone.adapter.wiring)
     assert said.resize == "date 0, then bicubic antialiased from every layer's own grid to 16 x 16"
     other = wire(
