@@ -73,7 +73,7 @@ check: install
 quick:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not soak" $(QUICK)
 
-# The same tests with the oldest dependencies that pyproject.toml allows, and with the newest there are.
+# The same tests and the examples with the oldest dependencies that pyproject.toml allows, and with the newest there are.
 test-lowest:
 	mkdir -p build
 	$(PYTHON) tools/lowest.py > build/lowest.txt
@@ -86,7 +86,8 @@ define elsewhere
 	$(PYTHON) -m venv --clear build/$(1)
 	build/$(1)/bin/python -m pip install --quiet $(2) --editable '.[dev]'
 	build/$(1)/bin/python -m pip list --format=freeze --exclude-editable | paste -s -d ' ' - | fold -s -w 120
-	OMP_NUM_THREADS=1 build/$(1)/bin/python -m pytest -q -m "not soak" $(QUICK)
+	OMP_NUM_THREADS=1 build/$(1)/bin/python -m pytest -q -m "not soak" $(QUICK) \
+	  tests/prep/test_adding_a_dataset.py tests/test_examples.py
 endef
 
 # sdist and wheel for docs/releasing.md; uploads nothing.

@@ -38,6 +38,7 @@ import numpy as np
 
 TOLERANCE = 1e-6
 ABSENT = "(none)"
+SHOWN = ("top1", "balanced_accuracy", "micro_ap", "miou_present", "f1_positive")  # of SeaMo's rows
 EMBED_TOLERANCE = 1e-5  # of the features that `seamo embed` writes
 
 Document = dict[str, Any]
@@ -65,7 +66,7 @@ def compare(before: Document, after: Document) -> Report:
     report = Report()
     old, new = _both(before, after)
     report.notes += [f"machine: {text}" for text in unequal(before["machine"], after["machine"])]
-    if before["code"] == after["code"]:
+    if "code" in before and before["code"] == after.get("code"):
         report.notes.append("code: both recordings are of the same modules")
     _compare_stores(before, after, report)
     for name, text in _changed(before["weights"], after["weights"]):
@@ -172,9 +173,7 @@ def _compare_seamo(old: Mapping[str, Document], new: Mapping[str, Document], rep
         same = "same key" if row["key"] == other["key"] else "other key"
         same += ", same predictions" if row["arrays"] == other["arrays"] else ", other predictions"
         scores, others = row["record"]["scores"], other["record"]["scores"]
-        told = ", ".join(
-            f"{metric} {_short(scores[metric])} -> {_short(others.get(metric))}" for metric in list(scores)[:2]
-        )
+        told = ", ".join(f"{m} {_short(scores[m])} -> {_short(others.get(m))}" for m in SHOWN if m in scores)
         report.seamo.append(f"{name}: {same}" + (f"; {told}" if told else ""))
 
 

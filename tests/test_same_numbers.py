@@ -27,7 +27,7 @@ def row(backbone, key, *, protocol="knn", score=0.5, arrays="a1", seed=0):
         "facts": facts,
         "status": "ok",
         "reason": "",
-        "scores": {"top1": score, "f1": None},
+        "scores": {"top1": score, "f1_positive": None},
         "per_class": {"recall": [score, None]},
     }
     seamo = backbone.startswith(("proof-seed0", "seamo-random"))
@@ -77,7 +77,7 @@ def test_equal_recordings_have_no_difference(before, after):
         (lambda one: one["records"][1].update(trained=""), "trained weights t1 -> none"),
         (lambda one: one["records"][0]["record"]["scores"].update(top1=0.500002), "scores.top1 0.5 -> 0.500002"),
         (lambda one: one["records"][0]["record"]["scores"].update(top1=None), "scores.top1 0.5 -> None"),
-        (lambda one: one["records"][0]["record"]["scores"].pop("f1"), "scores.f1 None -> '(none)'"),
+        (lambda one: one["records"][0]["record"]["scores"].pop("f1_positive"), "scores.f1_positive None -> '(none)'"),
         (lambda one: one["records"][0]["record"]["scores"].update(top1=float("nan")), "scores.top1 0.5 -> nan"),
         (lambda one: one["records"][0]["record"]["per_class"]["recall"].append(0.1), "per_class.recall"),
         (lambda one: one["records"][0]["record"].update(status="failed"), "status 'ok' -> 'failed'"),
@@ -119,7 +119,7 @@ def test_what_may_change_is_told_and_no_difference(before, after):
     report = compare(before, after)
     assert report.differences == []
     (told,) = report.seamo
-    assert told.endswith("other key, other predictions; top1 0.5000 -> 0.7500, f1 none -> none")
+    assert told.endswith("other key, other predictions; top1 0.5000 -> 0.7500, f1_positive none -> none")
     assert [text.partition(":")[0] for text in report.notes] == [
         "machine",
         report.notes[1].partition(":")[0],

@@ -1,10 +1,12 @@
 """The backbone card: what a checkpoint expects, as frozen values. No torch here."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from seamo.inputs.spec import Expects, InputSpec, MissingPolicy, Resize, Step
-from seamo.inputs.wiring import Wiring
+
+if TYPE_CHECKING:  # an unknown backbone is refused before the manifest is imported
+    from seamo.inputs.wiring import Wiring
 
 __all__ = ["Availability", "BackboneCard", "InputSpec", "MissingPolicy", "Option", "Step", "Weights"]
 
@@ -105,6 +107,6 @@ class BackboneCard:
             learnt=self.availability != "none needed",
         )
 
-    def fed(self, wiring: Wiring) -> "BackboneCard":
+    def fed(self, wiring: "Wiring") -> "BackboneCard":
         """The same card, its inputs those that are really fed and its policy the one that made them so."""
         return replace(self, inputs=wiring.network.inputs, missing=wiring.missing)

@@ -80,7 +80,7 @@ class Split:
     fold: int = -1
 
 
-class Table(typing.Protocol):
+class PooledTable(typing.Protocol):
     """Pooled features (n, D) float32 of n rows, which need not fit into memory: `seamo_bench.features` has them."""
 
     @property
@@ -131,7 +131,7 @@ class Context:
     backbone: "Backbone"
     store: "Samples"
     labels: NDArray[Any]
-    features: Callable[[Rows], Table]
+    features: Callable[[Rows], PooledTable]
     splits: Mapping[int, tuple[Split, ...]]
     params: Params
     budget: Budget

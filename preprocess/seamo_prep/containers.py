@@ -225,7 +225,7 @@ class Several(Container):
         return next((one for one in self.parts if one.exists(name)), self.parts[0])
 
 
-class Archive(Container):
+class OpenArchive(Container):
     """An archive file: its members are listed once, when first asked for."""
 
     def __init__(self, source: Joined) -> None:
@@ -320,12 +320,12 @@ class Archive(Container):
 
 
 @lru_cache(maxsize=16)
-def _reopen(kind: type[Archive], source: "Joined", stamp: tuple[tuple[int, int], ...]) -> Archive:  # noqa: ARG001
+def _reopen(kind: type[OpenArchive], source: "Joined", stamp: tuple[tuple[int, int], ...]) -> OpenArchive:  # noqa: ARG001
     """An unpickled archive: one a process and state of its files, so that it is listed once for all tasks."""
     return kind(source)
 
 
-class Zip(Archive):
+class Zip(OpenArchive):
     """A zip file, read member by member in place."""
 
     def __init__(self, source: Joined) -> None:
@@ -358,7 +358,7 @@ class Zip(Archive):
         return f"/vsizip/{{{self.source.files[0].absolute()}}}/{name}" if is_plain else None
 
 
-class Tar(Archive):
+class Tar(OpenArchive):
     """An uncompressed tar, read by offset."""
 
     def __init__(self, source: Joined) -> None:
@@ -384,7 +384,7 @@ class Tar(Archive):
         return f"/vsisubfile/{offset}_{size},{self.source.files[0].absolute()}"
 
 
-def tar_members(tar: tarfile.TarFile, archive: Archive) -> dict[str, tuple[int, int]]:
+def tar_members(tar: tarfile.TarFile, archive: OpenArchive) -> dict[str, tuple[int, int]]:
     """Regular files of an open tar: safe name -> (offset of the data, bytes)."""
     members = {}
     for info in tar:

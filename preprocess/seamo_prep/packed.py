@@ -10,13 +10,13 @@ from collections import OrderedDict
 from typing import IO, BinaryIO, cast
 
 from seamo.errors import ArchiveError
-from seamo_prep.containers import Archive, Joined, Tar, Zip, tar_members
+from seamo_prep.containers import Joined, OpenArchive, Tar, Zip, tar_members
 
 _LOG = logging.getLogger(__name__)
 _KEEP_BYTES = 256 << 20  # of what a forward cursor passed
 
 
-class _PackedTar(Archive):
+class _PackedTar(OpenArchive):
     """A compressed tar, read by a cursor that goes forward and keeps what it passed last."""
 
     def __init__(self, source: Joined) -> None:
@@ -114,13 +114,19 @@ class _ZstdIO(io.RawIOBase):
         super().close()
 
 
-def open_container(source: Joined, name: str) -> Archive:
+def open_container(source: Joined, name: str) -> OpenArchive:
     """The container for an archive file's name (without `.partXX`).
 
     Raises:
         ArchiveError: For a form that is not supported.
     """
-    kinds: dict[str, type[Archive]] = {".zip": Zip, ".tar": Tar, ".tar.gz": TarGz, ".tgz": TarGz, ".tar.zst": TarZst}
+    kinds: dict[str, type[OpenArchive]] = {
+        ".zip": Zip,
+        ".tar": Tar,
+        ".tar.gz": TarGz,
+        ".tgz": TarGz,
+        ".tar.zst": TarZst,
+    }
     for suffix, kind in kinds.items():
         if name.endswith(suffix):
             return kind(source)

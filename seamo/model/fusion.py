@@ -19,7 +19,7 @@ from seamo.model.config import FusionConfig, SeaMoConfig
 from seamo.model.encoder import Norm, attention_mask
 
 
-class Part(NamedTuple):
+class FusionPart(NamedTuple):
     """Tokens (B, N, D) of one image per row, and which rows have that image (None: all)."""
 
     tokens: Tensor
@@ -66,15 +66,15 @@ class FuseBlock(nn.Module):
         self.attention = CrossAttention(width, heads)
         self.norm_mlp, self.mlp = Norm(width), Mlp(width, 4 * width)
 
-    def forward(self, own: Tensor, other: Part | None, previous: Part | None) -> Tensor:
+    def forward(self, own: Tensor, other: FusionPart | None, previous: FusionPart | None) -> Tensor:
         """Fused tokens H (B, N, D) of one image per row."""
         x = own + self._ask(own, other, previous) if self.variant == "text" else self._answer(own, other, previous)
         out: Tensor = x + self.mlp(self.norm_mlp(x))
         return out
 
-    def _ask(self, own: Tensor, other: Part | None, previous: Part | None) -> Tensor:
+    def _ask(self, own: Tensor, other: FusionPart | None, previous: FusionPart | None) -> Tensor:
         parts = [
-            part if mark is None else Part(part.tokens + mark, part.there)
+            part if mark is None else FusionPart(part.tokens + mark, part.there)
             for part, mark in ((other, self.type_other), (previous, self.type_previous))
             if part is not None
         ]
@@ -84,7 +84,7 @@ class FuseBlock(nn.Module):
         out: Tensor = self.attention(self.norm_own(own), context, _token_validity(parts))
         return out
 
-    def _answer(self, own: Tensor, other: Part | None, previous: Part | None) -> Tensor:
+    def _answer(self, own: Tensor, other: FusionPart | None, previous: FusionPart | None) -> Tensor:
         assert other is not None  # noqa: S101 - the configuration refuses algorithm1 with one sensor
         query = other.tokens
         if previous is not None:
@@ -115,7 +115,7 @@ class DecoupleBlock(nn.Module):
         self.merge = nn.Linear(2 * width, width) if tm.merge == "concat" else None
         self.norm_mlp, self.mlp = Norm(width), Mlp(width, 4 * width)
 
-    def forward(self, own: Tensor, other: Part | None, previous: Part | None) -> Tensor:
+    def forward(self, own: Tensor, other: FusionPart | None, previous: FusionPart | None) -> Tensor:
         """Fused tokens H (B, N, D) of one image per row."""
         x = self.norm_own(own)
         of_other = self._attend(x, other, self.norm_other, self.attention_other)
@@ -127,7 +127,9 @@ class DecoupleBlock(nn.Module):
         out: Tensor = fused + self.mlp(self.norm_mlp(fused))
         return out
 
-    def _attend(self, own: Tensor, part: Part | None, norm: nn.Module | None, attention: nn.Module | None) -> Tensor:
+    def _attend(
+        self, own: Tensor, part: FusionPart | None, norm: nn.Module | None, attention: nn.Module | None
+    ) -> Tensor:
         if part is None or norm is None or attention is None:
             return torch.zeros_like(own)
         context = norm(part.tokens)
@@ -170,7 +172,7 @@ class Fusion(nn.Module):
                 if start > 0:
                     previous = _part(features, handed_on, sensor, start - 1, stop - 1)
                     if self.tm.prev == "H":
-                        previous = Part(fused[sensor][-1].flatten(0, 1), previous.there)
+                        previous = FusionPart(fused[sensor][-1].flatten(0, 1), previous.there)
                 own = features[sensor][:, start:stop]
                 x = own.flatten(0, 1)
                 for block in self.blocks[sensor].children():
@@ -197,12 +199,12 @@ def _make_block(config: SeaMoConfig) -> nn.Module:
 
 def _part(
     features: Mapping[str, Tensor], there: Mapping[str, Tensor] | None, sensor: str, start: int, stop: int
-) -> Part:
+) -> FusionPart:
     rows = None if there is None else there[sensor][:, start:stop].flatten()
-    return Part(features[sensor][:, start:stop].flatten(0, 1), rows)
+    return FusionPart(features[sensor][:, start:stop].flatten(0, 1), rows)
 
 
-def _token_validity(parts: list[Part]) -> Tensor | None:
+def _token_validity(parts: list[FusionPart]) -> Tensor | None:
     columns = [part.there[:, None].expand(-1, part.tokens.shape[1]) for part in parts if part.there is not None]
     return torch.cat(columns, dim=1) if columns else None
 

@@ -23,7 +23,7 @@ STATE = "state.pt"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Where a run is: everything that its next step depends on, weights and optimiser apart.
 
     Args:
@@ -51,14 +51,14 @@ class Checkpoint:
     """
 
     path: Path
-    progress: Progress
+    progress: TrainingProgress
     loss: float
     state: dict[str, Any]
 
 
 def save_checkpoint(
     folder: Path,
-    progress: Progress,
+    progress: TrainingProgress,
     state: dict[str, Any],
     *,
     loss: float,
@@ -127,7 +127,7 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             log.warning("checkpoint %s is damaged (%s): the one before it is used", path, error)
             continue
-        progress = Progress(**{name: int(facts[name]) for name in ("stage", "epoch", "batch", "step")})
+        progress = TrainingProgress(**{name: int(facts[name]) for name in ("stage", "epoch", "batch", "step")})
         return Checkpoint(path, progress, float(facts["loss"]), state)
     if found:
         raise TrainingError(

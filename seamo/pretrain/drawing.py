@@ -20,7 +20,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Page:
+class FigurePage:
     """A page of a given size; all places in inches from its lower left corner.
 
     Args:
@@ -115,14 +115,14 @@ class Page:
             picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def new_page(width: float, height: float) -> Page:
+def new_page(width: float, height: float) -> FigurePage:
     """A blank page, in inches."""
     figure = Figure(figsize=(width, height), facecolor=PAPER)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_aspect("auto")
     axes.axis("off")
-    return Page(figure, axes)
+    return FigurePage(figure, axes)
 
 
 def _pale(color: str) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from seamo.data.loader import Loader
-from seamo.pretrain.checkpoint import Progress
+from seamo.pretrain.checkpoint import TrainingProgress
 from seamo.pretrain.inputs import Inputs
 from seamo.pretrain.job import Job
 
@@ -27,7 +27,7 @@ class Portion:
     waited: float
 
 
-def feed(job: Job, start: Progress) -> Generator[Portion, None, None]:
+def feed(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
     """The portions of every step from `start` to the end of the run, `job.parts` of them a step.
 
     One loader reads for the whole run: no epoch and no stage begins with a wait for its first batch. (The stages
@@ -38,7 +38,7 @@ def feed(job: Job, start: Progress) -> Generator[Portion, None, None]:
         yield from _ahead(portions, job.ranks.device) if job.ranks.device.type == "cuda" else portions
 
 
-def _portions(job: Job, start: Progress) -> Generator[Portion, None, None]:
+def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
     recipe, ranks = job.recipe, job.ranks
     epoch = job.epoch(start)
     loader = Loader(

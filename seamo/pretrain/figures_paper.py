@@ -23,7 +23,7 @@ from seamo.manifest import LayerSpec, shipped_manifest
 from seamo.model.config import FusionConfig, SeaMoConfig
 from seamo.model.masking import draw_masks, noise_shape
 from seamo.model.seamo import SeaMo
-from seamo.pretrain.drawing import FUSION, GREY, INK, OPTICAL, RADAR, SOFT, Page, new_page
+from seamo.pretrain.drawing import FUSION, GREY, INK, OPTICAL, RADAR, SOFT, FigurePage, new_page
 from seamo.pretrain.recipe import Recipe, load_recipe
 from seamo.testing.world import World
 
@@ -36,7 +36,7 @@ _NAMES = {"s2": "optical", "s1": "radar"}
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class TokenShapes:
     """What a forward pass of one location showed.
 
     Args:
@@ -50,7 +50,7 @@ class Shapes:
     parameters: Mapping[str, int]
 
 
-def shapes_of(config: SeaMoConfig, *, seasons: int) -> Shapes:
+def shapes_of(config: SeaMoConfig, *, seasons: int) -> TokenShapes:
     """Run the model on one location, without computing anything, and note every module's shapes."""
     inputs: dict[str, tuple[int, ...]] = {}
     outputs: dict[str, tuple[int, ...]] = {}
@@ -75,7 +75,7 @@ def shapes_of(config: SeaMoConfig, *, seasons: int) -> Shapes:
         images = {s: torch.empty(1, seasons, len(b), config.size, config.size) for s, b in config.bands.items()}
         model(images, noise=torch.empty(noise_shape(config, 1, seasons)))
     parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in model.named_modules()}
-    return Shapes(inputs, outputs, parameters)
+    return TokenShapes(inputs, outputs, parameters)
 
 
 def draw_workflow(recipe: Recipe, out: Path) -> None:
@@ -288,7 +288,7 @@ def draw_fusion_variants(recipe: Recipe, out: Path) -> None:
     page.save(out)
 
 
-def _draw_fuse(page: Page, x: float, shapes: Shapes, block: str) -> None:
+def _draw_fuse(page: FigurePage, x: float, shapes: TokenShapes, block: str) -> None:
     context = shapes.inputs[f"{block}.fuse"]
     page.box(
         (x + 1.55, 1.15),
@@ -307,7 +307,7 @@ def _draw_fuse(page: Page, x: float, shapes: Shapes, block: str) -> None:
     page.path([(x + 2.65, 2.52), (x + 2.65, 2.77), (x + 0.94, 2.77)], color=FUSION)
 
 
-def _draw_decouple(page: Page, x: float, shapes: Shapes, block: str) -> None:
+def _draw_decouple(page: FigurePage, x: float, shapes: TokenShapes, block: str) -> None:
     for place, part, color in ((1.42, "attention_other", RADAR), (2.7, "attention_previous", OPTICAL)):
         context = shapes.inputs[f"{block}.{part}.attention_context"]
         page.box((x + place, 2.02), (1.15, 0.5), f"cross-attention\n{_shape(context[1:])}", color=FUSION, fontsize=7)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 import seamo
 from seamo.errors import TrainingError
-from seamo.pretrain.checkpoint import Progress
+from seamo.pretrain.checkpoint import TrainingProgress
 from seamo.pretrain.inputs import InputPlan, plan_inputs
 from seamo.pretrain.places import RunFolder
 from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import Recipe
-from seamo.pretrain.run import StoreFacts, begin_run, code_digest
+from seamo.pretrain.run import TrainingStoreFacts, begin_run, code_digest
 from seamo.store.reader import Store
 
 
@@ -57,24 +57,24 @@ class Job:
         """Optimiser steps before a stage begins."""
         return 0 if stage == 1 else self.recipe.stage1.epochs * self.steps_per_epoch
 
-    def begin(self, stage: int) -> Progress:
+    def begin(self, stage: int) -> TrainingProgress:
         """Where a stage begins."""
-        return Progress(stage, 0, 0, self.steps_before(stage))
+        return TrainingProgress(stage, 0, 0, self.steps_before(stage))
 
-    def steps(self, start: Progress) -> Iterator[Progress]:
+    def steps(self, start: TrainingProgress) -> Iterator[TrainingProgress]:
         """What is done before each step of a stage, from `start` to the stage's end."""
         for epoch in range(start.epoch, self.recipe.stage(start.stage).epochs):
             for batch in range(start.batch if epoch == start.epoch else 0, self.steps_per_epoch):
                 done = self.steps_before(start.stage) + epoch * self.steps_per_epoch + batch
-                yield Progress(start.stage, epoch, batch, done)
+                yield TrainingProgress(start.stage, epoch, batch, done)
 
-    def after(self, at: Progress) -> Progress:
+    def after(self, at: TrainingProgress) -> TrainingProgress:
         """What is done after the step that `at` stands before."""
         if at.batch + 1 == self.steps_per_epoch:
-            return Progress(at.stage, at.epoch + 1, 0, at.step + 1)
-        return Progress(at.stage, at.epoch, at.batch + 1, at.step + 1)
+            return TrainingProgress(at.stage, at.epoch + 1, 0, at.step + 1)
+        return TrainingProgress(at.stage, at.epoch, at.batch + 1, at.step + 1)
 
-    def epoch(self, at: Progress) -> int:
+    def epoch(self, at: TrainingProgress) -> int:
         """The epoch counted over the whole run, so that the stages draw differently."""
         return at.epoch + (self.recipe.stage1.epochs if at.stage == 2 else 0)
 
@@ -123,7 +123,7 @@ def begin_job(recipe: Recipe, store: Store, out: Path, *, resume: bool, ranks: R
         raise TrainingError(f"a batch of {batch} cannot be shared by {ranks.world} ranks", "optimiser.batch")
     folder = RunFolder(out)
     if ranks.writes:
-        facts = StoreFacts(store.spec.id, store.title, store.content, recipe.data.split, len(rows))
+        facts = TrainingStoreFacts(store.spec.id, store.title, store.content, recipe.data.split, len(rows))
         folder = begin_run(out, recipe, facts, resume=resume)
     ranks.wait()
     given = recipe.machine.peak_tflops

@@ -19,7 +19,7 @@ _SPEED = (*_WHERE, "seconds", "locations_per_s", "images_per_s", "data_wait_shar
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class JournalRow:
     """One optimiser step.
 
     Args:
@@ -69,7 +69,7 @@ class Journal:
         self._speed = _open(run / SPEED, _SPEED, done)
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=done + 1 if done else None)
 
-    def write(self, row: Row) -> None:
+    def write(self, row: JournalRow) -> None:
         """Add a step."""
         where = (row.step, row.stage, row.epoch, row.batch)
         terms = [_exact(row.terms[name]) if name in row.terms else "" for name in self._terms]
@@ -100,7 +100,7 @@ class Journal:
         self._speed.close()
         self._board.close()
 
-    def _show(self, row: Row, rate: float) -> None:
+    def _show(self, row: JournalRow, rate: float) -> None:
         self._progress.title = f"stage {row.stage} epoch {row.epoch + 1}"
         note = f"loss {row.loss:.4f}, {rate:,.1f} locations/s, data wait {row.wait / row.seconds:.0%}"
         self._progress.at(row.step, note=note)

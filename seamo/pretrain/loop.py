@@ -17,10 +17,10 @@ from seamo.model.checkpoint import assign, save_model, transfer
 from seamo.model.files import WEIGHTS
 from seamo.model.flops import pretraining_flops
 from seamo.model.seamo import SeaMo
-from seamo.pretrain.checkpoint import Checkpoint, Progress, checkpoints, latest_checkpoint, save_checkpoint
+from seamo.pretrain.checkpoint import Checkpoint, TrainingProgress, checkpoints, latest_checkpoint, save_checkpoint
 from seamo.pretrain.feed import Portion, feed
 from seamo.pretrain.job import Job, begin_job
-from seamo.pretrain.journal import Journal, Row
+from seamo.pretrain.journal import Journal, JournalRow
 from seamo.pretrain.optimise import Tally, adamw, schedule_of, weighted_loss
 from seamo.pretrain.ranks import Ranks, StopSignal
 from seamo.pretrain.recipe import Recipe
@@ -118,7 +118,7 @@ class _Stage:
         self.flops = pretraining_flops(model.config, seasons=seasons).training
         self.losses: list[float] = []  # since the last checkpoint
 
-    def run(self, portions: Iterator[Portion], begin: Progress, resumed: Checkpoint | None) -> None:
+    def run(self, portions: Iterator[Portion], begin: TrainingProgress, resumed: Checkpoint | None) -> None:
         """From `begin` to the stage's end."""
         if resumed is not None:
             self.optimiser.load_state_dict(resumed.state["optimiser"])
@@ -130,7 +130,7 @@ class _Stage:
             self.losses.append(row.loss)
             self._checkpoint(self.job.after(at), stop=stop)
 
-    def _step(self, portions: Iterator[Portion], at: Progress) -> tuple[Row, bool]:
+    def _step(self, portions: Iterator[Portion], at: TrainingProgress) -> tuple[JournalRow, bool]:
         """One optimiser step on a global batch; the row for the journal, and whether any rank was asked to stop."""
         job, recipe, device = self.job, self.job.recipe, self.job.ranks.device
         began, waited = time.perf_counter(), 0.0
@@ -162,7 +162,7 @@ class _Stage:
             self._not_finite(f"the loss of step {at.step + 1} is not finite ({bad})")
         seconds = time.perf_counter() - began
         done = self.flops * recipe.optimiser.batch / job.ranks.world / seconds
-        row = Row(
+        row = JournalRow(
             step=at.step + 1,
             stage=self.number,
             epoch=at.epoch,
@@ -184,7 +184,7 @@ class _Stage:
             return self.network.no_sync()
         return contextlib.nullcontext()
 
-    def _checkpoint(self, after: Progress, *, stop: bool) -> None:
+    def _checkpoint(self, after: TrainingProgress, *, stop: bool) -> None:
         """Write a checkpoint where one is due: every so many steps, at the stage's end, when asked to stop."""
         job, last = self.job, after.epoch == self.job.recipe.stage(self.number).epochs
         if not (stop or last or after.step % job.recipe.machine.checkpoint_every == 0):

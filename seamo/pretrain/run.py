@@ -27,7 +27,7 @@ _PACKAGES = ("torch", "timm", "numpy", "pandas", "pyarrow", "numcodecs", "pydant
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFacts:
+class TrainingStoreFacts:
     """What a run remembers of its store.
 
     Args:
@@ -45,7 +45,7 @@ class StoreFacts:
     samples: int
 
 
-def begin_run(path: Path, recipe: Recipe, store: StoreFacts, *, resume: bool) -> RunFolder:
+def begin_run(path: Path, recipe: Recipe, store: TrainingStoreFacts, *, resume: bool) -> RunFolder:
     """Make the folder of a new run, or check that an old one may go on.
 
     Args:
@@ -155,7 +155,7 @@ def code_digest() -> str:
     return total.hexdigest()
 
 
-def _check_same(run: RunFolder, recipe: Recipe, store: StoreFacts) -> None:
+def _check_same(run: RunFolder, recipe: Recipe, store: TrainingStoreFacts) -> None:
     begun = read_run(run.path)
     changed = differences(begun["recipe"], recipe.to_dict())
     if changed:

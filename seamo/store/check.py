@@ -20,7 +20,7 @@ _BLOCK = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Mismatch:
     """Something that is not as store.json says.
 
     Args:
@@ -61,38 +61,38 @@ def content_of(store: Store, *, deep: bool = True) -> str:
     return content_hash(store.spec, keys, digests, [str(split) for split in table["split"]], folds)
 
 
-def differing_samples(store: Store) -> Iterator[Finding]:
+def differing_samples(store: Store) -> Iterator[Mismatch]:
     """Samples that cannot be read, or whose content differs from the digest that the index holds."""
     table = store.read_index(["key", "sha256", "readable"])
     for i, (key, said, ok) in enumerate(zip(table["key"], table["sha256"], table["readable"], strict=True)):
         try:
             found = _digest(store, i, bool(ok))
         except StoreError as error:
-            yield Finding(str(key), str(error))
+            yield Mismatch(str(key), str(error))
             continue
         if found != said:
-            yield Finding(str(key), "its pixels, dates, georeference or label are not those that were built")
+            yield Mismatch(str(key), "its pixels, dates, georeference or label are not those that were built")
 
 
-def differing_files(store: Store, *, deep: bool = False) -> Iterator[Finding]:
+def differing_files(store: Store, *, deep: bool = False) -> Iterator[Mismatch]:
     """Files that are missing or differ from the recorded size and, with `deep`, checksum."""
     for name, said in store.meta.checksums.items():
         path = store.path / name
         if not path.is_file():
-            yield Finding(name, "is missing")
+            yield Mismatch(name, "is missing")
         elif file_sha256(path) != said:
-            yield Finding(name, "has another sha256 than store.json says")
+            yield Mismatch(name, "has another sha256 than store.json says")
     checksums = store.path / fmt.CHECKSUMS_NAME
     if not checksums.is_file():
         return
     for name, facts in json.loads(checksums.read_bytes()).items():
         path = store.path / name
         if not path.is_file():
-            yield Finding(name, "is missing")
+            yield Mismatch(name, "is missing")
         elif path.stat().st_size != facts["bytes"]:
-            yield Finding(name, f"has {path.stat().st_size} bytes instead of {facts['bytes']}")
+            yield Mismatch(name, f"has {path.stat().st_size} bytes instead of {facts['bytes']}")
         elif deep and _file_crc32c(store, name) != facts["crc32c"]:
-            yield Finding(name, "has another crc32c than recorded")
+            yield Mismatch(name, "has another crc32c than recorded")
 
 
 def band_statistics(store: Store, layer: str, rows: Iterable[int]) -> dict[str, Mapping[str, Any]]:

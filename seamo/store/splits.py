@@ -31,7 +31,7 @@ _VAL_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Facts:
+class SampleFacts:
     """What splits are made from, one entry a sample.
 
     Args:
@@ -46,7 +46,7 @@ class Facts:
 
 
 def assign(
-    spec: DatasetSpec, scheme: str, facts: Facts, *, published: Mapping[str, str] | None = None
+    spec: DatasetSpec, scheme: str, facts: SampleFacts, *, published: Mapping[str, str] | None = None
 ) -> tuple[list[str], NDArray[np.int8] | None]:
     """Assign every sample to `train`, `val`, `test` or "" (no split).
 
@@ -126,7 +126,7 @@ def _published_split(said: str, dataset_id: str, key: str) -> str:
     return said
 
 
-def _val_from_train(spec: DatasetSpec, splits: list[str], facts: Facts) -> list[str]:
+def _val_from_train(spec: DatasetSpec, splits: list[str], facts: SampleFacts) -> list[str]:
     train = [position for position, split in enumerate(splits) if split == "train"]
     keys = [facts.keys[p] for p in train]
     scenes = [facts.scenes[p] for p in train]

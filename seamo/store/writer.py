@@ -37,7 +37,7 @@ from seamo.store.sidecar import (
     recorded_files,
     write_shard,
 )
-from seamo.store.splits import Facts, assign
+from seamo.store.splits import SampleFacts, assign
 from seamo.store.subsets import keys_sha256
 from seamo.store.table import RowFacts, index_bytes
 from seamo.store.zarrmeta import write_zarr_metadata
@@ -182,7 +182,7 @@ class StoreWriter:
         gathered = _Gathered(self.plan, self._sidecars())
         rows = gathered.rows
         spec = self.plan.spec
-        facts = Facts(self.keys, [_class_of(row) for row in rows], [row.scene for row in rows])
+        facts = SampleFacts(self.keys, [_class_of(row) for row in rows], [row.scene for row in rows])
         assigned, folds = assign(spec, self.plan.split_scheme, facts, published=splits)
         names = ["" if row.reason else split for row, split in zip(rows, assigned, strict=True)]
         if self.plan.layout == "zarr":

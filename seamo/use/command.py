@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, get_args
 
-from seamo.bands import Unit
 from seamo.errors import StoreError, UsageError
 from seamo.inputs.spec import MissingPolicy
-from seamo.use.options import by_image, check_map, check_new, check_table, number_of, pair_of, unit_of
+from seamo.use.options import Image, check_map, check_new, check_table, pair_of, parse_images
 
 if TYPE_CHECKING:  # what is asked for wrongly is refused before torch is imported
     from seamo.manifest import Statistics
@@ -36,17 +35,6 @@ class Asked:
     split: str = "all"
     batch: int = 16
     device: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """What was said of one image; `unit` and the others as in `seamo.use.dense.Source`."""
-
-    path: Path
-    unit: Unit
-    sensor: str
-    bands: tuple[str, ...]
-    nodata: float | None
 
 
 def check_asked(what: str, out: Path, asked: Asked) -> None:
@@ -149,28 +137,11 @@ def _stacks(asked: Asked) -> tuple[tuple[str, str], ...]:
     return tuple(pair_of(text, "--stack", "sensor=stack") for text in asked.stacks)
 
 
-def _images(file: Path, asked: Asked) -> list[_Image]:
+def _images(file: Path, asked: Asked) -> list[Image]:
     """The image, and those of other sensors."""
-    paths = {"": file}
-    for text in asked.others:
-        sensor, image = pair_of(text, "--with", "sensor=image")
-        if sensor in paths or sensor == asked.sensor:
-            raise UsageError(f"two images of {sensor}", "--with", "Embed every date by itself.")
-        paths[sensor] = Path(image)
-    bands, units, nodata = (
-        by_image(texts, option, paths)
-        for texts, option in ((asked.bands, "--bands"), (asked.units, "--unit"), (asked.nodata, "--nodata"))
+    return parse_images(
+        file, asked.others, sensor=asked.sensor, units=asked.units, bands=asked.bands, nodata=asked.nodata
     )
-    return [
-        _Image(
-            path,
-            unit_of(units.get(name, ""), name),
-            name or asked.sensor,
-            tuple(bands[name].split(",")) if name in bands else (),
-            number_of(nodata[name], "--nodata") if name in nodata else None,
-        )
-        for name, path in paths.items()
-    ]
 
 
 def _sources(file: Path, asked: Asked) -> "list[Source]":

@@ -31,7 +31,7 @@ _ROWS = 1024  # queries compared at once
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class SeasonScore:
     """One figure.
 
     Args:
@@ -57,8 +57,8 @@ class Retrieval:
         queries: Images that were looked for.
     """
 
-    recall_at_1: Score
-    mean_reciprocal_rank: Score
+    recall_at_1: SeasonScore
+    mean_reciprocal_rank: SeasonScore
     places: int
     queries: int
 
@@ -73,7 +73,7 @@ class Probe:
         places, images: How many.
     """
 
-    balanced_accuracy: Score
+    balanced_accuracy: SeasonScore
     seasons: tuple[str, ...]
     places: int
     images: int
@@ -305,10 +305,10 @@ def _standardised(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _score(
     statistic: Callable[[NDArray[np.int64]], float], count: int, rng: np.random.Generator, *, chance: float
-) -> Score:
+) -> SeasonScore:
     drawn = [statistic(rng.integers(count, size=count)) for _ in range(DRAWS)]
     low, high = np.percentile(drawn, [_TAIL, 100 - _TAIL])
-    return Score(statistic(np.arange(count)), float(low), float(high), chance)
+    return SeasonScore(statistic(np.arange(count)), float(low), float(high), chance)
 
 
 def _plain(ask: Callable[[], Retrieval | Probe]) -> dict[str, Any]:

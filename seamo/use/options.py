@@ -1,12 +1,76 @@
 """What command lines say about images and outputs: `B02,B03`, `dn`, `s1=db`, a number, `map.tif`. No torch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from seamo.bands import Unit
 from seamo.errors import UsageError
 
 MAPS, TABLES = (".tif", ".tiff", ".zarr"), (".parquet", ".npz")  # how features are written: of an image, of a store
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of one sensor, as a command line says it.
+
+    Args:
+        path: A GeoTIFF, or another raster that GDAL reads.
+        unit: What its numbers mean.
+        sensor: Empty: the one that its bands belong to.
+        bands: Names of its bands in order, `-` for one not to use; empty: its band descriptions.
+        nodata: Value that is no measurement, beside what the raster itself declares.
+    """
+
+    path: Path
+    unit: Unit
+    sensor: str = ""
+    bands: tuple[str, ...] = ()
+    nodata: float | None = None
+
+
+def parse_images(
+    first: Path,
+    others: Sequence[str],
+    *,
+    sensor: str = "",
+    units: Sequence[str],
+    bands: Sequence[str] = (),
+    nodata: Sequence[str] = (),
+) -> list[Image]:
+    """The first image, and those of other sensors.
+
+    Args:
+        first: Its path.
+        others: `sensor=path`.
+        sensor: Of the first image; empty: the one that its bands belong to.
+        units: `value` of the first image, `sensor=value` of the others.
+        bands: As `units`.
+        nodata: As `units`.
+
+    Raises:
+        UsageError: If a text is not understood, or for no image, or a sensor has two.
+    """
+    paths = {"": first}
+    for text in others:
+        other, image = pair_of(text, "--with", "sensor=image")
+        if other in paths or other == sensor:
+            raise UsageError(f"two images of {other}", "--with", "Every date is by itself.")
+        paths[other] = Path(image)
+    unit_by, bands_by, nodata_by = (
+        by_image(texts, option, paths)
+        for texts, option in ((units, "--unit"), (bands, "--bands"), (nodata, "--nodata"))
+    )
+    return [
+        Image(
+            path,
+            unit_of(unit_by.get(name, ""), name),
+            name or sensor,
+            tuple(bands_by[name].split(",")) if name in bands_by else (),
+            number_of(nodata_by[name], "--nodata") if name in nodata_by else None,
+        )
+        for name, path in paths.items()
+    ]
 
 
 def by_image(texts: Sequence[str], option: str, images: Mapping[str, Path]) -> dict[str, str]:

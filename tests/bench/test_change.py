@@ -76,7 +76,7 @@ def test_both_dates_are_read_each_in_its_place(store, backbone):
         want = (pixels[:, date] - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
         torch.testing.assert_close(adapter(batch)["s2"].double(), want, atol=1e-4, rtol=1e-4)
     assert backbone.adapter.wiring.dates == (0, 1)
-    assert backbone.adapter.describe().resize == "dates 0 and 1, then not resized"
+    assert backbone.adapter.wiring.resampling() == "dates 0 and 1, then not resized"
 
 
 def test_weights_by_hand(store, backbone, monkeypatch):

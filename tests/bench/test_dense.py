@@ -25,6 +25,7 @@ from seamo_bench.protocols.dense import seeds as _dense_run
 from seamo_bench.protocols.dense import tiles as _dense
 from seamo_bench.protocols.dense import training as _dense_training
 from seamo_bench.records.record import load_predictions, read_records
+from seamo_bench.runs.cells import Impossible
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import Suite, load_suite
@@ -270,7 +271,11 @@ def test_the_demo_budget_shrinks_large_tiles(tmp_path, stores, suite, monkeypatc
     monkeypatch.setattr("seamo_bench.runs.plan.DEMO_SIDE", 8)
     places = Places(stores, tmp_path, tmp_path)
     sizes = {
-        budget: [cell.size for cell in make_plan(load_suite(suite), ("unet",), places, budget) if cell.wiring]
+        budget: [
+            cell.size
+            for cell in make_plan(load_suite(suite), ("unet",), places, budget)
+            if not isinstance(cell, Impossible)
+        ]
         for budget in ("demo", "full")
     }
     assert sizes == {"demo": [8], "full": [TILE]}
@@ -294,6 +299,7 @@ def test_records_hold_what_was_run(results):
 KILLED = """
 import sys, torch
 from pathlib import Path
+from seamo_bench.runs.cells import Impossible
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import load_suite

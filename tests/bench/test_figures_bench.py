@@ -18,7 +18,7 @@ from seamo_bench.cli import main
 from seamo_bench.paper import examples
 from seamo_bench.paper.examples import best_column, models_of, places_of, stores_under, truth_of
 from seamo_bench.paper.figures import draw_figures
-from seamo_bench.paper.sheet import Cell, Row, Sheet, write_sheet
+from seamo_bench.paper.sheet import Sheet, SheetCell, SheetRow, write_sheet
 from seamo_bench.predictions import TilePredictions
 from seamo_bench.records.record import load_predictions, read_records, write_record
 from tests.bench.bench_store import build_store, toy_samples, toy_spec
@@ -199,7 +199,9 @@ def test_the_question_with_the_most_models_is_shown_first_its_best_models(made):
 def test_a_sheet_shows_its_pictures_as_they_are(tmp_path):
     picture = np.zeros((2, 2, 3), dtype=np.uint8)
     picture[0, 0], picture[1, 1] = (255, 0, 0), (0, 0, 255)
-    write_sheet(tmp_path / "one.png", Sheet("title", ("about",), (Row("row", (Cell(picture), Cell(None))),)))
+    write_sheet(
+        tmp_path / "one.png", Sheet("title", ("about",), (SheetRow("row", (SheetCell(picture), SheetCell(None))),))
+    )
     with Image.open(tmp_path / "one.png") as file:
         pixels = np.asarray(file.convert("RGB"))
     red = np.argwhere((pixels == (255, 0, 0)).all(axis=2))
@@ -208,7 +210,9 @@ def test_a_sheet_shows_its_pictures_as_they_are(tmp_path):
     assert red.max(axis=0)[0] < blue.min(axis=0)[0]
     assert (pixels == MISSING).all(axis=2).any()
     first = (tmp_path / "one.png").read_bytes()
-    write_sheet(tmp_path / "one.png", Sheet("title", ("about",), (Row("row", (Cell(picture), Cell(None))),)))
+    write_sheet(
+        tmp_path / "one.png", Sheet("title", ("about",), (SheetRow("row", (SheetCell(picture), SheetCell(None))),))
+    )
     assert (tmp_path / "one.png").read_bytes() == first
 
 

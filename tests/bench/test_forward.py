@@ -40,7 +40,7 @@ class Slow(Network):
 def test_operations_and_rate_of_a_known_network(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = seamo_bench.load_backbone("resnet18", store=store)
     assert backbone.adapter is not None
-    height, width = backbone.adapter.describe().size
+    height, width = backbone.adapter.wiring.size
     for seconds, batch in ((1.0, 8), (0.05, 4), (0.001, 1)):  # half of it is for passes of whole batches
         network = Slow()
         backbone.network = network

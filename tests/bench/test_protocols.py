@@ -118,7 +118,7 @@ def array_source(array, block=0):
     if not block:
         return _source.held(table, device)
 
-    class Short(_source.Source):
+    class Short(_source.FeatureSource):
         def blocks(self, size=0):
             del size
             return _source.ahead(torch.from_numpy(one) for one in table.blocks(block))

@@ -9,7 +9,7 @@ import pytest
 from seamo.errors import ProtocolError
 from seamo_bench.predictions import Scoring, predictions_bytes, predictions_from_bytes
 from seamo_bench.scores.metrics import score
-from seamo_bench.tasks.stitch import Image, Tile, images_of, stitch, tile_predictions
+from seamo_bench.tasks.stitch import StitchedImage, Tile, images_of, stitch, tile_predictions
 
 K = 3
 
@@ -137,7 +137,7 @@ def test_predictions_hold_scenes_counts_and_ids_through_a_file():
 
 def test_single_tiles_have_no_tilewise_counts_of_their_own():
     tiles = tiles_of(4, [(0, 0)])
-    image = Image("k", "", np.zeros(1, int), np.zeros(1, int), np.zeros(1, int), (5, 4))
+    image = StitchedImage("k", "", np.zeros(1, int), np.zeros(1, int), np.zeros(1, int), (5, 4))
     found = tile_predictions([image], iter([stitch(image, tiles, K)]))
     assert len(found.tilewise) == 0
     assert len(found.units) == 0

@@ -6,9 +6,9 @@ import pytest
 
 from seamo.errors import UsageError
 from seamo.pretrain.recipe import load_recipe
-from seamo.pretrain.run import RECIPE, RUN, StoreFacts, begin_run
+from seamo.pretrain.run import RECIPE, RUN, TrainingStoreFacts, begin_run
 
-FACTS = StoreFacts(id="toy", title="Toy", content="c" * 64, split="train", samples=3)
+FACTS = TrainingStoreFacts(id="toy", title="Toy", content="c" * 64, split="train", samples=3)
 
 
 @pytest.mark.parametrize("left", [(), (".lock",), (".lock", f".{RECIPE}.123.part"), (RECIPE, f".{RUN}.123.part")])

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from seamo.errors import UsageError
-from seamo.pretrain.drawing import Page, new_page
+from seamo.pretrain.drawing import FigurePage, new_page
 from seamo.pretrain.figures_paper import FIGURES, draw_all, shapes_of
 from seamo.pretrain.recipe import load_recipe
 
@@ -32,7 +32,7 @@ def pages():
         found[path.stem] = ("\n".join(one.get_text() for one in page.axes.texts), boxes)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Page, "save", keep)
+        patch.setattr(FigurePage, "save", keep)
         paths = draw_all(Path("nowhere"), recipe())
     assert [path.stem for path in paths] == list(FIGURES)
     return found

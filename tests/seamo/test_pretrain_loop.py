@@ -21,7 +21,7 @@ import yaml
 from seamo.errors import RecipeError, StoreError, TrainingError, UsageError
 from seamo.model.checkpoint import load_model
 from seamo.model.flops import pretraining_flops
-from seamo.pretrain.checkpoint import Progress, checkpoints, latest_checkpoint, save_checkpoint
+from seamo.pretrain.checkpoint import TrainingProgress, checkpoints, latest_checkpoint, save_checkpoint
 from seamo.pretrain.journal import read_curves
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.optimise import Schedule
@@ -301,7 +301,7 @@ def _save(folder, step, loss, keep=2, stage=1):
 
     return save_checkpoint(
         folder,
-        Progress(stage, 0, step, step),
+        TrainingProgress(stage, 0, step, step),
         {"tensor": torch.arange(3)},
         loss=loss,
         keep=keep,
@@ -335,4 +335,4 @@ except TrainingError as error:
     assert "checkpoint of step 2 could not be written" in run.stdout, run.stderr
     assert f"The last good checkpoint is {tmp_path}/step-00000001" in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
-    assert latest_checkpoint(tmp_path).progress == Progress(1, 0, 1, 1)
+    assert latest_checkpoint(tmp_path).progress == TrainingProgress(1, 0, 1, 1)

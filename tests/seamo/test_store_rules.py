@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seamo.errors import StoreError, UsageError
 from seamo.store.reader import open_store
-from seamo.store.splits import Facts, assign, cv_folds, hash_split
+from seamo.store.splits import SampleFacts, assign, cv_folds, hash_split
 from seamo.store.subsets import keys_sha256, strata, subset_name, take
 from seamo.store.writer import BuildPlan
 from tests.seamo.store_samples import build, mask_sample, masks_spec, seasons_samples, seasons_spec
@@ -91,7 +91,7 @@ def test_cross_validation_folds():
     order = np.random.default_rng(0).permutation(203)
     mixed = cv_folds("toy", [keys[i] for i in order], [labels[i] for i in order])
     np.testing.assert_array_equal(mixed, folds[order])
-    splits, same = assign(seasons_spec(), "cv5x5", Facts(keys, labels, [""] * 203))
+    splits, same = assign(seasons_spec(), "cv5x5", SampleFacts(keys, labels, [""] * 203))
     np.testing.assert_array_equal(same, folds)
     assert [{0: "test", 1: "val"}.get(fold, "train") for fold in folds[:, 0]] == splits
 
@@ -105,21 +105,21 @@ def test_published_lists():
     published = {key: "train" if i < 80 else "test" for i, key in enumerate(keys) if i not in (3, 4)}
     published["k4"] = "exclude"
     labels = [i % 2 for i in range(100)]
-    splits, folds = assign(spec, "official", Facts(keys, labels, [""] * 100), published=published)
+    splits, folds = assign(spec, "official", SampleFacts(keys, labels, [""] * 100), published=published)
     assert folds is None
     assert splits == ["" if i in (3, 4) else "train" if i < 80 else "test" for i in range(100)]
-    splits, _ = assign(spec, "two", Facts(keys, labels, [""] * 100), published=published)
+    splits, _ = assign(spec, "two", SampleFacts(keys, labels, [""] * 100), published=published)
     train = [keys[i] for i in range(80) if i not in (3, 4)]
     val = rule("toy", train, [labels[int(key[1:])] for key in train], 10, "val")
     assert sorted(key for key, split in zip(keys, splits, strict=True) if split == "val") == val
     assert len(val) == 8
     assert splits[80:] == ["test"] * 20
     with pytest.raises(StoreError, match="'training' is not one of"):
-        assign(spec, "official", Facts(["a"], [0], [""]), published={"a": "training"})
+        assign(spec, "official", SampleFacts(["a"], [0], [""]), published={"a": "training"})
     with pytest.raises(StoreError, match="needs its published lists"):
-        assign(spec, "official", Facts(["a"], [0], [""]))
+        assign(spec, "official", SampleFacts(["a"], [0], [""]))
     with pytest.raises(StoreError, match="Schemes: official, two, hash-60-20-20"):
-        assign(spec, "other", Facts(["a"], [0], [""]))
+        assign(spec, "other", SampleFacts(["a"], [0], [""]))
 
 
 def test_val_from_train_keeps_scenes_whole():
@@ -127,7 +127,7 @@ def test_val_from_train_keeps_scenes_whole():
     keys = [f"k{i}" for i in range(200)]
     scenes = [f"city{i % 14}" for i in range(200)]
     published = {key: "test" if i % 14 > 9 else "train" for i, key in enumerate(keys)}
-    splits, _ = assign(spec, "two", Facts(keys, [None] * 200, scenes), published=published)
+    splits, _ = assign(spec, "two", SampleFacts(keys, [None] * 200, scenes), published=published)
     of = {split: {scenes[i] for i in range(200) if splits[i] == split} for split in ("train", "val", "test")}
     assert not of["val"] & (of["train"] | of["test"])
     # 144 training samples, 14 or 15 in a city: the first city of 14 is not yet a tenth.

@@ -28,7 +28,7 @@ FLOORS = ("image statistics", "random init", "supervised")
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class BoardCell:
     """One backbone in one column.
 
     Args:
@@ -53,7 +53,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BoardRow:
     """One backbone or group; `floor` says what kind of floor it is, if any."""
 
     id: str
@@ -82,13 +82,13 @@ class Table:
         rows: Backbones, best mean rank first, floors last.
         cells: (row id, column) -> cell; what was never run has no entry.
         notes: Synthetic data, subsets, demo budget, missing floors, damaged files.
-        aggregates: Row id -> interquartile mean and mean rank over the columns that all rows have.
+        aggregates: BoardRow id -> interquartile mean and mean rank over the columns that all rows have.
         damaged: Files that could not be read.
     """
 
     heads: tuple[Head, ...]
-    rows: tuple[Row, ...]
-    cells: Mapping[tuple[str, Column], Cell]
+    rows: tuple[BoardRow, ...]
+    cells: Mapping[tuple[str, Column], BoardCell]
     notes: tuple[str, ...]
     aggregates: Mapping[str, Aggregate]
     damaged: tuple[Damage, ...]
@@ -119,7 +119,7 @@ def build_table(
     if not groups:
         hint = f" with the metric {metric_name}" if metric_name else ""
         raise ProtocolError(f"there is no record{hint} to show", str(results), "Run a suite first.")
-    cells: dict[tuple[str, Column], Cell] = {}
+    cells: dict[tuple[str, Column], BoardCell] = {}
     heads = []
     scored: dict[Column, Scored] = {}
     unranged = []
@@ -174,7 +174,7 @@ def _aggregates(
 
 def _column_cells(
     records: Sequence[Record], results: Path, name: str, resamples: int, mixed: bool
-) -> tuple[dict[str, Cell], dict[str, Sampling]]:
+) -> tuple[dict[str, BoardCell], dict[str, Sampling]]:
     by_row: dict[str, list[Record]] = {}
     for record in records:
         by_row.setdefault(row_of(record), []).append(record)
@@ -194,7 +194,7 @@ def _column_cells(
         good = row in known
         shown = done[row] if good else mine
         flags = {flag: None for one in shown for flag in one.flags}
-        cells[row] = Cell(
+        cells[row] = BoardCell(
             "ok" if good else shown[0].status,
             "" if good else "; ".join(sorted({one.reason for one in mine})),
             interval(known[row]) if good else None,
@@ -227,7 +227,9 @@ def _head(
     return Head(column, name, stores, ", ".join(words), any(s.synthetic for s in records[0].facts.stores), notes)
 
 
-def _rows(records: Sequence[Record], cells: Mapping[tuple[str, Column], Cell], heads: Sequence[Head]) -> list[Row]:
+def _rows(
+    records: Sequence[Record], cells: Mapping[tuple[str, Column], BoardCell], heads: Sequence[Head]
+) -> list[BoardRow]:
     about = {row_of(record): record.about for record in records}
     places: dict[str, list[float]] = {row: [] for row in about}
     for head in heads:
@@ -244,10 +246,14 @@ def _rows(records: Sequence[Record], cells: Mapping[tuple[str, Column], Cell], h
         mine = places[row]
         return bool(about[row].floor), sum(mine) / len(mine) if mine else 2.0, row
 
-    return [Row(row, about[row].group or about[row].backbone, about[row].floor) for row in sorted(about, key=order)]
+    return [
+        BoardRow(row, about[row].group or about[row].backbone, about[row].floor) for row in sorted(about, key=order)
+    ]
 
 
-def _notes(heads: Sequence[Head], rows: Sequence[Row], found: RecordSet, records: Sequence[Record]) -> tuple[str, ...]:
+def _notes(
+    heads: Sequence[Head], rows: Sequence[BoardRow], found: RecordSet, records: Sequence[Record]
+) -> tuple[str, ...]:
     notes = []
     synthetic, subsets = set(), set()
     for record in records:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from seamo_bench.board.compare import Column
-from seamo_bench.board.leaderboard import Cell, Head, Row, Table
+from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head, Table
 from seamo_bench.records.record import Flag
 from seamo_bench.scores.intervals import Interval
 from seamo_bench.scores.metric import SHARE
@@ -56,7 +56,7 @@ def _letters(index: int) -> str:
     return first + chr(ord("a") + index % 26)
 
 
-def cell_text(head: Head, cell: Cell | None, marks: Mapping[Flag, str]) -> str:
+def cell_text(head: Head, cell: BoardCell | None, marks: Mapping[Flag, str]) -> str:
     """Value, interval, seeds, test samples and marks of one cell; the reason of a blank."""
     if cell is None:
         return "not run"
@@ -77,7 +77,7 @@ def _plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def row_title(row: Row) -> str:
+def row_title(row: BoardRow) -> str:
     """Title of a row; floors are marked."""
     return f"{row.title} [floor: {row.floor}]" if row.floor else row.title
 
@@ -185,7 +185,7 @@ def to_objects(table: Table) -> list[dict[str, Any]]:
     return _each(table, lambda row, head, cell: _object(row, head, cell, table))
 
 
-def _each(table: Table, make: Callable[[Row, Head, Cell], dict[str, Any]]) -> list[dict[str, Any]]:
+def _each(table: Table, make: Callable[[BoardRow, Head, BoardCell], dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for row in table.rows:
         for head in table.heads:
@@ -195,7 +195,7 @@ def _each(table: Table, make: Callable[[Row, Head, Cell], dict[str, Any]]) -> li
     return found
 
 
-def _object(row: Row, head: Head, cell: Cell, table: Table) -> dict[str, Any]:
+def _object(row: BoardRow, head: Head, cell: BoardCell, table: Table) -> dict[str, Any]:
     column: Column = head.column
     one = cell.interval
     stores = cell.records[0].facts.stores

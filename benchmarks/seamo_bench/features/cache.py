@@ -142,7 +142,7 @@ class FeatureCache:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
+class CachedParts:
     """What a cache's folder holds.
 
     Args:
@@ -156,7 +156,7 @@ class Parts:
     width: int
 
 
-def read_parts(folder: Path, num_rows: int) -> Parts:
+def read_parts(folder: Path, num_rows: int) -> CachedParts:
     """Look which rows of a store a cache's folder has; of a row that is in two parts, the first one counts."""
     files: list[Part] = []
     where = np.full((num_rows, 2), -1, dtype=np.int64)
@@ -174,7 +174,7 @@ def read_parts(folder: Path, num_rows: int) -> Parts:
             where[rows[new], 1] = np.flatnonzero(new)
             width = mapped.shape[1]
             files.append(Part(features, mapped.offset))
-    return Parts(tuple(files), where, width)
+    return CachedParts(tuple(files), where, width)
 
 
 def write_part(folder: Path, rows: Rows, features: Floats) -> None:

@@ -29,7 +29,7 @@ class SelfAttention(nn.Module):
         return out
 
 
-class CrossAttention(nn.Module):
+class BareCrossAttention(nn.Module):
     """Attention of x to a context; both go through the same norm."""
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -79,7 +79,7 @@ class BareTransformer(nn.Module):
         for _ in range(depth):
             parts: list[nn.Module] = [SelfAttention(dim, heads), FeedForward(dim, ff_mult * dim)]
             if cross:
-                parts.insert(1, CrossAttention(dim, heads))
+                parts.insert(1, BareCrossAttention(dim, heads))
             self.layers.append(nn.ModuleList(parts))
         self.norm_out = nn.LayerNorm(dim)
 

@@ -20,7 +20,7 @@ from seamo_bench.paper.identity import is_seamo
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.scores.metrics import PRIMARY
-from seamo_bench.tasks.stitch import Image, images_of
+from seamo_bench.tasks.stitch import StitchedImage, images_of
 from seamo_bench.tasks.trials import labels_of, make_trials
 
 Ids = NDArray[np.uint8]
@@ -65,7 +65,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class Spot:
     """A part of a test scene.
 
     Args:
@@ -177,7 +177,7 @@ def models_of(records: Sequence[Record], results: Path, most: int) -> tuple[list
     return models, len(first)
 
 
-def test_images(store: Samples, facts: Facts) -> list[Image]:
+def test_images(store: Samples, facts: Facts) -> list[StitchedImage]:
     """What counts as one image of a record's test split, in the order of its predictions."""
     trials = make_trials(
         store,
@@ -222,7 +222,7 @@ def truth_of(store: Samples, row: int, label_space: str) -> Ids:
     return table[mask]
 
 
-def places_of(store: Samples, models: Sequence[Model], count: int) -> list[Place]:
+def places_of(store: Samples, models: Sequence[Model], count: int) -> list[Spot]:
     """Places of the test split that show many classes, of different scenes first.
 
     Raises:
@@ -246,11 +246,13 @@ def places_of(store: Samples, models: Sequence[Model], count: int) -> list[Place
         pictures, truth = _cut(store, image, facts, part)
         whole = (height, width) == image.size
         key = image.key if whole else f"{image.key} at ({top}, {left})"
-        found.append(Place(key, pictures, truth, tuple(own[number][part] for own in maps)))
+        found.append(Spot(key, pictures, truth, tuple(own[number][part] for own in maps)))
     return found
 
 
-def _chosen(store: Samples, images: Sequence[Image], facts: Facts, count: int) -> list[tuple[int, int, int, int, int]]:
+def _chosen(
+    store: Samples, images: Sequence[StitchedImage], facts: Facts, count: int
+) -> list[tuple[int, int, int, int, int]]:
     """(image, top, left, height, width) of the places to show."""
     grid = _grid(store, facts)
     tiles = [(number, k) for number, image in enumerate(images) for k in range(len(image.rows))]
@@ -288,7 +290,9 @@ def _variety(truth: Ids) -> float:
     return float(-(share * np.log(share)).sum() * len(known) / truth.size)
 
 
-def _cut(store: Samples, image: Image, facts: Facts, part: tuple[slice, slice]) -> tuple[tuple[Shown, ...], Ids]:
+def _cut(
+    store: Samples, image: StitchedImage, facts: Facts, part: tuple[slice, slice]
+) -> tuple[tuple[Shown, ...], Ids]:
     """Pictures and truth of a part of an image, from its tiles."""
     shape = part[0].stop - part[0].start, part[1].stop - part[1].start
     truth = np.full(shape, IGNORE, dtype=np.uint8)

@@ -29,7 +29,7 @@ from seamo_bench.paper.examples import (
     stores_under,
 )
 from seamo_bench.paper.identity import is_seamo
-from seamo_bench.paper.sheet import Cell, Colour, Row, Sheet, shortened, write_sheet
+from seamo_bench.paper.sheet import Colour, Sheet, SheetCell, SheetRow, shortened, write_sheet
 from seamo_bench.predictions import ClassPredictions, probabilities
 from seamo_bench.records.record import Record, read_records
 from seamo_bench.scores.metrics import PRIMARY
@@ -164,8 +164,8 @@ def _seasons(stores: Sequence[Store]) -> Made:
         shown = pictures_of(store, row)
         for stack in (*optical[:1], *radar[:1]):
             own = [one for one in shown if one.name.split(maxsplit=1)[0].rstrip(",") == stack]
-            cells = tuple(Cell(one.picture, one.day) for one in own)
-            rows.append(Row(f"{key}\n{stack}", cells))
+            cells = tuple(SheetCell(one.picture, one.day) for one in own)
+            rows.append(SheetRow(f"{key}\n{stack}", cells))
             notes |= dict.fromkeys(_stretch(one) for one in own)
     title = f"Figure {PRETRAINING.number}: samples of SSL4EO-S12, four seasons of each place"
     return Sheet(title, (_store_line(store),), tuple(rows), notes=tuple(notes)), ()
@@ -173,7 +173,7 @@ def _seasons(stores: Sequence[Store]) -> Made:
 
 def _samples(store: Store) -> Made:
     """Some samples of a store: every stack and date, and the mask or the class."""
-    spec, blocks = store.spec, list[tuple[str, list[Cell]]]()
+    spec, blocks = store.spec, list[tuple[str, list[SheetCell]]]()
     space = spec.label_space() if spec.task.label_space else None
     colours = class_colours(space) if space else []
     names, notes, classes = space.names if space else (), dict[str, None](), set[int]()
@@ -183,7 +183,7 @@ def _samples(store: Store) -> Made:
         label = store.read_label(row)
         cells = [_cell(one) for one in shown]
         if isinstance(label, np.ndarray):
-            cells.append(Cell(mask_picture(label, colours), "classes"))
+            cells.append(SheetCell(mask_picture(label, colours), "classes"))
             classes |= set(np.unique(label).tolist())
         elif label is not None and cells:
             ids = label if isinstance(label, tuple) else (label,)
@@ -213,24 +213,24 @@ def _spread(store: Store, count: int) -> list[int]:
     return sorted(turns[:count])
 
 
-def _wrap(blocks: Sequence[tuple[str, list[Cell]]]) -> tuple[Row, ...]:
+def _wrap(blocks: Sequence[tuple[str, list[SheetCell]]]) -> tuple[SheetRow, ...]:
     """Samples of few pictures stand side by side, named above; those of many have a row each."""
     most = max(len(cells) for _, cells in blocks)
     if most > 2:
-        return _once([Row(key, tuple(cells)) for key, cells in blocks])
-    flat: list[Cell | None] = []
+        return _once([SheetRow(key, tuple(cells)) for key, cells in blocks])
+    flat: list[SheetCell | None] = []
     for key, cells in blocks:
         first = replace(cells[0], below=(shortened(key), *cells[0].below))
         flat += [first, *cells[1:], *[None] * (most - len(cells))]
     across = 6 // most * most
-    return _once([Row("", tuple(flat[at : at + across])) for at in range(0, len(flat), across)])
+    return _once([SheetRow("", tuple(flat[at : at + across])) for at in range(0, len(flat), across)])
 
 
-def _once(rows: Sequence[Row]) -> tuple[Row, ...]:
+def _once(rows: Sequence[SheetRow]) -> tuple[SheetRow, ...]:
     """Heads of columns above the first row alone, where those of other rows say the same."""
     heads = [None if cell is None else cell.above for cell in rows[0].cells]
 
-    def rest(row: Row) -> Row:
+    def rest(row: SheetRow) -> SheetRow:
         cells = tuple(
             replace(cell, above="") if cell is not None and cell.above == head else cell
             for cell, head in zip(row.cells, heads, strict=False)
@@ -262,7 +262,9 @@ def _dense(figure: Figure, records: Sequence[Record], results: Path, stores: Seq
         shown: list[tuple[Ids, str]] = [(place.truth, "truth")]
         shown += [(ids, _model_line(model)) for ids, model in zip(place.predicted, models, strict=True)]
         images = [_cell(one) for one in place.pictures]
-        rows.append(Row(place.key, (*images, *(Cell(mask_picture(ids, colours), words) for ids, words in shown))))
+        rows.append(
+            SheetRow(place.key, (*images, *(SheetCell(mask_picture(ids, colours), words) for ids, words in shown)))
+        )
         seen |= {int(one) for ids, _ in shown for one in np.unique(ids)}
         notes |= dict.fromkeys(_stretch(one) for one in place.pictures)
     what = "truth and what SeaMo says" if figure.seamo else "what the models say"
@@ -362,8 +364,8 @@ def _number(figure: Figure) -> str:
     return f"Figure {figure.number}: " if figure.number else ""
 
 
-def _cell(one: Shown) -> Cell:
-    return Cell(one.picture, one.name, (one.day,) if one.day else ())
+def _cell(one: Shown) -> SheetCell:
+    return SheetCell(one.picture, one.name, (one.day,) if one.day else ())
 
 
 def _stretch(one: Shown) -> str:
@@ -371,7 +373,7 @@ def _stretch(one: Shown) -> str:
     return one.stretch.partition(" 2-98 %:")[0] + (" 2 to 98 % of each sample" if " 2-98 %:" in one.stretch else "")
 
 
-def _below(cell: Cell, *lines: str) -> Cell:
+def _below(cell: SheetCell, *lines: str) -> SheetCell:
     return replace(cell, below=(*cell.below, *lines))
 
 

@@ -24,7 +24,7 @@ _KEY = 24  # letters of a key, which are often capitals
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cell:
+class SheetCell:
     """One picture.
 
     Args:
@@ -39,7 +39,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class SheetRow:
     """Cells side by side.
 
     Args:
@@ -48,7 +48,7 @@ class Row:
     """
 
     label: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[SheetCell | None, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class Sheet:
 
     title: str
     about: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SheetRow, ...]
     legend: tuple[tuple[str, Colour], ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -171,15 +171,15 @@ def _wrapped(words: str) -> list[str]:
     return textwrap.wrap(words, _WRAP - 2)
 
 
-def _lines(cell: Cell) -> list[str]:
+def _lines(cell: SheetCell) -> list[str]:
     return [line for text in cell.below for line in textwrap.wrap(text, _WRAP + 4, subsequent_indent="  ")]
 
 
-def _above(row: Row) -> int:
+def _above(row: SheetRow) -> int:
     return max((len(_wrapped(cell.above)) for cell in row.cells if cell is not None), default=0)
 
 
-def _height(row: Row) -> float:
+def _height(row: SheetRow) -> float:
     below = max((len(_lines(cell)) for cell in row.cells if cell is not None), default=0)
     return _CELL + _LINE * (_above(row) + below) + 0.05
 

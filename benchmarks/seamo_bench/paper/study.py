@@ -67,7 +67,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class StudyScore:
     """One cell: score, and the paired difference from the reference with its Holm-adjusted p."""
 
     metric: str
@@ -212,9 +212,9 @@ def _finished(line: Line, places: Places) -> bool:
     return all((places.results / RUNS / run.name / "final").is_dir() for run in line.runs)
 
 
-def scores(study: Study, lines: Sequence[Line], places: Places) -> dict[tuple[str, str], Score]:
+def scores(study: Study, lines: Sequence[Line], places: Places) -> dict[tuple[str, str], StudyScore]:
     """(row id, task id) -> score, for what ran; the floor's row id is `random init`."""
-    made: dict[tuple[str, str], Score] = {}
+    made: dict[tuple[str, str], StudyScore] = {}
     for task in tasks_of(study):
         done = {
             _name(line): [record for record in line.records.get(task.id, []) if record.status == "ok"] for line in lines
@@ -233,7 +233,7 @@ def scores(study: Study, lines: Sequence[Line], places: Places) -> dict[tuple[st
         p_values = {name: one[2].p for name, one in raw.items() if one[2] is not None and one[2].p is not None}
         adjusted = dict(zip(p_values, holm([float(p) for p in p_values.values() if p is not None]), strict=True))
         for name, (title, one, difference) in raw.items():
-            made[name, task.id] = Score(title, one, difference, adjusted.get(name))
+            made[name, task.id] = StudyScore(title, one, difference, adjusted.get(name))
     return made
 
 

@@ -4,38 +4,18 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from seamo.bands import Unit
 from seamo.errors import BandError, UsageError
 from seamo.use.imagery import Imagery, check_same_grid, open_imagery, sensor_of
-from seamo.use.options import by_image, number_of, pair_of, unit_of
+from seamo.use.options import Image, parse_images
 from seamo_bench.records.record import Record
 
 log = logging.getLogger(__name__)
 FAR = 0.1  # a pixel that differs by more than this share from the record's is worth a warning
 Dates = list[dict[str, Imagery]]
 """Of each date, the open image of each sensor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One image of one sensor.
-
-    Args:
-        path: A GeoTIFF, or another raster that GDAL reads.
-        unit: What its numbers mean.
-        sensor: Empty: the one that its bands belong to.
-        bands: Names of its bands in order, `-` for one not to use; empty: its band descriptions.
-        nodata: Value that is no measurement, beside what the raster itself declares.
-    """
-
-    path: Path
-    unit: Unit
-    sensor: str = ""
-    bands: tuple[str, ...] = ()
-    nodata: float | None = None
 
 
 def images_of(
@@ -60,20 +40,7 @@ def images_of(
     """
     if others and len(paths) > 1:
         raise UsageError("is for one date", "--with", "Change is seen by one sensor.")
-    named = dict(pair_of(text, "--with", "sensor=image") for text in others)
-    known = {"": paths[0], **{sensor: Path(path) for sensor, path in named.items()}}
-    unit_by, bands_by, nodata_by = (
-        by_image(texts, option, known)
-        for texts, option in ((units, "--unit"), (bands, "--bands"), (nodata, "--nodata"))
-    )
-
-    def image(path: Path, sensor: str) -> Image:
-        names = tuple(bands_by[sensor].split(",")) if sensor in bands_by else ()
-        none = number_of(nodata_by[sensor], "--nodata") if sensor in nodata_by else None
-        return Image(path, unit_of(unit_by.get(sensor, ""), sensor), sensor, names, none)
-
-    rest = [image(path, sensor) for sensor, path in known.items() if sensor]
-    return [[image(path, ""), *rest] for path in paths]
+    return [parse_images(path, others, units=units, bands=bands, nodata=nodata) for path in paths]
 
 
 def check_dates(record: Record, dates: Sequence[Sequence[Image]]) -> None:

@@ -30,11 +30,12 @@ from seamo.progress import Progress
 from seamo.sample import IGNORE
 from seamo.store.pictures import class_colours, safe_colours
 from seamo.use.imagery import Imagery
+from seamo.use.options import Image
 from seamo.use.parts import Parts
 from seamo.use.windows import Encoded, Windows, blend, plan_windows
 from seamo_bench.facts import Facts
 from seamo_bench.predict.applied import Applied, load_applied
-from seamo_bench.predict.images import Dates, Image, check_dates, check_size, grid_note, open_images
+from seamo_bench.predict.images import Dates, check_dates, check_size, grid_note, open_images
 from seamo_bench.records.heads import kept_record
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from seamo_bench.protocol import Rows, Table
+from seamo_bench.protocol import PooledTable, Rows
 
 T = TypeVar("T")
 MEMORY = 2**30  # bytes of features that a protocol holds on a CPU
@@ -16,7 +16,7 @@ BLOCK = 4096  # rows read at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class FeatureSource:
     """Features (n, D) float32 as tensors on one device.
 
     Args:
@@ -25,7 +25,7 @@ class Source:
         held: All of them on the device, or None: they are read each time.
     """
 
-    table: Table
+    table: PooledTable
     device: torch.device
     held: Tensor | None = None
 
@@ -50,14 +50,14 @@ def memory_of(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else MEMORY
 
 
-def held(table: Table, device: torch.device) -> Source:
+def held(table: PooledTable, device: torch.device) -> FeatureSource:
     """A source of features that are asked for many times: on the device if they fit (`memory_of`)."""
     if table.nbytes > memory_of(device):
-        return Source(table, device)
+        return FeatureSource(table, device)
     whole = torch.empty((len(table), table.width), device=device)
     for number, block in enumerate(table.blocks(BLOCK)):
         whole[number * BLOCK : number * BLOCK + len(block)] = torch.from_numpy(block)
-    return Source(table, device, whole)
+    return FeatureSource(table, device, whole)
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

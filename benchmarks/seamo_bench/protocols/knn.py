@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from seamo_bench.protocol import Context, Outcome, Protocol, number
 from seamo_bench.protocols._choice import predictions_of
-from seamo_bench.protocols._source import BLOCK, Source, held, moments
+from seamo_bench.protocols._source import BLOCK, FeatureSource, held, moments
 
 PROTOCOL = Protocol(
     id="knn",
@@ -59,7 +59,14 @@ def vote(near: Tensor, y: Tensor, temperature: float) -> Tensor:
 
 
 def votes(
-    train: Source, labels: NDArray[Any], test: Source, *, num_classes: int, k: int, temperature: float, centre: bool
+    train: FeatureSource,
+    labels: NDArray[Any],
+    test: FeatureSource,
+    *,
+    num_classes: int,
+    k: int,
+    temperature: float,
+    centre: bool,
 ) -> Iterator[NDArray[np.float32]]:
     """Votes (b, K) for the test samples, block by block.
 
@@ -92,7 +99,7 @@ def run(context: Context) -> Iterator[Outcome]:
             for part in votes(
                 held(context.features(trial.train), context.device),
                 context.labels[trial.train],
-                Source(context.features(trial.test), context.device),
+                FeatureSource(context.features(trial.test), context.device),
                 num_classes=len(context.task.classes),
                 k=k,
                 temperature=temperature,

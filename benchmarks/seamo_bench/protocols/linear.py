@@ -23,7 +23,7 @@ from torch import Tensor
 from seamo_bench.protocol import Context, Outcome, Protocol, Rows, number, numbers
 from seamo_bench.protocols._apply import affine
 from seamo_bench.protocols._choice import best, merit, predictions_of, rate_notes
-from seamo_bench.protocols._source import Source, ahead, held
+from seamo_bench.protocols._source import FeatureSource, ahead, held
 
 PROTOCOL = Protocol(
     id="linear",
@@ -75,7 +75,7 @@ class Heads:
 
 
 def batches(
-    x: Source, labels: NDArray[Any], trained: Sequence[Rows], *, seeds: Sequence[int], epochs: int, batch: int
+    x: FeatureSource, labels: NDArray[Any], trained: Sequence[Rows], *, seeds: Sequence[int], epochs: int, batch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batch after batch of all seeds at once: features (S, B, D), and labels (S, B) or (S, B, K) float 0/1.
 
@@ -162,7 +162,7 @@ def run(context: Context) -> Iterator[Outcome]:
         merits, diverged = _merits(heads, s, context, trial.val)
         chosen = best(merits)
         lr, wd = settings[chosen]
-        test = Source(context.features(trial.test), context.device)
+        test = FeatureSource(context.features(trial.test), context.device)
         final = _scores(heads, s, test, slice(chosen, chosen + 1))[0]
         head = heads.affine(s, chosen)
         yield Outcome(
@@ -207,7 +207,7 @@ def _merits(heads: Heads, seed: int, context: Context, rows: Rows) -> tuple[list
     """
     G, K = heads.bias.shape[1:]
     together = max(1, _SCORES // (len(rows) * K * 4))
-    labels, val = context.labels[rows], Source(context.features(rows), context.device)
+    labels, val = context.labels[rows], FeatureSource(context.features(rows), context.device)
     merits = []
     diverged = 0
     for first in range(0, G, together):
@@ -218,7 +218,7 @@ def _merits(heads: Heads, seed: int, context: Context, rows: Rows) -> tuple[list
     return merits, diverged
 
 
-def _scores(heads: Heads, seed: int, x: Source, settings: slice) -> NDArray[np.float32]:
+def _scores(heads: Heads, seed: int, x: FeatureSource, settings: slice) -> NDArray[np.float32]:
     """Logits (settings, n, K) of all rows of `x`, block by block."""
     out = np.empty((settings.stop - settings.start, len(x.table), heads.bias.shape[2]), dtype=np.float32)
     start = 0

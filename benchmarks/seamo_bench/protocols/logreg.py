@@ -22,7 +22,7 @@ from torch.nn.functional import softplus
 from seamo_bench.protocol import Context, Outcome, Protocol, number
 from seamo_bench.protocols._apply import affine
 from seamo_bench.protocols._choice import predictions_of
-from seamo_bench.protocols._source import Source, held, memory_of, moments, spread
+from seamo_bench.protocols._source import FeatureSource, held, memory_of, moments, spread
 
 PROTOCOL = Protocol(
     id="logreg",
@@ -63,7 +63,7 @@ class Fit:
 
 
 def fit(
-    x: Source,
+    x: FeatureSource,
     labels: NDArray[Any],
     *,
     num_classes: int,
@@ -124,7 +124,7 @@ class _Rotated:
     """
 
     kept: tuple[Tensor, ...]
-    x: Source
+    x: FeatureSource
     basis: Tensor
     mean: Tensor
     energy: Tensor
@@ -149,7 +149,7 @@ class _Rotated:
         return loss, by_w if self.kept else self.basis.T @ (by_w - torch.outer(self.mean, by_b)), by_b
 
 
-def _rotated(x: Source) -> _Rotated:
+def _rotated(x: FeatureSource) -> _Rotated:
     """Principal axes of the standardised training features: of their samples if these are few, else of the Gram matrix.
 
     Few samples: weights at the optimum are a combination of samples, so that there are no more coordinates than those.
@@ -179,7 +179,7 @@ def _rotated(x: Source) -> _Rotated:
 
 
 def _minimise(
-    x: Source, y: Tensor, share: Tensor, *, C: float, max_iter: int, progress: Callable[[int], None]
+    x: FeatureSource, y: Tensor, share: Tensor, *, C: float, max_iter: int, progress: Callable[[int], None]
 ) -> tuple[Tensor, Tensor, bool]:
     """Weights (D, P) and biases (P,) of the optimum, and whether it was reached: P sigmoids, or a softmax of P classes.
 
@@ -254,7 +254,7 @@ def run(context: Context) -> Iterator[Outcome]:
                     max_iter=max_iter,
                     progress=iterations,
                 )
-                test = Source(context.features(trial.test), context.device)
+                test = FeatureSource(context.features(trial.test), context.device)
                 scores += [fitted.probabilities(block, multi=multi).float().cpu().numpy() for block in test.blocks()]
                 fits.append(fitted)
                 context.progress(len(fits), len(trials), "fits")

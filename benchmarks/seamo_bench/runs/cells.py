@@ -13,7 +13,7 @@ from seamo_bench.protocol import Protocol, Split
 from seamo_bench.records.record import About, Flag
 from seamo_bench.suites.suite import Row
 from seamo_bench.tasks.stores import no_stores
-from seamo_bench.zoo.catalogue import Source
+from seamo_bench.zoo.catalogue import BackboneSource
 
 NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
 Hindrance = Literal["missing", "unsuitable"]
@@ -52,7 +52,7 @@ class Planned:
     store: Samples
     labels: NDArray[Any]
     trials: Mapping[int, tuple[Split, ...]]
-    source: Source
+    source: BackboneSource
     wiring: Wiring
     flags: tuple[Flag, ...]
     checks: tuple[str, ...]

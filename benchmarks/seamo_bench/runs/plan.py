@@ -27,7 +27,7 @@ from seamo_bench.suites.suite import Row, Suite, expand, names_of, num_seeds, pr
 from seamo_bench.tasks.stores import no_stores, open_row, stores_facts, titles_of
 from seamo_bench.tasks.trials import labels_of, make_trials, split_facts, task_facts
 from seamo_bench.zoo.catalogue import (
-    Source,
+    BackboneSource,
     budget_card,
     card_digest,
     check_selection,
@@ -217,7 +217,7 @@ class _Planner:
             store=store,
             labels=known.labels_of(row, store, task),
             trials=trials,
-            source=Source(self.candidate.family, self.card.fed(wiring), weights),
+            source=BackboneSource(self.candidate.family, self.card.fed(wiring), weights),
             wiring=wiring,
             flags=flags_of(self.card, wiring, store) + row_flags(row, scheme) + split_flags(wiring, store, trials[0]),
             checks=checks_of(self.card, wiring, store),

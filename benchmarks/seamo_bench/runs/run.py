@@ -25,7 +25,7 @@ from seamo_bench.runs.cells import Cell, Impossible, Planned
 from seamo_bench.runs.context import context_of
 from seamo_bench.runs.plan import Places, Progress
 from seamo_bench.tasks.locate import locate
-from seamo_bench.zoo.catalogue import Source
+from seamo_bench.zoo.catalogue import BackboneSource
 from seamo_bench.zoo.loading import load_source
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def run_plan(
 class _Loaded:
     """A network that several cells share, and what a pass through it costs, measured with the first of them."""
 
-    wanted: tuple[Source, Wiring]
+    wanted: tuple[BackboneSource, Wiring]
     backbone: Backbone
     forward: Forward | None = None
 

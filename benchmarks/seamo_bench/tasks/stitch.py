@@ -22,12 +22,12 @@ KEEP_PIXELS = 2**28  # class ids of all images together are kept up to here; con
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Image:
+class StitchedImage:
     """What is scored as one image: a scene, or a tile whose place in a scene is not known.
 
     Args:
         key: Of the scene or the tile.
-        unit: Scene; empty where unknown.
+        unit: StitchedImage; empty where unknown.
         rows: Rows of its tiles, in the order in which `stitch` wants them.
         y0, x0: Upper-left corner of each tile in the image.
         size: (H, W) that the tiles span.
@@ -55,7 +55,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class ScoredScene:
     """One image, scored.
 
     Args:
@@ -71,7 +71,7 @@ class Scored:
 
 def images_of(
     rows: Rows, *, keys: Sequence[str], scenes: Sequence[str], corners: NDArray[np.int64], sizes: NDArray[np.int64]
-) -> list[Image]:
+) -> list[StitchedImage]:
     """Group tiles into images: whole scenes where the tiles' places are known, else every tile by itself.
 
     Places are not known where a tile has no scene, or where two tiles of one scene claim the same corner.
@@ -79,7 +79,7 @@ def images_of(
     Args:
         rows: Of the tiles, (n,).
         keys: Key of each tile.
-        scenes: Scene of each; empty where unknown.
+        scenes: StitchedImage of each; empty where unknown.
         corners: (n, 2) y0 and x0 of each in its scene.
         sizes: (n, 2) height and width of each.
 
@@ -98,16 +98,18 @@ def images_of(
         order = np.array(sorted(members, key=lambda m: (corners[m, 0], corners[m, 1])), dtype=np.int64)
         place = corners[order] - corners[order].min(axis=0)
         height, width = (place + sizes[order]).max(axis=0)
-        images.append(Image(scene, scene, rows[order], place[:, 0], place[:, 1], (int(height), int(width))))
+        images.append(StitchedImage(scene, scene, rows[order], place[:, 0], place[:, 1], (int(height), int(width))))
     return images
 
 
-def _one(rows: Rows, member: int, key: str, scene: str, sizes: NDArray[np.int64]) -> Image:
+def _one(rows: Rows, member: int, key: str, scene: str, sizes: NDArray[np.int64]) -> StitchedImage:
     zero = np.zeros(1, dtype=np.int64)
-    return Image(key, scene, rows[member : member + 1], zero, zero, (int(sizes[member, 0]), int(sizes[member, 1])))
+    return StitchedImage(
+        key, scene, rows[member : member + 1], zero, zero, (int(sizes[member, 0]), int(sizes[member, 1]))
+    )
 
 
-def stitch(image: Image, tiles: Iterable[Tile], num_classes: int, *, keep: bool = True) -> Scored:
+def stitch(image: StitchedImage, tiles: Iterable[Tile], num_classes: int, *, keep: bool = True) -> ScoredScene:
     """Mean class probability of all tiles over each pixel, then the most probable class (the lower id of equals).
 
     Args:
@@ -134,7 +136,7 @@ class Stitcher:
         keep: Whether to keep the class ids.
     """
 
-    def __init__(self, image: Image, num_classes: int, *, keep: bool) -> None:
+    def __init__(self, image: StitchedImage, num_classes: int, *, keep: bool) -> None:
         self._image, self._num_classes, self._keep = image, num_classes, keep
         self._count = 0
         self._strip = _Strip(num_classes, image.size[1], image.key)
@@ -151,12 +153,12 @@ class Stitcher:
         self._strip.add(tile, y0, x0)
         self._count += 1
 
-    def finish(self) -> Scored:
+    def finish(self) -> ScoredScene:
         """The image, after its last tile."""
         if self._count != len(self._image.rows):
             raise ProtocolError(f"has {self._count} tiles instead of {len(self._image.rows)}", self._image.key)
         self._settle(self._image.size[0])
-        return Scored(self._confusion, self._tilewise, self._ids)
+        return ScoredScene(self._confusion, self._tilewise, self._ids)
 
     def _settle(self, to: int) -> None:
         top, predicted, truth = self._strip.advance(to)
@@ -222,7 +224,7 @@ class _Strip:
         self.seen = np.pad(self.seen, ((0, more), (0, 0)))
 
 
-def tile_predictions(images: Sequence[Image], scored: Iterator[Scored]) -> TilePredictions:
+def tile_predictions(images: Sequence[StitchedImage], scored: Iterator[ScoredScene]) -> TilePredictions:
     """All images of a test split as they are stored."""
     kept, confusion, tilewise = [], [], []
     for one in scored:
@@ -243,6 +245,6 @@ def tile_predictions(images: Sequence[Image], scored: Iterator[Scored]) -> TileP
     )
 
 
-def keeps_ids(images: Sequence[Image]) -> bool:
+def keeps_ids(images: Sequence[StitchedImage]) -> bool:
     """Whether the class ids of all images are few enough to be kept."""
     return sum(image.size[0] * image.size[1] for image in images) <= KEEP_PIXELS

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from seamo.errors import ProtocolError
 from seamo.identity import digest
 from seamo.manifest import LabelSpace
-from seamo.store.splits import COMPUTED, CV_SCHEME, Facts, assign, cv_folds
+from seamo.store.splits import COMPUTED, CV_SCHEME, SampleFacts, assign, cv_folds
 from seamo.store.subsets import rank, strata, take
 from seamo_bench.facts import Budget, SplitFacts, TaskFacts, keys_sha256
 from seamo_bench.predictions import Kind
@@ -144,12 +144,12 @@ def _split_names(store: "Samples", scheme: str) -> NDArray[Any]:
     return np.where(readable, np.array(names, dtype=np.str_), "")
 
 
-def _facts(store: "Samples", rows: Sequence[int] | Rows) -> Facts:
+def _facts(store: "Samples", rows: Sequence[int] | Rows) -> SampleFacts:
     part = store.index.iloc[list(rows)]
     name = "dominant" if store.spec.task.kind in DENSE else "label"
     labels = [_hashable(label) for label in part[name].tolist()]
     scenes = part["scene"].fillna("").tolist() if "scene" in part else [""] * len(part)
-    return Facts(part["key"].tolist(), labels, scenes)
+    return SampleFacts(part["key"].tolist(), labels, scenes)
 
 
 def _hashable(label: Any) -> int | tuple[int, ...] | None:

@@ -36,7 +36,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BackboneSource:
     """Where a network comes from: found and checked, not loaded.
 
     Args:

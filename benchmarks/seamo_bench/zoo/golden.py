@@ -31,7 +31,7 @@ _FAILURES = (SeamoError, OSError, LookupError, RuntimeError, ValueError, TypeErr
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GoldenRow:
     """One compared field.
 
     Args:
@@ -65,7 +65,7 @@ def models_in(folder: Path) -> list[Path]:
     return found
 
 
-def compare_model(folder: Path) -> Iterator[Row]:
+def compare_model(folder: Path) -> Iterator[GoldenRow]:
     """Compare one model with its reference outputs.
 
     Args:
@@ -78,7 +78,7 @@ def compare_model(folder: Path) -> Iterator[Row]:
     model = str(facts["model"])
     rig = RIGS.get(model)
     if rig is None:
-        yield Row(f"{model}//", model, "", "", None, "outside: no backbone for this model")
+        yield GoldenRow(f"{model}//", model, "", "", None, "outside: no backbone for this model")
         return
     try:
         card = shrunk_card(rig, facts)
@@ -87,7 +87,7 @@ def compare_model(folder: Path) -> Iterator[Row]:
         for extra in files[1:]:
             yield _same_weights(model, extra, network, _load(rig, card, extra))
     except _FAILURES as error:
-        yield Row(f"{model}//checkpoint", model, "", "checkpoint", None, f"outside: {error}")
+        yield GoldenRow(f"{model}//checkpoint", model, "", "checkpoint", None, f"outside: {error}")
         return
     for entry in facts["cases"]:
         yield from _compare_case(folder, facts, entry, rig, card, network)
@@ -115,25 +115,25 @@ def _load(rig: Rig, card: BackboneCard, path: Path) -> Network:
     return load_network(cards()[rig.backbone].family, card, path, 0)
 
 
-def _same_weights(model: str, path: Path, one: Network, other: Network) -> Row:
+def _same_weights(model: str, path: Path, one: Network, other: Network) -> GoldenRow:
     differences = [(a - b).abs().max().item() for a, b in zip(one.parameters(), other.parameters(), strict=True)]
     worst = max(differences)
-    return Row(f"{model}//{path.name}", model, "", path.name, worst, "ok" if worst == 0 else "outside")
+    return GoldenRow(f"{model}//{path.name}", model, "", path.name, worst, "ok" if worst == 0 else "outside")
 
 
 def _compare_case(
     folder: Path, facts: Mapping[str, Any], entry: Mapping[str, Any], rig: Rig, card: BackboneCard, network: Network
-) -> Iterator[Row]:
+) -> Iterator[GoldenRow]:
     model, name = str(facts["model"]), str(entry["name"])
     tensors = read_tensors(folder / entry["file"])
     missing = set(entry.get("fields", {})) - set(tensors)
     for field in sorted(missing):
-        yield Row(f"{model}/{name}/{field}", model, name, field, None, "outside: the file lacks this field")
+        yield GoldenRow(f"{model}/{name}/{field}", model, name, field, None, "outside: the file lacks this field")
     try:
         with torch.inference_mode():
             found = rig.feed(network, card, Case(name, tensors, entry, facts))
     except _FAILURES as error:
-        yield Row(f"{model}/{name}/", model, name, "", None, f"outside: {error}")
+        yield GoldenRow(f"{model}/{name}/", model, name, "", None, f"outside: {error}")
         return
     tolerance = facts["tolerance"]
     for field, wanted in tensors.items():
@@ -141,14 +141,14 @@ def _compare_case(
             continue  # what the case is fed with
         where = f"{model}/{name}/{field}"
         if field not in found:
-            yield Row(where, model, name, field, None, "unknown field")
+            yield GoldenRow(where, model, name, field, None, "unknown field")
         elif found[field].shape != wanted.shape:
             what = f"outside: shape {tuple(found[field].shape)}, not {tuple(wanted.shape)}"
-            yield Row(where, model, name, field, None, what)
+            yield GoldenRow(where, model, name, field, None, what)
         else:
             worst, fine = _compare(found[field], wanted, field, atol=tolerance["atol"], rtol=tolerance["rtol"])
             finite = worst if math.isfinite(worst) else None
-            yield Row(where, model, name, field, finite, "ok" if fine else "outside")
+            yield GoldenRow(where, model, name, field, finite, "ok" if fine else "outside")
 
 
 def _compare(found: Tensor, wanted: Tensor, field: str, *, atol: float, rtol: float) -> tuple[float, bool]:
@@ -163,7 +163,7 @@ def _compare(found: Tensor, wanted: Tensor, field: str, *, atol: float, rtol: fl
     return worst, on_edge
 
 
-def compare(folder: Path) -> Iterator[Row]:
+def compare(folder: Path) -> Iterator[GoldenRow]:
     """Compare every model in a folder of reference outputs.
 
     Args:

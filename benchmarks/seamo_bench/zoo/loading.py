@@ -22,7 +22,7 @@ from seamo_bench.family import Family
 from seamo_bench.network import Backbone, Network
 from seamo_bench.weights import assemble
 from seamo_bench.zoo.catalogue import (
-    Source,
+    BackboneSource,
     base_id,
     budget_card,
     check_available,
@@ -84,10 +84,12 @@ def load_backbone(
             "needs a store for its bands, statistics or settings", card.id, "load_backbone(..., store=store)"
         )
     path = weights_path(card, weights)
-    return load_source(Source(found.family, card if wiring is None else card.fed(wiring), path), wiring, seed=seed)
+    return load_source(
+        BackboneSource(found.family, card if wiring is None else card.fed(wiring), path), wiring, seed=seed
+    )
 
 
-def load_source(source: Source, wiring: Wiring | None, *, seed: int = 0) -> Backbone:
+def load_source(source: BackboneSource, wiring: Wiring | None, *, seed: int = 0) -> Backbone:
     """Load a backbone that has been found: nothing is looked up again.
 
     Args:

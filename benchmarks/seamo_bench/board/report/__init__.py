@@ -11,8 +11,8 @@ from seamo.identity import write_atomically
 from seamo_bench.board.leaderboard import build_table
 from seamo_bench.board.report import tabs
 from seamo_bench.board.report.atlas import make_atlases
-from seamo_bench.board.report.contracts import Inputs
-from seamo_bench.board.report.markup import Places
+from seamo_bench.board.report.contracts import ReportInputs
+from seamo_bench.board.report.markup import PageNumbers
 from seamo_bench.board.report.page import Page, Progress, Tab
 from seamo_bench.board.report.pictures import read_pictures
 from seamo_bench.records.record import read_records
@@ -54,8 +54,8 @@ def write_report(
         made=made,
         found=found,
         results=results,
-        places=Places(made),
-        inputs=Inputs(found.records),
+        places=PageNumbers(made),
+        inputs=ReportInputs(found.records),
         atlases=make_atlases(made, results, said),
         pictures=drawn,
         mixed=mixed,
@@ -109,7 +109,7 @@ def render(page: Page, *, title: str) -> str:
     )
 
 
-def _filters(places: Places) -> str:
+def _filters(places: PageNumbers) -> str:
     """Tabs by task and by protocol: radio buttons, which keyboards know how to walk."""
     groups = [("task", "Task", "t", places.tasks), ("protocol", "Protocol", "p", places.protocols)]
     parts = []
@@ -124,7 +124,7 @@ def _filters(places: Places) -> str:
     return f'<form class="filters" aria-label="Which columns are shown">{"".join(parts)}<p role="status"></p></form>'
 
 
-def _filter_rules(places: Places) -> str:
+def _filter_rules(places: PageNumbers) -> str:
     """Style rules that hide what is not chosen: the tabs work without script."""
     rules = [
         f"body:has(#show-{letter}{k}:checked) [data-{name}]:not([data-{name}={letter}{k}])"

@@ -15,7 +15,7 @@ from seamo_bench.board.geography import (
     geography_of,
     make_grid,
 )
-from seamo_bench.board.leaderboard import Head, Row, Table
+from seamo_bench.board.leaderboard import BoardRow, Head, Table
 from seamo_bench.facts import scoring_of
 from seamo_bench.predictions import Floats
 from seamo_bench.records.record import Record, load_predictions
@@ -29,16 +29,16 @@ class Atlas:
     Args:
         head: The column.
         grid: Cells of the map; None where no place is known.
-        scores: Row -> score of each cell.
+        scores: BoardRow -> score of each cell.
         countries: Country -> samples.
-        by_country: Row -> scores of the countries, in their order.
+        by_country: BoardRow -> scores of the countries, in their order.
     """
 
     head: Head
     grid: Grid | None
-    scores: Mapping[Row, Floats]
+    scores: Mapping[BoardRow, Floats]
     countries: Mapping[str, int]
-    by_country: Mapping[Row, tuple[Interval, ...]]
+    by_country: Mapping[BoardRow, tuple[Interval, ...]]
 
 
 def make_atlases(made: Table, results: Path, progress: Callable[[int, int, str], None]) -> tuple[Atlas, ...]:
@@ -46,7 +46,7 @@ def make_atlases(made: Table, results: Path, progress: Callable[[int, int, str],
     found = []
     for place, head in enumerate(made.heads):
         progress(place, len(made.heads), "scoring cells and countries")
-        done: dict[Row, list[Record]] = {}
+        done: dict[BoardRow, list[Record]] = {}
         for row in made.rows:
             cell = made.cells.get((row.id, head.column))
             done[row] = [record for record in cell.records if record.status == "ok"] if cell and cell.interval else []
@@ -57,8 +57,8 @@ def make_atlases(made: Table, results: Path, progress: Callable[[int, int, str],
             continue
         grid = make_grid(known) if np.isfinite(known.places).all(axis=1).any() else None
         countries = count_countries(known)
-        scores: dict[Row, Floats] = {}
-        by_country: dict[Row, tuple[Interval, ...]] = {}
+        scores: dict[BoardRow, Floats] = {}
+        by_country: dict[BoardRow, tuple[Interval, ...]] = {}
         for row, records in done.items():
             runs, scoring = load_runs(records, results), scoring_of(records[0].facts)
             if grid is not None:

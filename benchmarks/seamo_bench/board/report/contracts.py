@@ -8,7 +8,7 @@ from seamo_bench.facts import AdapterFacts
 from seamo_bench.records.record import Record
 
 
-class Inputs:
+class ReportInputs:
     """The different input contracts among records, numbered: many runs share one."""
 
     def __init__(self, records: Iterable[Record]) -> None:

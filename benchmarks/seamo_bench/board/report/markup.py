@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from seamo_bench.board.compare import Column
-from seamo_bench.board.leaderboard import Cell, Head, Row, Table
+from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head, Table
 from seamo_bench.board.tables import head_title
 
 MANY = 8  # columns from which heads stand upright
@@ -41,19 +41,19 @@ def amount(name: str) -> str:
     return f'<th scope="col" class="num">{name}</th>'
 
 
-def row_head(row: Row, mark: str = "") -> str:
+def row_head(row: BoardRow, mark: str = "") -> str:
     """The first cell of a row: the backbone, and what kind of floor it is."""
     tag = f' <span class="tag">floor: {escape(row.floor)}</span>' if row.floor else ""
     said = f'<span class="mark">{escape(mark)}</span> ' if mark else ""
     return f'<th scope="row">{said}{escape(row.title)}{tag}</th>'
 
 
-def row_kind(row: Row) -> str:
+def row_kind(row: BoardRow) -> str:
     """Attribute of a row: floors look different."""
     return ' class="floor"' if row.floor else ""
 
 
-class Places:
+class PageNumbers:
     """Ids of columns, cells, tasks and protocols inside the page: numbers, so that no name of a record is one."""
 
     def __init__(self, made: Table) -> None:
@@ -66,7 +66,7 @@ class Places:
         self.protocols = list(dict.fromkeys(head.column.protocol for head in made.heads))
         self._kinds = kinds
 
-    def cell(self, row: Row, head: Head) -> str:
+    def cell(self, row: BoardRow, head: Head) -> str:
         """Id of the provenance of a cell."""
         return f"cell-{self.rows[row.id]}-{self.columns[head.column]}"
 
@@ -86,7 +86,7 @@ class Places:
         return f'<details class="col" {self.facets(head)}{state}>{title}{inner}</details>'
 
 
-def blank_text(cell: Cell | None) -> str:
+def blank_text(cell: BoardCell | None) -> str:
     """Why there is no number."""
     return "not run" if cell is None else f"{cell.status}: {cell.reason}"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from seamo_bench.board.leaderboard import Table
 from seamo_bench.board.report.atlas import Atlas
-from seamo_bench.board.report.contracts import Inputs
-from seamo_bench.board.report.markup import Places
+from seamo_bench.board.report.contracts import ReportInputs
+from seamo_bench.board.report.markup import PageNumbers
 from seamo_bench.board.report.pictures import Picture
 from seamo_bench.records.record import RecordSet
 
@@ -34,8 +34,8 @@ class Page:
     made: Table
     found: RecordSet
     results: Path
-    places: Places
-    inputs: Inputs
+    places: PageNumbers
+    inputs: ReportInputs
     atlases: Sequence[Atlas]
     pictures: Sequence[Picture]
     mixed: bool

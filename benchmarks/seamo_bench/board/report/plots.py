@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from seamo_bench.board.leaderboard import Cell, Row
+from seamo_bench.board.leaderboard import BoardCell, BoardRow
 from seamo_bench.board.tables import interval_text, number
 
 READING = '<p class="reading note" aria-live="polite">Point at a mark, or walk with the arrow keys, to read it.</p>'
@@ -16,7 +16,7 @@ NAMES = 10  # dots up to which a plot writes names; numbers beyond
 class Dot:
     """One backbone in a plot: what it costs, what it scores, how it is marked in the table beside."""
 
-    row: Row
+    row: BoardRow
     cost: float
     score: float
     mark: str
@@ -30,7 +30,7 @@ class Axis:
     unit: str
 
 
-def score_axis(cells: Sequence[Cell]) -> tuple[float, float]:
+def score_axis(cells: Sequence[BoardCell]) -> tuple[float, float]:
     """Ends of the axis that all bars of a column share, a little beyond the outermost interval."""
     ends = [
         value
@@ -47,7 +47,7 @@ def score_axis(cells: Sequence[Cell]) -> tuple[float, float]:
     return low, high + pad if high > 1 else min(1.0, high + pad)
 
 
-def bar(name: str, cell: Cell, axis: tuple[float, float], width: int = 300) -> str:
+def bar(name: str, cell: BoardCell, axis: tuple[float, float], width: int = 300) -> str:
     """Value and interval of a cell on the column's axis."""
     interval = cell.interval
     if interval is None or not math.isfinite(interval.value):

@@ -13,7 +13,16 @@ from seamo_bench.predictions import TilePredictions
 from seamo_bench.protocol import Rows, number
 from seamo_bench.protocols.dense.tiles import Candidate, DenseTask, Segmenter
 from seamo_bench.scores.metrics import PRIMARY, compute
-from seamo_bench.tasks.stitch import Image, Scored, Stitcher, Tile, images_of, keeps_ids, stitch, tile_predictions
+from seamo_bench.tasks.stitch import (
+    ScoredScene,
+    StitchedImage,
+    Stitcher,
+    Tile,
+    images_of,
+    keeps_ids,
+    stitch,
+    tile_predictions,
+)
 
 
 def probabilities_of(
@@ -86,7 +95,7 @@ def test(task: DenseTask, model: Segmenter, rows: Rows) -> TilePredictions:
     keep = keeps_ids(images)
     done = itertools.accumulate(len(image.rows) for image in images)
 
-    def scored() -> Iterator[Scored]:
+    def scored() -> Iterator[ScoredScene]:
         for image, count in zip(images, done, strict=True):
             yield stitch(image, itertools.islice(tiles, len(image.rows)), num_classes, keep=keep)
             task.context.progress(count, len(ordered), "test tiles")
@@ -94,7 +103,7 @@ def test(task: DenseTask, model: Segmenter, rows: Rows) -> TilePredictions:
     return tile_predictions(images, scored())
 
 
-def scored_images(task: DenseTask, rows: Rows) -> list[Image]:
+def scored_images(task: DenseTask, rows: Rows) -> list[StitchedImage]:
     """What counts as one image of a split."""
     store = task.context.store
     part = store.index.iloc[rows]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from seamo_bench.board.leaderboard import Cell, Head, Row
+from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head
 from seamo_bench.board.report.markup import amount, row_head, row_kind, table
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.report.plots import NAMES, Axis, Dot, scatter
@@ -60,7 +60,7 @@ def render(page: Page) -> str:
     return note + "".join(parts) if parts else '<p class="note">No record says what it cost.</p>'
 
 
-def _column(head: Head, scored: dict[Row, Cell]) -> str:
+def _column(head: Head, scored: dict[BoardRow, BoardCell]) -> str:
     known = {row: {kind: _mean(cell, kind) for kind in _AMOUNTS} for row, cell in scored.items()}
     shown = [kind for kind in _AMOUNTS if any(amounts[kind] is not None for amounts in known.values())]
     if not shown:
@@ -95,12 +95,12 @@ def _cell(kind: _Amount, value: float | None) -> str:
     return f'<td class="num" data-value="{sort}">{text}</td>'
 
 
-def _mean(cell: Cell, which: _Amount) -> float | None:
+def _mean(cell: BoardCell, which: _Amount) -> float | None:
     values = [value for record in cell.records if (value := which.value(record.cost)) is not None]
     return sum(values) / len(values) if values else None
 
 
-def _drawable(known: dict[Row, dict[_Amount, float | None]], which: _Amount) -> int:
+def _drawable(known: dict[BoardRow, dict[_Amount, float | None]], which: _Amount) -> int:
     values: Sequence[float | None] = [amounts[which] for amounts in known.values()]
     return sum(value is not None and value > 0 for value in values)
 

@@ -3,8 +3,8 @@
 import math
 from html import escape
 
-from seamo_bench.board.leaderboard import Cell, Head, Row, Table
-from seamo_bench.board.report.markup import Places, amount, blank_text, row_head, row_kind, table
+from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head, Table
+from seamo_bench.board.report.markup import PageNumbers, amount, blank_text, row_head, row_kind, table
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.report.plots import bar, score_axis
 from seamo_bench.board.tables import LEGEND, footnotes, interval_text, number, rank_text
@@ -25,18 +25,18 @@ def render(page: Page) -> str:
     return "".join(parts) + _aggregates(made)
 
 
-def _best_first(head: Head, cells: dict[Row, Cell]) -> dict[Row, Cell]:
+def _best_first(head: Head, cells: dict[BoardRow, BoardCell]) -> dict[BoardRow, BoardCell]:
     """Rows by their score in this column; undefined ones last."""
     sign = -1 if metric(head.metric).higher_is_better else 1
 
-    def order(item: tuple[Row, Cell]) -> float:
+    def order(item: tuple[BoardRow, BoardCell]) -> float:
         interval = item[1].interval
         return math.inf if interval is None or math.isnan(interval.value) else sign * interval.value
 
     return dict(sorted(cells.items(), key=order))
 
 
-def _scores(made: Table, head: Head, scored: dict[Row, Cell], places: Places) -> str:
+def _scores(made: Table, head: Head, scored: dict[BoardRow, BoardCell], places: PageNumbers) -> str:
     axis = score_axis(list(scored.values()))
     name = metric(head.metric)
     arrow = "Higher is better." if name.higher_is_better else "Lower is better."
@@ -72,7 +72,7 @@ def _scores(made: Table, head: Head, scored: dict[Row, Cell], places: Places) ->
     return table(names, lines, caption=caption)
 
 
-def _blanks(head: Head, blanks: dict[Row, Cell | None], places: Places) -> str:
+def _blanks(head: Head, blanks: dict[BoardRow, BoardCell | None], places: PageNumbers) -> str:
     """Backbones without a number, those of one reason together."""
     if not blanks:
         return ""
@@ -87,7 +87,7 @@ def _blanks(head: Head, blanks: dict[Row, Cell | None], places: Places) -> str:
     return f'<details class="blanks"><summary>{len(blanks)} without a score</summary><ul>{lines}</ul></details>'
 
 
-def _ends(name: str, cell: Cell) -> str:
+def _ends(name: str, cell: BoardCell) -> str:
     interval = cell.interval
     if interval is None or interval.low is None or interval.high is None:
         return "no interval"

@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from seamo_bench.board.geography import Grid
-from seamo_bench.board.leaderboard import Head, Row
+from seamo_bench.board.leaderboard import BoardRow, Head
 from seamo_bench.board.report.atlas import Atlas
 from seamo_bench.board.report.markup import amount, table
 from seamo_bench.board.report.page import Page, Tab
@@ -74,7 +74,7 @@ def _map(atlas: Atlas, grid: Grid, place: int) -> str:
     )
 
 
-def _worst(head: Head, row: Row, scores: Floats, spots: Sequence[str], counts: Sequence[int]) -> str:
+def _worst(head: Head, row: BoardRow, scores: Floats, spots: Sequence[str], counts: Sequence[int]) -> str:
     sign = 1 if metric(head.metric).higher_is_better else -1
     least = _least(counts)
     enough = [k for k in range(len(spots)) if math.isfinite(scores[k]) and counts[k] >= least]

@@ -2,9 +2,9 @@
 
 from html import escape
 
-from seamo_bench.board.leaderboard import Cell, Head, Row
-from seamo_bench.board.report.contracts import Inputs
-from seamo_bench.board.report.markup import Places, blank_text, facts_list, table
+from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head
+from seamo_bench.board.report.contracts import ReportInputs
+from seamo_bench.board.report.markup import PageNumbers, blank_text, facts_list, table
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.tables import head_title, interval_text, number
 from seamo_bench.records.record import Record
@@ -38,7 +38,7 @@ def _shared(record: Record) -> str:
     )
 
 
-def _origin(row: Row, head: Head, cell: Cell, places: Places, inputs: Inputs) -> str:
+def _origin(row: BoardRow, head: Head, cell: BoardCell, places: PageNumbers, inputs: ReportInputs) -> str:
     first = cell.records[0]
     facts = first.facts
     rows = [("Column", head_title(head))]
