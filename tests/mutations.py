@@ -172,8 +172,17 @@ MUTATIONS = (
         (CACHE,),
     ),
     Mutation(
-        "facts: adapter without the size",
-        (Edit(f"{BENCH}/facts.py", "size=wiring.size or (0, 0)", "size=(0, 0)"),),
+        "facts: adapter without the size",  # which the words have, too
+        (
+            Edit(f"{BENCH}/facts.py", "size=wiring.size or (0, 0)", "size=(0, 0)"),
+            Edit("seamo/inputs/wiring.py", 'f"bilinear antialiased to {self.size[0]} x {self.size[1]}"', '"bilinear"'),
+            Edit("seamo/inputs/wiring.py", " own grid to {self.size[0]} x {self.size[1]}", " own grid"),
+        ),
+        (CACHE,),
+    ),
+    Mutation(
+        "facts: adapter without the missing-band policy",
+        (Edit(f"{BENCH}/facts.py", "missing=wiring.missing", 'missing="fail"'),),
         (CACHE,),
     ),
     Mutation(
