@@ -46,15 +46,16 @@ demo: $(VENV)/.demo
 	$(BIN)/seamo-bench compare $(DEMO)/results seamo-demo-pretrain-statistics seamo-demo-pretrain-statistics-random
 	$(BIN)/seamo-bench report $(DEMO)/results -o $(DEMO)/report.html
 
+# One thread a worker: two of them share two cores.
 test: install
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
 
 # The wheel without extras, in an environment of its own: what it weighs, what it can do (a minute).
 base: install
 	$(BIN)/python -m tests.base_install
 
 soak: install
-	$(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=3600
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -o faulthandler_timeout=3600
 
 lint: install
 	$(BIN)/ruff check .
