@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from seamo.data.batch import Batch
 from seamo.inputs.adapter import Adapter
+from seamo.inputs.wiring import wire
 from seamo_bench.card import BackboneCard
 
 
@@ -72,6 +73,6 @@ class Backbone:
             BandError, ProtocolError: If the card cannot read this store; see `seamo.inputs.wiring.wire`.
         """
         if self.adapter is None:
-            self.adapter = Adapter(self.card.expects, batch.spec)
+            self.adapter = Adapter(wire(self.card.expects, batch.spec))
         with torch.no_grad():
             return self.network.forward_features(self.adapter(batch))

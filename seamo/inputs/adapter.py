@@ -1,7 +1,7 @@
 """The adapter: the one place where pixels of a store or of an image become the inputs of a network."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,9 +10,8 @@ from seamo.data.batch import Batch
 from seamo.data.crops import View, crop_stack, whole_view
 from seamo.inputs.normalise import apply_steps
 from seamo.inputs.resize import resize, resize_true
-from seamo.inputs.spec import Expects, MissingPolicy
-from seamo.inputs.wiring import SensorWiring, Wiring, wire
-from seamo.manifest import DatasetSpec, LayerSpec, Statistics
+from seamo.inputs.wiring import SensorWiring, Wiring
+from seamo.manifest import LayerSpec
 from seamo.resample import Kernel
 
 
@@ -23,33 +22,11 @@ class Adapter:
     size as it says (`Expects.resize`), its steps applied, and pixels without a measurement set to its fill.
 
     Args:
-        network: What the network expects.
-        spec: The store's data set.
-        missing, size, statistics, date, stacks, inputs: See `seamo.inputs.wiring.wire`.
+        wiring: Which band of which layer feeds which channel: from `seamo.inputs.wiring.wire`.
     """
 
-    def __init__(
-        self,
-        network: Expects,
-        spec: DatasetSpec,
-        *,
-        missing: MissingPolicy | None = None,
-        size: int | None = None,
-        statistics: Mapping[str, Statistics] | None = None,
-        date: int = 0,
-        stacks: Mapping[str, str] | None = None,
-        inputs: Sequence[str] = (),
-    ) -> None:
-        self.wiring: Wiring = wire(
-            network, spec, statistics=statistics, missing=missing, size=size, date=date, stacks=stacks, inputs=inputs
-        )
-
-    @classmethod
-    def of(cls, wiring: Wiring) -> "Adapter":
-        """The adapter of a wiring that is known already."""
-        adapter = cls.__new__(cls)
-        adapter.wiring = wiring
-        return adapter
+    def __init__(self, wiring: Wiring) -> None:
+        self.wiring = wiring
 
     def __call__(self, batch: Batch, *, date: int | None = None) -> dict[str, Tensor]:
         """Inputs of the network: sensor -> (B, C, H, W) float32, on the batch's device.

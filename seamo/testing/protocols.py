@@ -130,6 +130,7 @@ def tiny_backbone(store: Store) -> "Backbone":
     from seamo.bands import Unit
     from seamo.inputs.adapter import Adapter
     from seamo.inputs.spec import InputSpec
+    from seamo.inputs.wiring import wire
     from seamo.testing.tasks import BANDS, SIDE
     from seamo_bench.card import BackboneCard
     from seamo_bench.network import Backbone, Features, Network
@@ -169,7 +170,7 @@ def tiny_backbone(store: Store) -> "Backbone":
         with torch.random.fork_rng(devices=[]):
             return TinyNetwork(seed).eval()
 
-    return Backbone(card, make(0), Adapter(card.expects, store.spec), make)
+    return Backbone(card, make(0), Adapter(wire(card.expects, store.spec)), make)
 
 
 def _context(

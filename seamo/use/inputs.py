@@ -12,7 +12,7 @@ from seamo.inputs.adapter import Adapter
 from seamo.inputs.explain import summary
 from seamo.inputs.pretrained import expects_of
 from seamo.inputs.spec import MissingPolicy
-from seamo.inputs.wiring import check_trained
+from seamo.inputs.wiring import check_trained, wire
 from seamo.manifest import DatasetSpec, Statistics
 from seamo.model.checkpoint import load_model
 from seamo.model.seamo import SeaMo
@@ -92,7 +92,7 @@ def fit(
     network = expects_of(pretrained.card, pretrained.path.name, own=own)
     if size == 0:
         network = replace(network, size=0)
-    adapter = Adapter(
+    wiring = wire(
         network,
         spec,
         missing=missing,
@@ -101,11 +101,11 @@ def fit(
         stacks=stacks,
         inputs=tuple(stacks),
     )
-    check_trained(adapter.wiring)
-    fed = {sensor.input.sensor: sensor.input.bands for sensor in adapter.wiring.sensors}
+    check_trained(wiring)
+    fed = {sensor.input.sensor: sensor.input.bands for sensor in wiring.sensors}
     if all(tuple(known[sensor]) == bands for sensor, bands in fed.items()):
-        return pretrained.model, adapter
-    return select_columns(pretrained.model, {**known, **fed}), adapter
+        return pretrained.model, Adapter(wiring)
+    return select_columns(pretrained.model, {**known, **fed}), Adapter(wiring)
 
 
 def read_bands(adapter: Adapter) -> dict[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from seamo.inputs.adapter import Adapter
 from seamo.inputs.check import check_range
 from seamo.inputs.explain import explain
 from seamo.inputs.resize import resize
+from seamo.inputs.wiring import wire
 from seamo.manifest import Statistics
 from seamo.resample import resize as resize_numpy
 from seamo_bench.card import BackboneCard, InputSpec, Step
@@ -54,15 +55,15 @@ PLANES = {"B02": [[1, 2], [3, 4]], "B03": [[10, 20], [30, 40]], "B04": [[100, 20
 
 
 def test_bands_come_by_name_in_the_cards_order():
-    got = Adapter(make_card().expects, SPEC)(make_batch(SPEC, PLANES))["s2"]
+    got = Adapter(wire(make_card().expects, SPEC))(make_batch(SPEC, PLANES))["s2"]
     assert got.tolist() == [[[[100.0, 200.0], [300.0, 400.0]], [[1.0, 2.0], [3.0, 4.0]]]]
 
 
 def test_the_order_of_bands_in_the_store_changes_nothing():
     turned = toy_spec(bands=("B04", "B02", "B03"), size=2)
     card = make_card(("B03", "B04", "B02"), steps=(Step("affine", (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),))
-    a = Adapter(card.expects, SPEC)(make_batch(SPEC, PLANES))["s2"]
-    b = Adapter(card.expects, turned)(make_batch(turned, PLANES))["s2"]
+    a = Adapter(wire(card.expects, SPEC))(make_batch(SPEC, PLANES))["s2"]
+    b = Adapter(wire(card.expects, turned))(make_batch(turned, PLANES))["s2"]
     assert torch.equal(a, b)
     assert a[0, :, 0, 0].tolist() == pytest.approx([(10 - 1) / 4, (100 - 2) / 5, (1 - 3) / 6])
 
@@ -70,10 +71,10 @@ def test_the_order_of_bands_in_the_store_changes_nothing():
 def test_units_are_converted_or_refused():
     spec = toy_spec(bands=("B02", "B03", "B04"), size=2, unit="dn+1000")
     planes = {name: np.array(values) + 1000 for name, values in PLANES.items()}
-    got = Adapter(make_card().expects, spec)(make_batch(spec, planes))["s2"]
+    got = Adapter(wire(make_card().expects, spec))(make_batch(spec, planes))["s2"]
     assert got[0, 0].tolist() == [[100.0, 200.0], [300.0, 400.0]]
     with pytest.raises(ProtocolError, match="unit dn cannot become uint8"):
-        Adapter(make_card(unit=Unit.UINT8).expects, SPEC)
+        Adapter(wire(make_card(unit=Unit.UINT8).expects, SPEC))
 
 
 def test_store_statistics_are_converted_with_the_pixels():
@@ -81,20 +82,20 @@ def test_store_statistics_are_converted_with_the_pixels():
     numbers = {"mean": {"B02": 1002.5, "B03": 1025.0, "B04": 1250.0}, "std": {"B02": 2.0, "B03": 20.0, "B04": 50.0}}
     known = {"s2": Statistics(source="test", unit=Unit.DN_PLUS_1000, **numbers)}
     batch = make_batch(spec, {name: np.array(values) + 1000 for name, values in PLANES.items()})
-    z = Adapter(make_card(steps=(Step("store-zscore"),)).expects, spec, statistics=known)(batch)["s2"]
+    z = Adapter(wire(make_card(steps=(Step("store-zscore"),)).expects, spec, statistics=known))(batch)["s2"]
     assert z[0, 0].tolist() == [[-3.0, -1.0], [1.0, 3.0]]  # (B04 - 250) / 50
-    two = Adapter(make_card(steps=(Step("store-2std"),)).expects, spec, statistics=known)(batch)["s2"]
+    two = Adapter(wire(make_card(steps=(Step("store-2std"),)).expects, spec, statistics=known))(batch)["s2"]
     assert two[0, 0].tolist() == [[0.0, 0.25], [0.75, 1.0]]  # 150..350 -> 0..1, clipped
     with pytest.raises(ProtocolError, match="own statistics"):
-        Adapter(make_card(steps=(Step("store-zscore"),)).expects, spec)
+        Adapter(wire(make_card(steps=(Step("store-zscore"),)).expects, spec))
 
 
 def test_layers_meet_on_the_finest_grid():
     spec = toy_spec(bands=("B02", "B11"), size=4)
     planes = {"B02": np.arange(16).reshape(4, 4), "B11": [[0, 4], [8, 12]]}
-    kept = Adapter(make_card(("B11", "B02")).expects, spec)(make_batch(spec, planes))["s2"]
+    kept = Adapter(wire(make_card(("B11", "B02")).expects, spec))(make_batch(spec, planes))["s2"]
     assert kept[0, 0].tolist() == [[0, 0, 4, 4], [0, 0, 4, 4], [8, 8, 12, 12], [8, 8, 12, 12]]  # repeated, not smoothed
-    smooth = Adapter(make_card(("B11", "B02"), size=4).expects, spec)(make_batch(spec, planes))["s2"]
+    smooth = Adapter(wire(make_card(("B11", "B02"), size=4).expects, spec))(make_batch(spec, planes))["s2"]
     # Half-pixel centres: columns at 0.25, 0.75, 1.25, 1.75 of two pixels -> 0, 1/4, 3/4, 1 of the way.
     assert smooth[0, 0, 0].tolist() == [0.0, 1.0, 3.0, 4.0]
     assert smooth[0, 0, :, 0].tolist() == [0.0, 2.0, 6.0, 8.0]
@@ -104,9 +105,9 @@ def test_layers_meet_on_the_finest_grid():
 def test_missing_pixels_do_not_spread_and_end_at_the_cards_fill():
     planes = {**PLANES, "B04": [[100, 65535], [300, 400]]}
     card = make_card(steps=(Step("affine", (0.0,), (100.0,)),), fill=-7.0)
-    got = Adapter(card.expects, SPEC)(make_batch(SPEC, planes))["s2"]
+    got = Adapter(wire(card.expects, SPEC))(make_batch(SPEC, planes))["s2"]
     assert got[0, 0].tolist() == [[1.0, -7.0], [3.0, 4.0]]
-    gone = Adapter(card.expects, SPEC)(make_batch(SPEC, PLANES, valid=False))["s2"]
+    gone = Adapter(wire(card.expects, SPEC))(make_batch(SPEC, PLANES, valid=False))["s2"]
     assert (gone == -7.0).all()
 
 
@@ -119,49 +120,49 @@ def test_resizing_agrees_with_the_one_definition(size):
 
 def test_padding_of_size_buckets_is_no_part_of_the_image():
     planes = {name: np.where([[True, False], [False, False]], values, 65535) for name, values in PLANES.items()}
-    got = Adapter(make_card(size=4).expects, SPEC)(make_batch(SPEC, planes, size=(1, 1)))["s2"]
+    got = Adapter(wire(make_card(size=4).expects, SPEC))(make_batch(SPEC, planes, size=(1, 1)))["s2"]
     assert (got[0, 0] == 100.0).all()
 
 
 def test_the_date_is_explicit():
     spec = toy_spec(bands=("B02", "B03", "B04"), size=2, times=2)
     planes = {name: [values, np.array(values) + 5] for name, values in PLANES.items()}
-    assert Adapter(make_card().expects, spec, date=1)(make_batch(spec, planes))["s2"][0, 0, 0, 0] == 105.0
-    assert "date 1" in Adapter(make_card().expects, spec, date=1).wiring.resampling()
+    assert Adapter(wire(make_card().expects, spec, date=1))(make_batch(spec, planes))["s2"][0, 0, 0, 0] == 105.0
+    assert "date 1" in Adapter(wire(make_card().expects, spec, date=1)).wiring.resampling()
     with pytest.raises(ProtocolError, match="no date 2"):
-        Adapter(make_card().expects, spec, date=2)
+        Adapter(wire(make_card().expects, spec, date=2))
 
 
 def test_missing_bands_fail_unless_a_policy_is_named():
     wanted = make_card(("B02", "B05", "B04"), steps=(Step("affine", (1.0, 2.0, 3.0), (1.0, 2.0, 4.0)),))
     with pytest.raises(BandError, match="needs s2:B05"):
-        Adapter(wanted.expects, SPEC)
+        Adapter(wire(wanted.expects, SPEC))
     batch = make_batch(SPEC, PLANES)
 
     def pixel(policy):
-        return Adapter(wanted.expects, SPEC, missing=policy)(batch)["s2"][0, :, 0, 0].tolist()
+        return Adapter(wire(wanted.expects, SPEC, missing=policy))(batch)["s2"][0, :, 0, 0].tolist()
 
     assert pixel("zero") == [0.0, (0 - 2) / 2, 97 / 4]
     assert pixel("mean") == [0.0, 97 / 8, 97 / 4]  # of the bands that are there, after normalisation
     assert pixel("nearest-wavelength") == [0.0, (100 - 2) / 2, 97 / 4]  # B04 (665 nm) stands in for B05 (704 nm)
     assert pixel("select-columns") == [0.0, 97 / 4]
-    facts = adapter_facts(Adapter(wanted.expects, SPEC, missing="zero").wiring)
+    facts = adapter_facts(Adapter(wire(wanted.expects, SPEC, missing="zero")).wiring)
     assert (facts.missing, facts.inputs[0].filled) == ("zero", ("B05",))
     with pytest.raises(UsageError):
-        Adapter(wanted.expects, SPEC, missing="guess")
+        Adapter(wire(wanted.expects, SPEC, missing="guess"))
 
 
 def test_sizes_follow_the_card():
     with pytest.raises(ProtocolError, match="multiples of 8"):
-        Adapter(make_card(size=16, multiple_of=8).expects, SPEC, size=20)
+        Adapter(wire(make_card(size=16, multiple_of=8).expects, SPEC, size=20))
     with pytest.raises(ProtocolError, match="only 16"):
-        Adapter(make_card(size=16, multiple_of=8, any_size=False).expects, SPEC, size=24)
-    assert Adapter(make_card(size=16, multiple_of=8).expects, SPEC, size=24).wiring.size == (24, 24)
+        Adapter(wire(make_card(size=16, multiple_of=8, any_size=False).expects, SPEC, size=24))
+    assert Adapter(wire(make_card(size=16, multiple_of=8).expects, SPEC, size=24)).wiring.size == (24, 24)
 
 
 def test_raw_numbers_are_refused_and_flat_ones_flagged():
     def check(scale):
-        adapter = Adapter(make_card(steps=(Step("scale", (scale,)),)).expects, SPEC)
+        adapter = Adapter(wire(make_card(steps=(Step("scale", (scale,)),)).expects, SPEC))
         return check_range(adapter(make_batch(SPEC, PLANES)), adapter.wiring)
 
     with pytest.raises(ProtocolError, match="after normalisation"):
@@ -170,14 +171,14 @@ def test_raw_numbers_are_refused_and_flat_ones_flagged():
     assert "hardly vary" in check(0.0001)[0]
     with pytest.raises(ProtocolError):
         check(0.0)
-    raw = Adapter(make_card().expects, SPEC)
+    raw = Adapter(wire(make_card().expects, SPEC))
     assert check_range(raw(make_batch(SPEC, PLANES)), raw.wiring) == []  # no steps: raw on purpose
 
 
 def test_explain_names_every_number():
     spec = toy_spec(bands=("B02", "B03", "B04"), size=2, unit="dn+1000")
     card = make_card(("B04", "B02"), steps=(Step("affine", (7.0, 8.0), (2.0, 4.0)), Step("clip", (0.0,), (1.0,))))
-    rows = explain(Adapter(card.expects, spec).wiring, spec)
+    rows = explain(Adapter(wire(card.expects, spec)).wiring, spec)
     assert [(row["id"], row["slot"], row["layer"], row["unit"]) for row in rows] == [
         ("s2:B04", 0, "s2_10m", "dn+1000"),
         ("s2:B02", 1, "s2_10m", "dn+1000"),

@@ -160,7 +160,7 @@ def test_what_a_network_expects_is_the_card_s() -> None:
 
 
 def folder_of(root: Path, store: Store, card: BackboneCard, facts: BackboneFacts = BACKBONE, **adapter: object) -> str:
-    made = Adapter(card.expects, store.spec, **adapter)
+    made = Adapter(wire(card.expects, store.spec, **adapter))
     plain = tiny_backbone(task_store(root / "any", "single-label"))
     backbone = Backbone(card, plain.network, made, plain.make)
     return FeatureCache(root, store, backbone, facts=facts, work=Work(torch.device("cpu"))).folder.name

@@ -20,6 +20,7 @@ from seamo.errors import BandError, CheckpointError, ProtocolError, UsageError
 from seamo.inputs.adapter import Adapter
 from seamo.inputs.images import image_batch, image_spec
 from seamo.inputs.units import conversion
+from seamo.inputs.wiring import wire
 from seamo.manifest import DatasetSpec
 from seamo_bench.card import BackboneCard, Step
 from seamo_bench.facts import AdapterFacts, adapter_facts
@@ -209,9 +210,9 @@ def _same_adapter(card: BackboneCard, spec: DatasetSpec, facts: AdapterFacts) ->
         for one in facts.inputs
     )
     fitted = replace(card, inputs=inputs)
-    adapter = Adapter(fitted.expects, spec, missing=facts.missing, size=facts.size[0] or None)  # type: ignore[arg-type]
-    for made, wanted in zip(adapter_facts(adapter.wiring).inputs, facts.inputs, strict=True):
+    wiring = wire(fitted.expects, spec, missing=facts.missing, size=facts.size[0] or None)  # type: ignore[arg-type]
+    for made, wanted in zip(adapter_facts(wiring).inputs, facts.inputs, strict=True):
         same = made.model_copy(update={"stack": wanted.stack, "statistics": wanted.statistics})
         if same != wanted:
             raise BandError(f"{wanted.sensor} cannot be fed as in the record", card.id, "Use the seamo that made it.")
-    return adapter
+    return Adapter(wiring)

@@ -15,7 +15,7 @@ from seamo.inputs.adapter import Adapter
 from seamo.inputs.spec import MissingPolicy
 from seamo.inputs.statistics import store_statistics
 from seamo.inputs.steps import STORE_OPS
-from seamo.inputs.wiring import Wiring
+from seamo.inputs.wiring import Wiring, wire
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import Budget
 from seamo_bench.family import Family
@@ -75,9 +75,7 @@ def load_backbone(
     wiring = None
     if store is not None:
         known = store_statistics(store)
-        wiring = Adapter(
-            card.expects, store.spec, missing=missing, size=size, statistics=known, date=date, inputs=inputs
-        ).wiring
+        wiring = wire(card.expects, store.spec, missing=missing, size=size, statistics=known, date=date, inputs=inputs)
         check_selection(wiring, found.family)
     elif missing or size or date or inputs or any(step.op in STORE_OPS for want in card.inputs for step in want.steps):
         raise ProtocolError(
@@ -101,7 +99,7 @@ def load_source(source: BackboneSource, wiring: Wiring | None, *, seed: int = 0)
         CheckpointError: If the weights do not fit.
     """
     make = partial(load_network, source.family, source.card, source.weights)
-    return Backbone(source.card, make(seed), None if wiring is None else Adapter.of(wiring), make)
+    return Backbone(source.card, make(seed), None if wiring is None else Adapter(wiring), make)
 
 
 def load_network(family: Family, card: BackboneCard, weights: Path | None, seed: int) -> Network:
