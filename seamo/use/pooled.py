@@ -1,6 +1,7 @@
 """One vector for every sample and date of a store."""
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from seamo.data.batch import Batch
 from seamo.data.loader import Loader
 from seamo.errors import BandError, StoreError, UsageError
 from seamo.inputs.adapter import Adapter
+from seamo.inputs.check import check_range
 from seamo.inputs.spec import MissingPolicy
 from seamo.inputs.statistics import pretraining_part, store_statistics
 from seamo.manifest import Statistics
@@ -25,6 +27,7 @@ from seamo.use.inputs import Pretrained, facts_of, fit
 from seamo.use.options import check_table
 from seamo.use.parts import Parts
 
+log = logging.getLogger(__name__)
 PART = 1024  # samples that are finished together
 
 
@@ -145,6 +148,18 @@ def encode_batch(plan: Plan, batch: Batch) -> NDArray[np.float32]:
     return array
 
 
+def check_first(plan: Plan, batch: Batch) -> list[str]:
+    """Look at the images of a batch after normalisation: see `seamo.inputs.check.check_range`.
+
+    Raises:
+        ProtocolError: If no network was trained on such numbers.
+    """
+    images, there = inputs_of(plan, batch, next(plan.model.parameters()).device)
+    if not bool(there.any()):
+        return []
+    return check_range({sensor: x[there] for sensor, x in images.items()}, plan.adapter.wiring)
+
+
 def embed_store(
     pretrained: Pretrained, store: Store, reading: Reading, out: Path, *, progress: TextIO | None = None
 ) -> dict[str, Any]:
@@ -165,6 +180,7 @@ def embed_store(
 
     Raises:
         UsageError, BandError, StoreError: If the store cannot be read as asked.
+        ProtocolError: If the first images are in no range that a network was trained on.
     """
     check_table(out)
     plan = plan_reading(pretrained, store, reading)
@@ -179,9 +195,14 @@ def embed_store(
     parts = Parts(out, about, len(groups))
     first = parts.first_missing
     meter = Progress(progress, "samples", len(plan.rows), done=min(first * PART, len(plan.rows)))
+    unseen = first == 0
     for k in range(first, len(groups)):
         found = np.empty((len(groups[k]), plan.times, plan.dim), dtype=np.float32)
         for places, batch in batches_of(plan, store, groups[k]):
+            if unseen:  # the very first images; a run that goes on was looked at before
+                unseen = False
+                for note in check_first(plan, batch):
+                    log.warning("%s: %s", store.title, note)
             found[places] = encode_batch(plan, batch)
             meter.add(len(batch))
         parts.save(k, found)

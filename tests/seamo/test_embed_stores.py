@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seamo.errors import StoreError, UsageError
+from seamo.errors import ProtocolError, StoreError, UsageError
 from seamo.manifest import SplitSpec, shipped_manifest
 from seamo.sample import Sample
 from seamo.store.reader import open_store
@@ -84,6 +84,13 @@ def test_a_store_by_hand(pretrained, tmp_path):
     row = table[(table["key"] == "0000003") & (table["slot"] == 2)].iloc[0]
     np.testing.assert_array_equal(row["feature"], found["features"][3, 2])
     assert "content" in json.loads(str(found["about"]))["store"]
+
+
+def test_pixels_in_another_unit_than_the_numbers_are_refused(pretrained, tmp_path):
+    store = build_small_store(tmp_path / "st", n=6)  # decibels; the card's numbers are a thousand
+    with pytest.raises(ProtocolError, match=r"s1: after normalisation the first batch has mean 0 and std 0"):
+        embed_store(pretrained, store, Reading(sensors=("s1",)), tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()
 
 
 def test_a_store_goes_on_after_an_interruption(pretrained, tmp_path, monkeypatch):
