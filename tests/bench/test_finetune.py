@@ -25,7 +25,7 @@ def test_a_crop_is_what_cutting_and_resizing_gives():
     for n, part in ((1, x[1:2, :, 8:24, 24:48]), (2, x[2:3, :, 16:24, 12:48])):
         want = functional.interpolate(part, size=(32, 48), mode="bicubic", align_corners=False)[0]
         inner = (slice(None), slice(8, -8), slice(6, -6))  # next to the box's edge the kernel sees beyond it
-        torch.testing.assert_close(got[n][inner], want[inner], atol=1e-5, rtol=0)
+        torch.testing.assert_close(got[n][inner], want[inner], atol=2e-5, rtol=0)  # float32, kernels add in any order
 
 
 def test_sensors_of_other_grids_are_cut_at_the_same_place():
