@@ -29,6 +29,15 @@ Rows = NDArray[np.int64]
 Params = Mapping[str, Scalar | tuple[Scalar, ...]]
 
 
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what) now and then."""
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """Report no progress."""
+    del done, total, what
+
+
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """What a protocol is; readable without torch.
@@ -137,7 +146,7 @@ class Context:
     budget: Budget
     precision: str
     device: "torch.device"
-    progress: Callable[[int, int, str], None]
+    progress: Progress
 
     @property
     def seeds(self) -> tuple[int, ...]:

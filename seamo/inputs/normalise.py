@@ -16,6 +16,7 @@ from seamo.data.settings import Kind as Kind  # a recipe names it without torch
 from seamo.errors import BandError, RecipeError, UsageError
 from seamo.inputs.pretrained import EIGHT_BIT
 from seamo.inputs.spec import Step
+from seamo.inputs.steps import two_sigma
 from seamo.manifest import Statistics
 
 
@@ -154,12 +155,8 @@ def numbers_of(pixels: Tensor, how: Normalisation) -> tuple[Tensor, Tensor]:
 
 def steps_of(how: Normalisation) -> tuple[Step, ...]:
     """The same normalisation as steps with its numbers."""
-    steps: tuple[Step, ...]
-    if how.kind == "two-sigma":
-        low = tuple(mean - 2 * std for mean, std in zip(how.mean, how.std, strict=True))
-        steps = (Step("affine", low, tuple(4 * std for std in how.std)), Step("clip", (0.0,), (1.0,)))
-    else:
-        steps = (Step("affine", how.mean, how.std),)
+    own = how.kind == "two-sigma"
+    steps = two_sigma(how.mean, how.std) if own else (Step("affine", how.mean, how.std),)
     return steps + (EIGHT_BIT if how.eight_bit else ())
 
 

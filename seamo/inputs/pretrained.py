@@ -5,6 +5,7 @@ from typing import Any
 
 from seamo.bands import Unit
 from seamo.inputs.spec import Expects, InputSpec, Resize, Step
+from seamo.inputs.steps import two_sigma
 
 RESIZE: Resize = "bicubic-native"  # what its crops are in pretraining
 EIGHT_BIT = (  # rounded to multiples of 1/255
@@ -33,21 +34,20 @@ def expects_of(described: Mapping[str, Any], name: str, *, own: Collection[str])
 
 
 def _input(sensor: str, bands: tuple[str, ...], numbers: Mapping[str, Any], product: str, own: bool) -> InputSpec:
-    two_sigma = numbers["kind"] == "two-sigma"
+    scaled = numbers["kind"] == "two-sigma"
     mean = tuple(float(numbers["mean"][band]) for band in bands)
     std = tuple(float(numbers["std"][band]) for band in bands)
     steps: tuple[Step, ...]
     if not own:
-        steps = (Step("store-2std" if two_sigma else "store-zscore"),)
-    elif two_sigma:
-        low = tuple(m - 2 * s for m, s in zip(mean, std, strict=True))
-        steps = (Step("affine", low, tuple(4 * s for s in std)), Step("clip", (0.0,), (1.0,)))
+        steps = (Step("store-2std" if scaled else "store-zscore"),)
+    elif scaled:
+        steps = two_sigma(mean, std)
     else:
         steps = (Step("affine", mean, std),)
     if numbers.get("eight_bit"):
         steps += EIGHT_BIT
     source = str(numbers["source"]) if own else "store"
-    return InputSpec(sensor, bands, Unit(numbers["unit"]), steps, source, product, fill=0.5 if two_sigma else 0.0)
+    return InputSpec(sensor, bands, Unit(numbers["unit"]), steps, source, product, fill=0.5 if scaled else 0.0)
 
 
 def _product(provenance: Mapping[str, Any], sensor: str) -> str:

@@ -11,6 +11,12 @@ STORE_OPS = ("store-zscore", "store-2std")
 FROM_STORE = "train split of the store"  # how a record says that numbers are those of STORE_OPS
 
 
+def two_sigma(mean: Sequence[float], std: Sequence[float]) -> tuple[Step, Step]:
+    """From mean - 2 std .. mean + 2 std to 0..1, clipped, as SSL4EO-S12 scales its bands."""
+    low = tuple(m - 2 * s for m, s in zip(mean, std, strict=True))
+    return Step("affine", low, tuple(4 * s for s in std)), Step("clip", (0.0,), (1.0,))
+
+
 def resolve(
     network: str,
     want: InputSpec,
@@ -59,8 +65,7 @@ def resolve(
         if step.op == "store-zscore":
             steps.append(Step("affine", tuple(mean), tuple(std)))
         elif step.op == "store-2std":
-            low = tuple(m - 2 * s for m, s in zip(mean, std, strict=True))
-            steps += [Step("affine", low, tuple(4 * s for s in std)), Step("clip", (0.0,), (1.0,))]
+            steps += two_sigma(mean, std)
         else:
             steps.append(step)
     return tuple(steps), f"{FROM_STORE} ({statistics.source})"

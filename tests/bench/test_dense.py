@@ -16,9 +16,8 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 import seamo_bench
 from seamo.errors import ManifestError, ProtocolError, TrainingError, UsageError
 from seamo.store.reader import open_store
-from seamo_bench.features.cache import silent
 from seamo_bench.network import Network
-from seamo_bench.protocol import Context
+from seamo_bench.protocol import Context, silent
 from seamo_bench.protocols import find_protocol, runner
 from seamo_bench.protocols.dense import evaluation as _dense_evaluation
 from seamo_bench.protocols.dense import seeds as _dense_run

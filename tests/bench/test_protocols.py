@@ -13,11 +13,11 @@ from torch import nn
 
 import seamo_bench
 from seamo_bench.facts import TaskFacts
-from seamo_bench.features.cache import read_parts, silent, write_part
+from seamo_bench.features.cache import read_parts, write_part
 from seamo_bench.features.table import FeatureTable
 from seamo_bench.network import Network
 from seamo_bench.predictions import probabilities
-from seamo_bench.protocol import Context, Split
+from seamo_bench.protocol import Context, Split, silent
 from seamo_bench.protocols import _layers, _source, finetune, knn, linear, logreg
 from tests.bench.bench_store import toy_store
 

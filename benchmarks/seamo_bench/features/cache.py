@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from seamo.inputs.wiring import check_trained
 from seamo_bench.facts import AdapterFacts, BackboneFacts, adapter_facts
 from seamo_bench.features.table import FeatureTable, Floats, Part
 from seamo_bench.network import Backbone
-from seamo_bench.protocol import Rows
+from seamo_bench.protocol import Progress, Rows, silent
 
 if TYPE_CHECKING:
     from seamo.store.samples import Samples
@@ -37,11 +36,6 @@ VERSION = 1  # raised when the way from pixels to features changes
 PART_ROWS = 2048
 FIRST = 64  # images that are looked at after normalisation, whatever the batch size
 NOTES = "first-batch.json"
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """Report no progress."""
-    del done, total, what
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +52,7 @@ class Work:
     device: torch.device
     batch_size: int = 64
     workers: int = 2
-    progress: Callable[[int, int, str], None] = silent
+    progress: Progress = silent
 
 
 class FeatureCache:

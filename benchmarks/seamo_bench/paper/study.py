@@ -21,9 +21,10 @@ from seamo.store.reader import Store
 from seamo_bench.board.compare import cell_sampling, paired_group_difference
 from seamo_bench.board.leaderboard import ALPHA
 from seamo_bench.facts import Budget
+from seamo_bench.protocol import Progress
 from seamo_bench.records.record import Record, find_record
 from seamo_bench.runs.cells import Cell, Impossible
-from seamo_bench.runs.plan import Places, Progress, make_plan
+from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.scores.distributions import holm
 from seamo_bench.scores.intervals import Difference, Interval, interval

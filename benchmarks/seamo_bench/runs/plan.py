@@ -1,6 +1,6 @@
 """The plan of a suite: every cell with its facts and key; done, to run, or impossible and why. No pixels."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from seamo.store.splits import COMPUTED
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts, adapter_facts
 from seamo_bench.family import Family
-from seamo_bench.protocol import Params, Protocol, Split
+from seamo_bench.protocol import Params, Progress, Protocol, Split, silent
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import About, Floor
 from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, blanks_of, cell_id
@@ -30,6 +30,7 @@ from seamo_bench.zoo.catalogue import (
     BackboneSource,
     budget_card,
     card_digest,
+    check_available,
     check_selection,
     find_card,
     weights_digest,
@@ -37,12 +38,6 @@ from seamo_bench.zoo.catalogue import (
 )
 
 DEMO_SIDE = 128  # pixels: what a network sees of larger tiles, with `--budget demo`
-Progress = Callable[[int, int, str], None]
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """Report no progress."""
-    del done, total, what
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +162,12 @@ class _Planner:
         if store is None or damage:
             return self._impossible(damage, params, store, "missing")
         try:
-            if self.card.availability in ("quoted only", "no loader"):
-                weights_path(self.card, None)  # raises, before anybody asks what it would be fed
+            check_available(self.card)  # before anybody asks what it would be fed
             self._suits(params)
             scheme = self._scheme(store)
             task = task_facts(store, scheme, row.label_space)
             if task.kind not in self.protocol.tasks:
                 return self._impossible(f"{self.protocol.id} cannot run {task.kind} tasks", params, store)
-            known.labels_of(row, store, task)
             wiring = self._wire(store, params)
             folded = scheme.startswith("cv")
             seeds = 1 if folded else num_seeds(self.protocol, row, known.budget)

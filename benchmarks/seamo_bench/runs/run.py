@@ -17,13 +17,13 @@ from seamo_bench.facts import run_key
 from seamo_bench.features.cache import FeatureCache, Work, degenerate
 from seamo_bench.features.forward import Forward, measure_forward
 from seamo_bench.network import Backbone
-from seamo_bench.protocol import Context, Outcome, Rows
+from seamo_bench.protocol import Context, Outcome, Progress, Rows
 from seamo_bench.protocols import runner
 from seamo_bench.records.heads import keep_head
 from seamo_bench.records.record import Cost, Flag, Record, write_record
 from seamo_bench.runs.cells import Cell, Impossible, Planned
 from seamo_bench.runs.context import context_of
-from seamo_bench.runs.plan import Places, Progress
+from seamo_bench.runs.plan import Places
 from seamo_bench.tasks.locate import locate
 from seamo_bench.zoo.catalogue import BackboneSource
 from seamo_bench.zoo.loading import load_source
