@@ -22,6 +22,7 @@ VALUES = {
     "seamo.extras",
     "seamo.identity",
     "seamo.progress",
+    "seamo.seal",
 }
 SPECS = {"seamo.manifest", "seamo.sample", "seamo.stats", "seamo.resample"}
 SHELL = {"seamo.options", "seamo.terminal"}

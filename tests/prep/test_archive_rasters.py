@@ -8,7 +8,8 @@ import pytest
 import rasterio
 
 from seamo.errors import ArchiveError
-from seamo_prep.rasters import decode_tiff, write_tiff
+from seamo_prep.rasters import decode_tiff
+from seamo_prep.tiff import write_tiff
 
 UTM = (10.0, 0.0, 300000.0, 0.0, -10.0, 5000000.0)
 

@@ -15,7 +15,8 @@ from seamo.sample import Sample
 from seamo.testing.archives import check_archive
 from seamo.testing.world import World
 from seamo_prep.archives import archive_ids, folder, known_specs, load_archive
-from seamo_prep.rasters import read_tiff, write_tiff
+from seamo_prep.rasters import read_tiff
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 

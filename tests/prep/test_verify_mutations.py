@@ -14,7 +14,7 @@ from seamo.sample import Sample
 from seamo.store.reader import Store, open_store
 from seamo.store.splits import hash_split
 from seamo.store.writer import BuildPlan, StoreWriter
-from seamo_prep.rasters import write_tiff
+from seamo_prep.tiff import write_tiff
 from seamo_prep.verify import Finding, verify
 from tests.prep.demo_stores import build_quietly
 

@@ -31,7 +31,8 @@ from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec
 from seamo.sample import Array, GeoRef, Sample
 from seamo.testing.world import COVERS, Scene, World
-from seamo_prep.rasters import Raster, layer_pixels, write_tiff
+from seamo_prep.rasters import Raster, layer_pixels
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 S2_TREE = "BigEarthNet-v1.0"

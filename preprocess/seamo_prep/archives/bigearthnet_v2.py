@@ -35,7 +35,8 @@ from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import IGNORE, Array, GeoRef, Sample
 from seamo.testing.world import COVERS, Scene, World
-from seamo_prep.rasters import Raster, check_pixels, layer_pixels, read_tiff, write_tiff
+from seamo_prep.rasters import Raster, check_pixels, layer_pixels, read_tiff
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 S2_TREE, S1_TREE, MAP_TREE = "BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"

@@ -32,7 +32,8 @@ from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import IGNORE, Array, GeoRef, Sample
 from seamo.testing.world import COVERS, World
-from seamo_prep.rasters import Raster, check_pixels, read_tiff, write_tiff
+from seamo_prep.rasters import Raster, check_pixels, read_tiff
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 PATCH_PX, CROP_PX, STRIDE_PX = 256, 96, 80

@@ -19,7 +19,8 @@ from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec
 from seamo.sample import GeoRef, Sample
 from seamo.testing.world import World
-from seamo_prep.rasters import Raster, check_pixels, read_tiff, write_tiff
+from seamo_prep.rasters import Raster, check_pixels, read_tiff
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 FILE_ORDER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")

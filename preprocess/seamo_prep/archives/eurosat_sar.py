@@ -16,7 +16,8 @@ from seamo.manifest import DatasetSpec
 from seamo.sample import Sample
 from seamo.testing.world import World
 from seamo_prep.archives.eurosat import DEMO_PX, demo_cover, demo_date, demo_names, georef, index_class_folders
-from seamo_prep.rasters import check_pixels, read_tiff, write_tiff
+from seamo_prep.rasters import check_pixels, read_tiff
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 FILE_ORDER = ("VV", "VH")

@@ -28,7 +28,8 @@ from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec, LayerSpec, shipped_manifest
 from seamo.sample import GeoRef, Sample
 from seamo.testing.world import World
-from seamo_prep.rasters import Raster, check_pixels, read_tiff, write_tiff
+from seamo_prep.rasters import Raster, check_pixels, read_tiff
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 TREE = "fmow-sentinel"

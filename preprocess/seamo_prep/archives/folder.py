@@ -27,7 +27,8 @@ from seamo.errors import ArchiveError, ManifestError
 from seamo.manifest import DatasetSpec, LayerSpec, load_manifest
 from seamo.sample import IGNORE, Array, GeoRef, Label, Sample
 from seamo.testing.world import World
-from seamo_prep.rasters import check_pixels, read_tiff, write_tiff
+from seamo_prep.rasters import check_pixels, read_tiff
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 TABLE = "samples.csv"

@@ -42,7 +42,8 @@ from seamo_prep.archives._tiles import (
     tile_geo,
     tile_name,
 )
-from seamo_prep.rasters import Raster, layer_pixels, read_tiff, write_tiff
+from seamo_prep.rasters import Raster, layer_pixels, read_tiff
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 IMAGES = "Onera Satellite Change Detection dataset - Images"

@@ -28,7 +28,8 @@ from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import Array, GeoRef, Sample
 from seamo.testing.world import Scene, World
-from seamo_prep.rasters import Raster, layer_pixels, write_tiff
+from seamo_prep.rasters import Raster, layer_pixels
+from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 _S1_NAME = re.compile(r"S1[A-D]_IW_GRDH_1SDV_(\d{8}T\d{6})_\d{8}T\d{6}_\w+")
