@@ -29,12 +29,14 @@ class Band:
         gsd_m: Ground sampling distance at which the sensor delivers it, in metres.
         wavelength_nm: Centre wavelength in nanometres (Sentinel-2A, ESA spectral response functions;
             C-band radar at 5.405 GHz for `s1`).
+        width_nm: Full width at half maximum in nanometres (Sentinel-2A, ESA); None where the operator gives none.
     """
 
     sensor: str
     name: str
     gsd_m: float
     wavelength_nm: float
+    width_nm: float | None = None
 
     @property
     def id(self) -> str:
@@ -42,22 +44,22 @@ class Band:
         return f"{self.sensor}:{self.name}"
 
 
-# Canonical order is the order of these tables. Sentinel-2: ESA, centre wavelengths of Sentinel-2A.
+# Canonical order is the order of these tables. Sentinel-2: ESA, centre wavelengths and bandwidths of Sentinel-2A.
 SENSORS: dict[str, tuple[Band, ...]] = {
     "s2": (
-        Band("s2", "B01", 60.0, 442.7),
-        Band("s2", "B02", 10.0, 492.4),
-        Band("s2", "B03", 10.0, 559.8),
-        Band("s2", "B04", 10.0, 664.6),
-        Band("s2", "B05", 20.0, 704.1),
-        Band("s2", "B06", 20.0, 740.5),
-        Band("s2", "B07", 20.0, 782.8),
-        Band("s2", "B08", 10.0, 832.8),
-        Band("s2", "B8A", 20.0, 864.7),
-        Band("s2", "B09", 60.0, 945.1),
-        Band("s2", "B10", 60.0, 1373.5),
-        Band("s2", "B11", 20.0, 1613.7),
-        Band("s2", "B12", 20.0, 2202.4),
+        Band("s2", "B01", 60.0, 442.7, 21.0),
+        Band("s2", "B02", 10.0, 492.4, 66.0),
+        Band("s2", "B03", 10.0, 559.8, 36.0),
+        Band("s2", "B04", 10.0, 664.6, 31.0),
+        Band("s2", "B05", 20.0, 704.1, 15.0),
+        Band("s2", "B06", 20.0, 740.5, 15.0),
+        Band("s2", "B07", 20.0, 782.8, 20.0),
+        Band("s2", "B08", 10.0, 832.8, 106.0),
+        Band("s2", "B8A", 20.0, 864.7, 21.0),
+        Band("s2", "B09", 60.0, 945.1, 20.0),
+        Band("s2", "B10", 60.0, 1373.5, 31.0),
+        Band("s2", "B11", 20.0, 1613.7, 91.0),
+        Band("s2", "B12", 20.0, 2202.4, 175.0),
     ),
     "s1": (Band("s1", "VV", 10.0, 5.5465763e7), Band("s1", "VH", 10.0, 5.5465763e7)),
     "rgb": (

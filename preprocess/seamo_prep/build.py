@@ -4,6 +4,7 @@ One worker owns a whole shard. What is finished stays, whatever happens to the b
 goes on where it stopped, and says at once if it is published already.
 """
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from seamo.errors import ArchiveError, SampleError, SeamoError, StoreError, UsageError
+from seamo.identity import digest
 from seamo.manifest import DatasetSpec
 from seamo.sample import Sample, check_sample
+from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.format import META_NAME, Layout
 from seamo.store.remote import local_path
 from seamo.store.splits import COMPUTED, HASH_SCHEME
-from seamo.store.writer import BadSample, BuildPlan, ShardJob, StoreWriter, build8, write_shard
+from seamo.store.views import find_view
+from seamo.store.writer import BadSample, ShardJob, StoreWriter, write_shard
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
 from seamo_prep.splits import has_lists, official_lists
 from seamo_prep.unpack import Raw
@@ -143,15 +147,20 @@ def build(
         relax=tuple(sorted(options.relax)),
         on_bad=options.on_bad,
         archive=files.fingerprint(),
+        labels=_labels_digest(files, spec, scheme),
         synthetic=files.synthetic,
     )
     place = root / spec.id / build8(plan)
     if (place / META_NAME).is_file():
-        return Built(place, was_there=True)
+        view = find_view(place, view8(plan))
+        if view is not None:
+            return Built(view, was_there=True)
+        say(f"the pixels are published before ({place}): only their splits and labels are written")
     if rows is None:
         rows = _index(archive, files, spec, options)
     keys = [str(key) for key in rows["key"]]
     splits = _published_splits(files, spec, scheme, rows)
+    labels = dict(zip(keys, rows["label"], strict=True)) if "label" in rows else None
     source = _Source(dataset_id, files, spec, options.on_bad)
     with StoreWriter(root, plan, keys) as writer:
         _write_shards(writer, rows, source, engine=engine, progress=progress)
@@ -159,7 +168,14 @@ def build(
         provenance: dict[str, Any] = {"tops": list(files.tops), "not_read": list(files.ignored)}
         subset = str(rows.attrs.get("subset", ""))
         countries = dict(zip(rows["key"], rows["country"], strict=True)) if "country" in rows else None
-        path = writer.publish(splits=splits, ledger=left_out, provenance=provenance, subset=subset, countries=countries)
+        path = writer.publish(
+            splits=splits,
+            labels=labels,
+            ledger=left_out,
+            provenance=provenance,
+            subset=subset,
+            countries=countries,
+        )
         return Built(path, was_there=False, samples=len(keys), ledger=len(left_out))
 
 
@@ -204,6 +220,13 @@ def _scheme(raw: Raw, spec: DatasetSpec, options: Options, say: Say) -> str:
         return HASH_SCHEME
     say(f"splits: {wished}")
     return wished
+
+
+def _labels_digest(raw: Raw, spec: DatasetSpec, scheme: str) -> str:
+    """Digest of what splits and labels are read from apart from the pixels; empty if there is nothing."""
+    lists = spec.splits[scheme].files if scheme in spec.splits else ()
+    found = {one.file: hashlib.sha256(raw.read(one.file)).hexdigest() for one in lists if raw.exists(one.file)}
+    return digest(found) if found else ""
 
 
 def _published_splits(raw: Raw, spec: DatasetSpec, scheme: str, rows: "pd.DataFrame") -> Mapping[str, str] | None:

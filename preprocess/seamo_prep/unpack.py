@@ -158,14 +158,15 @@ class Raw:
         """Sha256 of the names and sizes of the files that the store is made from.
 
         An archive counts as itself (its files, not its members); an extracted tree counts file by file, which
-        takes one listing and one `stat` a file, in the builder only. Split lists and `SYNTHETIC.json` count too.
+        takes one listing and one `stat` a file, in the builder only. `SYNTHETIC.json` counts too; split lists, which
+        decide no pixel, do not.
         """
         found = hashlib.sha256()  # fed file by file: a full tree has ten million
         for holder in dict.fromkeys(self._holders[top] for top in self.tops):
             for name, size in holder.sizes():
                 found.update(f"{size} {name}\n".encode("utf-8", "surrogateescape"))
         for one in _entries(self.root) if "" not in self._holders else ():
-            if one.name in self._loose and one.is_file() and not _CONTAINER.search(_base(one.name)):
+            if one.name in self._loose - self._lists and one.is_file() and not _CONTAINER.search(_base(one.name)):
                 found.update(f"{one.stat().st_size} {one.name}\n".encode())
         return found.hexdigest()
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from seamo.errors import ManifestError, SampleError, StoreError
 from seamo.sample import IGNORE, check_sample
 from seamo.store import check
-from seamo.store.format import label_kind
+from seamo.store.content import pixels_hash
+from seamo.store.format import TAR_FOLDER, ZARR_NAME, label_kind
 from seamo.store.reader import Store
 from seamo_prep import labels
 from seamo_prep.leaks import find_leaks, same_images
@@ -59,8 +60,9 @@ def verify(store: Store, *, deep: bool, leaks: bool, say: Callable[[str], None])
     say("files: sizes and checksums")
     damaged = [Finding("files", "error", one.where, one.what) for one in check.differing_files(store, deep=True)]
     yield from damaged
-    if any(one.where.endswith("index.parquet") for one in damaged):
+    if any(one.where in ("index.parquet", "store.json", "checksums.json") for one in damaged):
         return  # nothing else can be read
+    yield from _strangers(store)
     say("counts and classes")
     yield from _counts(store)
     yield from _classes(store)
@@ -251,20 +253,41 @@ def physics(store: Store, *, deep: bool) -> Iterator[Finding]:
                 yield Finding("physics", severity, f"{stack} {one.bands}", f"{one.what}{cause}")
 
 
+def _strangers(store: Store) -> Iterator[Finding]:
+    """Files that nobody vouches for; beside the shards, other libraries would read them."""
+    for name in check.strange_files(store):
+        is_beside = name.partition("/")[0] in (ZARR_NAME, TAR_FOLDER)
+        yield Finding("files", "error" if is_beside else "warning", name, "is no file of this store")
+
+
 def _recomputed(store: Store) -> Iterator[Finding]:
-    found = check.content_of(store, deep=True)
-    if found != store.content:
-        yield Finding("content", "error", "store.json", f"content is {found[:12]} instead of {store.content[:12]}")
+    meaning = check.read_meaning(store, deep=True)
+    pixels, content = pixels_hash(store.spec, meaning.keys, meaning.digests), meaning.content(store.spec)
+    for what, found, said in (("pixels", pixels, store.pixels), ("content", content, store.content)):
+        if found != said:
+            yield Finding("content", "error", "store.json", f"{what} is {found[:12]} instead of {said[:12]}")
+    if pixels != store.pixels:
         for one in check.differing_samples(store):
             yield Finding("content", "error", one.where, one.what)
-    everything = np.flatnonzero(store.read_index(["readable"])["readable"].to_numpy())
+    if meaning.truth(store.spec) != store.meta.truth:
+        yield Finding("content", "error", "store.json", "truth is not what keys, splits and labels give")
+    readable = np.flatnonzero(store.read_index(["readable"])["readable"].to_numpy())
+    parts = {"all": readable, "train": store.rows("train") if "train" in store.meta.counts.splits else readable[:0]}
+    for part, rows in parts.items():
+        yield from _statistics(store, part, rows)
+
+
+def _statistics(store: Store, part: str, rows: NDArray[np.int64]) -> Iterator[Finding]:
     for layer in store.spec.layers:
-        said = store.meta.statistics["all"][layer.id]
-        for name, facts in check.band_statistics(store, layer.id, everything).items():
+        said = store.meta.statistics[part][layer.id]
+        for name, facts in check.band_statistics(store, layer.id, rows).items():
+            entry = said.get(name, {})
             for what in ("count", "mean", "std", "min", "max"):
-                if not _close(facts[what], said[name][what]):
-                    text = f"{what} is {facts[what]} instead of {said[name][what]}"
+                if not _close(facts[what], entry.get(what)):
+                    text = f"{what} of {part} is {facts[what]} instead of {entry.get(what)}"
                     yield Finding("statistics", "error", f"{layer.id} {name}", text)
+            if part == "all" and facts["percentiles"] != entry.get("percentiles"):
+                yield Finding("statistics", "error", f"{layer.id} {name}", "percentiles are not those of the pixels")
 
 
 def _close(found: float | None, said: float | None) -> bool:

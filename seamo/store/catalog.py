@@ -8,6 +8,7 @@ from typing import Literal
 
 from seamo.errors import StoreError
 from seamo.store import format as fmt
+from seamo.store.meta import StoreMeta, read_meta
 from seamo.store.remote import local_path
 
 
@@ -17,7 +18,7 @@ class Entry:
 
     Args:
         id: Of the data set.
-        build: The 8 hex digits of the plan.
+        build: The 8 hex digits of the pixels, and of a view `<8 hex digits>/views/<8 hex digits>`.
         path: Its folder.
         state: `published`, `unfinished`, or `damaged` (store.json cannot be read).
         created: UTC, ISO 8601; of an unfinished store, when it was last written to.
@@ -32,7 +33,7 @@ class Entry:
     state: Literal["published", "unfinished", "damaged"]
     created: str
     title: str = ""
-    meta: fmt.StoreMeta | None = None
+    meta: StoreMeta | None = None
     problem: str = ""
 
 
@@ -53,7 +54,9 @@ def list_stores(root: str | Path) -> list[Entry]:
         raise StoreError("there is no such folder", where=str(folder))
     entries: list[Entry] = []
     for dataset in sorted(path for path in folder.iterdir() if path.is_dir()):
-        here = [_entry(dataset.name, path) for path in dataset.iterdir() if path.is_dir()]
+        folders = [path for path in dataset.iterdir() if path.is_dir()]
+        views = [path for folder in folders for path in folder.glob(f"{fmt.VIEWS_NAME}/[!.]*") if path.is_dir()]
+        here = [_entry(dataset.name, path) for path in (*folders, *views)]
         found = [entry for entry in here if entry is not None]
         found.sort(key=lambda entry: (entry.created, entry.build), reverse=True)
         entries += sorted(found, key=lambda entry: entry.state == "unfinished")
@@ -77,7 +80,13 @@ def _entry(dataset_id: str, path: Path) -> Entry | None:
     if not meta_path.is_file():
         return None
     try:
-        meta = fmt.read_meta(meta_path.read_bytes(), meta_path)
+        meta = read_meta(meta_path.read_bytes(), meta_path)
     except StoreError as error:
-        return Entry(dataset_id, path.name, path, "damaged", "", problem=str(error))
-    return Entry(meta.id, meta.build, path, "published", meta.created, meta.title, meta)
+        return Entry(dataset_id, _name(path), path, "damaged", "", problem=str(error))
+    return Entry(meta.id, _name(path), path, "published", meta.created, meta.title, meta)
+
+
+def _name(path: Path) -> str:
+    """A store's name below its data set's folder."""
+    is_view = path.parent.name == fmt.VIEWS_NAME
+    return f"{path.parent.parent.name}/{fmt.VIEWS_NAME}/{path.name}" if is_view else path.name

@@ -1,22 +1,23 @@
 """Checking a store against itself: content, files, statistics recomputed from what is stored."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from seamo import stats
 from seamo.errors import StoreError
-from seamo.identity import file_sha256
 from seamo.sample import valid_pixels
+from seamo.seal import damage, file_names
 from seamo.store import format as fmt
-from seamo.store.content import bad_digest, content_hash, sample_digest
+from seamo.store.content import bad_digest, class_counts, pixel_digest, pixels_hash
+from seamo.store.meta import folds_of
+from seamo.store.publish import is_apart
 from seamo.store.reader import Store
+from seamo.store.views import Meaning, read_moments
 
-_BLOCK = 2**20
+REQUIRED = (fmt.INDEX_NAME,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,12 @@ class Mismatch:
     what: str
 
 
-def content_of(store: Store, *, deep: bool = True) -> str:
-    """The content hash, recomputed; equal to `store.content` if the store is sound.
+def hashes_of(store: Store, *, deep: bool = True) -> tuple[str, str]:
+    """The hash of the pixels and the content hash, recomputed; equal to `store.pixels` and `store.content` if sound.
 
     Args:
         store: The store.
-        deep: Decode every sample. Otherwise the digests in the index are trusted, and only keys, splits, folds
+        deep: Decode every sample. Otherwise the digests in the index are trusted, and only keys, labels, splits, folds
             and band names are covered anew.
 
     Raises:
@@ -46,19 +47,44 @@ def content_of(store: Store, *, deep: bool = True) -> str:
     Example:
         >>> from seamo.testing.stores import tiny_store
         >>> store = tiny_store()
-        >>> content_of(store) == store.content
+        >>> hashes_of(store) == (store.pixels, store.content)
         True
     """
+    meaning = read_meaning(store, deep=deep)
+    return pixels_hash(store.spec, meaning.keys, meaning.digests), meaning.content(store.spec)
+
+
+def content_of(store: Store, *, deep: bool = True) -> str:
+    """The content hash, recomputed (`hashes_of`)."""
+    return hashes_of(store, deep=deep)[1]
+
+
+def read_meaning(store: Store, *, deep: bool = False) -> Meaning:
+    """Keys, labels, splits and digests as the index has them; with `deep` the digests of what is decoded."""
     table = store.read_index(["key", "split", "sha256", "readable"])
     keys = [str(key) for key in table["key"]]
-    digests: Iterable[bytes] = list(table["sha256"])
+    readable = table["readable"].to_numpy(dtype=np.bool_)
+    digests = list(table["sha256"])
+    is_mask = fmt.label_kind(store.spec) == "mask"
+    masks: list[Mapping[int, int] | None] = [None] * len(keys)
     if deep:
-        digests = (_digest(store, i, bool(ok)) for i, ok in enumerate(table["readable"]))
-    folds = None
-    if "fold0" in store.index.columns:
-        names = [name for name in store.index.columns if name.startswith("fold")]
-        folds = store.read_index(names).to_numpy(dtype=np.int8)
-    return content_hash(store.spec, keys, digests, [str(split) for split in table["split"]], folds)
+        for i, ok in enumerate(readable):
+            sample = store[i] if ok else None
+            digests[i] = bad_digest(keys[i]) if sample is None else pixel_digest(sample, store.spec)
+            if sample is not None and isinstance(sample.label, np.ndarray):
+                masks[i] = dict(class_counts(sample.label))
+    elif is_mask:
+        masks = list(read_moments(store).masks())
+    names = folds_of(store.index.columns)
+    return Meaning(
+        keys=keys,
+        digests=digests,
+        labels=[None] * len(keys) if is_mask else [store.class_of(i) for i in range(len(keys))],
+        splits=[str(split) for split in table["split"]],
+        folds=store.read_index(names).to_numpy(dtype=np.int8) if names else None,
+        readable=readable,
+        masks=masks,
+    )
 
 
 def differing_samples(store: Store) -> Iterator[Mismatch]:
@@ -66,33 +92,50 @@ def differing_samples(store: Store) -> Iterator[Mismatch]:
     table = store.read_index(["key", "sha256", "readable"])
     for i, (key, said, ok) in enumerate(zip(table["key"], table["sha256"], table["readable"], strict=True)):
         try:
-            found = _digest(store, i, bool(ok))
+            found = pixel_digest(store[i], store.spec) if ok else bad_digest(str(key))
         except StoreError as error:
             yield Mismatch(str(key), str(error))
             continue
         if found != said:
-            yield Mismatch(str(key), "its pixels, dates, georeference or label are not those that were built")
+            yield Mismatch(str(key), "its pixels, dates, georeference or mask are not those that were built")
 
 
 def differing_files(store: Store, *, deep: bool = False) -> Iterator[Mismatch]:
-    """Files that are missing or differ from the recorded size and, with `deep`, checksum."""
-    for name, said in store.meta.checksums.items():
-        path = store.path / name
-        if not path.is_file():
-            yield Mismatch(name, "is missing")
-        elif file_sha256(path) != said:
-            yield Mismatch(name, "has another sha256 than store.json says")
-    checksums = store.path / fmt.CHECKSUMS_NAME
-    if not checksums.is_file():
-        return
-    for name, facts in json.loads(checksums.read_bytes()).items():
-        path = store.path / name
-        if not path.is_file():
-            yield Mismatch(name, "is missing")
-        elif path.stat().st_size != facts["bytes"]:
-            yield Mismatch(name, f"has {path.stat().st_size} bytes instead of {facts['bytes']}")
-        elif deep and _file_crc32c(store, name) != facts["crc32c"]:
-            yield Mismatch(name, "has another crc32c than recorded")
+    """Files that are missing, or are not what the manifest says.
+
+    Args:
+        store: The store; of a view, its own files and then those of the pixels.
+        deep: Read the shards, too, and compare their sha256, not only their size; all other files are always read.
+    """
+    homes = [store]
+    if store.meta.pixels_in:
+        try:
+            homes.append(Store(store.pixels_path))
+        except StoreError as error:
+            yield Mismatch(fmt.META_NAME, f"of the store that holds the pixels: {error}")
+        else:
+            if homes[1].pixels != store.pixels:
+                yield Mismatch(fmt.META_NAME, "is a view of other pixels than those of the store that it lies in")
+    for home in homes:
+        try:
+            files = home.read_manifest()
+        except StoreError as error:
+            yield Mismatch(fmt.CHECKSUMS_NAME, error.what)
+            continue
+        for name in REQUIRED if home.meta.pixels_in else (*REQUIRED, fmt.MOMENTS_NAME):
+            if name not in files:
+                yield Mismatch(name, "is not in the manifest")
+        for name, sealed in sorted(files.items()):
+            is_shard = name.partition("/")[0] in (fmt.ZARR_NAME, fmt.TAR_FOLDER)
+            found = damage(home.path / name, sealed, deep=deep or not is_shard)
+            if found:
+                yield Mismatch(name, found)
+
+
+def strange_files(store: Store) -> Iterator[str]:
+    """Files in a store's folder that no manifest names: nobody vouches for them."""
+    files = store.read_manifest()
+    yield from (name for name in file_names(store.path) if name not in files and not is_apart(name))
 
 
 def band_statistics(store: Store, layer: str, rows: Iterable[int]) -> dict[str, Mapping[str, Any]]:
@@ -108,17 +151,3 @@ def band_statistics(store: Store, layer: str, rows: Iterable[int]) -> dict[str, 
         empty = np.empty((1, len(spec.bands), 0, 0), dtype=spec.dtype)
         pieces.append(stats.observe(empty, empty == empty, counts))
     return stats.describe(spec.bands, stats.merge(stats.stack(pieces)), counts, spec.dtype)
-
-
-def _digest(store: Store, i: int, readable: bool) -> bytes:
-    if not readable:
-        return bad_digest(str(store.read_index(["key"])["key"].iloc[i]))
-    return sample_digest(store[i], store.spec)
-
-
-def _file_crc32c(store: Store, name: str) -> int:
-    checksum = 0
-    with (store.path / name).open("rb") as file:
-        while block := file.read(_BLOCK):
-            checksum = int(google_crc32c.extend(checksum, block))
-    return checksum

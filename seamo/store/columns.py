@@ -1,5 +1,7 @@
 """Columns of index.parquet as arrays, each read when it is first needed."""
 
+import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import GeoRef
 from seamo.store.format import INDEX_NAME, finest_layer, label_kind, varying_layers
+from seamo.store.meta import BUILD_AGAIN, RowGroup
 from seamo.store.remote import LocalFiles
 from seamo.store.shards import Place
 
@@ -23,14 +26,17 @@ if TYPE_CHECKING:
 class IndexColumns:
     """The index of one store. Thread-safe.
 
+    What is read is checked first, a row group at a time, against the hashes in store.json.
+
     Args:
         files: Of the store.
         spec: Of the store.
-        num_rows: That the index must have.
+        groups: Row groups that the index must have, and what follows them.
     """
 
-    def __init__(self, files: LocalFiles, spec: DatasetSpec, num_rows: int) -> None:
-        self._files, self._spec, self._num_rows = files, spec, num_rows
+    def __init__(self, files: LocalFiles, spec: DatasetSpec, groups: Sequence[RowGroup]) -> None:
+        self._files, self._spec, self._groups = files, spec, tuple(groups)
+        self._is_checked = False
         self._arrays: dict[str, NDArray[Any]] = {}
         self._lock = RLock()
         self._varying = varying_layers(spec)
@@ -115,24 +121,50 @@ class IndexColumns:
                 self._arrays[name] = _to_numpy(name, column)
             return self._arrays[name]
 
-    def _read(self, columns: list[str]) -> Any:
+    def table(self) -> Any:
+        """The whole index as an Arrow table, with its metadata."""
+        return self._read(None)
+
+    def _read(self, columns: list[str] | None) -> Any:
         with self._lock:
             file = self._open()
-            missing = [name for name in columns if name not in file.schema_arrow.names]
+            missing = [name for name in columns or () if name not in file.schema_arrow.names]
             if missing:
-                raise StoreError(f"has no column {missing[0]!r}", where=str(self._files.root / INDEX_NAME))
-            return file.read(columns=columns)
+                raise StoreError(f"has no column {missing[0]!r}", where=self._where)
+            if not self._is_checked:
+                self._check_groups()
+                self._is_checked = True
+            try:
+                return file.read(columns=columns)
+            except (OSError, pa.ArrowException, ValueError) as error:
+                raise StoreError(f"cannot be read ({error})", self._where, BUILD_AGAIN) from error
+
+    @property
+    def _where(self) -> str:
+        return str(self._files.root / INDEX_NAME)
+
+    def _check_groups(self) -> None:
+        """Every row group must have the bytes that were sealed: one pass, at the rate of sha256."""
+        start = first = 0
+        for group in self._groups[:-1]:
+            data = self._files.read_range(INDEX_NAME, start, group.bytes)
+            if hashlib.sha256(data).hexdigest() != group.sha256:
+                what = f"rows {first} to {first + group.rows - 1} are damaged: another sha256 than store.json says"
+                raise StoreError(what, self._where, BUILD_AGAIN)
+            start, first = start + group.bytes, first + group.rows
 
     def _open(self) -> Any:
-        where = str(self._files.root / INDEX_NAME)
-        path = self._files.root / INDEX_NAME
+        """The file, after its size and its footer were checked."""
+        if not self._groups:
+            raise StoreError("has no row groups in store.json", self._where, BUILD_AGAIN)
+        start = sum(group.bytes for group in self._groups[:-1])
+        footer = self._files.read_range(INDEX_NAME, start, self._groups[-1].bytes + 1)
+        if hashlib.sha256(footer).hexdigest() != self._groups[-1].sha256:
+            raise StoreError("is damaged: another sha256 than store.json says", self._where, BUILD_AGAIN)
         try:
-            file = pq.ParquetFile(path, memory_map=True)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise StoreError(f"cannot be read ({error})", where, "Copy or build the store again.") from error
-        if file.metadata.num_rows != self._num_rows:
-            raise StoreError(f"has {file.metadata.num_rows} rows instead of {self._num_rows}", where)
-        return file
+            return pq.ParquetFile(self._files.root / INDEX_NAME, memory_map=True)
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(f"cannot be read ({error})", self._where, BUILD_AGAIN) from error
 
 
 def _to_numpy(name: str, column: Any) -> NDArray[Any]:

@@ -1,8 +1,9 @@
-"""The content hash: what is inside a store, whatever its layout, codec, shards or tools.
+"""The hashes of what is inside a store, whatever its layout, codec, shards or tools.
 
 A sample's digest is the sha256 of one line of canonical JSON (key; id, dtype and shape of every layer that it has;
-dates; georeference; label) followed by the decoded pixels of those layers, and the mask's. The content hash is the
-sha256 of the band names of every layer and of one line a row: key, digest, split and folds.
+dates; georeference; shape of the mask) followed by the decoded pixels of those layers, and the mask's. The hash of the
+pixels is the sha256 of the band names of every layer and of one line a row: key and digest. The content hash has lines
+of key, digest, label, split and folds: it moves when a label or a split does, the hash of the pixels does not.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from seamo.identity import canonical_json
 from seamo.manifest import DatasetSpec
-from seamo.sample import Array, GeoRef, Label, Sample, valid_pixels
+from seamo.sample import IGNORE, Array, GeoRef, Sample, valid_pixels
 from seamo.store.format import NO_DATE
 
 
@@ -37,8 +38,8 @@ def present_layers(sample: Sample, spec: DatasetSpec) -> dict[str, Array]:
     }
 
 
-def sample_digest(sample: Sample, spec: DatasetSpec) -> bytes:
-    """The 32 bytes of one sample's digest.
+def pixel_digest(sample: Sample, spec: DatasetSpec) -> bytes:
+    """The 32 bytes of one sample's digest, which no class id or set of ids moves (masks are pixels).
 
     Args:
         sample: With `present_layers` only: a layer that is all fill is the same as none.
@@ -46,18 +47,19 @@ def sample_digest(sample: Sample, spec: DatasetSpec) -> bytes:
     """
     layers = {layer.id: sample.layers[layer.id] for layer in spec.layers if layer.id in sample.layers}
     dates = {stack: seconds.tolist() for stack, seconds in date_seconds(sample.time, spec).items()}
+    mask = sample.label if isinstance(sample.label, np.ndarray) else None
     head = {
         "key": sample.key,
         "layers": [[name, pixels.dtype.str, list(pixels.shape)] for name, pixels in layers.items()],
         "dates": {stack: [None if one == NO_DATE else one for one in values] for stack, values in dates.items()},
         "geo": _geo(sample.geo),
-        "label": _label(sample.label),
+        "mask": None if mask is None else list(mask.shape),
     }
     state = hashlib.sha256(canonical_json(head) + b"\n")
     for pixels in layers.values():
         state.update(np.ascontiguousarray(pixels).data)
-    if isinstance(sample.label, np.ndarray):
-        state.update(np.ascontiguousarray(sample.label).data)
+    if mask is not None:
+        state.update(np.ascontiguousarray(mask).data)
     return state.digest()
 
 
@@ -66,26 +68,61 @@ def bad_digest(key: str) -> bytes:
     return hashlib.sha256(canonical_json({"key": key, "bad": True}) + b"\n").digest()
 
 
+def pixels_hash(spec: DatasetSpec, keys: Sequence[str], digests: Iterable[bytes]) -> str:
+    """The hash of the pixels (64 hex digits)."""
+    state = hashlib.sha256(_band_names(spec))
+    for key, digest in zip(keys, digests, strict=True):
+        state.update(f"{key}|{digest.hex()}\n".encode())
+    return state.hexdigest()
+
+
 def content_hash(
     spec: DatasetSpec,
     keys: Sequence[str],
     digests: Iterable[bytes],
+    *,
+    labels: Sequence[int | Sequence[int] | None],
     splits: Sequence[str],
     folds: NDArray[np.int8] | None = None,
 ) -> str:
-    """The content hash (64 hex digits)."""
-    state = hashlib.sha256(canonical_json({layer.id: layer.bands for layer in spec.layers}) + b"\n")
-    for i, (key, digest, split) in enumerate(zip(keys, digests, splits, strict=True)):
+    """The content hash (64 hex digits).
+
+    Args:
+        spec: Of the store.
+        keys: Of every row.
+        digests: Of every row, `pixel_digest`.
+        labels: Class id, sorted ids, or None (masks, too: they are in the digest).
+        splits: Of every row, "" for none.
+        folds: (N, repeats), or None.
+    """
+    state = hashlib.sha256(_band_names(spec))
+    for i, (key, digest, label, split) in enumerate(zip(keys, digests, labels, splits, strict=True)):
         numbers = "" if folds is None else " ".join(str(fold) for fold in folds[i])
-        state.update(f"{key}|{digest.hex()}|{split}|{numbers}\n".encode())
+        state.update(f"{key}|{digest.hex()}|{label_text(label)}|{split}|{numbers}\n".encode())
     return state.hexdigest()
+
+
+def class_counts(mask: NDArray[np.uint8]) -> list[tuple[int, int]]:
+    """(class id, pixels) of every class that occurs in a mask (H, W), without ignored pixels, ascending."""
+    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)[:IGNORE]
+    return [(int(i), int(counts[i])) for i in np.flatnonzero(counts)]
+
+
+def label_text(label: int | Sequence[int] | None) -> str:
+    """A label as lines of hashes have it: `3`, `0,2`, `-` without one; an empty set is an empty text.
+
+    Example:
+        >>> [label_text(one) for one in (3, (0, 2), None, ())]
+        ['3', '0,2', '-', '']
+    """
+    if label is None:
+        return "-"
+    return str(int(label)) if isinstance(label, int | np.integer) else ",".join(str(int(i)) for i in label)
+
+
+def _band_names(spec: DatasetSpec) -> bytes:
+    return canonical_json({layer.id: layer.bands for layer in spec.layers}) + b"\n"
 
 
 def _geo(geo: GeoRef | None) -> list[str | float] | None:
     return None if geo is None else [geo.crs, *(float(number) for number in geo.transform)]
-
-
-def _label(label: Label) -> int | list[int] | list[str] | None:
-    if isinstance(label, np.ndarray):
-        return ["mask", *(str(size) for size in label.shape)]
-    return [int(i) for i in label] if isinstance(label, tuple) else None if label is None else int(label)

@@ -1,29 +1,30 @@
-"""The format's facts in one place: names of files, store.json, shard sizes, size buckets and codecs."""
+"""The format's facts in one place: names of files, shard sizes, size buckets and codecs."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import google_crc32c
 import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec, LayerSpec
+from seamo.seal import MANIFEST
 
 Layout = Literal["zarr", "webdataset"]
 CodecName = Literal["lz4", "compact", "none"]
 LabelKind = Literal["id", "set", "mask", "none"]
 
-FORMAT = "seamo-store/1"
+FORMAT = "seamo-store/2"
 META_NAME = "store.json"
 INDEX_NAME = "index.parquet"
-CHECKSUMS_NAME = "checksums.json"  # relative name -> bytes and crc32c of every shard file
+MOMENTS_NAME = "moments.parquet"  # statistics of every sample: what a view's statistics are made from
+CHECKSUMS_NAME = MANIFEST  # size and sha256 of every other file but store.json and the views
 LEDGER_NAME = "ledger.json"
 ZARR_NAME = "data.zarr"
 TAR_FOLDER = "shards"
+VIEWS_NAME = "views"  # other splits, label spaces and labels of the same pixels, a folder each
 WORK_NAME = ".work"  # sidecars and partial files of a store that is being built
 LABEL = "label"  # the mask's name among layers
 IGNORE_FILL = 255
@@ -39,92 +40,7 @@ _WISHED_SHARDS = 16  # a small store still gives every core something to do
 # blosc: name of the compressor, level. Always bitshuffle (2), automatic block size.
 _BLOSC: dict[str, tuple[Literal["lz4", "zstd"], int]] = {"lz4": ("lz4", 5), "compact": ("zstd", 5)}
 _BITSHUFFLE = 2
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Counts(_Strict):
-    """How many samples a store holds.
-
-    Args:
-        samples: Rows.
-        bad: Rows of samples that could not be read.
-        published: Samples of the published data set, None if unknown.
-        splits: Samples of each split; "" for those that belong to none.
-        without: Layer -> readable samples that do not have it.
-    """
-
-    samples: int
-    bad: int
-    published: int | None
-    splits: dict[str, int]
-    without: dict[str, int]
-
-
-class StoreMeta(_Strict):
-    """store.json. Its presence means that the store is published.
-
-    Args:
-        format: Version of the format.
-        id, title: Of the data set; `title` says what it is a subset of, and "synthetic" when it is.
-        build: The 8 hex digits of the plan.
-        created: UTC, ISO 8601.
-        layout, codec, rows_per_shard, num_shards: How the samples lie.
-        spec: What the store holds: layers, label spaces, splits.
-        split_scheme: Named in every table.
-        limit, relax, archive: From the plan.
-        synthetic: The declaration of a synthetic archive, or None.
-        subset: Why this is not the whole published data set; empty if it is.
-        counts: Numbers of samples.
-        ledger: Number of entries of ledger.json.
-        content: sha256 of decoded samples, keys, labels, splits and band names.
-        checksums: Of index.parquet, checksums.json and ledger.json: sha256.
-        statistics: `all` and `train` -> layer -> band -> count, mean, std, min, max (`all`: percentiles).
-        provenance: Facts that the builder gave.
-        versions: Of the tools that wrote the store.
-    """
-
-    format: Literal["seamo-store/1"]
-    id: str
-    title: str
-    build: str
-    created: str
-    layout: Layout
-    codec: CodecName
-    rows_per_shard: int
-    num_shards: int
-    spec: DatasetSpec
-    split_scheme: str
-    limit: int | None
-    relax: tuple[str, ...]
-    archive: str
-    synthetic: dict[str, Any] | None
-    subset: str
-    counts: Counts
-    ledger: int
-    content: str
-    checksums: dict[str, str]
-    statistics: dict[str, dict[str, dict[str, dict[str, Any]]]]
-    provenance: dict[str, Any]
-    versions: dict[str, str]
-
-
-def read_meta(data: bytes, where: Path) -> StoreMeta:
-    """Parse store.json strictly.
-
-    Raises:
-        StoreError: If it is not such a document, naming the first wrong field.
-    """
-    try:
-        return StoreMeta.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise StoreError(
-            f"is not a {FORMAT} description ({place}: {first['msg']})", str(where), "Build the store again."
-        ) from error
+CRC_BYTES = 4  # zarr's codec `crc32c` ends every chunk of the zarr layout with one of its bytes
 
 
 def title_of(spec: DatasetSpec, *, readable: int, synthetic: bool, subset: bool) -> str:

@@ -17,7 +17,8 @@ from seamo.identity import digest
 from seamo.manifest import DatasetSpec
 from seamo.sample import GeoRef, Label, Sample
 from seamo.store.faces import Faces
-from seamo.store.format import LABEL, Counts, StoreMeta, finest_layer
+from seamo.store.format import LABEL, finest_layer
+from seamo.store.meta import Counts, StoreMeta
 from seamo.store.reader import Store
 from seamo.store.subsets import Subset, draw
 
@@ -92,6 +93,11 @@ class JoinedStore(Faces):
     def content(self) -> str:
         """Digest of the content hashes of all, in order."""
         return self.meta.content
+
+    @property
+    def pixels(self) -> str:
+        """Digest of the hashes of the pixels of all, in order."""
+        return self.meta.pixels
 
     @cached_property
     def index(self) -> "pd.DataFrame":
@@ -223,7 +229,10 @@ class JoinedStore(Faces):
                     splits=sizes,
                     without={layer: n for meta in metas for layer, n in meta.counts.without.items()},
                 ),
+                "pixels": digest({"joined": [meta.pixels for meta in metas]}),
                 "content": digest({"joined": [meta.content for meta in metas]}),
+                "arrays": {layer: facts for meta in reversed(metas) for layer, facts in meta.arrays.items()},
+                "bands": {layer: facts for meta in metas for layer, facts in meta.bands.items()},
                 "statistics": statistics,
             }
         )

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from seamo.errors import StoreError, UsageError
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import GeoRef, Label, Sample
+from seamo.seal import SealedFile, document_digest, open_manifest
 from seamo.store import format as fmt
 from seamo.store.columns import IndexColumns
 from seamo.store.faces import Faces
+from seamo.store.meta import BUILD_AGAIN, read_meta
 from seamo.store.remote import LocalFiles, local_path
 from seamo.store.subsets import Subset, draw
 
@@ -26,7 +28,8 @@ def open_store(url: str | Path) -> "Store":
     """Open a published store.
 
     Args:
-        url: The build's folder, its store.json, or `<root>/<dataset-id>` when that holds exactly one store.
+        url: The build's folder, a view's folder in it (`views/<view8>`), the store.json of either, or
+            `<root>/<dataset-id>` when that holds exactly one store.
 
     Raises:
         StoreError: If there is no store, only an unfinished one, or several.
@@ -45,19 +48,36 @@ def open_store(url: str | Path) -> "Store":
         raise StoreError("there is no such folder", where=str(path), fix="`seamo-prep ls ROOT` lists stores.")
     if (path / fmt.META_NAME).is_file():
         return Store(path)
-    folders = sorted(meta.parent for meta in path.glob(f"[!.]*/{fmt.META_NAME}"))
+    folders = store_folders(path)
     if len(folders) == 1:
         return Store(folders[0])
     if folders:
-        names = ", ".join(folder.name for folder in folders)
+        names = ", ".join(folder.relative_to(path).as_posix() for folder in folders)
         raise StoreError(f"holds {len(folders)} stores ({names})", str(path), "Name one of them.")
     if path.name.endswith(".partial") or any(path.glob(".*.partial")):
         raise StoreError("is not finished", str(path), "Run the same `seamo-prep build` again: it goes on.")
     raise StoreError("holds no store (no store.json)", str(path), "`seamo-prep ls ROOT` lists stores.")
 
 
+def store_folders(dataset: Path) -> list[Path]:
+    """The published stores below `<root>/<dataset-id>`, each followed by its views.
+
+    Args:
+        dataset: The folder; not there = none.
+    """
+    builds = sorted(meta.parent for meta in dataset.glob(f"[!.]*/{fmt.META_NAME}"))
+    return [
+        folder
+        for build in builds
+        for folder in (
+            build,
+            *sorted(meta.parent for meta in build.glob(f"{fmt.VIEWS_NAME}/[!.]*/{fmt.META_NAME}")),
+        )
+    ]
+
+
 class Store(Faces):
-    """A published store. Opening reads store.json only; the index is read when first needed.
+    """A published store, or a view of one. Opening reads store.json only; the index is read when first needed.
 
     Thread-safe; may be used after a fork and pickles as its path.
 
@@ -68,8 +88,9 @@ class Store(Faces):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files = LocalFiles(path)
-        self.meta = fmt.read_meta(self._files.read(fmt.META_NAME), path / fmt.META_NAME)
-        self._columns = IndexColumns(self._files, self.meta.spec, self.meta.counts.samples)
+        self.meta = read_meta(self._files.read(fmt.META_NAME), path / fmt.META_NAME)
+        self._columns = IndexColumns(self._files, self.meta.spec, self.meta.index)
+        self._pixels = LocalFiles(self.pixels_path) if self.meta.pixels_in else self._files
 
     def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
         return Store, (self.path,)
@@ -92,8 +113,42 @@ class Store(Faces):
 
     @property
     def content(self) -> str:
-        """The sha256 of what is inside, whatever the layout."""
+        """The sha256 of what is inside, whatever the layout: pixels, labels, splits and folds."""
         return self.meta.content
+
+    @property
+    def pixels(self) -> str:
+        """The sha256 of the pixels alone: every view of them has the same."""
+        return self.meta.pixels
+
+    @property
+    def pixels_path(self) -> Path:
+        """The folder with data.zarr or shards/: `path`, or of a view the store that it is of."""
+        return self.path.parent.parent if self.meta.pixels_in else self.path
+
+    def read_table(self) -> Any:
+        """The whole index as an Arrow table, with its metadata."""
+        return self._columns.table()
+
+    def read_file(self, name: str) -> bytes:
+        """All bytes of one file of the store, unchecked.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
+        return self._files.read(name)
+
+    def read_manifest(self) -> dict[str, SealedFile]:
+        """Size and sha256 of every file of the store but store.json and the views.
+
+        Raises:
+            StoreError: If the manifest is damaged, or not the one that store.json names.
+        """
+        where = self.path / fmt.CHECKSUMS_NAME
+        data = self._files.read(fmt.CHECKSUMS_NAME)
+        if document_digest(data) != self.meta.seal:
+            raise StoreError("is not the manifest that store.json names", str(where), BUILD_AGAIN)
+        return open_manifest(data, str(where), error=StoreError, fix=BUILD_AGAIN)
 
     @cached_property
     def index(self) -> "pd.DataFrame":
@@ -214,7 +269,7 @@ class Store(Faces):
         place = self._columns.place(i, layer)
         shard = int(self._columns.array("shard")[i])
         name = fmt.shard_file(self.meta.layout, shard, fmt.array_name(layer, place.bucket))
-        data = self._files.read_range(name, place.offset, place.length)
+        data = self._pixels.read_range(name, place.offset, place.length)
         problem = ""
         if len(data) != place.length:
             problem = f"the file ends early ({len(data)} of {place.length} bytes)"
@@ -229,7 +284,7 @@ class Store(Faces):
             key = self._columns.text("key")[i]
             raise StoreError(
                 problem,
-                where=f"{self.path / name}: sample {key} layer {layer}",
+                where=f"{self.pixels_path / name}: sample {key} layer {layer}",
                 fix="Copy the store again, or delete it and build it again.",
             )
 

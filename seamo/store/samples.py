@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from seamo.manifest import DatasetSpec
 from seamo.sample import GeoRef, Label
-from seamo.store.format import StoreMeta
+from seamo.store.meta import StoreMeta
 from seamo.store.subsets import Subset
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class Samples(Protocol):
     @property
     def content(self) -> str:
         """The sha256 of what is inside."""
+
+    @property
+    def pixels(self) -> str:
+        """The sha256 of the pixels alone, whatever labels and splits are."""
 
     @property
     def index(self) -> "pd.DataFrame":

@@ -1,7 +1,9 @@
 """Shard files of both layouts: written as a stream, then read back and compared."""
 
+import hashlib
 import io
 import os
+import secrets
 import struct
 import tarfile
 from collections.abc import Mapping
@@ -11,23 +13,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
-import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import StoreError
-from seamo.store.format import CodecName, array_name, compress, crc32c, decompress, shard_file
+from seamo.seal import SealedFile
+from seamo.store.format import CRC_BYTES, CodecName, array_name, compress, crc32c, decompress, shard_file
 
 Array = NDArray[Any]
 _ABSENT = 2**64 - 1  # offset and length of a chunk that a zarr shard does not hold
-_BLOCK = 2**20
 _TAR_BLOCK = 512
 
 
 class Place(NamedTuple):
     """Where one layer of one sample lies in its shard's file; a length of 0 = nowhere.
 
-    The checksum is of the stored bytes. In a tar the range is the pixels without the .npy header.
+    In a zarr shard the four bytes behind the range hold the checksum once more: zarr's codec `crc32c`. In a tar the
+    range is the pixels without the .npy header.
     """
 
     offset: int
@@ -49,13 +51,6 @@ class Stored:
     bucket: int = 0
 
 
-class FileFacts(NamedTuple):
-    """Size and checksum of a finished file."""
-
-    bytes: int
-    crc32c: int
-
-
 class ShardFiles(Protocol):
     """What writes the files of one shard."""
 
@@ -72,8 +67,8 @@ class ShardFiles(Protocol):
             Where each layer lies.
         """
 
-    def finish(self) -> dict[str, FileFacts]:
-        """Complete, flush, read back and check the files, and put them in place: name -> facts."""
+    def finish(self) -> dict[str, SealedFile]:
+        """Complete, flush, read back and check the files, and put them in place: name -> size and sha256."""
 
     def __enter__(self) -> "ShardFiles": ...
 
@@ -88,22 +83,20 @@ class _Part:
     def __init__(self, parts: Path, name: str) -> None:
         self.name = name
         parts.mkdir(parents=True, exist_ok=True)
-        self.path = parts / f"{name.replace('/', '+')}.{os.uname().nodename}.{os.getpid()}"
+        self.path = parts / f"{name.replace('/', '+')}.{secrets.token_hex(8)}"
         self.file: BinaryIO = self.path.open("w+b")
 
-    def commit(self, folder: Path) -> FileFacts:
+    def commit(self, folder: Path) -> SealedFile:
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.seek(0)
-        checksum = size = 0
-        while block := self.file.read(_BLOCK):
-            checksum = int(google_crc32c.extend(checksum, block))
-            size += len(block)
+        sha256 = hashlib.file_digest(self.file, "sha256").hexdigest()
+        size = self.file.tell()
         self.file.close()
         final = folder / self.name
         final.parent.mkdir(parents=True, exist_ok=True)
         self.path.replace(final)
-        return FileFacts(size, checksum)
+        return SealedFile(size, sha256)
 
     def read(self, offset: int, length: int) -> bytes:
         self.file.flush()
@@ -124,11 +117,13 @@ class _Check(NamedTuple):
     shape: tuple[int, ...]
 
 
-def _read_back(part: _Part, checks: list[_Check], codec: CodecName) -> None:
+def _read_back(part: _Part, checks: list[_Check], codec: CodecName, *, has_crc: bool) -> None:
     for check in checks:
         where = f"{part.name} sample {check.key} layer {check.layer}"
         data = part.read(check.place.offset, check.place.length)
-        if len(data) != check.place.length or crc32c(data) != check.place.crc32c:
+        end = part.read(check.place.offset + check.place.length, CRC_BYTES) if has_crc else b""
+        is_there = len(data) == check.place.length and crc32c(data) == check.place.crc32c
+        if not is_there or end not in (b"", struct.pack("<I", check.place.crc32c)):
             raise StoreError("the disk gave back other bytes than were written", where, "Check the disk, build again.")
         pixels = np.empty(check.shape, dtype=check.dtype)
         decompress(data, codec, pixels)
@@ -167,20 +162,22 @@ class ZarrShard:
             pixels = np.ascontiguousarray(stored.pixels)
             data = compress(pixels, self._codec)
             file = self._parts[array].file
-            place = Place(file.tell(), len(data), crc32c(data), stored.bucket)
+            checksum = crc32c(data)
+            place = Place(file.tell(), len(data), checksum, stored.bucket)
             file.write(data)
-            self._index[array][position] = place.offset, place.length
+            file.write(struct.pack("<I", checksum))
+            self._index[array][position] = place.offset, place.length + CRC_BYTES
             raw = crc32c(pixels)
             self._checks[array].append(_Check(key, layer, place, raw, pixels.dtype.str, pixels.shape))
             places[layer] = place
         return places
 
-    def finish(self) -> dict[str, FileFacts]:
+    def finish(self) -> dict[str, SealedFile]:
         """See `ShardFiles`."""
         for array, part in self._parts.items():
             index = self._index[array].tobytes()
             part.file.write(index + struct.pack("<I", crc32c(index)))
-            _read_back(part, self._checks[array], self._codec)
+            _read_back(part, self._checks[array], self._codec, has_crc=True)
         return {part.name: part.commit(self._folder) for part in self._parts.values()}
 
     def __enter__(self) -> "ZarrShard":
@@ -231,10 +228,10 @@ class TarShard:
         self._tar.addfile(info, io.BytesIO(data))
         return self._part.file.tell() - -(-len(data) // _TAR_BLOCK) * _TAR_BLOCK
 
-    def finish(self) -> dict[str, FileFacts]:
+    def finish(self) -> dict[str, SealedFile]:
         """See `ShardFiles`."""
         self._tar.close()
-        _read_back(self._part, self._checks, "none")
+        _read_back(self._part, self._checks, "none", has_crc=False)
         return {self._part.name: self._part.commit(self._folder)}
 
     def __enter__(self) -> "TarShard":

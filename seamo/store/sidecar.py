@@ -12,85 +12,31 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seamo import stats
 from seamo.errors import StoreError
-from seamo.identity import canonical_json, digest, write_atomically
+from seamo.identity import canonical_json, write_atomically
 from seamo.manifest import DatasetSpec
 from seamo.sample import IGNORE, Array, Sample, check_sample, valid_pixels
-from seamo.store.content import bad_digest, date_seconds, present_layers, sample_digest
+from seamo.seal import SealedFile
+from seamo.store.buildplan import BuildPlan
+from seamo.store.content import bad_digest, class_counts, date_seconds, pixel_digest, present_layers
 from seamo.store.format import (
     IGNORE_FILL,
     LABEL,
     WORK_NAME,
-    CodecName,
-    Layout,
     bucket_of,
     finest_layer,
     label_kind,
     padding_value,
     varying_layers,
 )
-from seamo.store.shards import FileFacts, Place, ShardFiles, Stored, TarShard, ZarrShard
+from seamo.store.shards import Place, ShardFiles, Stored, TarShard, ZarrShard
 from seamo.store.table import RowFacts
-
-
-@dataclass(frozen=True, slots=True)
-class BuildPlan:
-    """What is being built: everything that decides what the store will hold, known before the first byte.
-
-    Args:
-        spec: The spec with the layers and sizes that are built (`only_layers`, `with_sizes`).
-        split_scheme: Name of the split scheme.
-        layout: `zarr` or `webdataset`.
-        codec: `lz4`, `compact` (zstd) or `none`; the webdataset layout is always uncompressed.
-        limit: Build only the first so many samples.
-        relax: What may differ from the manifest (`shape`, `dtype`, `seasons`, `names`).
-        on_bad: `raise`, or `skip` to put unreadable samples into the ledger.
-        archive: Digest of the archive's file names and sizes.
-        synthetic: The declaration (`SYNTHETIC.json`) of a synthetic archive, or None for real data.
-    """
-
-    spec: DatasetSpec
-    split_scheme: str
-    layout: Layout = "zarr"
-    codec: CodecName = "lz4"
-    limit: int | None = None
-    relax: tuple[str, ...] = ()
-    on_bad: Literal["raise", "skip"] = "raise"
-    archive: str = ""
-    synthetic: Mapping[str, Any] | None = None
-
-    @property
-    def effective_codec(self) -> CodecName:
-        """The codec in use: the webdataset layout has none."""
-        return "none" if self.layout == "webdataset" else self.codec
-
-
-def build8(plan: BuildPlan) -> str:
-    """First 8 hex digits of the plan's digest: the folder in which the store lands.
-
-    Texts of the spec (title, citation, published statistics, ...) do not count: correcting one must not make
-    another store.
-    """
-    spec = plan.spec.model_dump(mode="json", include={"id", "layers", "task", "label_spaces", "splits"})
-    return digest(
-        {
-            "spec": spec,
-            "split_scheme": plan.split_scheme,
-            "layout": plan.layout,
-            "codec": plan.effective_codec,
-            "limit": plan.limit,
-            "relax": sorted(plan.relax),
-            "on_bad": plan.on_bad,
-            "archive": plan.archive,
-            "synthetic": None if plan.synthetic is None else dict(plan.synthetic),
-        }
-    )[:8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +72,13 @@ class Sidecar:
 
     Args:
         rows: One entry a sample.
-        files: Name within the store -> size and checksum.
+        files: Name within the store -> size and sha256.
         moments: Layer -> (N, C).
         histograms: Layer -> (C, 65536).
     """
 
     rows: list[RowFacts]
-    files: dict[str, FileFacts]
+    files: dict[str, SealedFile]
     moments: dict[str, stats.Moments]
     histograms: dict[str, NDArray[np.int64]]
 
@@ -179,7 +125,7 @@ def sidecar_path(folder: Path, k: int) -> Path:
     return folder / WORK_NAME / "done" / f"{k:06d}.npz"
 
 
-def recorded_files(folder: Path, k: int) -> dict[str, FileFacts] | None:
+def recorded_files(folder: Path, k: int) -> dict[str, SealedFile] | None:
     """The files of a finished shard, None if there is no sidecar."""
     path = sidecar_path(folder, k)
     try:
@@ -302,7 +248,7 @@ def _row_facts(item: Sample | BadSample, sample: Sample, job: ShardJob) -> RowFa
     varying = varying_layers(spec)
     return RowFacts(
         key=item.key,
-        digest=bad_digest(item.key) if isinstance(item, BadSample) else sample_digest(sample, spec),
+        digest=bad_digest(item.key) if isinstance(item, BadSample) else pixel_digest(sample, spec),
         shard=job.index,
         label=list(label) if isinstance(label, tuple) else label if isinstance(label, int) else None,
         dominant=_dominant(label) if isinstance(label, np.ndarray) else None,
@@ -316,6 +262,7 @@ def _row_facts(item: Sample | BadSample, sample: Sample, job: ShardJob) -> RowFa
         transform=tuple(float(one) for one in sample.geo.transform) if sample.geo else None,
         valid=frozenset((*sample.layers, *([LABEL] if isinstance(label, np.ndarray) else []))),
         sizes={name: (int(size[0]), int(size[1])) for name, size in sizes.items() if name in varying},
+        classes=class_counts(label) if isinstance(label, np.ndarray) else None,
         reason=item.reason if isinstance(item, BadSample) else "",
     )
 
@@ -328,7 +275,7 @@ def _dominant(mask: NDArray[np.uint8]) -> int | None:
 def _member_facts(row: RowFacts, spec: DatasetSpec) -> bytes:
     # What a plain webdataset reader gets beside the pixels.
     facts = _row_to_json(row)
-    del facts["places"], facts["digest"], facts["shard"]
+    del facts["places"], facts["digest"], facts["shard"], facts["classes"]
     return canonical_json({"dataset": spec.id, **facts})
 
 
@@ -350,8 +297,8 @@ def _text(data: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(data, dtype=np.uint8)
 
 
-def _files(array: NDArray[np.uint8]) -> dict[str, FileFacts]:
-    return {name: FileFacts(*facts) for name, facts in json.loads(array.tobytes()).items()}
+def _files(array: NDArray[np.uint8]) -> dict[str, SealedFile]:
+    return {name: SealedFile(*facts) for name, facts in json.loads(array.tobytes()).items()}
 
 
 def _row_to_json(row: RowFacts) -> dict[str, Any]:
@@ -369,5 +316,6 @@ def _row_from_json(entry: Mapping[str, Any]) -> RowFacts:
             "transform": None if transform is None else tuple(transform),
             "places": {name: Place(*place) for name, place in entry["places"].items()},
             "sizes": {name: (size[0], size[1]) for name, size in entry["sizes"].items()},
+            "classes": None if entry["classes"] is None else [(one[0], one[1]) for one in entry["classes"]],
         }
     )

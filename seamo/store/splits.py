@@ -12,6 +12,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,31 +46,42 @@ class SampleFacts:
     scenes: Sequence[str]
 
 
+class Assignment(NamedTuple):
+    """Who is where.
+
+    Args:
+        splits: Of every sample, "" for none.
+        folds: (N, 5) of a cross-validation, else None.
+    """
+
+    splits: list[str]
+    folds: NDArray[np.int8] | None
+
+
 def assign(
-    spec: DatasetSpec, scheme: str, facts: SampleFacts, *, published: Mapping[str, str] | None = None
-) -> tuple[list[str], NDArray[np.int8] | None]:
+    spec: DatasetSpec, scheme: str, facts: SampleFacts, *, published: Mapping[str, str] | Assignment | None = None
+) -> Assignment:
     """Assign every sample to `train`, `val`, `test` or "" (no split).
 
     Args:
         spec: The data set.
         scheme: `hash-60-20-20`, `cv5x5`, `none` or one of `spec.splits`.
         facts: Of every sample.
-        published: key -> split, for the schemes of `spec.splits`.
-
-    Returns:
-        The splits, and for `cv5x5` the folds (N, 5), else None.
+        published: key -> split, for the schemes of `spec.splits`; or what was assigned before, to be kept as it is.
 
     Raises:
         StoreError: If the scheme is unknown, its lists are missing, or they name another split.
     """
+    if isinstance(published, Assignment):
+        return published
     if scheme == HASH_SCHEME:
-        return [hash_split(spec.id, key) for key in facts.keys], None
+        return Assignment([hash_split(spec.id, key) for key in facts.keys], None)
     if scheme == NO_SPLIT_SCHEME:
-        return ["train"] * len(facts.keys), None
+        return Assignment(["train"] * len(facts.keys), None)
     if scheme == CV_SCHEME:
         folds = cv_folds(spec.id, facts.keys, strata(spec.task.kind, facts.labels, facts.scenes))
         names = ("test", "val", "train", "train", "train")
-        return [names[fold] for fold in folds[:, 0]], folds
+        return Assignment([names[fold] for fold in folds[:, 0]], folds)
     if scheme not in spec.splits:
         known = ", ".join((*spec.splits, *COMPUTED))
         raise StoreError(f"no split scheme {scheme!r}", where=spec.id, fix=f"Schemes: {known}.")
@@ -80,7 +92,7 @@ def assign(
     splits = [_published_split(published.get(key, ""), spec.id, key) for key in facts.keys]
     if spec.splits[scheme].val_from_train:
         splits = _val_from_train(spec, splits, facts)
-    return splits, None
+    return Assignment(splits, None)
 
 
 def hash_split(dataset_id: str, key: str) -> str:

@@ -1,5 +1,6 @@
 """index.parquet: one row a sample, as GeoParquet (footprints in WGS84 with a bounding-box covering)."""
 
+import hashlib
 import io
 import json
 from collections import defaultdict
@@ -17,6 +18,7 @@ from rasterio.warp import transform as warp_points
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec
 from seamo.store.format import NO_DATE, label_kind, stored_ids, varying_layers
+from seamo.store.meta import RowGroup, folds_of
 from seamo.store.shards import Place
 
 _ROWS_PER_GROUP = 65536
@@ -43,6 +45,7 @@ class RowFacts:
         places: Layer -> where it lies.
         valid: Layers that the sample has.
         sizes: Layer -> true height and width, for layers of varying size.
+        classes: (class id, pixels) of a mask, without ignored pixels; None without one.
         reason: Why the sample could not be read; empty if it could.
     """
 
@@ -62,6 +65,7 @@ class RowFacts:
     places: Mapping[str, Place] = field(default_factory=dict)
     valid: frozenset[str] = frozenset()
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    classes: Sequence[tuple[int, int]] | None = None
     reason: str = ""
 
 
@@ -89,7 +93,7 @@ def index_bytes(
     columns: dict[str, Any] = {
         "key": pa.array([row.key for row in rows], pa.string()),
         "split": pa.array(splits, pa.string()),
-        "label": _labels(spec, rows),
+        "label": label_array(spec, [row.label for row in rows]),
         "time": pa.array([_first_date(row) for row in rows], _DATE),
         "footprint": pa.array(polygons, pa.binary()),
         "bbox": pa.array(boxes, _BOX),
@@ -122,15 +126,61 @@ def index_bytes(
             columns[f"{layer}.bucket"] = pa.array([one.bucket for one in places], pa.int32())
             columns[f"{layer}.height"] = pa.array([size[0] for size in sizes], pa.int32())
             columns[f"{layer}.width"] = pa.array([size[1] for size in sizes], pa.int32())
-    table = pa.table(columns).replace_schema_metadata({"geo": _geo_metadata(boxes)})
+    return table_bytes(pa.table(columns).replace_schema_metadata({"geo": _geo_metadata(boxes)}))
+
+
+def table_bytes(table: Any) -> bytes:
+    """The bytes of an index, as every version of this format writes them."""
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", compression_level=3, row_group_size=_ROWS_PER_GROUP)
     return sink.getvalue()
 
 
-def _labels(spec: DatasetSpec, rows: Sequence[RowFacts]) -> pa.Array:
+def row_groups(data: bytes) -> tuple[RowGroup, ...]:
+    """The bytes of an index by row group, each with its sha256; the last entry is what follows the groups."""
+    footer = pq.ParquetFile(pa.BufferReader(data)).metadata
+    ends = [
+        max(_end(footer.row_group(i).column(c)) for c in range(footer.num_columns))
+        for i in range(footer.num_row_groups)
+    ]
+    rows = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+    starts = [0, *ends]
+    return tuple(
+        RowGroup(rows=num, bytes=end - start, sha256=hashlib.sha256(data[start:end]).hexdigest())
+        for num, start, end in zip((*rows, 0), starts, (*ends, len(data)), strict=True)
+    )
+
+
+def with_meaning(table: Any, splits: Sequence[str], folds: NDArray[np.int8] | None, labels: Any | None) -> Any:
+    """An index with other splits, folds and labels; everything else as it is.
+
+    Args:
+        table: Arrow table of an index.
+        splits: Of every row.
+        folds: (N, repeats), or None.
+        labels: Arrow array of the column `label`; None keeps it.
+    """
+    names = [name for name in table.column_names if name not in folds_of(table.column_names)]
+    columns = {name: table.column(name) for name in names}
+    columns["split"] = pa.array(splits, pa.string())
+    if labels is not None:
+        columns["label"] = labels
+    if folds is not None:
+        columns |= {f"fold{r}": pa.array(folds[:, r], pa.int8()) for r in range(folds.shape[1])}
+    return pa.table(columns).replace_schema_metadata(table.schema.metadata)
+
+
+def label_array(spec: DatasetSpec, labels: Sequence[int | Sequence[int] | None]) -> Any:
+    """The column `label`."""
     kind = pa.list_(pa.int32()) if label_kind(spec) == "set" else pa.int32()
-    return pa.array([row.label for row in rows], kind)
+    return pa.array([list(one) if isinstance(one, tuple) else one for one in labels], kind)
+
+
+def _end(column: Any) -> int:
+    start = column.data_page_offset
+    if column.dictionary_page_offset is not None:
+        start = min(start, column.dictionary_page_offset)
+    return int(start + column.total_compressed_size)
 
 
 def _first_date(row: RowFacts) -> int | None:

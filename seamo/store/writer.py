@@ -5,12 +5,11 @@ there, store.json last, and renames the folder to `<build8>`. Whatever moment a 
 plan again finds the shards that are done and goes on.
 """
 
-import fcntl
 import json
 import os
 import shutil
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,32 +20,28 @@ from numpy.typing import NDArray
 
 from seamo import stats
 from seamo.errors import StoreError
-from seamo.identity import canonical_json, file_sha256, write_atomically
+from seamo.identity import canonical_json, write_atomically
 from seamo.sample import Sample, check_key
+from seamo.seal import SealedFile
 from seamo.store import format as fmt
-from seamo.store.content import content_hash
+from seamo.store.buildplan import BuildPlan, build8, view8
+from seamo.store.content import pixels_hash
+from seamo.store.meta import Counts, StoreMeta, array_facts, band_facts
+from seamo.store.moments import all_statistics, moments_bytes, part_statistics
+from seamo.store.publish import build_lock, put_in_place, seal, sweep
 from seamo.store.remote import local_path
-from seamo.store.shards import FileFacts
-from seamo.store.sidecar import (
-    BadSample,
-    BuildPlan,
-    ShardJob,
-    build8,
-    disk_errors,
-    read_sidecar,
-    recorded_files,
-    write_shard,
-)
-from seamo.store.splits import SampleFacts, assign
+from seamo.store.sidecar import BadSample, ShardJob, disk_errors, read_sidecar, recorded_files, write_shard
+from seamo.store.splits import Assignment, SampleFacts, assign
 from seamo.store.subsets import keys_sha256
-from seamo.store.table import RowFacts, index_bytes
+from seamo.store.table import RowFacts, index_bytes, row_groups
+from seamo.store.views import Meaning, find_view, write_view
 from seamo.store.zarrmeta import write_zarr_metadata
 
 __all__ = ["BadSample", "BuildPlan", "ShardJob", "StoreWriter", "build8", "write_shard"]
 
 
 class StoreWriter:
-    """Builds one store; use as a context manager (it holds a lock until it is closed).
+    """Builds one store, or a view of one; use as a context manager (it holds a lock until it is closed).
 
     Workers get `job(k)` and call `write_shard`; the writer itself stays in the process that coordinates.
 
@@ -73,12 +68,12 @@ class StoreWriter:
         self._rows_per_shard = fmt.rows_per_shard(plan.spec, plan.layout, len(self.keys))
         with disk_errors(self._folder):
             self._final.parent.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            self._lock = build_lock(self._final)
         try:
             if self.published is None:
                 self._begin()
             else:
-                shutil.rmtree(self._final / fmt.WORK_NAME, ignore_errors=True)  # killed right after publishing
+                sweep(self._final, work=True)
         except BaseException:
             self.close()
             raise
@@ -118,7 +113,7 @@ class StoreWriter:
 
     def is_done(self, k: int) -> bool:
         """Whether shard `k` is complete (its sidecar is there and the files have the recorded sizes)."""
-        if self.published is not None:
+        if self.published is not None or (self._folder / fmt.META_NAME).is_file():  # complete, but for the rename
             return True
         files = recorded_files(self._folder, k)
         return files is not None and all(_size(self._folder / name) == one.bytes for name, one in files.items())
@@ -135,45 +130,53 @@ class StoreWriter:
     def publish(
         self,
         *,
-        splits: Mapping[str, str] | None = None,
+        splits: Mapping[str, str] | Assignment | None = None,
+        labels: Mapping[str, int | tuple[int, ...] | None] | None = None,
         ledger: Sequence[tuple[str, str]] = (),
         provenance: Mapping[str, Any] | None = None,
         subset: str = "",
         countries: Mapping[str, str] | None = None,
     ) -> Path:
-        """Make the store visible: index.parquet, metadata, store.json, then one rename.
+        """Make the store visible: index, metadata, checksums, store.json, then one rename.
+
+        Where the pixels are published already, the splits and labels that are asked for become a view of them.
 
         Args:
             splits: key -> train | val | test for a scheme of published lists or of the archive; a key that
-                is not in it (or says `exclude`) belongs to no split. None for computed schemes.
+                is not in it (or says `exclude`) belongs to no split. None for computed schemes. Of a store that is
+                copied, its assignment as it is.
+            labels: key -> class id, sorted ids, or None, where the archive keeps them apart from the pixels; they win
+                over those of the samples. None takes the samples' own.
             ledger: (name, reason) of what the archive's index left out.
             provenance: Plain facts for store.json (archive files, command, ...).
-            subset: What the archive itself says is missing (`2 of 24 cities`); empty if nothing is.
+            subset: What the archive itself says is missing (`2 of 24 cities`); empty if nothing is. What counts tell
+                is added.
             countries: key -> country, where the archive names them: a column of the index, no part of the content.
 
         Returns:
-            The store's folder.
+            The store's folder, or the view's.
 
         Raises:
             StoreError: If a shard is not done, or the scheme needs `splits`.
         """
-        if self.published is not None:
-            return self._final
+        there = self.published
+        if there is not None:
+            view = find_view(there, view8(self.plan))
+            return write_view(there, self.plan, splits=splits, labels=labels) if view is None else view
         missing = [k for k in range(self.num_shards) if not self.is_done(k)]
         if missing:
             raise StoreError(f"{len(missing)} of {self.num_shards} shards are not done", str(self._folder))
         with disk_errors(self._folder):
             if not (self._folder / fmt.META_NAME).is_file():
-                self._complete(splits, ledger, dict(provenance or {}), subset, countries)
-            _sync(self._folder)
-            self._folder.rename(self._final)
-            _sync(self._final.parent)
-            shutil.rmtree(self._final / fmt.WORK_NAME, ignore_errors=True)
+                self._complete(splits, labels, ledger, dict(provenance or {}), subset, countries)
+            shutil.rmtree(self._folder / fmt.WORK_NAME, ignore_errors=True)
+            put_in_place(self._folder, self._final)
         return self._final
 
     def _complete(
         self,
-        splits: Mapping[str, str] | None,
+        splits: Mapping[str, str] | Assignment | None,
+        labels: Mapping[str, int | tuple[int, ...] | None] | None,
         ledger: Sequence[tuple[str, str]],
         provenance: dict[str, Any],
         subset: str,
@@ -181,6 +184,8 @@ class StoreWriter:
     ) -> None:
         gathered = _Gathered(self.plan, self._sidecars())
         rows = gathered.rows
+        if labels is not None:
+            rows = [replace(row, label=_plain_label(labels.get(row.key))) for row in rows]
         spec = self.plan.spec
         facts = SampleFacts(self.keys, [_class_of(row) for row in rows], [row.scene for row in rows])
         assigned, folds = assign(spec, self.plan.split_scheme, facts, published=splits)
@@ -197,64 +202,79 @@ class StoreWriter:
             )
         bad = [[row.key, row.reason] for row in rows if row.reason]
         left_out = [*bad, *([name, reason] for name, reason in ledger)]
-        documents = {
-            fmt.INDEX_NAME: index_bytes(spec, rows, names, folds, countries=countries),
-            fmt.CHECKSUMS_NAME: canonical_json({name: one._asdict() for name, one in gathered.files.items()}),
+        masks = [None if row.classes is None else dict(row.classes) for row in rows]
+        index = index_bytes(spec, rows, names, folds, countries=countries)
+        for name, data in {
+            fmt.INDEX_NAME: index,
+            fmt.MOMENTS_NAME: moments_bytes(gathered.moments, masks if fmt.label_kind(spec) == "mask" else None),
             fmt.LEDGER_NAME: json.dumps([{"name": n, "reason": r} for n, r in left_out], indent=1).encode(),
-        }
-        for name, data in documents.items():
+        }.items():
             write_atomically(self._folder / name, data)
         digests = [row.digest for row in rows]
-        meta = self._meta(gathered, names, content_hash(spec, self.keys, digests, names, folds), subset)
-        meta = meta.model_copy(
-            update={
-                "ledger": len(left_out),
-                "provenance": provenance,
-                "checksums": {name: file_sha256(self._folder / name) for name in documents},
-            }
+        meaning = Meaning(
+            keys=self.keys,
+            digests=digests,
+            labels=[row.label for row in rows],
+            splits=names,
+            folds=folds,
+            readable=np.array([not row.reason for row in rows]),
+            masks=masks,
         )
-        shutil.rmtree(self._folder / fmt.WORK_NAME / "parts", ignore_errors=True)
-        write_atomically(self._folder / fmt.META_NAME, meta.model_dump_json(indent=1).encode())
+        meta = self._meta(gathered, meaning, subset)
+        meta = meta.model_copy(update={"ledger": len(left_out), "provenance": provenance, "index": row_groups(index)})
+        seal(self._folder, meta, known=gathered.files)
 
     def _sidecars(self) -> Iterator[Any]:
         return (read_sidecar(self._folder, k) for k in range(self.num_shards))
 
-    def _meta(self, gathered: "_Gathered", names: Sequence[str], content: str, missing: str) -> fmt.StoreMeta:
+    def _meta(self, gathered: "_Gathered", meaning: Meaning, missing: str) -> StoreMeta:
         plan, spec, rows = self.plan, self.plan.spec, gathered.rows
         readable = sum(not row.reason for row in rows)
         without = {
             layer: sum(layer not in row.valid and not row.reason for row in rows) for layer in fmt.stored_ids(spec)
         }
         without = {layer: count for layer, count in without.items() if count}
-        subset = _why_subset(plan, readable, without, missing)
-        return fmt.StoreMeta(
-            format="seamo-store/1",
+        missing = "" if plan.synthetic is not None else missing
+        subset = "; ".join(one for one in (missing, _why_subset(plan, readable, without)) if one)
+        everything = all_statistics(spec, gathered.moments, gathered.histograms)
+        train = part_statistics(spec, gathered.moments, np.array([name == "train" for name in meaning.splits]))
+        return StoreMeta(
+            format="seamo-store/2",
             id=spec.id,
             title=fmt.title_of(spec, readable=readable, synthetic=plan.synthetic is not None, subset=subset != ""),
             build=self.build,
+            view=view8(plan),
+            pixels_in="",
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             layout=plan.layout,
             codec=plan.effective_codec,
             rows_per_shard=self._rows_per_shard,
             num_shards=self.num_shards,
+            arrays=array_facts(spec, plan.effective_codec),
+            bands=band_facts(spec),
             spec=spec,
             split_scheme=plan.split_scheme,
             limit=plan.limit,
             relax=tuple(sorted(plan.relax)),
+            on_bad=plan.on_bad,
             archive=plan.archive,
+            labels=plan.labels,
             synthetic=None if plan.synthetic is None else dict(plan.synthetic),
             subset=subset,
-            counts=fmt.Counts(
+            counts=Counts(
                 samples=len(rows),
                 bad=len(rows) - readable,
                 published=spec.expected.samples,
-                splits={split: names.count(split) for split in sorted(set(names))},
+                splits=meaning.split_counts(),
                 without=without,
             ),
             ledger=0,
-            content=content,
-            checksums={},
-            statistics=gathered.statistics(names),
+            pixels=pixels_hash(spec, meaning.keys, meaning.digests),
+            content=meaning.content(spec),
+            truth=meaning.truth(spec),
+            index=(),
+            seal="",
+            statistics={"all": everything, "train": train},
             provenance={},
             versions={name: version(name) for name in ("numcodecs", "numpy", "pyarrow", "seamo", "zarr")},
         )
@@ -274,6 +294,7 @@ class StoreWriter:
             work = self._folder / fmt.WORK_NAME
             work.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(work / "parts", ignore_errors=True)  # of a builder that was killed; we hold the lock
+            sweep(self._folder)
             begun = work / "keys.json"
             said = {"num": len(self.keys), "sha256": keys_sha256(self.keys)}
             if not begun.is_file():
@@ -283,50 +304,27 @@ class StoreWriter:
                     "was begun with other samples", str(self._folder), "If the archive was changed, delete that folder."
                 )
 
-    def _take_lock(self) -> None:
-        path = self._final.parent / f".{self.build}.lock"
-        # The kernel lets go of the lock when its holder dies, however that happens: no lock is ever stale.
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(lock, 200, 0).decode(errors="replace").strip() or "unknown"
-            os.close(lock)
-            raise StoreError(
-                f"is being built by another process ({holder})", str(self._final), "Wait for it, or end it."
-            ) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        self._lock = lock
-
 
 class _Gathered:
     """Everything the sidecars say, in row order."""
 
     def __init__(self, plan: BuildPlan, sidecars: Iterable[Any]) -> None:
         self.rows: list[RowFacts] = []
-        self.files: dict[str, FileFacts] = {}
-        self._spec = plan.spec
-        self._pieces: dict[str, list[stats.Moments]] = {layer.id: [] for layer in plan.spec.layers}
-        self._histograms: dict[str, NDArray[np.int64]] = {}
+        self.files: dict[str, SealedFile] = {}
+        pieces: dict[str, list[stats.Moments]] = {layer.id: [] for layer in plan.spec.layers}
+        self.histograms: dict[str, NDArray[np.int64]] = {}
         for sidecar in sidecars:
             self.rows += sidecar.rows
             self.files |= sidecar.files
             for layer, moments in sidecar.moments.items():
-                self._pieces[layer].append(moments)
+                pieces[layer].append(moments)
                 counts = sidecar.histograms[layer]
-                self._histograms[layer] = self._histograms.get(layer, 0) + counts
+                self.histograms[layer] = self.histograms.get(layer, 0) + counts
+        self.moments = {layer: stats.concatenate(blocks) for layer, blocks in pieces.items()}
 
-    def statistics(self, names: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-        """Over all samples (with percentiles) and over split train: layer -> band -> numbers."""
-        train = np.array([name == "train" for name in names])
-        result: dict[str, dict[str, dict[str, Any]]] = {"all": {}, "train": {}}
-        for layer in self._spec.layers:
-            pieces = stats.concatenate(self._pieces[layer.id])
-            counts = self._histograms[layer.id]
-            result["all"][layer.id] = stats.describe(layer.bands, stats.merge(pieces), counts, layer.dtype)
-            result["train"][layer.id] = stats.describe(layer.bands, stats.merge(stats.select(pieces, train)))
-        return result
+
+def _plain_label(label: int | tuple[int, ...] | None) -> int | list[int] | None:
+    return list(label) if isinstance(label, tuple) else label
 
 
 def _class_of(row: RowFacts) -> int | tuple[int, ...] | None:
@@ -340,10 +338,10 @@ def _buckets(plan: BuildPlan, rows: Sequence[RowFacts]) -> dict[str, list[int]]:
     }
 
 
-def _why_subset(plan: BuildPlan, readable: int, without: Mapping[str, int], missing: str) -> str:
+def _why_subset(plan: BuildPlan, readable: int, without: Mapping[str, int]) -> str:
     if plan.synthetic is not None:
         return ""
-    reasons = [missing] if missing else []
+    reasons = []
     expected = plan.spec.expected.samples
     if expected is not None and readable != expected:
         reasons.append(f"{readable:,} of {expected:,} samples")
@@ -358,11 +356,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return -1
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

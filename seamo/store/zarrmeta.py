@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.store.format import (
+    FORMAT,
     IGNORE_FILL,
     LABEL,
     NO_DATE,
@@ -24,6 +25,7 @@ from seamo.store.format import (
 )
 
 _ROWS_PER_KEY_CHUNK = 65536
+_SMALL: Any = [ZstdCodec(level=0), Crc32cCodec()]  # of coordinates: what zarr-python does by itself, and a checksum
 
 
 def write_zarr_metadata(
@@ -55,7 +57,7 @@ def write_zarr_metadata(
     root = zarr.open_group(folder, mode="a", zarr_format=3)
     arrays = _Arrays(root, len(keys), rows_per_shard, codec)
     times = time_dims(spec)
-    root.attrs.update({"title": spec.title, "dataset": spec.id, "format": "seamo-store/1"})
+    root.attrs.update({"title": spec.title, "dataset": spec.id, "format": FORMAT})
     for layer in spec.layers:
         _layer_arrays(arrays, layer, times[layer.stack], buckets.get(layer.id))
     if LABEL in buckets or spec.task.kind in ("segmentation", "change"):
@@ -86,12 +88,11 @@ class _Arrays:
         dims: tuple[str, ...],
         attributes: dict[str, Any],
     ) -> None:
-        compressors: Any = None
+        compressors: list[Any] = [Crc32cCodec()]  # so that whoever reads the pixels notices damage
         if self._blosc is not None:
             cname, level = self._blosc
-            compressors = BloscCodec(
-                typesize=dtype.itemsize, cname=cname, clevel=level, shuffle="bitshuffle", blocksize=0
-            )
+            blosc = BloscCodec(typesize=dtype.itemsize, cname=cname, clevel=level, shuffle="bitshuffle", blocksize=0)
+            compressors = [blosc, *compressors]
         self._root.create_array(
             name,
             shape=(self._num_rows, *inner),
@@ -146,6 +147,7 @@ def _coordinates(
             fill_value=NO_DATE,
             dimension_names=("sample", times[stack]),
             attributes={"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"},
+            compressors=_SMALL,
             overwrite=True,
         )
         array[:] = seconds
@@ -153,6 +155,12 @@ def _coordinates(
 
 def _strings(root: zarr.Group, name: str, values: Sequence[str], dim: str, chunk: int) -> None:
     array: Any = root.create_array(
-        name, shape=(len(values),), chunks=(chunk,), dtype="string", dimension_names=(dim,), overwrite=True
+        name,
+        shape=(len(values),),
+        chunks=(chunk,),
+        dtype="string",
+        dimension_names=(dim,),
+        compressors=_SMALL,
+        overwrite=True,
     )
     array[:] = np.array(list(values), dtype=np.dtypes.StringDType())

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from seamo.manifest import DatasetSpec, parse_spec
 from seamo.sample import IGNORE, Label, Sample
+from seamo.store.buildplan import BuildPlan, build8
 from seamo.store.format import META_NAME
 from seamo.store.reader import Store, open_store
-from seamo.store.writer import BuildPlan, StoreWriter, build8
+from seamo.store.writer import StoreWriter
 
 BANDS = ("B02", "B03", "B04", "B08")
 SIDE = 16  # pixels of a sample, and of a tile of a scene

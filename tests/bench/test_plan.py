@@ -103,7 +103,7 @@ def test_a_run_whose_file_was_changed_is_refused(root):
 def test_a_damaged_store_is_found_before_anything_runs(root, what):
     assert plan(root, "image-statistics").status == "will run"
     store = open_store(root / "stores" / "toy")
-    shards = json.loads((store.path / "checksums.json").read_text())
+    shards = [name for name in json.loads((store.path / "checksums.json").read_text())["files"] if "/c/0/0/0" in name]
     if what == "index":
         path = store.path / "index.parquet"
         data = bytearray(path.read_bytes())

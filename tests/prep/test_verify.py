@@ -42,7 +42,7 @@ def test_a_flipped_byte_is_found(demo_root: Path, tmp_path: Path) -> None:
     data = bytearray(shard.read_bytes())
     data[1000] ^= 1
     shard.write_bytes(data)
-    assert "crc32c" in errors(open_store(folder))["files"]
+    assert "sha256" in errors(open_store(folder))["files"]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def test_opening_reads_store_json_only(path, tmp_path):
     with pytest.raises(StoreError, match=r"index\.parquet: cannot be read"):
         store.rows("train")
     (tmp_path / "index.parquet").write_bytes((path / "index.parquet").read_bytes()[:-100])
-    with pytest.raises(StoreError, match=r"index\.parquet: cannot be read"):
+    with pytest.raises(StoreError, match=r"index\.parquet: is damaged: another sha256"):
         open_store(tmp_path).index  # noqa: B018
 
 
@@ -36,7 +36,7 @@ def test_an_index_of_another_store_is_refused(path, tmp_path):
     plan = BuildPlan(spec=seasons_spec(), split_scheme="none")
     other = build(tmp_path / "other", plan, seasons_samples()[:20])
     (other / "index.parquet").write_bytes((path / "index.parquet").read_bytes())
-    with pytest.raises(StoreError, match="40 rows instead of 20"):
+    with pytest.raises(StoreError, match=r"another sha256 than store\.json says"):
         open_store(other).rows("train")
 
 

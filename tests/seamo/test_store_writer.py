@@ -19,9 +19,10 @@ import pytest
 from seamo.errors import SampleError, StoreError
 from seamo.sample import Sample
 from seamo.store import format as fmt
+from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.catalog import list_stores, newest
 from seamo.store.reader import open_store
-from seamo.store.writer import BuildPlan, StoreWriter, build8, write_shard
+from seamo.store.writer import StoreWriter, write_shard
 from tests.seamo import store_samples
 from tests.seamo.store_samples import build, masks_spec, seasons_sample, seasons_samples, seasons_spec
 
@@ -140,7 +141,7 @@ def test_countries_are_a_column_of_the_index_and_no_part_of_the_content(tmp_path
 
 def test_two_builders_do_not_meet(tmp_path):
     with StoreWriter(tmp_path, PLAN, KEYS):
-        with pytest.raises(StoreError, match=f"another process.*process {os.getpid()} on"):
+        with pytest.raises(StoreError, match=f"another process.*process {os.getpid()}\\)"):
             StoreWriter(tmp_path, PLAN, KEYS)
         other = replace(PLAN, layout="webdataset")
         StoreWriter(tmp_path, other, KEYS).close()
@@ -230,13 +231,30 @@ def test_wrong_samples_are_refused(tmp_path):
 def test_build8_names_what_is_built():
     same = replace(PLAN, spec=seasons_spec(title="Another title", summary="other words"), relax=())
     assert build8(same) == build8(PLAN)
-    changes = {"split_scheme": "cv5x5", "layout": "webdataset", "codec": "compact", "limit": 5, "relax": ("shape",)}
+    changes = {"layout": "webdataset", "codec": "compact", "limit": 5, "relax": ("shape",)}
     changes |= {"on_bad": "skip", "archive": "abc", "synthetic": {"world": 1}, "spec": seasons_spec(id="other")}
     builds = {build8(replace(PLAN, **{name: value})) for name, value in changes.items()}
     builds.add(build8(replace(PLAN, spec=PLAN.spec.only_layers(("s1",)))))
     assert len(builds | {build8(PLAN)}) == len(changes) + 2
     tars = {build8(replace(PLAN, layout="webdataset", codec=codec)) for codec in ("lz4", "compact", "none")}
     assert len(tars) == 1  # tars are never compressed
+
+
+def test_what_samples_mean_names_the_view_and_not_the_pixels():
+    spaces = {**seasons_spec().model_dump()["label_spaces"], "more": {"classes": [{"name": "any"}]}}
+    meanings = [
+        replace(PLAN, split_scheme="cv5x5"),
+        replace(PLAN, labels="a corrected table"),
+        replace(PLAN, spec=seasons_spec(label_spaces=spaces)),
+    ]
+    assert {build8(plan) for plan in meanings} == {build8(PLAN)}
+    assert len({view8(plan) for plan in (*meanings, PLAN)}) == len(meanings) + 1
+    scheme = {"another": {"files": [{"split": "train", "file": "train.txt"}]}}
+    registered = replace(PLAN, spec=seasons_spec(splits=scheme))
+    assert (build8(registered), view8(registered)) == (build8(PLAN), view8(PLAN))  # registering renames nothing
+    # Members of tars carry the labels: other labels are other shards.
+    tar = replace(PLAN, layout="webdataset")
+    assert build8(replace(tar, labels="a corrected table")) != build8(tar)
 
 
 def test_rows_of_a_shard():
@@ -271,7 +289,7 @@ def test_titles_and_catalogue(tmp_path):
         open_store(tmp_path / "toy")
     (second / "store.json").write_text('{"format": "seamo-store/9"}')
     assert [one.state for one in list_stores(tmp_path)].count("damaged") == 1
-    with pytest.raises(StoreError, match="is not a seamo-store/1"):
+    with pytest.raises(StoreError, match="is of format 'seamo-store/9'"):
         open_store(second)
     with pytest.raises(StoreError, match="s3:// addresses are not supported yet"):
         open_store("s3://bucket/toy")

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from seamo.errors import StoreError
 from seamo.store.check import differing_files
-from seamo.store.format import META_NAME
 from seamo.store.joined import JoinedStore
-from seamo.store.reader import Store, open_store
+from seamo.store.reader import Store, open_store, store_folders
 from seamo.store.samples import Samples
 from seamo_bench.facts import StoreFacts
 
@@ -50,15 +49,15 @@ def find_build(folder: Path, scheme: str = "") -> Store:
     Raises:
         StoreError: If there is none, or several and not exactly one of them has the scheme.
     """
-    builds = sorted(path.parent for path in folder.glob(f"[!.]*/{META_NAME}"))
-    if len(builds) < 2:
+    found = store_folders(folder)
+    if len(found) < 2:
         return open_store(folder)
-    stores = [open_store(path) for path in builds]
+    stores = [open_store(path) for path in found]
     wanted = scheme or stores[0].spec.default_split
     fitting = [store for store in stores if store.meta.split_scheme == wanted]
     if len(fitting) == 1:
         return fitting[0]
-    listed = ", ".join(f"{store.path.name} ({store.meta.split_scheme})" for store in stores)
+    listed = ", ".join(f"{store.path.relative_to(folder).as_posix()} ({store.meta.split_scheme})" for store in stores)
     count = f"{len(fitting)} of them have" if fitting else "none of them has"
     raise StoreError(f"holds {len(stores)} stores, {listed}; {count} split scheme {wanted}", folder.name)
 

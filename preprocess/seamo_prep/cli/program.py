@@ -2,6 +2,7 @@
 
 from seamo.options import program
 from seamo_prep.cli.build import build
+from seamo_prep.cli.copy import copy
 from seamo_prep.cli.demo import demo
 from seamo_prep.cli.fetch import fetch
 from seamo_prep.cli.list import list_datasets
@@ -14,6 +15,7 @@ app = program("From published archives to checked stores.")
 app.command("list")(list_datasets)
 app.command()(fetch)
 app.command()(build)
+app.command()(copy)
 app.command()(verify)
 app.command()(stats)
 app.command("ls")(list_stores)

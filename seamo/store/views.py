@@ -1,0 +1,178 @@
+"""Views: other splits, label spaces and labels of pixels that are published.
+
+A view is a small folder `views/<view8>/` in the store that it is of: an index, checksums and a store.json of its own,
+and no shard. It is immutable, opens like a store, and has the store's `pixels` and a `content` of its own.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.errors import StoreError
+from seamo.identity import write_atomically
+from seamo.manifest import DatasetSpec
+from seamo.seal import bytes_damage
+from seamo.store import format as fmt
+from seamo.store.buildplan import BuildPlan, view8
+from seamo.store.content import content_hash
+from seamo.store.meta import BUILD_AGAIN, SplitTruth
+from seamo.store.moments import SampleMoments, part_statistics
+from seamo.store.publish import put_in_place, seal
+from seamo.store.reader import Store
+from seamo.store.splits import Assignment, SampleFacts, assign
+from seamo.store.table import label_array, row_groups, table_bytes, with_meaning
+from seamo.store.truth import truth_of
+
+ClassLabel = int | tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Meaning:
+    """What is said about the samples of a store, one entry a row.
+
+    Args:
+        keys: Of the samples.
+        digests: Of their pixels.
+        labels: Class id, sorted ids, or None (masks are pixels).
+        splits: "" where a sample belongs to none.
+        folds: (N, repeats) of a cross-validation, or None.
+        readable: Whether the sample could be read.
+        masks: Class id -> pixels of its mask, or None.
+    """
+
+    keys: Sequence[str]
+    digests: Sequence[bytes]
+    labels: Sequence[int | Sequence[int] | None]
+    splits: Sequence[str]
+    folds: NDArray[np.int8] | None
+    readable: NDArray[np.bool_]
+    masks: Sequence[Mapping[int, int] | None]
+
+    def split_counts(self) -> dict[str, int]:
+        """Samples of each split."""
+        return {split: list(self.splits).count(split) for split in sorted(set(self.splits))}
+
+    def content(self, spec: DatasetSpec) -> str:
+        """The content hash."""
+        return content_hash(spec, self.keys, self.digests, labels=self.labels, splits=self.splits, folds=self.folds)
+
+    def truth(self, spec: DatasetSpec) -> dict[str, SplitTruth]:
+        """Digests of keys and labels of every split."""
+        told: list[Any] = [tuple(one) if isinstance(one, list) else one for one in self.labels]
+        if fmt.label_kind(spec) == "mask":
+            told = list(self.masks)
+        return truth_of(spec, self.keys, labels=told, splits=self.splits, readable=self.readable)
+
+
+def find_view(store: Path, view: str) -> Path | None:
+    """The folder of a view of a published store: the store's own, or one beside it; None if there is none."""
+    if Store(store).meta.view == view:
+        return store
+    folder = store / fmt.VIEWS_NAME / view
+    return folder if (folder / fmt.META_NAME).is_file() else None
+
+
+def write_view(
+    path: Path,
+    plan: BuildPlan,
+    *,
+    splits: Mapping[str, str] | Assignment | None = None,
+    labels: Mapping[str, ClassLabel] | None = None,
+) -> Path:
+    """Publish other splits, label spaces or labels of the pixels of a store. No shard is read or written.
+
+    Args:
+        path: The published store.
+        plan: What is built; its pixels are the store's.
+        splits: As for `StoreWriter.publish`.
+        labels: key -> class id, sorted ids or None; None keeps the store's.
+
+    Returns:
+        The view's folder.
+
+    Raises:
+        StoreError: If the store is damaged, or the scheme needs lists that are not there.
+    """
+    store = Store(path)
+    view = view8(plan)
+    final = path / fmt.VIEWS_NAME / view
+    folder = final.with_name(f".{view}.partial")
+    shutil.rmtree(folder, ignore_errors=True)  # of a builder that was killed; the store's lock is held
+    folder.mkdir(parents=True)
+    spec = plan.spec
+    table = store.read_table()
+    meaning = _meaning(store, plan, splits, labels)
+    kept = None if fmt.label_kind(spec) == "mask" else label_array(spec, meaning.labels)
+    index = table_bytes(with_meaning(table, meaning.splits, meaning.folds, kept))
+    write_atomically(folder / fmt.INDEX_NAME, index)
+    moments = read_moments(store)
+    by_layer = {layer.id: moments.layer(spec, layer.id) for layer in spec.layers}
+    train = part_statistics(spec, by_layer, np.array([name == "train" for name in meaning.splits]))
+    meta = store.meta.model_copy(
+        update={
+            "view": view,
+            "labels": plan.labels,
+            "pixels_in": "../..",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "spec": spec,
+            "split_scheme": plan.split_scheme,
+            "counts": store.meta.counts.model_copy(update={"splits": meaning.split_counts()}),
+            "content": meaning.content(spec),
+            "truth": meaning.truth(spec),
+            "index": row_groups(index),
+            "statistics": {"all": store.meta.statistics["all"], "train": train},
+        }
+    )
+    seal(folder, meta, known={})
+    put_in_place(folder, final)
+    return final
+
+
+def _meaning(
+    store: Store,
+    plan: BuildPlan,
+    splits: Mapping[str, str] | Assignment | None,
+    labels: Mapping[str, ClassLabel] | None,
+) -> Meaning:
+    spec = plan.spec
+    frame = store.read_index(["key", "sha256", "readable", "scene"])
+    keys = [str(key) for key in frame["key"]]
+    readable = frame["readable"].to_numpy(dtype=np.bool_)
+    is_mask = fmt.label_kind(spec) == "mask"
+    told = [store.class_of(i) for i in range(len(keys))] if is_mask or labels is None else [labels.get(k) for k in keys]
+    facts = SampleFacts(keys, told, [str(scene) for scene in frame["scene"]])
+    assigned, folds = assign(spec, plan.split_scheme, facts, published=splits)
+    masks: Sequence[Mapping[int, int] | None] = read_moments(store).masks() if is_mask else [None] * len(keys)
+    return Meaning(
+        keys=keys,
+        digests=list(frame["sha256"]),
+        labels=[None] * len(keys) if is_mask else told,
+        splits=[split if ok else "" for split, ok in zip(assigned, readable, strict=True)],
+        folds=folds,
+        readable=readable,
+        masks=masks,
+    )
+
+
+def read_moments(store: Store) -> SampleMoments:
+    """Statistics of every sample, after the file was checked.
+
+    Raises:
+        StoreError: If it is missing or damaged.
+    """
+    home = store if not store.meta.pixels_in else Store(store.pixels_path)
+    where = home.path / fmt.MOMENTS_NAME
+    sealed = home.read_manifest().get(fmt.MOMENTS_NAME)
+    if sealed is None:
+        raise StoreError("is not in the manifest", str(where), BUILD_AGAIN)
+    data = home.read_file(fmt.MOMENTS_NAME)
+    problem = bytes_damage(data, sealed)
+    if problem:
+        raise StoreError(problem, str(where), BUILD_AGAIN)
+    return SampleMoments(data, str(where))
