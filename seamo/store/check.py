@@ -75,7 +75,7 @@ def read_meaning(store: Store, *, deep: bool = False) -> Meaning:
                 masks[i] = dict(class_counts(sample.label))
     elif is_mask:
         masks = list(read_moments(store).masks())
-    names = folds_of(store.index.columns)
+    names = folds_of(list(store.index.columns))
     return Meaning(
         keys=keys,
         digests=digests,

@@ -170,7 +170,7 @@ def _write_anew(
                 writer.write_shard(k, samples(writer.rows_of(k)))
             done += len(writer.rows_of(k))
             progress(done, len(keys))
-        names = folds_of(store.index.columns)
+        names = folds_of(list(store.index.columns))
         folds = store.read_index(names).to_numpy(dtype="int8") if names else None
         is_mask = fmt.label_kind(store.spec) == "mask"
         rows_of = set(keys)

@@ -139,7 +139,7 @@ def previous_content(store: PreviousStore) -> str:
     """The content hash of that format, from what is stored; every sample is decoded."""
     state = hashlib.sha256(canonical_json({layer.id: layer.bands for layer in store.spec.layers}) + b"\n")
     frame = store.read_index(["key", "split", "readable"])
-    names = folds_of(store.index.columns)
+    names = folds_of(list(store.index.columns))
     folds = store.read_index(names).to_numpy() if names else None
     for i, (key, split, ok) in enumerate(zip(frame["key"], frame["split"], frame["readable"], strict=True)):
         digest = previous_digest(store[i], store.spec) if ok else bad_digest(str(key))

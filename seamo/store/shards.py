@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,7 @@ class _Part:
         self.name = name
         parts.mkdir(parents=True, exist_ok=True)
         self.path = parts / f"{name.replace('/', '+')}.{secrets.token_hex(8)}"
-        self.file: BinaryIO = self.path.open("w+b")
+        self.file = self.path.open("w+b")
 
     def commit(self, folder: Path) -> SealedFile:
         self.file.flush()

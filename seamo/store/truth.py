@@ -87,8 +87,8 @@ def truth_of(
         splits: Of every row; "" for none.
         readable: Whether a row's sample could be read.
     """
-    named = {split: np.flatnonzero(np.asarray(splits) == split) for split in sorted(set(splits)) if split}
-    named[EVERYTHING] = np.flatnonzero(readable)
+    named = {split: np.flatnonzero(np.asarray(splits) == split).tolist() for split in sorted(set(splits)) if split}
+    named[EVERYTHING] = np.flatnonzero(readable).tolist()
     result = {}
     for split, rows in named.items():
         chosen = [keys[row] for row in rows]
