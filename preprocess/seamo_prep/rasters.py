@@ -18,6 +18,7 @@ from rasterio.io import MemoryFile
 
 from seamo.errors import ArchiveError
 from seamo.manifest import LayerSpec
+from seamo_prep.outside import is_too_much, reading
 from seamo_prep.tiff import CutShortError, Transform, decode_plain
 from seamo_prep.unpack import Raw
 
@@ -124,15 +125,33 @@ def check_pixels(raw: Raw, name: str, pixels: NDArray[Any], layer: LayerSpec, *,
     return cast
 
 
+def check_promise(source: Any, stored: int, where: str) -> None:
+    """Refuse an open dataset whose header promises more pixels than a file of its size is believed.
+
+    Args:
+        source: Of rasterio.
+        stored: Bytes of the file.
+        where: The file, for messages.
+
+    Raises:
+        ArchiveError: Before a pixel is decoded.
+    """
+    promised = source.width * source.height * sum(np.dtype(one).itemsize for one in source.dtypes)
+    if is_too_much(promised, stored):
+        what = f"promises {source.count} bands of {source.height} x {source.width} pixels in {stored:,} bytes"
+        raise ArchiveError(what, where, "It is damaged or made to fill the memory; fetch it again.")
+
+
 def _decode_gdal(data: bytes, where: str) -> Raster:
     try:
-        with warnings.catch_warnings():
+        with reading(where, "cannot be decoded", _FETCH_AGAIN), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said by `transform`
             with MemoryFile(data) as memory, memory.open(driver="GTiff") as source:
+                check_promise(source, len(data), where)
                 pixels = source.read()
                 crs, affine = source.crs, source.transform
+                code = crs.to_epsg() if crs else None
+                name = "" if not crs else f"EPSG:{code}" if code else crs.to_wkt()
     except RasterioError as error:
         raise ArchiveError(f"cannot be decoded ({error})", where, _FETCH_AGAIN) from error
-    code = crs.to_epsg() if crs else None
-    name = "" if not crs else f"EPSG:{code}" if code else crs.to_wkt()
     return Raster(pixels, name, None if affine == rasterio.Affine.identity() else tuple(affine)[:6])

@@ -5,22 +5,28 @@ TIFF allows is left to `seamo_prep.rasters`, which asks GDAL. Both give the same
 real sample. Format: TIFF 6.0 (Adobe, 1992), Technical Note 3 for the floating-point predictor, OGC GeoTIFF 1.1.
 """
 
+import math
 import struct
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
 
 Transform = tuple[float, float, float, float, float, float]
 
 _TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d"}  # TIFF type -> struct
 _KINDS = {1: "u", 2: "i", 3: "f"}  # SampleFormat -> numpy kind
 _DTYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8"}
-_WHOLE_TAGS = {256, 257, 258, 259, 273, 277, 278, 279, 284, 317, 339}  # the layout of the image, whole numbers
+# The layout of the image: whole numbers. Those that stand once, with what holds where they are not there.
+_ONCE: dict[int, int] = {254: 0, 256: 0, 257: 0, 259: 1, 262: 1, 266: 1, 274: 1, 277: 1, 278: 0, 284: 1, 317: 1}
+_WHOLE_TAGS = {*_ONCE, 258, 273, 279, 338, 339}
 # The above, descriptions, resolution, GeoTIFF's own, and GDAL's metadata and nodata, which change no pixel.
-_PLAIN_TAGS = _WHOLE_TAGS | {254, 262, 266, 269, 270, 274, 282, 283, 296, 305, 306, 338}
+_PLAIN_TAGS = _WHOLE_TAGS | {269, 270, 282, 283, 296, 305, 306}
 _PLAIN_TAGS |= {33550, 33922, 34735, 34736, 34737, 42112, 42113}
 _PLAIN_KEYS = {1024, 1025, 1026, 2048, 2049, 2054, 2057, 2059, 3072, 3073, 3076}  # GeoKeys that change nothing else
 
@@ -40,71 +46,127 @@ class PlainImage(NamedTuple):
 
 
 class CutShortError(Exception):
-    """Strips are shorter than the header says."""
+    """Strips are not as long as the header says."""
 
 
 def decode_plain(data: bytes) -> PlainImage | None:
     """The image, or None if the file uses something that is left to GDAL.
 
+    What is taken is listed, not what is refused: a tag, a value or a combination that stands nowhere below is GDAL's.
+
     Raises:
         struct.error, IndexError, zlib.error, CutShortError: If the bytes are cut short or damaged.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    if data[2:4] not in (b"*\0", b"\0*"):
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    tags = _read_tags(data, order) if order else None
+    if order is None or tags is None:
         return None
-    tags = _read_tags(data, order)
-    if tags is None:
-        return None
-    if not {256, 257, 258, 273, 279} <= tags.keys() or not tags.keys() <= _PLAIN_TAGS:
-        return None  # tiles, palettes, rational polynomials, ...
-    if any(not isinstance(value, int) for tag in tags.keys() & _WHOLE_TAGS for value in tags[tag]):
-        return None
-    width, height, count = tags[256][0], tags[257][0], tags.get(277, (1,))[0]
-    bits, formats = set(tags[258]), set(tags.get(339, (1,)))
-    if len(bits) != 1 or len(formats) != 1 or not formats <= _KINDS.keys() or width * height * count == 0:
-        return None
-    kind = f"{_KINDS[formats.pop()]}{bits.pop() // 8}"
-    compression, predictor = tags.get(259, (1,))[0], tags.get(317, (1,))[0]
-    if kind not in _DTYPES or compression not in (1, 8, 32946) or predictor not in (1, 2, 3):
-        return None
-    if (predictor == 2 and kind[0] == "f") or (predictor == 3 and kind[0] != "f"):
-        return None
+    layout = _layout(tags, order)
     located = _locate(tags)
-    if located is None:
+    if layout is None or located is None:
         return None
-    planar = tags.get(284, (1,))[0] == 2
-    dtype = np.dtype(order + kind)
-    per_pixel = 1 if planar else count  # samples that lie side by side in a row
-    row_bytes = width * per_pixel * dtype.itemsize
-    rows = min(tags.get(278, (height,))[0], height)
-    if rows < 1:
+    pixels = _decode_strips(data, tags[273], tags[279], layout)
+    return None if pixels is None else PlainImage(pixels, *located)
+
+
+class _Layout(NamedTuple):
+    """How pixels lie in the strips.
+
+    Args:
+        shape: (C, H, W).
+        dtype: In the file's byte order.
+        is_deflated: By zlib; otherwise as they are.
+        predictor: 1, 2 or 3.
+        is_planar: Bands one after the other, not pixel by pixel.
+        rows: Of a strip; the last one of a band may have fewer.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    is_deflated: bool
+    predictor: int
+    is_planar: bool
+    rows: int
+
+
+def _layout(tags: dict[int, tuple[Any, ...]], order: str) -> _Layout | None:
+    if not {256, 257, 258, 259, 262, 273, 279} <= tags.keys() or not tags.keys() <= _PLAIN_TAGS:
+        return None  # tiles, palettes, sub-directories, rational polynomials, tags of other compressions, ...
+    if any(not isinstance(value, int) or value < 0 for tag in tags.keys() & _WHOLE_TAGS for value in tags[tag]):
         return None
-    planes = count if planar else 1
-    strips = -(-height // rows)
-    offsets, counts = tags[273], tags[279]
-    if len(offsets) != strips * planes or len(counts) != len(offsets) or 0 in offsets:
+    one = {tag: tags.get(tag, (usual,)) for tag, usual in _ONCE.items()}
+    if any(len(values) != 1 for values in one.values()):
+        return None
+    width, height, count, compression, predictor = (one[tag][0] for tag in (256, 257, 277, 259, 317))
+    # A full page, bits from the top, first row on top, samples that are numbers and no colours, in the usual order.
+    if (one[254], one[266], one[274]) != ((0,), (1,), (1,)) or one[284][0] not in (1, 2):
+        return None
+    if one[262] != (1,) and (one[262] != (2,) or count < 3):
+        return None
+    colours = 3 if one[262] == (2,) else 1
+    if width < 1 or height < 1 or count < 1 or tags.get(338, (0,) * (count - colours)) != (0,) * (count - colours):
+        return None  # alpha
+    bits, formats = tags[258], tags.get(339, (1,) * count)
+    if bits != (bits[0],) * count or formats != (formats[0],) * count or formats[0] not in _KINDS or bits[0] % 8:
+        return None
+    kind = f"{_KINDS[formats[0]]}{bits[0] // 8}"
+    if kind not in _DTYPES or compression not in (1, 8, 32946):
+        return None
+    # Without compression the predictor is not looked at; 2 is for whole numbers, 3 for floats.
+    if predictor != 1 and (compression == 1 or predictor != {"u": 2, "i": 2, "f": 3}[kind[0]]):
+        return None
+    rows = min(one[278][0] or height, height)
+    return _Layout((count, height, width), np.dtype(order + kind), compression != 1, predictor, one[284] == (2,), rows)
+
+
+def _decode_strips(
+    data: bytes, offsets: tuple[int, ...], counts: tuple[int, ...], layout: _Layout
+) -> NDArray[Any] | None:
+    count, height, width = layout.shape
+    planes, per_pixel = (count, 1) if layout.is_planar else (1, count)  # samples that lie side by side in a row
+    row_bytes = width * per_pixel * layout.dtype.itemsize
+    strips = -(-height // layout.rows)
+    if len(offsets) != strips * planes or len(counts) != len(offsets) or 0 in offsets or 0 in counts:
         return None  # sparse files have empty strips
+    if not layout.is_deflated and sum(counts) < planes * height * row_bytes:
+        return None
     blocks = []
     for number, (offset, length) in enumerate(zip(offsets, counts, strict=True)):
         block = data[offset : offset + length]
         if len(block) != length:
             raise CutShortError
-        if compression != 1:
-            block = zlib.decompress(block)
-        need = min(rows, height - number % strips * rows) * row_bytes
+        need = min(layout.rows, height - number % strips * layout.rows) * row_bytes
+        if layout.is_deflated:
+            block = _inflate(block, need, layout.rows * row_bytes)
+        elif length not in (need, layout.rows * row_bytes):
+            return None
         if len(block) < need:
             raise CutShortError
         blocks.append(block[:need])
     joined = b"".join(blocks)
-    if predictor == 3:
-        image = _undo_float_predictor(joined, (planes * height, width, per_pixel), dtype)
+    if layout.predictor == 3:
+        image = _undo_float_predictor(joined, (planes * height, width, per_pixel), layout.dtype)
     else:
-        image = np.frombuffer(joined, dtype).reshape(planes * height, width, per_pixel)
-        if predictor == 2:
-            image = np.cumsum(image, axis=1, dtype=dtype.newbyteorder("="))
-    image = image.reshape(count, height, width) if planar else image.transpose(2, 0, 1)
-    pixels = np.ascontiguousarray(image, dtype=dtype.newbyteorder("="))
-    return PlainImage(pixels, *located)
+        image = np.frombuffer(joined, layout.dtype).reshape(planes * height, width, per_pixel)
+        if layout.predictor == 2:
+            image = np.cumsum(image, axis=1, dtype=layout.dtype.newbyteorder("="))
+    image = image.reshape(count, height, width) if layout.is_planar else image.transpose(2, 0, 1)
+    return np.ascontiguousarray(image, dtype=layout.dtype.newbyteorder("="))
+
+
+def _inflate(block: bytes, need: int, most: int) -> bytes:
+    """The first `need` bytes of a zlib stream that has at most `most`: a last strip may be padded to a whole one."""
+    stream = zlib.decompressobj()
+    found = stream.decompress(block, need)
+    more = 0
+    while not stream.eof and more <= most - need:  # to its end, where its checksum is
+        step = stream.decompress(stream.unconsumed_tail, min(most - need - more + 1, 1 << 20))
+        more += len(step)
+        if not step and not stream.eof:
+            break
+    if not stream.eof:
+        raise CutShortError
+    return found
 
 
 def _undo_float_predictor(data: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -117,12 +179,13 @@ def _undo_float_predictor(data: bytes, shape: tuple[int, int, int], dtype: np.dt
 
 
 def _read_tags(data: bytes, order: str) -> dict[int, tuple[Any, ...]] | None:
+    """The tags of the only directory; None if there are several, a tag stands twice or has an unknown type."""
     (start,) = struct.unpack_from(order + "I", data, 4)
     (number,) = struct.unpack_from(order + "H", data, start)
     tags: dict[int, tuple[Any, ...]] = {}
     for at in range(start + 2, start + 2 + 12 * number, 12):
         tag, kind, count = struct.unpack_from(order + "HHI", data, at)
-        if kind not in _TYPES:
+        if kind not in _TYPES or tag in tags:
             return None
         layout = f"{order}{count}{_TYPES[kind]}" if kind != 5 else f"{order}{2 * count}I"
         size = struct.calcsize(layout)
@@ -130,7 +193,8 @@ def _read_tags(data: bytes, order: str) -> dict[int, tuple[Any, ...]] | None:
         if where + size > len(data):
             raise CutShortError
         tags[tag] = struct.unpack_from(layout, data, where)
-    return tags
+    (further,) = struct.unpack_from(order + "I", data, start + 2 + 12 * number)  # masks, overviews, pages
+    return None if further else tags
 
 
 def _locate(tags: dict[int, tuple[Any, ...]]) -> tuple[str, Transform | None] | None:
@@ -141,18 +205,31 @@ def _locate(tags: dict[int, tuple[Any, ...]]) -> tuple[str, Transform | None] | 
         return "", None
     if keys is None or scale is None or tie is None or len(scale) != 3 or len(tie) != 6 or len(keys) < 4:
         return None
-    values = {keys[i]: keys[i + 3] for i in range(4, 4 * keys[3] + 4, 4) if keys[i + 1] == 0}
-    listed = {keys[i] for i in range(4, 4 * keys[3] + 4, 4)}
-    model = values.get(1024)
-    code = {1: values.get(3072), 2: values.get(2048)}.get(model) if model is not None else None
-    is_plain = listed <= _PLAIN_KEYS and (values.get(1025, 1), values.get(2054, 9102), values.get(3076, 9001)) == (
-        1,
-        9102,
-        9001,
-    )
-    if not is_plain or code is None or not 1024 <= code < 32767 or scale[1] <= 0 or any(tie[:3]):
+    if len(keys) != 4 * keys[3] + 4 or keys[:2] != (1, 1):
+        return None
+    entries = [keys[i : i + 4] for i in range(4, len(keys), 4)]
+    values = {key: value for key, place, _, value in entries if place == 0}
+    if len({entry[0] for entry in entries}) != len(entries) or not {entry[0] for entry in entries} <= _PLAIN_KEYS:
+        return None
+    if (values.get(1025, 1), values.get(2054, 9102), values.get(3076, 9001)) != (1, 9102, 9001) or any(tie[:3]):
+        return None  # pixels are points, other units, a tie point inside the image
+    if not all(map(math.isfinite, (*scale, *tie))) or scale[0] <= 0 or scale[1] <= 0:
+        return None
+    is_projected = values.get(1024) == 1
+    code = values.get(3072 if is_projected else 2048)
+    if values.get(1024) not in (1, 2) or code is None or not _is_code(code, is_projected):
         return None
     return f"EPSG:{code}", (scale[0], 0.0, tie[3], 0.0, -scale[1], tie[4])
+
+
+@lru_cache(maxsize=256)
+def _is_code(code: int, is_projected: bool) -> bool:
+    """Whether PROJ knows a CRS of that EPSG code and kind, and calls it by the same code."""
+    try:
+        crs = CRS.from_epsg(code)
+    except CRSError:
+        return False
+    return bool(crs.is_projected == is_projected and crs.to_epsg() == code and 1024 <= code < 32767)
 
 
 def write_tiff(path: Path, pixels: NDArray[Any], *, epsg: int, transform: Transform) -> None:
