@@ -194,6 +194,7 @@ def _index(archive: Archive, raw: Raw, spec: DatasetSpec, options: Options) -> "
     rows = archive.index(raw, spec)
     if rows.empty:
         raise raw.missing("samples")
+    rows.attrs["ledger"] = [*rows.attrs["ledger"], *raw.left_out()]
     if options.limit is None:
         return rows
     ledger = rows.attrs["ledger"]

@@ -2,17 +2,21 @@
 
 import io
 import os
-import tarfile
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import Any, BinaryIO
 
 from seamo.errors import ArchiveError
+from seamo_prep.links import broken_link, leads_back, missing_target
+from seamo_prep.outside import FREE_BYTES, reading
+
+FETCH_AGAIN = "Fetch the archive again."
+UNPACK = "Unpack the archive beside the file."
+_MOST_PACKED = 100  # beyond FREE_BYTES: bytes that one byte of an archive may become; imagery reaches some 20
 
 
 class Container(ABC):
@@ -51,6 +55,10 @@ class Container(ABC):
         """Where the file stands in reading order."""
         return 0
 
+    def left_out(self) -> Iterator[tuple[str, str]]:
+        """(member, reason) of everything that is there and not read."""
+        return iter(())
+
 
 @dataclass(frozen=True, slots=True)
 class Tree(Container):
@@ -66,16 +74,13 @@ class Tree(Container):
 
     def list_dir(self, name: str) -> tuple[list[str], list[str]]:
         """See `Container`; one `os.scandir`."""
-        folders: list[str] = []
-        files: list[str] = []
         try:
-            with os.scandir(self._on_disk(name)) as entries:
-                for entry in entries:
-                    if not entry.name.startswith("."):
-                        (folders if entry.is_dir() else files).append(entry.name)
+            folders, files = _scan(self._on_disk(name))
         except (FileNotFoundError, NotADirectoryError):
             return [], []
-        return sorted(folders), sorted(files)
+        except OSError as error:
+            raise ArchiveError(f"cannot be listed ({error.strerror})", self.where(name)) from error
+        return [one.name for one in folders], [one.name for one in files]
 
     def exists(self, name: str) -> bool:
         """See `Container`."""
@@ -86,9 +91,12 @@ class Tree(Container):
         try:
             with open(self._on_disk(name), "rb", buffering=0) as file:  # noqa: PTH123 - as above
                 return file.readall()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-            raise ArchiveError("the file is not there", self.where(name), "Unpack the archive again.") from error
         except OSError as error:
+            if target := missing_target(self._on_disk(name)):
+                what, fix = broken_link(target)
+                raise ArchiveError(what, self.where(name), fix) from error
+            if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+                raise ArchiveError("the file is not there", self.where(name), "Unpack the archive again.") from error
             raise ArchiveError(f"cannot be read ({error.strerror})", self.where(name)) from error
 
     def path(self, name: str) -> Path | None:
@@ -111,14 +119,31 @@ class Tree(Container):
         return f"{self.root}/{name}"
 
     def _walk(self, folder: str, name: str) -> Iterator[tuple[str, int]]:
-        with os.scandir(folder) as entries:
-            listed = sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
-        for entry in listed:
+        try:
+            folders, files = _scan(folder)
+        except OSError as error:
+            raise ArchiveError(f"cannot be listed ({error.strerror})", folder) from error
+        for entry in sorted((*folders, *files), key=lambda one: one.name):
             inner = f"{name}/{entry.name}" if name else entry.name
-            if entry.is_dir():
+            if entry in folders:
                 yield from self._walk(entry.path, inner)
-            else:
+            elif not missing_target(entry.path):
                 yield inner, entry.stat().st_size
+
+
+def _scan(folder: str) -> tuple[list["os.DirEntry[str]"], list["os.DirEntry[str]"]]:
+    """Sub-folders and files, both sorted by name, without hidden ones and without links that lead back."""
+    folders, files = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                if not entry.is_symlink():
+                    (folders if entry.is_dir() else files).append(entry)
+                elif not os.path.isdir(entry.path):  # noqa: PTH112 - false for a link to itself, where is_dir raises
+                    files.append(entry)
+                elif not leads_back(entry.path):
+                    folders.append(entry)
+    return sorted(folders, key=lambda one: one.name), sorted(files, key=lambda one: one.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +155,10 @@ class Joined:
     def open(self) -> BinaryIO:
         """The joined bytes, seekable."""
         return self.files[0].open("rb") if len(self.files) == 1 else io.BufferedReader(_JoinedIO(self.files))
+
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(one.stat().st_size for one in self.files)
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
         """Size and time of change of each file: what tells one state of the archive from another."""
@@ -217,6 +246,10 @@ class Several(Container):
         """See `Container`."""
         return (entry for one in self.parts for entry in one.sizes())
 
+    def left_out(self) -> Iterator[tuple[str, str]]:
+        """See `Container`."""
+        return (entry for one in self.parts for entry in one.left_out())
+
     def where(self, name: str) -> str:
         """See `Container`."""
         return self._holder(name).where(name)
@@ -226,10 +259,12 @@ class Several(Container):
 
 
 class OpenArchive(Container):
-    """An archive file: its members are listed once, when first asked for."""
+    """An archive file: its members are listed once, when first asked for. Several threads may read it."""
 
     def __init__(self, source: Joined) -> None:
         self.source = source
+        self.lock = RLock()
+        self._left_out: dict[str, str] = {}
         self._members: dict[str, tuple[int, int]] | None = None  # name -> (position, bytes)
         self._folders: dict[str, tuple[set[str], set[str]]] = {}
 
@@ -239,18 +274,27 @@ class OpenArchive(Container):
     @property
     def members(self) -> dict[str, tuple[int, int]]:
         """Member -> (position, bytes); safe names only."""
-        if self._members is None:
-            try:
-                listed = self._list()
-            except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
-                raise ArchiveError(f"cannot be listed ({error})", str(self.source), "Fetch it again.") from error
-            self._folders = {"": (set(), set())}
-            # Hidden files are no part of any archive (`__MACOSX/._x.tif` looks like a TIFF and is none).
-            listed = {name: at for name, at in listed.items() if not name.startswith("__MACOSX/") and "/." not in name}
-            for name in listed:
-                self._add_parents(name)
-            self._members = listed
-        return self._members
+        with self.lock:
+            if self._members is None:
+                with reading(str(self.source), "cannot be listed", FETCH_AGAIN):
+                    listed = self._list()
+                self._folders = {"": (set(), set())}
+                listed = {name: at for name, at in listed.items() if not _is_hidden(name)}
+                for name in listed:
+                    self._add_parents(name)
+                self._members = listed
+            return self._members
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Note what is not read; without a name it is about the archive."""
+        if not _is_hidden(name):
+            self._left_out[name.encode("utf-8", "backslashreplace").decode("utf-8")] = reason
+
+    def left_out(self) -> Iterator[tuple[str, str]]:
+        """See `Container`; lists the archive."""
+        archive = self.source.files[0].name  # kept with the store, so without folders of this machine
+        return ((f"{archive}!{name}" if name else archive, why) for name, why in self._left_out.items()
+                if self.members is not None)  # fmt: skip
 
     def names(self) -> Iterator[str]:
         """Every file, in the archive's order."""
@@ -273,14 +317,21 @@ class OpenArchive(Container):
     def read(self, name: str) -> bytes:
         """See `Container`."""
         if name not in self.members:
-            raise ArchiveError("the file is not there", self.where(name), "Fetch the archive again.")
-        try:
+            what = self._left_out.get(name, "the file is not there")
+            raise ArchiveError(what, self.where(name), UNPACK if name in self._left_out else FETCH_AGAIN)
+        size = self.members[name][1]
+        if size > max(FREE_BYTES, _MOST_PACKED * self._packed(name)):
+            what = f"promises {size:,} bytes, more than {_MOST_PACKED} for each that is stored"
+            raise ArchiveError(what, self.where(name), f"If it is no bomb: {UNPACK[0].lower()}{UNPACK[1:]}")
+        with reading(self.where(name), "cannot be read", FETCH_AGAIN):
             data = self._read(name)
-        except (zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
-            raise ArchiveError(f"cannot be read ({error})", self.where(name), "Fetch the archive again.") from error
-        if len(data) != self.members[name][1]:
-            raise ArchiveError("ends too early", self.where(name), "Fetch the archive again.")
+        if len(data) != size:
+            raise ArchiveError("ends too early", self.where(name), FETCH_AGAIN)
         return data
+
+    def _packed(self, name: str) -> int:  # noqa: ARG002 - a zip knows it by member
+        """Bytes on disk that hold the member."""
+        return self.source.size()
 
     @abstractmethod
     def _read(self, name: str) -> bytes: ...
@@ -312,84 +363,21 @@ class OpenArchive(Container):
         self._folders[parent][1].add(leaf)
 
     def safe(self, name: str) -> str:
-        """A member's name without a leading `./`; refuses what would lead out of the archive."""
+        """A member's name without a leading `./`; refuses what would lead out of the archive, and what is no text."""
         if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or "\0" in name or ":" in name:
             raise ArchiveError(f"holds the name {name!r}, which leads out of the archive", str(self.source),
                                "This is not the published file; fetch it again.")  # fmt: skip
+        if not name.isascii() and any("\ud800" <= one <= "\udfff" for one in name):
+            raise ArchiveError(f"holds the name {name!r}, which is not UTF-8", str(self.source), UNPACK)
         return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _is_hidden(name: str) -> bool:
+    """Hidden files are no part of any archive (`__MACOSX/._x.tif` looks like a TIFF and is none)."""
+    return name.startswith("__MACOSX/") or "/." in name
 
 
 @lru_cache(maxsize=16)
 def _reopen(kind: type[OpenArchive], source: "Joined", stamp: tuple[tuple[int, int], ...]) -> OpenArchive:  # noqa: ARG001
     """An unpickled archive: one a process and state of its files, so that it is listed once for all tasks."""
     return kind(source)
-
-
-class Zip(OpenArchive):
-    """A zip file, read member by member in place."""
-
-    def __init__(self, source: Joined) -> None:
-        super().__init__(source)
-        self._zip: zipfile.ZipFile | None = None
-
-    def _open(self) -> zipfile.ZipFile:
-        if self._zip is None:
-            self._zip = zipfile.ZipFile(self.source.open())
-        return self._zip
-
-    def _list(self) -> dict[str, tuple[int, int]]:
-        members = {}
-        self._original: dict[str, zipfile.ZipInfo] = {}
-        for info in self._open().infolist():
-            name = self.safe(info.filename)
-            is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
-            if info.is_dir() or is_link:
-                continue
-            members[name] = (info.header_offset, info.file_size)
-            self._original[name] = info
-        return members
-
-    def _read(self, name: str) -> bytes:
-        return self._open().read(self._original[name])
-
-    def gdal_path(self, name: str) -> str | None:
-        """See `Container`."""
-        is_plain = name in self.members and self._original[name].filename == name and len(self.source.files) == 1
-        return f"/vsizip/{{{self.source.files[0].absolute()}}}/{name}" if is_plain else None
-
-
-class Tar(OpenArchive):
-    """An uncompressed tar, read by offset."""
-
-    def __init__(self, source: Joined) -> None:
-        super().__init__(source)
-        self._file: BinaryIO | None = None
-
-    def _list(self) -> dict[str, tuple[int, int]]:
-        with self.source.open() as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            return tar_members(tar, self)
-
-    def _read(self, name: str) -> bytes:
-        if self._file is None:
-            self._file = self.source.open()
-        offset, size = self.members[name]
-        self._file.seek(offset)
-        return self._file.read(size)
-
-    def gdal_path(self, name: str) -> str | None:
-        """See `Container`."""
-        if name not in self.members or len(self.source.files) != 1:
-            return None
-        offset, size = self.members[name]
-        return f"/vsisubfile/{offset}_{size},{self.source.files[0].absolute()}"
-
-
-def tar_members(tar: tarfile.TarFile, archive: OpenArchive) -> dict[str, tuple[int, int]]:
-    """Regular files of an open tar: safe name -> (offset of the data, bytes)."""
-    members = {}
-    for info in tar:
-        name = archive.safe(info.name)
-        if info.isreg() and not info.issparse():
-            members[name] = (info.offset_data, info.size)
-        tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header it has seen
-    return members

@@ -4,62 +4,81 @@ import gzip
 import io
 import logging
 import os
-import tarfile
+import threading
 from abc import abstractmethod
 from collections import OrderedDict
 from typing import IO, BinaryIO, cast
 
 from seamo.errors import ArchiveError
-from seamo_prep.containers import Joined, OpenArchive, Tar, Zip, tar_members
+from seamo_prep.containers import Joined, OpenArchive
+from seamo_prep.tars import Tar, tar_members
+from seamo_prep.zips import Zip
 
 _LOG = logging.getLogger(__name__)
-_KEEP_BYTES = 256 << 20  # of what a forward cursor passed
+_KEEP_BYTES = 48 << 20  # of what a forward cursor passed
 
 
 class _PackedTar(OpenArchive):
-    """A compressed tar, read by a cursor that goes forward and keeps what it passed last."""
+    """A compressed tar, read by a cursor a thread, which goes forward and keeps what it passed last."""
 
     def __init__(self, source: Joined) -> None:
         super().__init__(source)
-        self._stream: IO[bytes] | None = None
-        self._passed: OrderedDict[str, bytes] = OrderedDict()
-        self._order: list[str] = []
-        self._next = 0
-        self._kept_bytes = 0
+        self._cursors = threading.local()
+        self._places: list[tuple[int, int]] = []  # (offset, bytes) of all members, in the archive's order
 
     @abstractmethod
     def _open(self) -> IO[bytes]: ...
 
     def _list(self) -> dict[str, tuple[int, int]]:
-        with self._open() as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            return tar_members(tar, self)
+        with self._open() as stream:
+            return tar_members(stream, self, total=None)
 
     def _read(self, name: str) -> bytes:
-        if name in self._passed:
-            return self._passed[name]
-        offset = self.members[name][0]
-        if not self._order:
-            self._order = sorted(self.members, key=self.position)
-        if self._stream is None or self._next >= len(self._order) or offset < self.members[self._order[self._next]][0]:
-            if self._stream is not None:
+        place = self.members[name]
+        with self.lock:
+            self._places = self._places or sorted(set(self.members.values()))
+        cursor: _Cursor | None = getattr(self._cursors, "cursor", None)
+        if cursor is None or cursor.is_behind(place):
+            if cursor is not None:
                 _LOG.warning("reading=%s from its start again; decompress it for random access", self.source)
-                self._stream.close()
-            self._stream, self._next, self._kept_bytes = self._open(), 0, 0
-            self._passed.clear()
+                cursor.stream.close()
+            self._cursors.cursor = cursor = _Cursor(self._open())
+        return cursor.read(place, self._places)
+
+
+class _Cursor:
+    """Where one thread stands in a compressed tar."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self._passed: OrderedDict[int, bytes] = OrderedDict()  # offset -> data
+        self._kept_bytes = 0
+        self._next = 0  # position in `places`
+        self._last = -1  # offset that was passed last
+
+    def is_behind(self, place: tuple[int, int]) -> bool:
+        """Whether the place was passed and is not kept."""
+        return place[0] <= self._last and place[0] not in self._passed
+
+    def read(self, place: tuple[int, int], places: list[tuple[int, int]]) -> bytes:
+        """The data there, which is not behind."""
+        if place[0] in self._passed:
+            return self._passed[place[0]]
         while True:
-            passing = self._order[self._next]
-            start, size = self.members[passing]
-            self._stream.seek(start)  # reads and drops what lies between
-            data = self._stream.read(size)
-            self._next += 1
-            self._keep(passing, data)
-            if passing == name:
+            passing = places[self._next]
+            self._next, self._last = self._next + 1, passing[0]
+            if passing != place and passing[1] > _KEEP_BYTES:
+                continue  # too large to keep
+            self.stream.seek(passing[0])  # reads and drops what lies between
+            data = self.stream.read(passing[1])
+            self._keep(passing[0], data)
+            if passing == place:
                 return data
 
-    def _keep(self, name: str, data: bytes) -> None:
-        self._passed[name] = data
+    def _keep(self, offset: int, data: bytes) -> None:
+        self._passed[offset] = data
         self._kept_bytes += len(data)
-        while self._kept_bytes > _KEEP_BYTES and len(self._passed) > 1:
+        while self._kept_bytes > _KEEP_BYTES and self._passed:
             self._kept_bytes -= len(self._passed.popitem(last=False)[1])
 
 

@@ -2,11 +2,14 @@
 
 import gzip
 import hashlib
+import io
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec, SplitFile
+from seamo_prep.outside import FREE_BYTES, reading
 from seamo_prep.unpack import Raw
 
 _FETCH = "Fetch it again with `seamo-prep fetch`."
@@ -75,15 +78,18 @@ def _names(raw: Raw, one: SplitFile) -> list[str]:
         for kind, want in (("sha256", one.sha256), ("md5", one.md5)):
             if want is not None and hashlib.new(kind, data, usedforsecurity=False).hexdigest() != want:
                 raise ArchiveError(f"has another {kind} than the published list", raw.where(one.file), _FETCH)
-    try:
-        text = (gzip.decompress(data) if one.file.endswith(".gz") else data).decode("ascii")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise ArchiveError(f"is not a list of names ({error})", raw.where(one.file), _FETCH) from error
+    with reading(raw.where(one.file), "is not a list of names", _FETCH):
+        if one.file.endswith(".gz"):
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+                data = file.read(FREE_BYTES + 1)
+        if len(data) > FREE_BYTES:
+            raise ArchiveError(f"has more than {FREE_BYTES:,} bytes", raw.where(one.file), _FETCH)
+        text = data.decode("ascii")
     names = [_sample_name(line) for line in text.splitlines() if line.strip()]
     if raw.synthetic is None and one.lines is not None and len(names) != one.lines:
         raise ArchiveError(f"has {len(names)} lines instead of {one.lines}", raw.where(one.file), _FETCH)
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(names).most_common(1)[0][0]
         raise ArchiveError(f"names {twice} twice", raw.where(one.file), _FETCH)
     return names
 

@@ -7,6 +7,7 @@ is followed. Numbers are memory-mapped.
 """
 
 import io
+import math
 import pickle
 import pickletools
 import struct
@@ -20,12 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import ArchiveError
+from seamo_prep.outside import reading
+from seamo_prep.zips import read_member
 
 _STORAGES = {
     "ByteStorage": "u1", "CharStorage": "i1", "BoolStorage": "?", "ShortStorage": "<i2", "IntStorage": "<i4",
     "LongStorage": "<i8", "HalfStorage": "<f2", "FloatStorage": "<f4", "DoubleStorage": "<f8",
 }  # fmt: skip
 _MAX_PICKLE = 1 << 20  # bytes; a few tensors take a kilobyte
+_MAX_TUPLES = 10_000  # a tensor takes four
 # What a dictionary of tensors takes. None of them sets attributes (BUILD) or makes objects (NEWOBJ, INST).
 _INSTRUCTIONS = {
     "PROTO", "FRAME", "STOP", "MARK", "EMPTY_DICT", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "SETITEM",
@@ -60,34 +64,35 @@ def open_tensors(path: Path) -> dict[str, NDArray[Any]]:
             its storage.
     """
     where = str(path)
-    try:
-        with zipfile.ZipFile(path) as file:
-            members = {info.filename: info for info in file.infolist()}
-            heads = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
-            if len(heads) != 1 or members[heads[0]].file_size > _MAX_PICKLE:
-                raise ArchiveError("is not a file that torch.save wrote", where, _FETCH_AGAIN)
-            lead = heads[0].removesuffix("data.pkl")
-            if lead + "byteorder" in members and file.read(lead + "byteorder").strip() != b"little":
-                raise ArchiveError("holds big-endian numbers", where, _FETCH_AGAIN)
-            described = _described(file.read(heads[0]), where)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ArchiveError(f"is not a zip, or cut short ({error})", where, "Fetch it again.") from error
+    with reading(where, "is not a zip, or cut short", _FETCH_AGAIN), zipfile.ZipFile(path) as file:
+        members = {info.filename: info for info in file.infolist()}
+        heads = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
+        if len(heads) != 1 or members[heads[0]].file_size > _MAX_PICKLE:
+            raise ArchiveError("is not a file that torch.save wrote", where, _FETCH_AGAIN)
+        lead = heads[0].removesuffix("data.pkl")
+        order = members.get(lead + "byteorder")
+        if order is not None and (order.file_size > 64 or read_member(file, order, where).strip() != b"little"):
+            raise ArchiveError("holds big-endian numbers", where, _FETCH_AGAIN)
+        described = _described(read_member(file, members[heads[0]], where), where)
     storages = {one.storage.key: members.get(f"{lead}data/{one.storage.key}") for one in described.values()}
-    return {name: _array(path, storages[one.storage.key], one, f"{where}!{name}") for name, one in described.items()}
+    with reading(where, "has tensors that reach beyond it", _FETCH_AGAIN):
+        return {
+            name: _array(path, storages[one.storage.key], one, f"{where}!{name}") for name, one in described.items()
+        }
 
 
 def _described(data: bytes, where: str) -> Mapping[str, _Tensor]:
-    try:
+    with reading(where, "has a damaged pickle", _FETCH_AGAIN):
+        tuples = 0
         for code, argument, _ in pickletools.genops(data):
             # A far index would make the unpickler lay out a memory of that size.
             if code.name not in _INSTRUCTIONS or (code.name == "LONG_BINPUT" and (argument or 0) > _MAX_PICKLE):
                 raise ArchiveError(f"its pickle holds {code.name}, which is not followed", where, _ONLY)
+            # Each may hold the one before it, and hashing a hundred thousand within each other overruns the stack.
+            tuples += code.name.startswith("TUPLE")
+            if tuples > _MAX_TUPLES:
+                raise ArchiveError(f"its pickle holds more than {_MAX_TUPLES:,} tuples", where, _ONLY)
         found = _Unpickler(data, where).load()
-    except ArchiveError:
-        raise
-    except (pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError, KeyError, TypeError, ValueError,
-            OverflowError, MemoryError) as error:  # fmt: skip
-        raise ArchiveError(f"has a damaged pickle ({error})", where, "Fetch it again.") from error
     if not isinstance(found, dict) or not all(
         isinstance(name, str) and isinstance(one, _Tensor) for name, one in found.items()
     ):
@@ -136,6 +141,8 @@ def _array(path: Path, member: zipfile.ZipInfo | None, tensor: _Tensor, where: s
         raise ArchiveError(f"shape {tensor.shape}, stride {tensor.stride} make no tensor", where, _FETCH_AGAIN)
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
     numel = member.file_size // dtype.itemsize
+    if math.prod(tensor.shape) > numel:  # a stride of 0 makes any size of one number
+        raise ArchiveError(f"has {math.prod(tensor.shape):,} numbers, its storage {numel:,}", where, _FETCH_AGAIN)
     if 0 not in tensor.shape and last >= min(numel, tensor.storage.numel):
         raise ArchiveError(f"needs {last + 1} numbers, its storage has {numel}", where, "Fetch it again.")
     with path.open("rb") as file:

@@ -8,15 +8,18 @@ How each form is read:
     extracted   plain files; folders are listed with `os.scandir` when asked for, never all at once.
     .zip, .tar  in place, by member offset, split into `.partXX` or not; nothing is unpacked to disk.
     .tar.gz     (and .tar.zst) no random access. Members are listed in one pass and then read by a cursor that
-                only moves forward and keeps the last 256 MiB it passed; going further back starts again. Reading
+                only moves forward and keeps the last 48 MiB it passed; going further back starts again. Reading
                 in the archive's order (`reading_order`) costs one pass a process. Archives that were not packed
                 in sorted order are read far faster after `gunzip` or `unzstd`.
 
 Some archives share a folder, or were seen with another folder around theirs: their `unpacks_to` is `.`. Then RAW itself
 is the tree, as if all of them had been unpacked into it; a file on disk wins over the same file in an archive.
 
-Names inside an archive are untrusted: an absolute name or one with `..` refuses the archive, links and devices are
-left out. In an extracted tree, which is the user's own disk, links are followed.
+Names inside an archive are untrusted: an absolute name or one with `..` refuses the archive. A hard link to a member is
+that member; symbolic links, devices, sparse files and the first of two members of one name are left out, and
+`Raw.left_out` names each. Archives that were joined one after the other are read to the last.
+In an extracted tree, which is the user's own disk, links are followed; one that leads back to a folder above it is
+none of the tree, and one that leads to nothing stops whoever needs it.
 
 What `--relax` accepts (`Raw.relax`), every other difference from the manifest being an `ArchiveError`:
     shape    images of another size, all of one size in a layer (`archives.sized_spec` takes it from the first sample).
@@ -37,6 +40,7 @@ from seamo.errors import ArchiveError, UsageError
 from seamo.manifest import DatasetSpec
 from seamo.store.remote import local_path
 from seamo_prep.containers import Container, Joined, Several, Tree
+from seamo_prep.links import broken_link, missing_target
 from seamo_prep.packed import open_container
 
 Relax = Literal["shape", "dtype", "seasons", "names"]
@@ -125,6 +129,9 @@ class Raw:
         if holder is not None:
             return holder.read(name)
         if not self._is_beside(name):
+            if target := missing_target(self.root / name):
+                what, fix = broken_link(target)
+                raise ArchiveError(what, self.where(name), fix)
             raise ArchiveError("the file is not there", self.where(name), "Fetch or unpack it again.")
         return (self.root / name).read_bytes()
 
@@ -170,11 +177,18 @@ class Raw:
                 found.update(f"{one.stat().st_size} {one.name}\n".encode())
         return found.hexdigest()
 
+    def left_out(self) -> list[tuple[str, str]]:
+        """(member, reason) of what the archives hold and nobody reads: links, devices, doubles."""
+        holders = dict.fromkeys(self._holders[top] for top in self.tops)
+        return [entry for holder in holders for entry in holder.left_out()]
+
     def missing(self, what: str) -> ArchiveError:
         """The error of a reader that finds nothing to read."""
         tops = ", ".join(dict.fromkeys(self._tops.values())) or "any files"
+        passed = [f"{line} is not read" for line in self.ignored] + [f"{name} {why}" for name, why in self.left_out()]
+        more = f" ({len(passed)} left out, the first: {passed[0]})" if passed else ""
         return ArchiveError(
-            f"no {what}", str(self.root), f"RAW must hold {tops} (extracted), or the archives that contain them."
+            f"no {what}{more}", str(self.root), f"RAW must hold {tops} (extracted), or the archives that contain them."
         )
 
     def _is_beside(self, name: str) -> bool:
@@ -188,8 +202,11 @@ class Raw:
         if not self._tops:
             self._holders[""] = Tree(self.root, "")
             return ()
-        lost: list[str] = []
         wanted = set(self._tops.values())
+        lost = [
+            f"{one.name} (a link to {target}, which is not there)" for one in _entries(self.root)
+            if (one.name in wanted or _base(one.name) in self._tops) and (target := missing_target(one))
+        ]  # fmt: skip
         if wanted == {"."}:
             self._holders[""] = self._as_one(lost)
             return tuple(lost)
@@ -205,6 +222,7 @@ class Raw:
             fresh = [one for one in tops if one not in self._holders]
             if not fresh:
                 lost.append(f"{_title(files)} (holds no published folder that is not already there)")
+                lost += [f"{name} ({why})" for name, why in container.left_out()]
             self._holders |= dict.fromkeys(fresh, container)
         return tuple(lost)
 

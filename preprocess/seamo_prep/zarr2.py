@@ -5,12 +5,15 @@ whole arrays faster than single chunks. Here bytes come from anywhere, and codec
 https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html
 """
 
+import bz2
 import io
 import itertools
 import json
+import lzma
 import math
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import ArchiveError
+from seamo_prep.outside import reading
+from seamo_prep.zips import read_member
 
 Array = NDArray[Any]
 Get = Callable[[str], bytes | None]
 """Bytes of a member by its name within the group, None if it is not there."""
 
 _CODECS = {"blosc", "zstd", "zlib", "gzip", "bz2", "lzma", "lz4", "shuffle", "delta", "vlen-utf8", "fixedscaleoffset"}
+_KINDS = "biufMUSO"  # of numbers, times and text
 _MAX_CHUNK = 1 << 30  # bytes, decoded
-_MAX_ARRAY = 4 << 30
+_MAX_ARRAY = 1 << 30
+_MAX_TEXT = 16 << 20  # bytes of a chunk of text, whose size is promised nowhere
+_MAX_MEMORY = 80 << 20  # of an LZMA decoder: its largest preset takes 65 MiB
 _FETCH_AGAIN = "Fetch the archive again."
 
 
@@ -60,14 +68,15 @@ class ZarrArray:
         Raises:
             ArchiveError: If a chunk is damaged, or coded in a way that is not on the list.
         """
-        if first is not None and not 0 <= first < self.shape[0]:
-            raise ArchiveError(f"has no position {first} of {self.shape[0]}", self.where, _FETCH_AGAIN)
+        if first is not None and not (self.shape and 0 <= first < self.shape[0]):
+            raise ArchiveError(f"has no position {first} of {self.shape[:1]}", self.where, _FETCH_AGAIN)
         span = [(0, size) for size in self.shape]
         if first is not None:
             span[0] = (first, first + 1)
         if math.prod(high - low for low, high in span) * self.dtype.itemsize > _MAX_ARRAY:
             raise ArchiveError(f"shape {self.shape} is not taken at once", self.where, _FETCH_AGAIN)
-        result = np.empty([high - low for low, high in span], dtype=self.dtype)
+        with reading(self.where, f"shape {self.shape} cannot be taken", _FETCH_AGAIN):
+            result = np.empty([high - low for low, high in span], dtype=self.dtype)
         ranges = [range(low // step, -(-high // step)) for (low, high), step in zip(span, self.chunks, strict=True)]
         for number in itertools.product(*ranges):
             starts = [i * step for i, step in zip(number, self.chunks, strict=True)]
@@ -80,25 +89,31 @@ class ZarrArray:
         return np.asarray(result[0] if first is not None else result)
 
     def _chunk(self, number: Sequence[int]) -> Array:
-        separator = self.meta.get("dimension_separator", ".")
+        separator = "/" if self.meta.get("dimension_separator") == "/" else "."
         key = separator.join(str(i) for i in number) or "0"
         data: Any = self.get(f"{self.name}/{key}")
         if data is None:
-            return np.full(self.chunks, _fill(self.meta.get("fill_value"), self.dtype), dtype=self.dtype)
+            with reading(self.where, "has a fill value that does not fit", _FETCH_AGAIN):
+                fill = np.full((1,) * len(self.chunks), _fill(self.meta.get("fill_value"), self.dtype), self.dtype)
+                return np.broadcast_to(fill, self.chunks)
         steps = [*(self.meta.get("filters") or []), *([self.meta["compressor"]] if self.meta.get("compressor") else [])]
-        try:
+        with reading(self.where, f"chunk {key} is damaged", _FETCH_AGAIN):
             for step in reversed(steps):
-                codec = self._codec(step)
-                if step["id"] == "blosc":
-                    _check_blosc(data)
-                data = codec.decode(data)
+                data = _decoded(data, self._codec(step), step, most=self._most, numel=math.prod(self.chunks))
             if self.dtype.kind == "O":
                 flat = np.asarray(data, dtype=object).reshape(-1)
             else:
                 flat = np.frombuffer(np.ascontiguousarray(data), dtype=self.dtype)
             return flat.reshape(self.chunks, order=self.meta.get("order", "C"))
-        except (ValueError, RuntimeError, TypeError, EOFError, OSError) as error:
-            raise ArchiveError(f"chunk {key} is damaged ({error})", self.where, _FETCH_AGAIN) from error
+
+    @property
+    def _most(self) -> int:
+        """Bytes that a decoded chunk may have; what filters made of it may be of another width."""
+        if self.dtype.kind == "O":
+            return _MAX_TEXT
+        return math.prod(self.chunks) * (
+            max(self.dtype.itemsize, 8) if self.meta.get("filters") else self.dtype.itemsize
+        )
 
     def _codec(self, config: Any) -> Any:
         if not isinstance(config, dict) or config.get("id") not in _CODECS:
@@ -106,6 +121,10 @@ class ZarrArray:
             raise ArchiveError(
                 f"is coded with {name!r}, which is not opened", self.where, f"Known: {', '.join(sorted(_CODECS))}."
             )
+        for name in ("dtype", "astype"):
+            said = np.dtype(config[name]) if config.get(name) is not None else None
+            if said is not None and (said.kind not in "biuf" or said.itemsize > 8):
+                raise ArchiveError(f"is coded with {said} numbers", self.where, "This is another product.")
         return numcodecs.get_codec(dict(config))
 
 
@@ -123,7 +142,11 @@ class ZarrGroup:
     def __init__(self, get: Get, where: str) -> None:
         self._get, self.where = get, where
         consolidated = get(".zmetadata")
-        self._metadata: Mapping[str, Any] = _json(consolidated, where)["metadata"] if consolidated else {}
+        self._metadata: Mapping[str, Any] = {}
+        if consolidated:
+            self._metadata = _json(consolidated, where).get("metadata", {})
+            if not isinstance(self._metadata, dict):
+                raise ArchiveError("metadata are not a JSON object", where, _FETCH_AGAIN)
         head = self._meta(".zgroup")
         if head is None or head.get("zarr_format") != 2:
             raise ArchiveError("is not a zarr group of format 2", where, "The published files are of format 2.")
@@ -145,21 +168,23 @@ class ZarrGroup:
         if meta is None:
             return None
         where = f"{self.where}!{name}"
-        try:
+        with reading(where, "is not described as an array", _FETCH_AGAIN):
             shape, chunks = tuple(map(int, meta["shape"])), tuple(map(int, meta["chunks"]))
             dtype = np.dtype(meta["dtype"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArchiveError(f"is not described as an array ({error})", where, _FETCH_AGAIN) from error
-        filters = [one.get("id") for one in meta.get("filters") or [] if isinstance(one, dict)]
-        if dtype.hasobject and (dtype.kind != "O" or filters[:1] != ["vlen-utf8"]):
-            raise ArchiveError("holds objects, which are not opened", where, "Only text is taken.")
-        if len(shape) != len(chunks) or math.prod(chunks) * dtype.itemsize > _MAX_CHUNK or min((1, *chunks)) < 1:
+            filters = [one.get("id") for one in meta.get("filters") or [] if isinstance(one, dict)]
+        if dtype.kind not in _KINDS or (dtype.kind == "O" and filters[:1] != ["vlen-utf8"]):
+            raise ArchiveError(f"holds {dtype}, which is not opened", where, "Only numbers and text are taken.")
+        if len(shape) != len(chunks) or len(shape) > 8 or min((1, *chunks)) < 1 or min((0, *shape)) < 0:
+            raise ArchiveError(f"shape {shape} in chunks of {chunks} is not taken", where, _FETCH_AGAIN)
+        if math.prod(chunks) * max(dtype.itemsize, 1) > _MAX_CHUNK:
             raise ArchiveError(f"chunks of {chunks} are not taken", where, _FETCH_AGAIN)
         attrs = self._meta(f"{name}/.zattrs") or {}
         return ZarrArray(name, where, shape, chunks, dtype, attrs, meta, self._get)
 
     def _meta(self, name: str) -> Mapping[str, Any] | None:
         if name in self._metadata:
+            if not isinstance(self._metadata[name], dict):
+                raise ArchiveError(f"metadata of {name} are not a JSON object", self.where, _FETCH_AGAIN)
             return dict(self._metadata[name])
         data = self._get(name) if not self._metadata else None
         return None if data is None else _json(data, self.where)
@@ -171,23 +196,20 @@ def open_zip(file: Any, where: str) -> ZarrGroup:
     Raises:
         ArchiveError: If it is no zip, or holds no group.
     """
-    try:
+    with reading(where, "is not a zip", _FETCH_AGAIN):
         opened = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ArchiveError(f"is not a zip ({error})", where, _FETCH_AGAIN) from error
-    names = {info.filename: info.file_size for info in opened.infolist()}
-    heads = sorted((one for one in names if one.rpartition("/")[2] == ".zgroup"), key=len)
+    infos = {info.filename: info for info in opened.infolist()}
+    heads = sorted((one for one in infos if one.rpartition("/")[2] == ".zgroup"), key=len)
     lead = heads[0].removesuffix(".zgroup") if heads else ""
 
     def get(name: str) -> bytes | None:
-        if lead + name not in names:
+        info = infos.get(lead + name)
+        if info is None:
             return None
-        if names[lead + name] > _MAX_CHUNK:
-            raise ArchiveError(f"{name} has {names[lead + name]:,} bytes", where, _FETCH_AGAIN)
-        try:
-            return opened.read(lead + name)
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
-            raise ArchiveError(f"{name} cannot be read ({error})", where, _FETCH_AGAIN) from error
+        if info.file_size > _MAX_CHUNK:
+            raise ArchiveError(f"{name} has {info.file_size:,} bytes", where, _FETCH_AGAIN)
+        with reading(where, f"{name} cannot be read", _FETCH_AGAIN):
+            return read_member(opened, info, f"{where}!{name}")
 
     return ZarrGroup(get, where)
 
@@ -248,12 +270,58 @@ def dates_of(array: ZarrArray, first: int | None = None) -> NDArray[np.datetime6
     return result
 
 
-def _check_blosc(data: bytes) -> None:
+def _decoded(data: Any, codec: Any, step: Mapping[str, Any], *, most: int, numel: int) -> Any:
+    """What a codec makes of a chunk, if that is no more than the array promises.
+
+    Args:
+        data: The chunk.
+        codec: Of numcodecs.
+        step: Its configuration.
+        most: Bytes that it may become.
+        numel: Numbers or texts in a chunk.
+
+    Raises:
+        ValueError: If it is more, or damaged.
+    """
+    kind = step["id"]
+    if kind in ("zlib", "gzip", "bz2", "lzma"):
+        return _inflated(bytes(data), kind, most)
+    if kind == "zstd":
+        import pyarrow  # a third of a second, and only for this form
+
+        found = pyarrow.CompressedInputStream(pyarrow.BufferReader(bytes(data)), "zstd").read(most + 1)
+        if len(found) > most:
+            raise ValueError("decodes to more than the array promises")
+        return found
+    if kind == "blosc":
+        _check_blosc(data, most)
+    if kind == "lz4" and (len(data) < 4 or struct.unpack_from("<I", data)[0] > most):
+        raise ValueError("decodes to more than the array promises")
+    if kind == "vlen-utf8" and (len(data) < 4 or struct.unpack_from("<I", data)[0] != numel):
+        raise ValueError(f"does not hold {numel} texts")
+    return codec.decode(data)
+
+
+def _inflated(data: bytes, kind: str, most: int) -> bytes:
+    opened: Any
+    if kind == "lzma":  # of a format that names itself; a raw one may ask for any memory
+        opened = lzma.LZMADecompressor(memlimit=_MAX_MEMORY)
+    elif kind == "bz2":
+        opened = bz2.BZ2Decompressor()
+    else:
+        opened = zlib.decompressobj(31 if kind == "gzip" else 15)
+    found: bytes = opened.decompress(data, most + 1)
+    if len(found) > most or not opened.eof:
+        raise ValueError("is cut short, or decodes to more than the array promises")
+    return found
+
+
+def _check_blosc(data: bytes, most: int) -> None:
     # The library trusts these lengths and reads beyond the end of a chunk that is cut short.
     if len(data) < 16 or struct.unpack_from("<I", data, 12)[0] != len(data):
         raise ValueError("is cut short")
-    if struct.unpack_from("<I", data, 4)[0] > _MAX_CHUNK:
-        raise ValueError("decodes to more than a chunk may have")
+    if struct.unpack_from("<I", data, 4)[0] > most:
+        raise ValueError("decodes to more than the array promises")
 
 
 def _fill(value: Any, dtype: np.dtype[Any]) -> Any:
@@ -264,10 +332,8 @@ def _fill(value: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _json(data: bytes, where: str) -> dict[str, Any]:
-    try:
+    with reading(where, "metadata are not JSON", _FETCH_AGAIN):
         found = json.loads(data)
-    except ValueError as error:
-        raise ArchiveError(f"metadata are not JSON ({error})", where, _FETCH_AGAIN) from error
     if not isinstance(found, dict):
         raise ArchiveError("metadata are not a JSON object", where, _FETCH_AGAIN)
     return found

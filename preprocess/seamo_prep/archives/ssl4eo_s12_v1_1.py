@@ -65,7 +65,7 @@ def index(raw: Raw, spec: DatasetSpec) -> pd.DataFrame:
         orders: dict[str, tuple[str, list[str]]] = {}
         for stack in spec.stacks:
             for file in _files(raw, f"{split}/{MODALITIES[stack]}", ledger):
-                found = list(_places(raw, file))
+                found = list(_places(raw, file, ledger))
                 _check_order(raw, file, [key for key, _ in found], orders)
                 for key, place in found:
                     if split_of.setdefault(key, split) != split:
@@ -129,11 +129,12 @@ def _files(raw: Raw, folder: str, ledger: list[tuple[str, str]]) -> Iterator[str
             ledger.append((f"{folder}/{name}", "neither a .zarr.zip nor a .tar"))
 
 
-def _places(raw: Raw, file: str) -> Iterator[tuple[str, Place]]:
+def _places(raw: Raw, file: str, ledger: list[tuple[str, str]]) -> Iterator[tuple[str, Place]]:
     """(id, place) of every sample of one file."""
     name = file.rpartition("/")[2].removesuffix(".zip").removesuffix(".zarr")
     if file.endswith(".tar"):
         tar = open_container(Joined((_on_disk(raw, file),)), file)
+        ledger += tar.left_out()
         for member, (offset, size) in tar.members.items():
             if member.endswith(".zarr.zip"):
                 inside = _ID.findall(member.rpartition("/")[2])

@@ -1,0 +1,79 @@
+"""Zips: read member by member in place, no further than their headers promise."""
+
+import stat
+import zipfile
+from itertools import pairwise
+
+from seamo.errors import ArchiveError
+from seamo_prep.containers import FETCH_AGAIN, UNPACK, Joined, OpenArchive
+
+_ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # of the others zipfile inflates without a bound
+
+
+class Zip(OpenArchive):
+    """A zip file, read member by member in place."""
+
+    def __init__(self, source: Joined) -> None:
+        super().__init__(source)
+        self._zip: zipfile.ZipFile | None = None
+        self._original: dict[str, zipfile.ZipInfo] = {}
+
+    def _open(self) -> zipfile.ZipFile:
+        if self._zip is None:
+            self._zip = zipfile.ZipFile(self.source.open())
+        return self._zip
+
+    def _list(self) -> dict[str, tuple[int, int]]:
+        members = {}
+        infos = self._open().infolist()
+        _check_apart(infos, str(self.source))
+        for info in infos:
+            name = self.safe(info.orig_filename)
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if info.orig_filename.endswith("/") or kind == stat.S_IFDIR:
+                continue
+            if not name:
+                raise ArchiveError("holds a file without a name", str(self.source), FETCH_AGAIN)
+            if kind not in (0, stat.S_IFREG):
+                self.leave_out(name, f"is {'a symbolic link' if kind == stat.S_IFLNK else 'a device'} in the zip")
+                continue
+            if name in members:
+                self.leave_out(name, "stands twice; the last one is read")
+            members[name] = (info.header_offset, info.file_size)
+            self._original[name] = info
+        return members
+
+    def _read(self, name: str) -> bytes:
+        return read_member(self._open(), self._original[name], self.where(name))
+
+    def _packed(self, name: str) -> int:
+        return self._original[name].compress_size
+
+    def gdal_path(self, name: str) -> str | None:
+        """See `Container`."""
+        is_plain = name in self.members and self._original[name].filename == name and len(self.source.files) == 1
+        is_plain = is_plain and name not in self._left_out  # of two, GDAL may take the other
+        return f"/vsizip/{{{self.source.files[0].absolute()}}}/{name}" if is_plain else None
+
+
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> bytes:
+    """A member's bytes, of which no more are inflated than its header promises.
+
+    Raises:
+        ArchiveError: If it is encrypted, a patch, or packed by a method that is not on the list.
+    """
+    if info.flag_bits & 0x1:
+        raise ArchiveError("is encrypted", where, UNPACK)
+    if info.compress_type not in _ZIP_METHODS:
+        method = zipfile.compressor_names.get(info.compress_type, "")
+        raise ArchiveError(f"is packed by method {info.compress_type} {method}".rstrip(), where, UNPACK)
+    with archive.open(info) as file:
+        return file.read(info.file_size + 1)
+
+
+def _check_apart(infos: list[zipfile.ZipInfo], where: str) -> None:
+    """Refuse members that share bytes: one deflated block behind many names fills any memory."""
+    placed = sorted(infos, key=lambda one: one.header_offset)
+    for one, after in pairwise(placed):
+        if one.header_offset + 30 + one.compress_size > after.header_offset:  # 30: the shortest header of a member
+            raise ArchiveError(f"its members {one.filename!r} and {after.filename!r} overlap", where, FETCH_AGAIN)
