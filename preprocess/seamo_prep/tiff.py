@@ -23,8 +23,8 @@ _TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 11: "
 _KINDS = {1: "u", 2: "i", 3: "f"}  # SampleFormat -> numpy kind
 _DTYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8"}
 # The layout of the image: whole numbers. Those that stand once, with what holds where they are not there.
-_ONCE: dict[int, int] = {254: 0, 256: 0, 257: 0, 259: 1, 262: 1, 266: 1, 274: 1, 277: 1, 278: 0, 284: 1, 317: 1}
-_WHOLE_TAGS = {*_ONCE, 258, 273, 279, 338, 339}
+_ONCE: dict[int, int] = {254: 0, 256: 0, 257: 0, 259: 1, 262: 1, 266: 1, 274: 1, 277: 1, 284: 1, 317: 1}
+_WHOLE_TAGS = {*_ONCE, 258, 273, 278, 279, 338, 339}
 # The above, descriptions, resolution, GeoTIFF's own, and GDAL's metadata and nodata, which change no pixel.
 _PLAIN_TAGS = _WHOLE_TAGS | {269, 270, 282, 283, 296, 305, 306}
 _PLAIN_TAGS |= {33550, 33922, 34735, 34736, 34737, 42112, 42113}
@@ -58,8 +58,11 @@ def decode_plain(data: bytes) -> PlainImage | None:
         struct.error, IndexError, zlib.error, CutShortError: If the bytes are cut short or damaged.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    tags = _read_tags(data, order) if order else None
-    if order is None or tags is None:
+    if order is None:
+        return None
+    tags, is_plain = _read_tags(data, order)
+    _check_blocks(tags)
+    if not is_plain:
         return None
     layout = _layout(tags, order)
     located = _locate(tags)
@@ -115,8 +118,17 @@ def _layout(tags: dict[int, tuple[Any, ...]], order: str) -> _Layout | None:
     # Without compression the predictor is not looked at; 2 is for whole numbers, 3 for floats.
     if predictor != 1 and (compression == 1 or predictor != {"u": 2, "i": 2, "f": 3}[kind[0]]):
         return None
-    rows = min(one[278][0] or height, height)
-    return _Layout((count, height, width), np.dtype(order + kind), compression != 1, predictor, one[284] == (2,), rows)
+    rows = tags.get(278, (height,))
+    if len(rows) != 1 or rows[0] < 1:
+        return None
+    return _Layout(
+        (count, height, width),
+        np.dtype(order + kind),
+        compression != 1,
+        predictor,
+        one[284] == (2,),
+        min(rows[0], height),
+    )
 
 
 def _decode_strips(
@@ -164,7 +176,7 @@ def _inflate(block: bytes, need: int, most: int) -> bytes:
         more += len(step)
         if not step and not stream.eof:
             break
-    if not stream.eof:
+    if not stream.eof or more > most - need:
         raise CutShortError
     return found
 
@@ -178,23 +190,41 @@ def _undo_float_predictor(data: bytes, shape: tuple[int, int, int], dtype: np.dt
     return joined.view(dtype.newbyteorder(">")).reshape(shape)
 
 
-def _read_tags(data: bytes, order: str) -> dict[int, tuple[Any, ...]] | None:
-    """The tags of the only directory; None if there are several, a tag stands twice or has an unknown type."""
+def _read_tags(data: bytes, order: str) -> tuple[dict[int, tuple[Any, ...]], bool]:
+    """The tags of the first directory, and whether that is all: no further one, no tag twice, no other type."""
     (start,) = struct.unpack_from(order + "I", data, 4)
     (number,) = struct.unpack_from(order + "H", data, start)
+    (further,) = struct.unpack_from(order + "I", data, start + 2 + 12 * number)  # masks, overviews, pages
     tags: dict[int, tuple[Any, ...]] = {}
+    is_all = further == 0
     for at in range(start + 2, start + 2 + 12 * number, 12):
         tag, kind, count = struct.unpack_from(order + "HHI", data, at)
         if kind not in _TYPES or tag in tags:
-            return None
+            is_all = False
+            continue
         layout = f"{order}{count}{_TYPES[kind]}" if kind != 5 else f"{order}{2 * count}I"
         size = struct.calcsize(layout)
         (where,) = (at + 8,) if size <= 4 else struct.unpack_from(order + "I", data, at + 8)
         if where + size > len(data):
             raise CutShortError
         tags[tag] = struct.unpack_from(layout, data, where)
-    (further,) = struct.unpack_from(order + "I", data, start + 2 + 12 * number)  # masks, overviews, pages
-    return None if further else tags
+    return tags, is_all
+
+
+def _check_blocks(tags: dict[int, tuple[Any, ...]]) -> None:
+    """Refuse an image of fewer strips or tiles than its size takes, for which GDAL gives whatever is in memory."""
+    known = {256, 257, 324, 322, 323} if 324 in tags else {256, 257, 273}
+    sizes = {tag: tags[tag][0] for tag in (known - {324, 273}) & tags.keys() if tags[tag]}
+    sizes |= {tag: tags.get(tag, (1,))[0] for tag in (277, 284) if tags.get(tag, (1,))}
+    if not known <= tags.keys() or any(not isinstance(size, int) or size < 1 for size in sizes.values()):
+        return  # GDAL refuses it
+    if 324 in tags:
+        blocks, where = -(-sizes[256] // sizes[322]) * -(-sizes[257] // sizes[323]), 324
+    else:
+        rows = tags.get(278, (sizes[257],))[0] or sizes[257]
+        blocks, where = -(-sizes[257] // rows), 273
+    if len(tags[where]) < blocks * (sizes[277] if sizes[284] == 2 else 1):
+        raise CutShortError
 
 
 def _locate(tags: dict[int, tuple[Any, ...]]) -> tuple[str, Transform | None] | None:
@@ -216,6 +246,8 @@ def _locate(tags: dict[int, tuple[Any, ...]]) -> tuple[str, Transform | None] | 
     if not all(map(math.isfinite, (*scale, *tie))) or scale[0] <= 0 or scale[1] <= 0:
         return None
     is_projected = values.get(1024) == 1
+    if is_projected and {2048, 2057, 2059} & {entry[0] for entry in entries}:
+        return None  # a datum beside the projection, which may be another than its own
     code = values.get(3072 if is_projected else 2048)
     if values.get(1024) not in (1, 2) or code is None or not _is_code(code, is_projected):
         return None

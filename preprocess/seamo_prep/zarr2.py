@@ -173,7 +173,8 @@ class ZarrGroup:
             dtype = np.dtype(meta["dtype"])
             filters = [one.get("id") for one in meta.get("filters") or [] if isinstance(one, dict)]
         if dtype.kind not in _KINDS or (dtype.kind == "O" and filters[:1] != ["vlen-utf8"]):
-            raise ArchiveError(f"holds {dtype}, which is not opened", where, "Only numbers and text are taken.")
+            what = "objects" if dtype.hasobject else f"numbers of type {dtype}"
+            raise ArchiveError(f"holds {what}, which are not opened", where, "Only numbers and text are taken.")
         if len(shape) != len(chunks) or len(shape) > 8 or min((1, *chunks)) < 1 or min((0, *shape)) < 0:
             raise ArchiveError(f"shape {shape} in chunks of {chunks} is not taken", where, _FETCH_AGAIN)
         if math.prod(chunks) * max(dtype.itemsize, 1) > _MAX_CHUNK:
