@@ -4,6 +4,7 @@ Archives hold millions of small plain files, which `seamo_prep.tiff` decodes; ev
 """
 
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -142,7 +143,16 @@ def check_promise(source: Any, stored: int, where: str) -> None:
         raise ArchiveError(what, where, "It is damaged or made to fill the memory; fetch it again.")
 
 
+def _say_no_traceback(unraisable: "sys.UnraisableHookArgs") -> None:
+    if "log_error" not in str(unraisable.object):
+        sys.__unraisablehook__(unraisable)
+
+
 def _decode_gdal(data: bytes, where: str) -> Raster:
+    # GDAL's words may quote bytes of the file that are no text; rasterio, which logs them, then prints a traceback of
+    # its own, though the error reaches us as it should.
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _say_no_traceback
     try:
         with reading(where, "cannot be decoded", _FETCH_AGAIN), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said by `transform`

@@ -41,6 +41,7 @@ from seamo.manifest import DatasetSpec
 from seamo.store.remote import local_path
 from seamo_prep.containers import Container, Joined, Several, Tree
 from seamo_prep.links import broken_link, missing_target
+from seamo_prep.outside import reading
 from seamo_prep.packed import open_container
 
 Relax = Literal["shape", "dtype", "seasons", "names"]
@@ -244,10 +245,8 @@ class Raw:
         file = self.root / SYNTHETIC
         if not file.is_file():
             return None
-        try:
+        with reading(str(file), "is not JSON", "Write the demo archive again."):
             found = json.loads(file.read_bytes())
-        except ValueError as error:
-            raise ArchiveError(f"is not JSON ({error})", str(file), "Write the demo archive again.") from error
         sizes = found.get("sizes", {}) if isinstance(found, dict) else None
         is_right = isinstance(sizes, dict) and all(
             isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)

@@ -41,6 +41,7 @@ from seamo_prep.archives._tiles import (
     tile_geo,
     tile_name,
 )
+from seamo_prep.outside import reading
 from seamo_prep.rasters import check_pixels
 from seamo_prep.unpack import Raw, declare_synthetic
 
@@ -147,13 +148,9 @@ def _scenes(raw: Raw, ledger: list[tuple[str, str]]) -> dict[str, str]:
 
 def _stac(raw: Raw, name: str, sensor: Sensor) -> tuple[str, str]:
     """Split, and date (ISO 8601, or empty) of one sensor."""
-    try:
+    with reading(raw.where(name), "is not a STAC item with a split", _FETCH_AGAIN):
         properties = json.loads(raw.read(name))["properties"]
         split, date = properties["split"], properties.get(f"date_{sensor}") or ""
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, ArchiveError):
-            raise
-        raise ArchiveError(f"is not a STAC item with a split ({error!r})", raw.where(name), _FETCH_AGAIN) from error
     if split not in ("train", "val", "test"):
         raise ArchiveError(f"split {split!r} is not train, val or test", raw.where(name), _FETCH_AGAIN)
     day = re.sub(r"^(\d{4})(\d\d)(\d\d)", r"\1-\2-\3", str(date)).removesuffix("Z")

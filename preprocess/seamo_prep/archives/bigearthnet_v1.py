@@ -31,6 +31,7 @@ from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec
 from seamo.sample import Array, GeoRef, Sample
 from seamo.testing.world import COVERS, Scene, World
+from seamo_prep.outside import reading
 from seamo_prep.rasters import Raster, layer_pixels
 from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
@@ -197,10 +198,8 @@ def _name_time(stamp: str) -> np.datetime64:
 
 
 def _read_json(raw: Raw, name: str) -> dict[str, Any]:
-    try:
+    with reading(raw.where(name), "is not JSON", "Unpack the archive again."):
         found = json.loads(raw.read(name))
-    except ValueError as error:
-        raise ArchiveError(f"is not JSON ({error})", raw.where(name), "Unpack the archive again.") from error
     if not isinstance(found, dict):
         raise ArchiveError("is not a JSON object", raw.where(name), "Unpack the archive again.")
     return found

@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from seamo.bands import S1, S2_L2A
@@ -35,6 +37,7 @@ from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import IGNORE, Array, GeoRef, Sample
 from seamo.testing.world import COVERS, Scene, World
+from seamo_prep.outside import is_too_much, reading
 from seamo_prep.rasters import Raster, check_pixels, layer_pixels, read_tiff
 from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
@@ -49,6 +52,7 @@ _S1_NAME = re.compile(r"S1[A-D]_IW_GRDH_1S\w\w_(?P<time>\d{8}T\d{6})_(?P<tile>\w
 _SPLITS = {"train": "train", "validation": "val", "test": "test"}
 _PATCH_PX = 120
 _PAIR_DAYS = 3
+_MOST_ROWS, _MOST_BYTES = 2_000_000, 512 << 20  # of metadata.parquet, decoded: 549,488 patches are published
 _FETCH_AGAIN = "Fetch it again."
 
 
@@ -153,10 +157,7 @@ def _metadata(raw: Raw, spec: DatasetSpec) -> dict[str, _Patch] | None:
     if not raw.exists(METADATA):
         return None
     where = raw.where(METADATA)
-    try:
-        table = pd.read_parquet(BytesIO(raw.read(METADATA)))
-    except (OSError, ValueError) as error:  # pyarrow's errors are both
-        raise ArchiveError(f"is not a parquet file ({error})", where, _FETCH_AGAIN) from error
+    table = read_table(raw.read(METADATA), where)
     missing = [name for name in ("patch_id", "labels", "split") if name not in table]
     if missing:
         raise ArchiveError(f"has no column {missing[0]!r}, but {', '.join(map(str, table))}", where, _FETCH_AGAIN)
@@ -180,6 +181,28 @@ def _metadata(raw: Raw, spec: DatasetSpec) -> dict[str, _Patch] | None:
         ids = tuple(sorted({class_ids[one] for one in labels}))
         found[str(name)] = _Patch(ids, _SPLITS[split], str(partner or ""), country if isinstance(country, str) else "")
     return found
+
+
+def read_table(data: bytes, where: str) -> pd.DataFrame:
+    """A parquet file that is no larger, decoded, than a list of all patches can be.
+
+    Raises:
+        ArchiveError: If it is larger, or no parquet file.
+    """
+    with reading(where, "is not a parquet file", _FETCH_AGAIN):
+        file = pq.ParquetFile(BytesIO(data))
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        promised = sum(group.total_byte_size for group in groups)
+        if file.metadata.num_rows > _MOST_ROWS or is_too_much(promised, len(data)):
+            what = f"promises {file.metadata.num_rows:,} rows of {promised:,} bytes"
+            raise ArchiveError(what, where, _FETCH_AGAIN)
+        batches, found = [], 0
+        for batch in file.iter_batches(batch_size=4096):
+            found += batch.nbytes
+            if found > _MOST_BYTES:
+                raise ArchiveError(f"decodes to more than {_MOST_BYTES:,} bytes", where, _FETCH_AGAIN)
+            batches.append(batch)
+        return pa.Table.from_batches(batches, file.schema_arrow).to_pandas()
 
 
 def _partners(

@@ -28,6 +28,7 @@ from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec, LayerSpec, shipped_manifest
 from seamo.sample import GeoRef, Sample
 from seamo.testing.world import World
+from seamo_prep.outside import reading
 from seamo_prep.rasters import Raster, check_pixels, read_tiff
 from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
@@ -99,10 +100,8 @@ def _csv_names(part: str) -> tuple[str, ...]:
 
 def _table(raw: Raw, csv: str, class_ids: dict[str, int]) -> pd.DataFrame:
     where = raw.where(csv)
-    try:
+    with reading(where, "is not a csv", _FETCH_AGAIN):
         table = pd.read_csv(BytesIO(raw.read(csv)), dtype={"category": str, "timestamp": str, "polygon": str})
-    except (ValueError, pd.errors.ParserError) as error:
-        raise ArchiveError(f"is not a csv ({error})", where, _FETCH_AGAIN) from error
     missing = [name for name in _COLUMNS if name not in table]
     if missing:
         raise ArchiveError(f"has no column {missing[0]!r}", where, f"Needed: {', '.join(_COLUMNS)}.")

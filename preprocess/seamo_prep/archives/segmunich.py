@@ -10,6 +10,7 @@ Labels are read as numbers, never as the colours of their palette. Each folder h
 descriptions call the second folder `val`, and it is the test split under either name. Keys are `<folder>/<stem>`.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from io import BytesIO
@@ -28,6 +29,7 @@ from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import Sample
 from seamo.testing.world import COVERS, World
 from seamo_prep.archives._tiles import class_ids, key_part
+from seamo_prep.outside import reading
 from seamo_prep.rasters import check_pixels, read_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
@@ -130,13 +132,26 @@ def _channels_first(raw: Raw, name: str, bands: int) -> NDArray[Any]:
     """Pixels (C, H, W) of an image in either of the two forms."""
     pixels = read_tiff(raw, name).pixels  # of the first page
     if pixels.shape[0] == 1 and pixels.shape[2] == bands:
-        try:
-            pages = tifffile.imread(BytesIO(raw.read(name)))
-        except (ValueError, OSError, tifffile.TiffFileError) as error:
-            raise ArchiveError(f"cannot be decoded ({error})", raw.where(name), "Unpack the archive again.") from error
+        pages = _pages(raw.read(name), raw.where(name))
         if pages.ndim == 3 and pages.shape[2] == bands:
             return np.ascontiguousarray(pages.transpose(2, 0, 1))
     return pixels
+
+
+def _pages(data: bytes, where: str) -> NDArray[Any]:
+    """All pages of a file as tifffile joins them, of which none may be packed: it inflates without a bound."""
+    try:
+        with reading(where, "cannot be decoded", "Unpack the archive again."), tifffile.TiffFile(BytesIO(data)) as file:
+            pages = list(file.pages)
+            if any(
+                not isinstance(one, tifffile.TiffPage | tifffile.TiffFrame) or one.compression != 1 for one in pages
+            ):
+                raise ArchiveError("has many pages, and they are compressed", where, "This is another product.")
+            if sum(math.prod(one.shape) * one.dtype.itemsize for one in pages if one.dtype is not None) > len(data):
+                raise ArchiveError("promises more pages than it holds", where, "Unpack the archive again.")
+            return np.asarray(file.asarray())
+    except tifffile.TiffFileError as error:
+        raise ArchiveError(f"cannot be decoded ({error})", where, "Unpack the archive again.") from error
 
 
 def _as_stored(raw: Raw, name: str, pixels: NDArray[Any], layer: LayerSpec, dtype: str) -> NDArray[Any]:
