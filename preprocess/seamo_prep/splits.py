@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec, SplitFile
-from seamo_prep.outside import FREE_BYTES, reading
+from seamo_prep.outside import reading
 from seamo_prep.unpack import Raw
 
+_MOST_BYTES = 24 << 20  # of a list: the longest published one has 17 MB
 _FETCH = "Fetch it again with `seamo-prep fetch`."
 
 
@@ -81,9 +82,9 @@ def _names(raw: Raw, one: SplitFile) -> list[str]:
     with reading(raw.where(one.file), "is not a list of names", _FETCH):
         if one.file.endswith(".gz"):
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-                data = file.read(FREE_BYTES + 1)
-        if len(data) > FREE_BYTES:
-            raise ArchiveError(f"has more than {FREE_BYTES:,} bytes", raw.where(one.file), _FETCH)
+                data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ArchiveError(f"has more than {_MOST_BYTES:,} bytes", raw.where(one.file), _FETCH)
         text = data.decode("ascii")
     names = [_sample_name(line) for line in text.splitlines() if line.strip()]
     if raw.synthetic is None and one.lines is not None and len(names) != one.lines:

@@ -7,6 +7,7 @@ An input is named by its reader and a number, from which it is made again:
 
 import gzip
 import io
+import itertools
 import json
 import sys
 import tarfile
@@ -161,9 +162,12 @@ def _tiffs() -> tuple[bytes, ...]:
     plain = path.read_bytes()
     path.unlink()
     tiles = {"tiled": True, "blockxsize": 16, "blockysize": 16}
-    return (plain, _gdal(compress="deflate", predictor=2), _gdal(compress="lzw", **tiles),
-            _gdal(BIGTIFF="YES", **tiles), _gdal(compress="zstd", endianness="big"), _gdal(nodata=3, compress="packbits", interleave="pixel"),
-            _gdal(compress="lerc"), _gdal(compress="lzma", blockysize=4), _gdal(nbits=12))  # fmt: skip
+    options: tuple[dict[str, object], ...] = (
+        {"compress": "deflate", "predictor": 2}, {"compress": "lzw", **tiles}, {"BIGTIFF": "YES", **tiles},
+        {"compress": "zstd", "endianness": "big"}, {"nodata": 3, "compress": "packbits", "interleave": "pixel"},
+        {"compress": "lerc"}, {"compress": "lzma", "blockysize": 4}, {"nbits": 12},
+    )  # fmt: skip
+    return (plain, *(_gdal(**one) for one in options))
 
 
 def _read_tiff(data: bytes, folder: Path) -> None:
@@ -202,10 +206,11 @@ def _tars() -> tuple[bytes, ...]:
                 info = tarfile.TarInfo(f"top/{ord(kind)}")
                 info.type, info.linkname = kind, "top/a/1.tif"
                 file.addfile(info)
-        found.append(sink.getvalue()[:7680])  # less of the zeros behind
+            end = file.offset + 1024  # of the zeros that follow, two blocks are the mark of the end
+        found.append(sink.getvalue()[:end])
     sparse = tarfile.TarInfo("top/GNUSparseFile.0/x")
     sparse.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "top/x", "size": "3"}
-    return (*found, found[0] + found[1], sparse.tobuf(tarfile.PAX_FORMAT))
+    return (*found, found[0] + found[1], sparse.tobuf(tarfile.PAX_FORMAT) + bytes(1536))
 
 
 def _read_archive(ending: str) -> Callable[[bytes, Path], None]:
@@ -280,34 +285,29 @@ def _read_zarr_zip(data: bytes, folder: Path) -> None:
 
 
 def _metadata() -> tuple[bytes, ...]:
-    """Of one array, in the codecs that are on the list."""
-    codecs: list[dict[str, object] | None] = [None, *(numcodecs.get_codec({"id": one}).get_config() for one in (
-        "blosc", "zstd", "zlib", "gzip", "bz2", "lzma", "lz4"))]  # fmt: skip
-    filters = [None, [{"id": "delta", "dtype": "<u2", "astype": "<u2"}], [{"id": "shuffle", "elementsize": 2}],
-               [{"id": "fixedscaleoffset", "scale": 2, "offset": 1, "dtype": "<f4", "astype": "<u2"}]]  # fmt: skip
-    base = {"shape": [4, 6], "chunks": [2, 6], "dtype": "<u2", "fill_value": 0, "order": "C", "zarr_format": 2}
-    text = {
-        **base,
-        "dtype": "|O",
-        "filters": [{"id": "vlen-utf8"}],
-        "compressor": None,
-        "shape": [4, 1],
-        "chunks": [2, 1],
-    }
-    found = [{**base, "compressor": codec, "filters": one} for codec in codecs for one in filters] + [text]
-    return tuple(json.dumps(one).encode() for one in found)
+    """An array of one chunk in the codecs that are on the list: its metadata, an empty line, the chunk."""
+    codecs = (None, *({"id": one} for one in _CODECS[:-1]))
+    filters: tuple[list[dict[str, object]], ...] = (
+        [], [{"id": "delta", "dtype": "<u2", "astype": "<u2"}], [{"id": "shuffle", "elementsize": 2}],
+        [{"id": "fixedscaleoffset", "scale": 2, "offset": 1, "dtype": "<u2", "astype": "<u4"}],
+    )  # fmt: skip
+    base = {"shape": [2, 6], "chunks": [2, 6], "dtype": "<u2", "fill_value": 0, "order": "C", "zarr_format": 2}
+    found = []
+    for codec, steps in itertools.product(codecs, filters):
+        chunk: object = _pixels(2, 6)
+        for step in (*steps, *([codec] if codec else [])):
+            chunk = numcodecs.get_codec(dict(step)).encode(chunk)
+        meta = {**base, "compressor": codec, "filters": steps or None}
+        found.append(json.dumps(meta).encode() + b"\n\n" + np.ascontiguousarray(chunk).tobytes())
+    return tuple(found)
 
 
 def _read_metadata(data: bytes, folder: Path) -> None:
     del folder
-    members = {
-        ".zgroup": b'{"zarr_format": 2}',
-        "x/.zarray": data,
-        "x/0.0": bytes(24),
-        "x/1.0": _pixels(2, 6).tobytes(),
-    }
-    array = ZarrGroup(members.get, "x.zarr").array("x")
+    meta, _, chunk = data.partition(b"\n\n")
+    array = ZarrGroup({".zgroup": b'{"zarr_format": 2}', "x/.zarray": meta, "x/0.0": chunk}.get, "x.zarr").array("x")
     array.read()
+    array.read(0)
 
 
 def _chunks() -> tuple[bytes, ...]:
