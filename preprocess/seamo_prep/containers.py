@@ -133,7 +133,8 @@ class Tree(Container):
 
 def _scan(folder: str) -> tuple[list["os.DirEntry[str]"], list["os.DirEntry[str]"]]:
     """Sub-folders and files, both sorted by name, without hidden ones and without links that lead back."""
-    folders, files = [], []
+    folders: list[os.DirEntry[str]] = []
+    files: list[os.DirEntry[str]] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.name.startswith("."):

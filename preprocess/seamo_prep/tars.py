@@ -120,7 +120,7 @@ def _walk(stream: IO[bytes], archive: OpenArchive, total: int | None) -> Iterato
             blank += 1  # two are an end mark, behind which another archive may follow
             continue
         try:
-            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")  # type: ignore[arg-type]
+            info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except (tarfile.TarError, ValueError) as error:
             if blank >= 2:
                 archive.leave_out("", f"what follows the end mark at byte {at - _BLOCK:,} is no tar")

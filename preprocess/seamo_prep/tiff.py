@@ -214,16 +214,16 @@ def _read_tags(data: bytes, order: str) -> tuple[dict[int, tuple[Any, ...]], boo
 def _check_blocks(tags: dict[int, tuple[Any, ...]]) -> None:
     """Refuse an image of fewer strips or tiles than its size takes, for which GDAL gives whatever is in memory."""
     known = {256, 257, 324, 322, 323} if 324 in tags else {256, 257, 273}
-    sizes = {tag: tags[tag][0] for tag in (known - {324, 273}) & tags.keys() if tags[tag]}
-    sizes |= {tag: tags.get(tag, (1,))[0] for tag in (277, 284) if tags.get(tag, (1,))}
-    if not known <= tags.keys() or any(not isinstance(size, int) or size < 1 for size in sizes.values()):
+    sizes = {tag: next(iter(tags.get(tag, ())), 0) for tag in known}
+    sizes |= {tag: next(iter(tags.get(tag, ())), 1) for tag in (277, 284)}
+    if any(not isinstance(size, int) or (size < 1 and tag not in (273, 324)) for tag, size in sizes.items()):
         return  # GDAL refuses it
     if 324 in tags:
         blocks, where = -(-sizes[256] // sizes[322]) * -(-sizes[257] // sizes[323]), 324
     else:
-        rows = tags.get(278, (sizes[257],))[0] or sizes[257]
-        blocks, where = -(-sizes[257] // rows), 273
-    if len(tags[where]) < blocks * (sizes[277] if sizes[284] == 2 else 1):
+        rows = next(iter(tags.get(278, ())), 0)
+        blocks, where = -(-sizes[257] // (rows if isinstance(rows, int) and rows > 0 else sizes[257])), 273
+    if len(tags.get(where, ())) < blocks * (sizes[277] if sizes[284] == 2 else 1):
         raise CutShortError
 
 

@@ -8,6 +8,7 @@ from seamo.errors import ArchiveError
 from seamo_prep.containers import FETCH_AGAIN, UNPACK, Joined, OpenArchive
 
 _ZIP_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # of the others zipfile inflates without a bound
+_OTHER_METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd", 95: "xz", 99: "(encryption)"}
 
 
 class Zip(OpenArchive):
@@ -65,7 +66,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> 
     if info.flag_bits & 0x1:
         raise ArchiveError("is encrypted", where, UNPACK)
     if info.compress_type not in _ZIP_METHODS:
-        method = zipfile.compressor_names.get(info.compress_type, "")
+        method = _OTHER_METHODS.get(info.compress_type, "")
         raise ArchiveError(f"is packed by method {info.compress_type} {method}".rstrip(), where, UNPACK)
     with archive.open(info) as file:
         return file.read(info.file_size + 1)
