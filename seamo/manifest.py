@@ -8,11 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seamo.bands import SENSORS, Unit, band
 from seamo.errors import BandError, ManifestError
+from seamo.yamlfile import read_mapping
 
 TaskKind = Literal["pretrain", "single-label", "multi-label", "segmentation", "change", "none"]
 DType = Literal["uint8", "uint16", "int16", "float32"]
@@ -282,13 +282,8 @@ def load_manifest(path: Path) -> dict[str, DatasetSpec]:
     Raises:
         ManifestError: If the file is not such a YAML, or an entry is wrong.
     """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML)  # noqa: S506 - a safe loader
-    except OSError as error:
-        raise ManifestError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    except yaml.YAMLError as error:
-        raise ManifestError(f"is not YAML ({error})", where=str(path)) from error
-    if not isinstance(document, dict) or set(document) != {"datasets"} or not isinstance(document["datasets"], dict):
+    document = read_mapping(path, error=ManifestError)
+    if set(document) != {"datasets"} or not isinstance(document["datasets"], dict):
         raise ManifestError("must hold one mapping, `datasets:`, from id to entry", where=str(path))
     specs = {}
     for dataset_id, entry in document["datasets"].items():
@@ -314,24 +309,6 @@ def shipped_manifest_path() -> Path:
     """Where the shipped manifest is: inside the wheel, or at the top of an editable checkout."""
     packaged = Path(str(files("seamo"))) / "data_manifest.yaml"
     return packaged if packaged.is_file() else Path(__file__).resolve().parent.parent / "data_manifest.yaml"
-
-
-class _YAML(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML that refuses a key given twice (plain YAML keeps the last one, silently)."""
-
-
-def _unique_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    found: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in found:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
-        found[key] = loader.construct_object(value_node, deep=True)
-    return found
-
-
-_YAML.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
 
 
 def _explain(error: ValidationError, where: str) -> ManifestError:

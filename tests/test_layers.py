@@ -17,12 +17,14 @@ PACKAGES = {
 VALUES = {
     "seamo.bands",
     "seamo.discovery",
+    "seamo.disk",
     "seamo.download",
     "seamo.errors",
     "seamo.extras",
     "seamo.identity",
     "seamo.progress",
     "seamo.seal",
+    "seamo.yamlfile",
 }
 SPECS = {"seamo.manifest", "seamo.sample", "seamo.stats", "seamo.resample"}
 SHELL = {"seamo.options", "seamo.terminal"}

@@ -7,12 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
 from seamo.data.settings import CropConfig, Kind
 from seamo.errors import RecipeError
 from seamo.model.config import SeaMoConfig, parse_config, stage_one
+from seamo.yamlfile import parse_yaml, read_mapping
 
 
 class _Part(BaseModel):
@@ -153,15 +153,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         RecipeError: If it cannot be read or is not one.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"is not YAML ({error})", where=str(path)) from error
-    if not isinstance(document, dict):
-        raise RecipeError("is not a mapping of keys to values", where=str(path))
-    return document
+    return read_mapping(path, error=RecipeError)
 
 
 def apply_changes(entry: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
@@ -182,9 +174,9 @@ def apply_changes(entry: Mapping[str, Any], changes: Sequence[str]) -> dict[str,
             if not isinstance(inside, dict):
                 raise RecipeError(f"{parent!r} holds a value, not keys", where=f"--set {key}")
         try:
-            inside[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise RecipeError(f"{text!r} is not a YAML value", where=f"--set {key}") from error
+            inside[last] = parse_yaml(text, "", error=RecipeError)
+        except RecipeError as error:
+            raise RecipeError(f"{text[:80]!r} is not a YAML value ({error.what})", where=f"--set {key}") from error
     return result
 
 

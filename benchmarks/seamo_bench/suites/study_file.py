@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seamo.errors import ProtocolError, RecipeError
 from seamo.identity import digest
 from seamo.model.flops import pretraining_flops
 from seamo.pretrain.recipe import Recipe, apply_changes, parse_recipe, read_yaml, shipped_recipes
+from seamo.yamlfile import read_mapping
 from seamo_bench.facts import Budget
 from seamo_bench.suites import find_study
 
@@ -144,12 +144,9 @@ def load_study(name_or_path: str) -> Study:
         ProtocolError: If the file is not a study.
     """
     path = find_study(name_or_path)
+    document = read_mapping(path, error=ProtocolError)
     try:
-        return Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ProtocolError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    except yaml.YAMLError as error:
-        raise ProtocolError(f"is not YAML ({error})", where=str(path)) from error
+        return Study.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from seamo.bands import Unit
 from seamo.errors import ProtocolError
 from seamo.inputs.wiring import parse_inputs
 from seamo.manifest import DatasetSpec
+from seamo.yamlfile import read_mapping
 from seamo_bench.card import MissingPolicy
 from seamo_bench.facts import Budget, Scalar
 from seamo_bench.predictions import Kind
@@ -119,12 +119,7 @@ def load_suite(name_or_path: str) -> Suite:
         ProtocolError: If the file is not a suite.
     """
     path = find_suite(name_or_path)
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ProtocolError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    except yaml.YAMLError as error:
-        raise ProtocolError(f"is not YAML ({error})", where=str(path)) from error
+    document = read_mapping(path, error=ProtocolError)
     try:
         return Suite.model_validate(document)
     except ValidationError as error:
