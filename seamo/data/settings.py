@@ -1,7 +1,9 @@
 """What a recipe says about crops and scaling. No torch: a wrong recipe is refused before that is imported."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Literal, get_args
 
 from seamo.errors import RecipeError
 
@@ -36,5 +38,29 @@ class CropConfig:
         for name, value, known in (("mode", self.mode, Mode), ("rate_mode", self.rate_mode, RateMode)):
             if value not in get_args(known):
                 raise RecipeError(f"is {value!r}", f"crop.{name}", f"Choose one of {', '.join(get_args(known))}.")
-        if len(self.rate) != 2 or not 0 < self.rate[0] <= self.rate[1] <= 1:
+        numbers = isinstance(self.rate, tuple) and all(type(one) in (int, float) for one in self.rate)
+        if not numbers or len(self.rate) != 2 or not 0 < self.rate[0] <= self.rate[1] <= 1:
             raise RecipeError(f"is {self.rate}, not 0 < smallest <= largest <= 1", "crop.rate")
+        for name in ("share", "flip", "share_flip"):
+            if not isinstance(getattr(self, name), bool):
+                raise RecipeError(f"is {getattr(self, name)!r}, not true or false", f"crop.{name}")
+
+
+def parse_crop(entry: Any, where: str = "crop") -> CropConfig:
+    """Crops from plain values (a recipe, a card). Keys left out keep their defaults.
+
+    Raises:
+        RecipeError: For an unknown key (names the nearest known one) or a wrong value.
+    """
+    if not isinstance(entry, Mapping):
+        raise RecipeError(f"is {entry!r}, not a mapping", where)
+    known = [item.name for item in fields(CropConfig)]
+    for key in entry:
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.4)
+            meant = f"Did you mean {near[0]!r}? " if near else ""
+            raise RecipeError(f"unknown key {key!r}", where, f"{meant}Known: {', '.join(known)}.")
+    values = dict(entry)
+    if isinstance(values.get("rate"), list):
+        values["rate"] = tuple(values["rate"])
+    return CropConfig(**values)

@@ -200,7 +200,8 @@ def _check_shape(config: SeaMoConfig) -> None:
     if not isinstance(config.bands, Mapping) or not config.bands:
         raise RecipeError(f"is {config.bands!r}, not a mapping from sensor to bands", "model.bands")
     for sensor, names in config.bands.items():
-        if not isinstance(names, tuple) or not names or len(set(names)) != len(names):
+        texts = isinstance(names, tuple) and all(isinstance(name, str) for name in (sensor, *names))
+        if not texts or not names or len(set(names)) != len(names):
             raise RecipeError(f"is {names!r}, not a list of different bands", f"model.bands.{sensor}")
         for name in names:
             band(sensor, name)

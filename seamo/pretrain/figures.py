@@ -16,6 +16,7 @@ from torch import Tensor
 from seamo.data.batch import Batch
 from seamo.data.crops import CropConfig, Mode, View, crop_stack, draw_views, whole_view
 from seamo.data.loader import Loader
+from seamo.data.settings import parse_crop
 from seamo.errors import UsageError
 from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import load_model
@@ -117,7 +118,7 @@ def _show(path: Path, store: Store, key: str, seed: int) -> _Shown:
     }
     plan = InputPlan(
         config=config,
-        crop=CropConfig(**{**made.get("crop", {}), "rate": tuple(made.get("crop", {}).get("rate", (0.5, 1.0)))}),
+        crop=parse_crop(made.get("crop", {}), where="card: provenance.crop"),
         stacks=stacks,
         layers={sensor: store.spec.stack_layers(stacks[sensor]) for sensor in config.sensors},
         numbers=numbers,

@@ -1,7 +1,7 @@
 """A pretraining recipe: everything that decides what a run computes, typed, checked and written into the run."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
-from seamo.data.settings import CropConfig, Kind
+from seamo.data.settings import CropConfig, Kind, parse_crop
 from seamo.errors import RecipeError
 from seamo.model.config import SeaMoConfig, parse_config, stage_one
 from seamo.yamlfile import parse_yaml, read_mapping
@@ -188,7 +188,7 @@ def parse_recipe(entry: Mapping[str, Any], where: str) -> Recipe:
     """
     values = dict(entry)
     values["model"] = parse_config(values.get("model", {}), where=f"{where}: model")
-    values["crop"] = _parse_crop(values.get("crop", {}), where=f"{where}: crop")
+    values["crop"] = parse_crop(values.get("crop", {}), where=f"{where}: crop")
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
@@ -205,19 +205,6 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         for key in sorted(flat.keys() | flat_other.keys())
         if flat.get(key) != flat_other.get(key) and not key.startswith("machine.") and key not in ("name", "about")
     ]
-
-
-def _parse_crop(entry: Any, where: str) -> CropConfig:
-    if not isinstance(entry, Mapping):
-        raise RecipeError(f"is {entry!r}, not a mapping", where)
-    known = [item.name for item in fields(CropConfig)]
-    for key in entry:
-        if key not in known:
-            raise RecipeError(f"unknown key {key!r}", where, _hint(str(key), known))
-    values = dict(entry)
-    if isinstance(values.get("rate"), list):
-        values["rate"] = tuple(values["rate"])
-    return CropConfig(**values)
 
 
 def _hint(unknown: str, known: Sequence[str]) -> str:

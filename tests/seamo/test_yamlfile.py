@@ -12,7 +12,7 @@ from seamo.errors import ManifestError, RecipeError, SeamoError
 from seamo.manifest import load_manifest, shipped_manifest_path
 from seamo.pretrain.recipe import load_recipe, shipped_recipes
 from seamo.yamlfile import read_mapping
-from seamo_bench.suites import suites
+from seamo_bench.suites import studies, suites
 from seamo_bench.suites.study_file import load_study
 from seamo_bench.suites.suite import load_suite
 
@@ -100,6 +100,12 @@ except RecipeError:
         assert int(run.stdout) < 64 * 1024, name  # KiB
 
 
+MEANT = rb"""&a |*a|!!int |<<: |- |{|[|? |: |'|"|%|---|.nan|.inf|1e999|2026-02-31|~|=|!!str |-1|0|[]|{}|a: """.split(
+    b"|"
+)
+MEANT += [b"\t", b"\0", b"\n", b"\xff", b"\xc3\xa4", b"|\n"]
+
+
 def _mutated(data: bytes, rng: random.Random) -> bytes:
     """A few bytes exchanged, removed, doubled, or replaced by what YAML finds meaning in."""
     found = bytearray(data)
@@ -111,8 +117,7 @@ def _mutated(data: bytes, rng: random.Random) -> bytes:
         elif kind == 1:
             del found[at : at + rng.randint(1, 30)]
         elif kind == 2:
-            found[at:at] = rng.choice([b"&a ", b"*a", b"!!int ", b"<<: ", b"- ", b"\t", b"\0", b"{", b"[", b"? ", b": ",
-                                       b"|\n", b"'", b'"', b"%", b"---\n", b".nan", b"1e999", b"\xff", b"2026-02-31"])  # fmt: skip
+            found[at:at] = rng.choice(MEANT)
         else:
             found[at:at] = found[at : at + rng.randint(1, 60)]
     return bytes(found)
@@ -124,6 +129,7 @@ def _fuzz(tmp_path: Path, count: int) -> int:
     seeds = {
         "recipe": [path.read_bytes() for path in shipped_recipes().values()],
         "suite": [path.read_bytes() for path in shipped.values()],
+        "study": [path.read_bytes() for path in studies().values()],
         "manifest": [b"datasets:\n" + part for part in _entries()],
     }
     refused, path = 0, tmp_path / "fuzzed.yaml"
