@@ -1,9 +1,12 @@
-"""A model on disk: `model.safetensors` and `card.json` in one folder, written and read exactly."""
+"""A model on disk: `model.safetensors` and `card.json` in one folder, written and read exactly.
+
+`checksums.json` is the folder's seal: size and sha256 of both.
+"""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +16,53 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from seamo import __version__
-from seamo.errors import CheckpointError, SeamoError
-from seamo.identity import file_sha256
-from seamo.model.config import SeaMoConfig, parse_config
+from seamo.disk import held, part_of, publish
+from seamo.errors import CheckpointError
+from seamo.model.card import ENCODER_FORMAT, FORMAT, OURS, check_card, config_of, holds_encoder_alone, read_card
+from seamo.model.config import DecoderConfig, SeaMoConfig, stage_one
 from seamo.model.files import CARD, WEIGHTS
 from seamo.model.seamo import SeaMo
+from seamo.seal import MANIFEST, SealedFile, damage, manifest_bytes, seal_files
 
-FORMAT = "seamo-model/1"
-ENCODER_FORMAT = "seamo-encoder/1"  # without TM block and decoders, as `encoder_only` leaves a model
-_OURS = ("format", "seamo", "config", "weights")
+__all__ = ["assign", "check_weights", "encoder_only", "load_model", "read_card", "read_state", "save_model", "transfer"]
+_MOST_PATCHES = 2**16  # of an image; pretraining has hundreds
 
 
 def save_model(directory: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
     """Write a model, whole or not at all.
 
     Args:
-        directory: A folder that does not exist yet. It is built beside and renamed.
+        directory: A folder that does not exist yet. It is built beside, synced and renamed; what a killed process
+            left of it there is taken over.
         model: Its parameters are written in their own dtype.
         card: What belongs with the weights: `normalisation`, sensor -> {kind, unit, mean: {band: number}, std:
             {band: number}, source}, for every sensor and band of the model; `provenance`, a mapping; and whatever
             else shall stand there. Format, version, configuration and checksum are added.
 
     Raises:
-        CheckpointError: If the folder exists, or the card does not say what it must.
+        CheckpointError: If the folder exists, cannot be written or is being written by another process, or the card
+            does not say what it must.
     """
     if directory.exists():
         raise CheckpointError("exists already", str(directory), "Choose another folder, or remove this one.")
-    taken = [key for key in _OURS if key in card]
+    taken = [key for key in OURS if key in card]
     if taken:
         raise CheckpointError(f"key {taken[0]!r} is written by save_model", "card", "Leave it out.")
-    _check_card(card, model.config, "card")
-    part = directory.with_name(f".{directory.name}.{os.getpid()}.part")
+    check_card(card, model.config, "card")
+    part = part_of(directory)
     try:
-        part.mkdir(parents=True)
-        _write_parts(part, model, card)
-        part.rename(directory)
+        with held(part, folder=True, error=CheckpointError):
+            try:
+                for left in part.iterdir():
+                    left.unlink()
+                _write_parts(part, model, card)
+                publish(part, directory)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot be written ({error})", str(directory), "Free space, or choose another."
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_parts(part: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
@@ -63,7 +72,7 @@ def _write_parts(part: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
         "format": FORMAT if len(model.decoders) else ENCODER_FORMAT,
         "seamo": __version__,
         "config": model.config.to_dict(),
-        "weights": {"sha256": file_sha256(weights), "bytes": weights.stat().st_size},
+        "weights": seal_files(part, [WEIGHTS])[WEIGHTS]._asdict(),
         **card,
     }
     try:
@@ -71,9 +80,8 @@ def _write_parts(part: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"cannot be written as JSON ({error})", "card") from error
     (part / CARD).write_text(text + "\n", encoding="utf-8")
+    (part / MANIFEST).write_bytes(manifest_bytes(seal_files(part, (CARD, WEIGHTS))))
     weights.chmod((part / CARD).stat().st_mode)  # safetensors lets nobody else read it
-    for path in (weights, part / CARD, part):
-        _flush(path)
 
 
 def load_model(path: Path, *, drop_path: float = 0.0) -> tuple[SeaMo, dict[str, Any]]:
@@ -92,42 +100,68 @@ def load_model(path: Path, *, drop_path: float = 0.0) -> tuple[SeaMo, dict[str, 
             fit the configuration; names the file or the parameter.
     """
     card = read_card(path)
-    config = _config_of(card, str(path / CARD))
+    config = config_of(card, str(path / CARD))
     weights = path / WEIGHTS
-    _check_bytes(weights, card)
-    try:
-        state = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot be read ({error})", str(weights), "Copy it again.") from error
-    model = SeaMo(config, drop_path=drop_path)
-    if card["format"] == ENCODER_FORMAT:
+    check_weights(weights, card)
+    state = read_state(weights)
+    alone = holds_encoder_alone(card)
+    _check_extent(config, state, alone, str(weights))
+    model = SeaMo(_smallest_decoders(config) if alone else config, drop_path=drop_path)
+    if alone:
         encoder_only(model)
+        model.config = config
     assign(model, state, where=str(weights))
     return model, card
+
+
+def read_state(weights: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: If it is none.
+    """
+    try:
+        return load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot be read ({error})", str(weights), "Copy it again.") from error
+
+
+def check_weights(weights: Path, card: Mapping[str, Any]) -> None:
+    """Hold the weights against the card's seal.
+
+    Raises:
+        CheckpointError: If they are missing or not what was sealed.
+    """
+    found = damage(weights, SealedFile(card["weights"]["bytes"], card["weights"]["sha256"]), deep=True)
+    if found:
+        raise CheckpointError(found, str(weights), "It is damaged; copy the folder again.")
+
+
+def _smallest_decoders(config: SeaMoConfig) -> SeaMoConfig:
+    """The same encoder; what is taken off at once is not built large."""
+    return replace(stage_one(config), decoder=DecoderConfig(depth=1, width=4, heads=1))
+
+
+def _check_extent(config: SeaMoConfig, state: Mapping[str, Tensor], alone: bool, where: str) -> None:
+    # A card may be made up to exhaust the memory: nothing is built before the file is seen to hold about as many
+    # numbers. A transformer block has 12 x width^2 and some.
+    numbers = sum(tensor.numel() for tensor in state.values())
+    values = sum(config.patch_values(sensor) for sensor in config.sensors)
+    least = config.depth * 12 * config.dim**2 + values * config.dim
+    if not alone:
+        shape = config.decoder
+        least += len(config.sensors) * shape.depth * 12 * shape.width**2 + values * shape.width
+        least += 0 if config.tm.mode == "none" else config.tm.depth * config.dim**2
+    if least > numbers or config.num_patches > _MOST_PATCHES:
+        raise CheckpointError(
+            f"{numbers:,} numbers, fewer than the configuration has", where, "The weights belong to another one."
+        )
 
 
 def encoder_only(model: SeaMo) -> SeaMo:
     """Take TM block and decoders off a model, which then only encodes; returns the same model."""
     model.fusion, model.decoders = None, torch.nn.ModuleDict()
     return model
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The card of a saved model, checked, without its weights."""
-    file = path / CARD
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"cannot be read ({error.strerror})", str(file), "Give the folder of a model.") from error
-    except ValueError as error:
-        raise CheckpointError(f"is not JSON ({error})", str(file), "Copy it again.") from error
-    if not isinstance(card, dict) or card.get("format") not in (FORMAT, ENCODER_FORMAT):
-        raise CheckpointError(f"is not a card of format {FORMAT} or {ENCODER_FORMAT}", str(file))
-    missing = [key for key in _OURS if not isinstance(card.get(key), str if key in ("format", "seamo") else dict)]
-    if missing:
-        raise CheckpointError(f"says nothing about {missing[0]!r}", str(file))
-    _check_card(card, _config_of(card, str(file)), str(file))
-    return card
 
 
 def assign(model: torch.nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
@@ -169,43 +203,3 @@ def _check_fit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], where: st
             raise CheckpointError(
                 f"{name} is {given[name].dtype} instead of {tensor.dtype}", where, "Convert it first."
             )
-
-
-def _check_bytes(weights: Path, card: Mapping[str, Any]) -> None:
-    if not weights.is_file():
-        raise CheckpointError("is not there", str(weights), "Copy the folder again.")
-    size, want = weights.stat().st_size, card["weights"].get("bytes")
-    if size != want:
-        raise CheckpointError(f"has {size} bytes instead of {want}", str(weights), "It is cut off; copy it again.")
-    if file_sha256(weights) != card["weights"].get("sha256"):
-        raise CheckpointError("sha256 differs from the card's", str(weights), "It is damaged; copy it again.")
-
-
-def _config_of(card: Mapping[str, Any], where: str) -> SeaMoConfig:
-    try:
-        return parse_config(card["config"], "config")
-    except SeamoError as error:
-        raise CheckpointError(f"configuration is illegal ({error})", where) from error
-
-
-def _check_card(card: Mapping[str, Any], config: SeaMoConfig, where: str) -> None:
-    if not isinstance(card.get("provenance"), Mapping):
-        raise CheckpointError("provenance is not a mapping", where, "Say where the weights come from.")
-    numbers = card.get("normalisation")
-    if not isinstance(numbers, Mapping) or set(numbers) != set(config.sensors):
-        raise CheckpointError(f"normalisation does not cover {', '.join(config.sensors)}", where)
-    for sensor, names in config.bands.items():
-        entry = numbers[sensor]
-        if not isinstance(entry, Mapping) or not all(isinstance(entry.get(key), str) for key in ("kind", "source")):
-            raise CheckpointError(f"normalisation of {sensor} has no kind or no source", where)
-        for key in ("mean", "std"):
-            if not isinstance(entry.get(key), Mapping) or set(entry[key]) != set(names):
-                raise CheckpointError(f"{key} of {sensor} is not given for exactly {', '.join(names)}", where)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,25 +1,37 @@
 """What a run or a model is, as plain facts."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from seamo.model.checkpoint import ENCODER_FORMAT, read_card
+from seamo.errors import TrainingError
+from seamo.model.card import holds_encoder_alone, read_card
+from seamo.model.checkpoint import check_weights
 from seamo.model.config import parse_config
+from seamo.model.files import WEIGHTS
 from seamo.model.flops import pretraining_flops
-from seamo.pretrain.checkpoint import FACTS, checkpoints, describe_checkpoint
-from seamo.pretrain.journal import CURVES, read_curves
+from seamo.pretrain.checkpoint import FACTS, checkpoint_damages, checkpoints, read_checkpoint_facts
+from seamo.pretrain.facts import read_run
+from seamo.pretrain.logs import CURVES, read_curves
 from seamo.pretrain.places import RUN, RunFolder
-from seamo.pretrain.run import find_model, read_run
+from seamo.pretrain.run import find_model, run_damages
+
+_FIX = "Go on with --resume, which makes again what it can, or copy it from where it is whole."
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Facts of a run, a checkpoint or a model.
+    """Facts of a run, a checkpoint or a model, every file of which was read and is what was written.
 
     Raises:
         UsageError: If the folder is none of them.
+        TrainingError, CheckpointError: If a file is damaged.
     """
     if not (path / RUN).is_file():
         return _describe_model(find_model(path))
+    damaged = run_damages(path)
+    if damaged:
+        more = f"; and {len(damaged) - 5} more" if len(damaged) > 5 else ""
+        raise TrainingError("; ".join(f"{one.name} {one.what}" for one in damaged[:5]) + more, str(path), _FIX)
     run, facts = RunFolder(path), read_run(path)
     described: dict[str, Any] = {
         "recipe": facts["recipe"]["name"],
@@ -40,11 +52,12 @@ def describe(path: Path) -> dict[str, Any]:
 
 def _describe_model(path: Path) -> dict[str, Any]:
     card = read_card(path)
+    check_weights(path / WEIGHTS, card)
     config = parse_config(card["config"])
     seasons = 4 if config.temporal else 1
     facts: dict[str, Any] = {
         "path": str(path),
-        "holds": "tokenizers and encoder" if card["format"] == ENCODER_FORMAT else "the whole model",
+        "holds": "tokenizers and encoder" if holds_encoder_alone(card) else "the whole model",
         "sensors": {sensor: " ".join(bands) for sensor, bands in config.bands.items()},
         "size": config.size,
         "patch": config.patch,
@@ -55,5 +68,9 @@ def _describe_model(path: Path) -> dict[str, Any]:
         "provenance": card["provenance"],
     }
     if (path / FACTS).is_file():
-        facts["checkpoint"] = {name: value for name, value in describe_checkpoint(path).items() if name != "files"}
+        said = read_checkpoint_facts(path)
+        damaged = next(checkpoint_damages(path, said), None)
+        if damaged:
+            raise TrainingError(f"{damaged.name} {damaged.what}", str(path), _FIX)
+        facts["checkpoint"] = {**asdict(said.progress), "loss": said.loss}
     return facts

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 import seamo
 from seamo.errors import TrainingError
 from seamo.pretrain.checkpoint import TrainingProgress
+from seamo.pretrain.facts import TrainingStoreFacts
 from seamo.pretrain.inputs import InputPlan, plan_inputs
 from seamo.pretrain.places import RunFolder
 from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import Recipe
-from seamo.pretrain.run import TrainingStoreFacts, begin_run, code_digest
+from seamo.pretrain.run import begin_run, code_digest
 from seamo.store.reader import Store
 
 
@@ -32,6 +33,7 @@ class Job:
         folder: Where it is written down.
         ranks: The processes.
         plans: Stage -> how its batches become inputs.
+        ended: Whether the run was ended before, and is whole.
         peak_flops: FLOP/s that a utilisation of 1 means; None: no utilisation is reported.
     """
 
@@ -41,6 +43,7 @@ class Job:
     folder: RunFolder
     ranks: Ranks
     plans: Mapping[int, InputPlan]
+    ended: bool
     peak_flops: float | None
 
     @property
@@ -121,17 +124,17 @@ def begin_job(recipe: Recipe, store: Store, out: Path, *, resume: bool, ranks: R
         )
     if batch % ranks.world:
         raise TrainingError(f"a batch of {batch} cannot be shared by {ranks.world} ranks", "optimiser.batch")
-    folder = RunFolder(out)
+    folder, ended = RunFolder(out), False
     if ranks.writes:
         facts = TrainingStoreFacts(store.spec.id, store.title, store.content, recipe.data.split, len(rows))
-        folder = begin_run(out, recipe, facts, resume=resume)
-    ranks.wait()
+        ended = begin_run(out, recipe, facts, resume=resume)
+    ended = bool(ranks.total(torch.tensor(float(ended), device=ranks.device)).item())  # waits for the writer, too
     given = recipe.machine.peak_tflops
     peak = None
     if given is not None:
         dtype = torch.bfloat16 if recipe.compute.precision == "bf16" else torch.float32
         peak = given * 1e12 if given > 0 else matmul_rate(dtype, ranks.device)
-    return Job(recipe, store, rows, folder, ranks, plans, peak)
+    return Job(recipe, store, rows, folder, ranks, plans, ended, peak)
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device) -> float:

@@ -1,19 +1,19 @@
 """What a run writes down step by step: curves.csv (exact), speed.csv (timings), TensorBoard, a line on stderr."""
 
-import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from torch.utils.tensorboard import SummaryWriter
-
+from seamo.disk import sync
 from seamo.identity import write_atomically
+from seamo.pretrain.board import Board
+from seamo.pretrain.logs import CURVES, SPEED, LogSeal, read_log
 from seamo.progress import Progress
+from seamo.seal import SealedFile
 
-CURVES, SPEED = "curves.csv", "speed.csv"
 _WHERE = ("step", "stage", "epoch", "batch")
 _SPEED = (*_WHERE, "seconds", "locations_per_s", "images_per_s", "data_wait_share", "mfu", "memory_gib")
 
@@ -56,42 +56,48 @@ class Journal:
         terms: Names of all loss terms, of both stages.
         done: Steps that a resumed run has behind it: later rows are cut off, they will come again.
         total: Steps of the whole run, for the time left.
+        logs: What the checkpoint that it goes on from says of the logs: this part of them stays, byte by byte.
         progress: Where to show progress (a terminal gets one line that is rewritten), or None.
     """
 
     def __init__(
-        self, run: Path, terms: Sequence[str], *, done: int, total: int, progress: TextIO | None = None
+        self,
+        run: Path,
+        terms: Sequence[str],
+        *,
+        done: int,
+        total: int,
+        logs: Mapping[str, SealedFile] | None = None,
+        progress: TextIO | None = None,
     ) -> None:
         self._progress = Progress(progress, "steps", total, done=done, title="pretraining")
         self._terms = tuple(terms)
         columns = (*_WHERE, "locations", "images", "lr", "loss", *self._terms)
-        self._curves = _open(run / CURVES, columns, done)
-        self._speed = _open(run / SPEED, _SPEED, done)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=done + 1 if done else None)
+        kept = logs or {}
+        self._curves = _Log(run / CURVES, columns, done=done, kept=kept.get(CURVES))
+        self._speed = _Log(run / SPEED, _SPEED, done=done, kept=kept.get(SPEED))
+        self._board = Board(run)
+        self._show_again(run)
+        sync(run)
 
     def write(self, row: JournalRow) -> None:
         """Add a step."""
         where = (row.step, row.stage, row.epoch, row.batch)
         terms = [_exact(row.terms[name]) if name in row.terms else "" for name in self._terms]
-        _add(self._curves, (*where, row.locations, row.images, _exact(row.lr), _exact(row.loss), *terms))
-        rate, share = row.locations / row.seconds, row.wait / row.seconds
+        self._curves.add((*where, row.locations, row.images, _exact(row.lr), _exact(row.loss), *terms))
+        rate, images, share = row.locations / row.seconds, row.images / row.seconds, row.wait / row.seconds
         mfu = "" if row.mfu is None else f"{row.mfu:.4f}"
-        speeds = (f"{row.seconds:.4f}", f"{rate:.2f}", f"{row.images / row.seconds:.2f}", f"{share:.4f}", mfu)
-        _add(self._speed, (*where, *speeds, f"{row.memory_gib:.3f}"))
-        named = {"loss/total": row.loss, **{f"loss/{name}": value for name, value in row.terms.items()}}
-        named |= {"lr": row.lr, "speed/locations_per_s": rate, "speed/images_per_s": row.images / row.seconds}
-        named |= {"speed/data_wait_share": share, "speed/memory_gib": row.memory_gib}
-        named |= {} if row.mfu is None else {"speed/mfu": row.mfu}
-        for name, value in named.items():
-            self._board.add_scalar(name, value, row.step)
+        speeds = (f"{row.seconds:.4f}", f"{rate:.2f}", f"{images:.2f}", f"{share:.4f}", mfu)
+        self._speed.add((*where, *speeds, f"{row.memory_gib:.3f}"))
+        speed = {"locations_per_s": rate, "images_per_s": images, "data_wait_share": share}
+        speed |= {"memory_gib": row.memory_gib} | ({} if row.mfu is None else {"mfu": row.mfu})
+        self._board.add(row.step, _scalars({"loss": row.loss, "lr": row.lr, **row.terms}, speed))
         self._show(row, rate)
 
-    def flush(self) -> None:
-        """Put what is written onto the disk, before a checkpoint says that it is there."""
-        for file in (self._curves, self._speed):
-            file.flush()
-            os.fsync(file.fileno())
+    def flush(self) -> dict[str, SealedFile]:
+        """Put what is written onto the disk, before a checkpoint says that it is there; log -> what is there."""
         self._board.flush()
+        return {CURVES: self._curves.flush(), SPEED: self._speed.flush()}
 
     def close(self) -> None:
         """Close the files, end the line."""
@@ -100,32 +106,69 @@ class Journal:
         self._speed.close()
         self._board.close()
 
+    def _show_again(self, run: Path) -> None:
+        """TensorBoard's view of the steps that are done."""
+        curves, speed = read_log(run / CURVES), read_log(run / SPEED)
+        ago = sum(speed["seconds"])
+        for i in range(min(len(curves["step"]), len(speed["step"]))):
+            ago -= speed["seconds"][i]
+            scalars = _scalars({name: one[i] for name, one in curves.items()}, {n: one[i] for n, one in speed.items()})
+            self._board.add(int(curves["step"][i]), scalars, ago=ago)
+
     def _show(self, row: JournalRow, rate: float) -> None:
         self._progress.title = f"stage {row.stage} epoch {row.epoch + 1}"
         note = f"loss {row.loss:.4f}, {rate:,.1f} locations/s, data wait {row.wait / row.seconds:.0%}"
         self._progress.at(row.step, note=note)
 
 
-def read_curves(run: Path) -> dict[str, list[float]]:
-    """Column -> values of curves.csv; an empty cell is NaN."""
-    with (run / CURVES).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = list(rows[0]) if rows else []
-    return {name: [float(row[name]) if row[name] else float("nan") for row in rows] for name in names}
+class _Log:
+    """A csv that grows, and its seal.
+
+    Args:
+        path: The file.
+        columns: Names.
+        done: Steps that stay; 0: the file is begun anew.
+        kept: What a sealed checkpoint of that step says of the file: this part of it stays.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], *, done: int, kept: SealedFile | None) -> None:
+        head = ",".join(columns).encode() + b"\n"
+        data = path.read_bytes() if done and path.is_file() else head
+        data = data[: kept.bytes] if done and kept else head + b"".join(_rows_until(done, data))
+        write_atomically(path, data)
+        self._file, self._seal = path.open("ab"), LogSeal(data)
+
+    def add(self, values: Sequence[object]) -> None:
+        """Add a row."""
+        line = (",".join(str(value) for value in values) + "\n").encode()
+        self._file.write(line)
+        self._file.flush()
+        self._seal.add(line)
+
+    def flush(self) -> SealedFile:
+        """Put it onto the disk; what is there then."""
+        os.fsync(self._file.fileno())
+        return self._seal.sealed()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
-def _open(path: Path, columns: Sequence[str], done: int) -> io.TextIOWrapper:
-    text = path.read_text(encoding="utf-8") if path.is_file() and done else ""
-    whole = text[: text.rfind("\n") + 1].splitlines()  # a killed process may have left half a line
-    kept = [line for line in whole[1:] if int(line.partition(",")[0]) <= done]
-    text = "".join(f"{line}\n" for line in [",".join(columns), *kept])
-    write_atomically(path, text.encode("utf-8"))
-    return path.open("a", encoding="utf-8", newline="")
+def _rows_until(done: int, data: bytes) -> Iterator[bytes]:
+    """The rows of a log that no checkpoint sealed, up to a step; a killed process may have left half of one."""
+    for line in io.BytesIO(data).readlines()[1:]:
+        step = line.partition(b",")[0]
+        if line.endswith(b"\n") and step.isdigit() and int(step) <= done:
+            yield line
 
 
-def _add(file: io.TextIOWrapper, values: Sequence[object]) -> None:
-    file.write(",".join(str(value) for value in values) + "\n")
-    file.flush()
+def _scalars(curves: Mapping[str, float], speed: Mapping[str, float]) -> dict[str, float]:
+    """What TensorBoard shows of a row of each log."""
+    found = {"loss/total": curves["loss"], "lr": curves["lr"]}
+    found |= {f"loss/{name}": value for name, value in curves.items() if "_t" in name}
+    found |= {f"speed/{name}": value for name, value in speed.items() if name not in (*_WHERE, "seconds")}
+    return {name: value for name, value in found.items() if value == value}
 
 
 def _exact(value: float) -> str:

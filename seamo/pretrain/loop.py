@@ -8,23 +8,32 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from seamo.disk import locked, remove
 from seamo.errors import TrainingError
-from seamo.model.checkpoint import assign, save_model, transfer
+from seamo.model.checkpoint import assign, read_state, save_model, transfer
 from seamo.model.files import WEIGHTS
 from seamo.model.flops import pretraining_flops
 from seamo.model.seamo import SeaMo
-from seamo.pretrain.checkpoint import Checkpoint, TrainingProgress, checkpoints, latest_checkpoint, save_checkpoint
+from seamo.pretrain.checkpoint import (
+    STATE,
+    Checkpoint,
+    TrainingProgress,
+    checkpoints,
+    latest_checkpoint,
+    save_checkpoint,
+)
 from seamo.pretrain.feed import Portion, feed
 from seamo.pretrain.job import Job, begin_job
 from seamo.pretrain.journal import Journal, JournalRow
 from seamo.pretrain.optimise import Tally, adamw, schedule_of, weighted_loss
+from seamo.pretrain.places import LOCK
 from seamo.pretrain.ranks import Ranks, StopSignal
 from seamo.pretrain.recipe import Recipe
-from seamo.pretrain.run import locked
+from seamo.pretrain.run import end_run
+from seamo.seal import MANIFEST
 from seamo.store.reader import Store
 from seamo.store.remote import local_path
 
@@ -67,16 +76,31 @@ def pretrain(
     ranks, out = ranks or Ranks(), local_path(out)
     if recipe.machine.threads is not None:
         torch.set_num_threads(recipe.machine.threads)
-    with locked(out) if ranks.writes else contextlib.nullcontext(), StopSignal() as stop:
+    with _alone_in(out) if ranks.writes else contextlib.nullcontext(), StopSignal() as stop:
         job = begin_job(recipe, store, out, resume=resume, ranks=ranks)
-        if job.folder.final.is_dir():
+        if job.ended:
             return job.folder.final
         start = latest_checkpoint(job.folder.checkpoints) if resume else None
         with _journal(job, start, progress) as journal:
-            return _train(job, start, stop, journal)
+            _train(job, start, stop, journal)
+        if ranks.writes:
+            end_run(job.folder)
+        return job.folder.final
 
 
-def _train(job: Job, start: Checkpoint | None, stop: StopSignal, journal: Journal | None) -> Path:
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Keep a second process out of a run's folder; one that was not begun leaves no folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(out / LOCK, error=TrainingError, what="another process is training there"):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            out.rmdir()  # only if it is empty
+
+
+def _train(job: Job, start: Checkpoint | None, stop: StopSignal, journal: Journal | None) -> None:
     begin = start.progress if start else job.begin(min(job.plans))
     weights = None
     with contextlib.closing(feed(job, begin)) as portions:
@@ -84,16 +108,17 @@ def _train(job: Job, start: Checkpoint | None, stop: StopSignal, journal: Journa
             model = SeaMo(job.recipe.config(number), generator=torch.Generator().manual_seed(job.recipe.seed))
             resumed = start if number == begin.stage else None
             if resumed is not None:
-                assign(model, load_file(resumed.path / WEIGHTS), where=str(resumed.path))
+                assign(model, read_state(resumed.path / WEIGHTS), where=str(resumed.path))
             elif weights is not None:
                 transfer(weights, model)
             stage = _Stage(job, number, model.to(job.ranks.device), stop=stop, journal=journal)
             stage.run(portions, begin if number == begin.stage else job.begin(number), resumed)
             weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     if job.ranks.writes:
+        remove(job.folder.path / MANIFEST)  # of a run that had ended, and was found damaged
+        remove(job.folder.final)
         save_model(job.folder.final, model, job.card(number, job.total_steps))
     job.ranks.wait()
-    return job.folder.final
 
 
 class _Stage:
@@ -121,7 +146,11 @@ class _Stage:
     def run(self, portions: Iterator[Portion], begin: TrainingProgress, resumed: Checkpoint | None) -> None:
         """From `begin` to the stage's end."""
         if resumed is not None:
-            self.optimiser.load_state_dict(resumed.state["optimiser"])
+            try:
+                self.optimiser.load_state_dict(resumed.state["optimiser"])
+            except (KeyError, TypeError, ValueError) as error:
+                fix = "It is of another model: begin another run (--out)."
+                raise TrainingError(f"does not fit the optimiser ({error})", str(resumed.path / STATE), fix) from error
         self.network.train()
         for at in self.job.steps(begin):
             row, stop = self._step(portions, at)
@@ -193,7 +222,7 @@ class _Stage:
             self._not_finite(f"the weights after step {after.step} are not finite")
         path = job.folder.checkpoints
         if self.journal is not None:
-            self.journal.flush()
+            logs = self.journal.flush()
             path = save_checkpoint(
                 job.folder.checkpoints,
                 after,
@@ -201,6 +230,7 @@ class _Stage:
                 loss=math.fsum(self.losses) / len(self.losses),
                 keep=job.recipe.machine.keep,
                 write_model=lambda folder: save_model(folder, self.model, job.card(self.number, after.step)),
+                logs=logs,
             )
         job.ranks.wait()
         self.losses.clear()
@@ -222,7 +252,8 @@ def _journal(job: Job, start: Checkpoint | None, progress: TextIO | None) -> Ite
     seasons = max(plan.seasons for plan in job.plans.values())
     names = [f"{sensor}_t{t}" for t in range(seasons) for sensor in job.recipe.model.sensors]
     done = start.progress.step if start else 0
+    logs = start.facts.logs if start else None
     with contextlib.closing(
-        Journal(job.folder.path, names, done=done, total=job.total_steps, progress=progress)
+        Journal(job.folder.path, names, done=done, total=job.total_steps, logs=logs, progress=progress)
     ) as journal:
         yield journal

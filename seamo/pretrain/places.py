@@ -7,6 +7,7 @@ from seamo.errors import UsageError
 from seamo.model.files import CARD
 
 RECIPE, ENVIRONMENT, RUN = "recipe.yaml", "environment.json", "run.json"
+LOCK = ".lock"  # while a process trains there
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,52 +1,44 @@
-"""The folder of a run: what it was asked, on what data and with what code, and whether it may go on."""
+"""The folder of a run: begun, gone on with, ended; what stands in it is `seamo.pretrain.facts`."""
 
-import fcntl
 import hashlib
-import json
+import logging
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 import seamo
-from seamo.errors import TrainingError, UsageError
+from seamo.disk import remove, sweep, sync
+from seamo.errors import CheckpointError, TrainingError, UsageError
 from seamo.identity import write_atomically
+from seamo.model.checkpoint import check_weights, read_card
 from seamo.model.files import CARD
-from seamo.pretrain.checkpoint import latest_checkpoint
-from seamo.pretrain.places import ENVIRONMENT, RECIPE, RUN, RunFolder, check_model
-from seamo.pretrain.recipe import Recipe, differences, read_yaml
+from seamo.pretrain.board import FOLDER as BOARD
+from seamo.pretrain.checkpoint import checkpoint_damages, checkpoints, latest_checkpoint, read_checkpoint_facts
+from seamo.pretrain.facts import (
+    TrainingStoreFacts,
+    read_environment,
+    read_run_facts,
+    recipe_damage,
+    seal_run,
+    sealed_damages,
+    write_facts,
+)
+from seamo.pretrain.places import ENVIRONMENT, LOCK, RECIPE, RUN, RunFolder, check_model
+from seamo.pretrain.recipe import Recipe, differences
+from seamo.seal import MANIFEST, DamagedFile
 
+log = logging.getLogger(__name__)
+
+_SPARE = ("final", "checkpoints", BOARD)  # of a run that has ended: made again, or no longer needed
 _PACKAGES = ("torch", "timm", "numpy", "pandas", "pyarrow", "numcodecs", "pydantic", "safetensors")
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingStoreFacts:
-    """What a run remembers of its store.
-
-    Args:
-        id: Data set id.
-        title: As tables show it ("synthetic", "subset" included).
-        content: Content hash: the run goes on with this content only.
-        split: What was read of it.
-        samples: How many samples that was.
-    """
-
-    id: str
-    title: str
-    content: str
-    split: str
-    samples: int
-
-
-def begin_run(path: Path, recipe: Recipe, store: TrainingStoreFacts, *, resume: bool) -> RunFolder:
-    """Make the folder of a new run, or check that an old one may go on.
+def begin_run(path: Path, recipe: Recipe, store: TrainingStoreFacts, *, resume: bool) -> bool:
+    """Make the folder of a new run, or check that an old one may go on; the caller holds its lock.
 
     Args:
         path: The run's folder.
@@ -54,58 +46,48 @@ def begin_run(path: Path, recipe: Recipe, store: TrainingStoreFacts, *, resume: 
         store: Facts of the store.
         resume: Go on with what is there (nothing there: begin).
 
+    Returns:
+        Whether the run has ended already, whole.
+
     Raises:
         UsageError: If there is a run and `resume` is off.
-        TrainingError: If the run was begun with another recipe or store content; names the difference.
+        TrainingError: If the run was begun with another recipe or store content (names the difference), or a file that
+            cannot be made again is damaged.
     """
     run = RunFolder(path)
     if (path / RUN).is_file():
         if not resume:
             raise UsageError("holds a run already", where=str(path), fix="Give --resume, or another --out.")
         _check_same(run, recipe, store)
+        sweep(path)
+        sweep(run.checkpoints)
+        if _has_ended(run):
+            return True
+        _name_damages(path)
     elif path.is_dir() and not all(_is_beginning(item.name) for item in path.iterdir()):
         raise UsageError("is not empty and holds no run", where=str(path), fix="Give another --out.")
     path.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=False)
-    write_atomically(path / RECIPE, text.encode("ascii"))
-    write_atomically(path / ENVIRONMENT, _json(environment()))
-    facts = {name: getattr(store, name) for name in ("id", "title", "content", "split", "samples")}
-    write_atomically(path / RUN, _json({"format": "seamo-run/1", "store": facts}))
-    return run
+    sweep(path)
+    write_facts(run, recipe, store, environment())
+    sync(path)
+    sync(path.parent)
+    return False
+
+
+def _name_damages(path: Path) -> None:
+    """Say which files of a run are written again because they are not what they were."""
+    found = recipe_damage(path, read_run_facts(path))
+    if found:
+        log.warning("%s %s: it is written again", path / RECIPE, found)
+    try:
+        read_environment(path)
+    except TrainingError as error:
+        log.warning("%s %s: it is written again", error.where, error.what)
 
 
 def _is_beginning(name: str) -> bool:
     """Whether a file is what a run leaves that was killed before its folder was made."""
-    return name in (".lock", RECIPE, ENVIRONMENT) or (name.startswith(".") and name.endswith(".part"))
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep a second process out of a run's folder; a killed one leaves no lock behind.
-
-    Raises:
-        TrainingError: If another process trains there.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    with (path / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TrainingError("another process is training there", where=str(path)) from error
-        yield
-
-
-def read_run(path: Path) -> dict[str, Any]:
-    """The facts of a run: `recipe`, `store`, `environment`.
-
-    Raises:
-        UsageError: If the folder holds no run.
-    """
-    if not (path / RUN).is_file():
-        raise UsageError("holds no run", where=str(path), fix="Give the folder that `seamo pretrain --out` wrote.")
-    facts = json.loads((path / RUN).read_text(encoding="utf-8"))
-    around = json.loads((path / ENVIRONMENT).read_text(encoding="utf-8"))
-    return {"recipe": read_yaml(path / RECIPE), "store": facts["store"], "environment": around}
+    return name in (LOCK, RECIPE, ENVIRONMENT) or (name.startswith(".") and name.endswith(".part"))
 
 
 def find_model(path: Path) -> Path:
@@ -113,6 +95,7 @@ def find_model(path: Path) -> Path:
 
     Raises:
         UsageError: If there is neither.
+        TrainingError: If no checkpoint is whole.
     """
     check_model(path)
     if (path / CARD).is_file():
@@ -155,9 +138,88 @@ def code_digest() -> str:
     return total.hexdigest()
 
 
+def run_damages(path: Path) -> list[DamagedFile]:
+    """Every file of a run that is not what was written, read whole.
+
+    Raises:
+        UsageError: If the folder holds no run.
+        TrainingError: If run.json or checksums.json is damaged itself.
+    """
+    facts = read_run_facts(path)
+    found = sealed_damages(path)
+    if found is not None:
+        return found
+    found = []
+    if recipe_damage(path, facts):
+        found.append(DamagedFile(RECIPE, recipe_damage(path, facts)))
+    try:
+        read_environment(path)
+    except TrainingError as error:
+        found.append(DamagedFile(ENVIRONMENT, error.what))
+    run = RunFolder(path)
+    for one in checkpoints(run.checkpoints):
+        place = one.relative_to(path).as_posix()
+        try:
+            for damaged in checkpoint_damages(one, read_checkpoint_facts(one)):
+                ours = (one / damaged.name).parent == one and not (path / damaged.name).exists()
+                found.append(damaged._replace(name=f"{place}/{damaged.name}") if ours else damaged)
+        except TrainingError as error:
+            found.append(DamagedFile(f"{place}/{Path(error.where).name}", error.what))
+    damage = _final_damage(run) if run.final.exists() else None
+    return [*dict.fromkeys(found), *([damage] if damage else [])]
+
+
+def end_run(run: RunFolder) -> None:
+    """Seal the folder of a run whose final model is there; the caller holds its lock."""
+    if read_run_facts(run.path).sealed:
+        seal_run(run.path)
+
+
+def _final_damage(run: RunFolder) -> DamagedFile | None:
+    try:
+        check_weights(run.final / "model.safetensors", read_card(run.final))
+    except CheckpointError as error:
+        return DamagedFile(f"{run.final.name}/{Path(error.where).name}", error.what)
+    return None
+
+
+def _has_ended(run: RunFolder) -> bool:
+    """Whether there is nothing left to do; else what can be made again is named, and taken out of the way.
+
+    Raises:
+        TrainingError: If what cannot be made again is damaged.
+    """
+    if not run.final.is_dir():
+        remove(run.path / MANIFEST)  # the seal of a run whose final model somebody removed: it is made again
+        return False
+    found = sealed_damages(run.path)
+    if found is None:  # killed before the seal, or of an earlier release
+        damaged = _final_damage(run)
+        found = [damaged] if damaged else []
+        if not damaged and read_run_facts(run.path).sealed:
+            latest_checkpoint(run.checkpoints)  # holds the logs against the last checkpoint
+            seal_run(run.path)
+    lost = [one for one in found if one.name != RECIPE and one.name.partition("/")[0] not in _SPARE]
+    if lost:
+        raise TrainingError(
+            "; ".join(f"{one.name} {one.what}" for one in lost),
+            where=str(run.path),
+            fix="The run has ended, and this cannot be made again: copy the run from where it is whole.",
+        )
+    whole = True
+    for one in found:
+        if one.name == RECIPE:
+            write_atomically(run.path / RECIPE, read_run_facts(run.path).text)
+        final = one.name.startswith(f"{run.final.name}/")
+        whole = whole and not final
+        then = "it is made again" if final or one.name == RECIPE else "a run that has ended does without it"
+        log.warning("%s: %s %s: %s", run.path, one.name, one.what, then)
+    return whole
+
+
 def _check_same(run: RunFolder, recipe: Recipe, store: TrainingStoreFacts) -> None:
-    begun = read_run(run.path)
-    changed = differences(begun["recipe"], recipe.to_dict())
+    begun = read_run_facts(run.path)
+    changed = differences(begun.recipe, recipe.to_dict())
     if changed:
         raise TrainingError(
             f"the run was begun with another recipe ({'; '.join(changed)})",
@@ -165,14 +227,10 @@ def _check_same(run: RunFolder, recipe: Recipe, store: TrainingStoreFacts) -> No
             fix="Resume with the same recipe and --set, or begin another run (--out).",
         )
     for name in ("content", "split", "samples"):
-        before, now = begun["store"][name], getattr(store, name)
+        before, now = getattr(begun.store, name), getattr(store, name)
         if before != now:
             raise TrainingError(
                 f"the run was begun on another store ({name}: {before} -> {now})",
                 where=str(run.path),
-                fix=f"Resume with the store of {begun['store']['title']}, or begin another run (--out).",
+                fix=f"Resume with the store of {begun.store.title}, or begin another run (--out).",
             )
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode("utf-8")

@@ -25,7 +25,7 @@ from seamo.use.pooled import Reading, embed_store
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import adapter_facts
 from seamo_bench.zoo.catalogue import card_digest, cards
-from tests.seamo.small_model import model_folder
+from tests.seamo.small_model import model_folder, write_card
 from tests.seamo.small_store import build_small_store
 
 TOLERANCE = 1e-5
@@ -48,7 +48,7 @@ def run_of(tmp_path_factory):
             model_folder(made[side], SeaMoConfig(size=side, patch=4, dim=16, depth=2, heads=2, decoder=small))
             card = json.loads((made[side] / "card.json").read_text())  # radar is in decibels
             card["normalisation"]["s1"] |= {"mean": {"VV": -14, "VH": -14}, "std": {"VV": 4, "VH": 4}}
-            (made[side] / "card.json").write_text(json.dumps(card))
+            write_card(made[side], card)
         return made[side]
 
     return folder

@@ -1,5 +1,8 @@
 """A saved model without training, for the tests of what comes after it."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,23 @@ def normalisation(config: SeaMoConfig) -> dict[str, Any]:
         }
         for s, names in config.bands.items()
     }
+
+
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Another card, under a seal that vouches for it."""
+    (path / "card.json").write_text(json.dumps(card))
+    seal_again(path)
+
+
+def seal_again(path: Path) -> None:
+    """`checksums.json` of the card and weights that are there now, written by hand."""
+    files = {}
+    for name in ("card.json", "model.safetensors"):
+        data = (path / name).read_bytes()
+        files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    plain = {"separators": (",", ":"), "sort_keys": True}
+    digest = hashlib.sha256(json.dumps({"files": files}, **plain).encode()).hexdigest()
+    (path / "checksums.json").write_text(json.dumps({"files": files, "digest": digest}, **plain))
 
 
 def model_folder(path: Path, config: SeaMoConfig, seed: int = 0) -> SeaMo:

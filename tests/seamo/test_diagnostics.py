@@ -14,7 +14,7 @@ from seamo.use.diagnose import calendar_seasons, diagnose, in_words, season_prob
 from seamo.use.inputs import load_pretrained
 from seamo.use.pooled import Reading
 from tests.seamo import small_store
-from tests.seamo.small_model import model_folder
+from tests.seamo.small_model import model_folder, write_card
 from tests.seamo.small_store import build_small_store, make_sample
 from tests.seamo.test_cli_seamo import seamo
 
@@ -123,7 +123,7 @@ def test_the_command_compares_with_random_weights_and_image_statistics(tmp_path)
     model_folder(tmp_path / "model", config)
     card = json.loads((tmp_path / "model" / "card.json").read_text())
     card["normalisation"]["s1"] |= {"mean": {"VV": -14, "VH": -14}, "std": {"VV": 4, "VH": 4}}
-    (tmp_path / "model" / "card.json").write_text(json.dumps(card))
+    write_card(tmp_path / "model", card)
     store = build_small_store(tmp_path / "st", n=12, absent=(3,))
     done = seamo("info", tmp_path / "model", "--store", store.path, "--sensor", "s1", "--device", "cpu", "--json")
     assert done.returncode == 0, done.stderr

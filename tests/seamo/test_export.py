@@ -34,12 +34,12 @@ def exported(tmp_path_factory):
 
 def test_the_folder_holds_the_encoder_and_nothing_else(exported):
     model, folder = exported
-    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "checksums.json", "model.safetensors"]
     assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # who may read one may read the other
     names = set(load_file(folder / "model.safetensors"))
     assert names == {name for name in model.state_dict() if name.split(".")[0] in ("tokenizers", "encoder")}
     card = json.loads((folder / "card.json").read_text())
-    assert card["format"] == "seamo-encoder/1"
+    assert card["format"] == "seamo-encoder/2"
     assert card["licence"] == "CC-BY-4.0"
     assert card["provenance"]["seed"] == 0
     assert card["normalisation"] == normalisation(CONFIG)
@@ -68,7 +68,7 @@ def test_damage_and_existing_folders_are_refused(exported, tmp_path):
     data = bytearray((again / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (again / "model.safetensors").write_bytes(bytes(data))
-    with pytest.raises(CheckpointError, match="sha256 differs"):
+    with pytest.raises(CheckpointError, match="another sha256"):
         to_timm(again, "s2")
     with pytest.raises(UsageError, match="has no sensor 'rgb'"):
         to_timm(folder, "rgb")

@@ -14,6 +14,7 @@ from seamo.identity import file_sha256
 from seamo.model.checkpoint import load_model, save_model, transfer
 from seamo.model.config import DecoderConfig, SeaMoConfig, stage_one
 from seamo.model.seamo import SeaMo
+from tests.seamo.small_model import write_card
 
 TINY = SeaMoConfig(
     bands={"s2": ("B02", "B8A"), "s1": ("VV",)},
@@ -51,8 +52,9 @@ def saved(tmp_path: Path) -> Path:
 
 
 def edit_card(path: Path, **changes: object) -> None:
+    """Another card under a seal of its own, so that only what it says can be wrong."""
     card = json.loads((path / "card.json").read_text())
-    (path / "card.json").write_text(json.dumps({**card, **changes}))
+    write_card(path, {**card, **changes})
 
 
 def replace_weights(path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -73,12 +75,12 @@ def test_there_and_back_is_exact(saved: Path):
     assert torch.equal(loaded(images, noise=noise).loss, original(images, noise=noise).loss)
     assert {key: card[key] for key in CARD} == CARD
     assert (card["format"], card["seamo"], card["config"]["bands"]["s2"]) == (
-        "seamo-model/1",
+        "seamo-model/2",
         __version__,
         ["B02", "B8A"],
     )
     assert sorted(path.name for path in saved.parent.iterdir()) == ["model"]
-    assert sorted(path.name for path in saved.iterdir()) == ["card.json", "model.safetensors"]
+    assert sorted(path.name for path in saved.iterdir()) == ["card.json", "checksums.json", "model.safetensors"]
 
 
 def test_drop_path_at_loading(saved: Path):
@@ -125,7 +127,7 @@ def test_a_card_must_say_how_pixels_were_normalised(tmp_path: Path, change: dict
 def test_truncated_weights(saved: Path, keep: int):
     weights = saved / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:keep])
-    with pytest.raises(CheckpointError, match=r"model.safetensors: has \d+ bytes instead of \d+. It is cut off"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors: has [\d,]+ bytes instead of [\d,]+. It is damaged"):
         load_model(saved)
 
 
@@ -134,18 +136,19 @@ def test_a_flipped_bit(saved: Path):
     data = bytearray(weights.read_bytes())
     data[-3] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(CheckpointError, match="sha256 differs"):
+    with pytest.raises(CheckpointError, match="another sha256"):
         load_model(saved)
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: (path / "model.safetensors").unlink(), "model.safetensors: is not there"),
+        (lambda path: (path / "model.safetensors").unlink(), "model.safetensors: is missing"),
         (lambda path: (path / "card.json").unlink(), "card.json: cannot be read"),
-        (lambda path: (path / "card.json").write_text('{"format":'), "is not JSON"),
-        (lambda path: (path / "card.json").write_text("[]"), "is not a card"),
-        (lambda path: edit_card(path, format="seamo-model/9"), "is not a card of format seamo-model/1"),
+        (lambda path: (path / "card.json").write_text('{"format":'), r"card\.json: has 10 bytes instead of"),
+        (lambda path: (path / "checksums.json").write_text("[]"), r"checksums\.json: is not one JSON object"),
+        (lambda path: (path / "checksums.json").unlink(), r"checksums\.json: is missing"),
+        (lambda path: edit_card(path, format="seamo-model/9"), "is not a card of format seamo-model/2"),
         (lambda path: edit_card(path, weights=None), "says nothing about 'weights'"),
         (lambda path: edit_card(path, config={"dimm": 8}), "unknown key 'dimm'. Did you mean 'dim'"),
         (lambda path: edit_card(path, normalisation={}), "normalisation does not cover"),

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seamo.errors import RecipeError, StoreError, TrainingError, UsageError
 from seamo.model.checkpoint import load_model
 from seamo.model.flops import pretraining_flops
 from seamo.pretrain.checkpoint import TrainingProgress, checkpoints, latest_checkpoint, save_checkpoint
-from seamo.pretrain.journal import read_curves
+from seamo.pretrain.logs import read_curves
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.optimise import Schedule
 from seamo.pretrain.recipe import apply_changes, parse_recipe
@@ -102,12 +103,19 @@ def test_a_run_learns_and_its_folder_says_everything(undisturbed, store):
     assert facts["store"]["content"] == store.content
     around = json.loads((undisturbed / "environment.json").read_text())
     assert around["packages"]["numpy"] == np.__version__
-    assert os.uname().nodename not in (undisturbed / "environment.json").read_text()
+    host = os.uname().nodename
+    for path in undisturbed.rglob("*"):  # neither in a name nor in a file
+        assert host not in path.name
+        assert path.suffix not in (".json", ".yaml", ".csv") or host not in path.read_text()
+    assert not list(undisturbed.rglob(".*"))
     assert parse_recipe(yaml.safe_load((undisturbed / "recipe.yaml").read_text()), "run") == recipe_of()
     model, card = load_model(undisturbed / "final")
     assert model.config.temporal
     assert card["provenance"]["store"] == {"title": store.title, "content": store.content, "synthetic": True}
-    assert list((undisturbed / "tensorboard").iterdir())
+    seen = EventAccumulator(str(undisturbed / "tensorboard")).Reload()  # TensorBoard's own reader
+    assert [one.step for one in seen.Scalars("loss/total")] == list(range(1, STEPS + 1))
+    np.testing.assert_allclose([one.value for one in seen.Scalars("loss/total")], curves["loss"], rtol=1e-6)
+    assert len(seen.Scalars("loss/s2_t1")) == 15  # of stage 2 alone
 
 
 def test_stage_two_starts_from_stage_one(undisturbed):
@@ -202,7 +210,7 @@ def test_a_damaged_checkpoint_is_passed_over(undisturbed, store, tmp_path, caplo
     (out / "final").rmdir()
     with caplog.at_level(logging.WARNING):
         pretrain(recipe_of(), store, out, resume=True)
-    assert f"{newest} is damaged (model.safetensors has changed)" in caplog.text
+    assert f"{newest} is damaged (model.safetensors has another sha256 than its manifest says)" in caplog.text
     assert (out / "curves.csv").read_bytes() == (undisturbed / "curves.csv").read_bytes()
 
 
@@ -302,7 +310,7 @@ def _save(folder, step, loss, keep=2, stage=1):
     return save_checkpoint(
         folder,
         TrainingProgress(stage, 0, step, step),
-        {"tensor": torch.arange(3)},
+        {"optimiser": {"state": torch.arange(3)}},
         loss=loss,
         keep=keep,
         write_model=write_model,

@@ -11,7 +11,7 @@ import rasterio
 import yaml
 from affine import Affine
 
-from seamo.pretrain.journal import read_curves
+from seamo.pretrain.logs import read_curves
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.recipe import load_recipe
 from seamo.store.reader import open_store

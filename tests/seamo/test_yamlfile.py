@@ -100,9 +100,7 @@ except RecipeError:
         assert int(run.stdout) < 64 * 1024, name  # KiB
 
 
-MEANT = rb"""&a |*a|!!int |<<: |- |{|[|? |: |'|"|%|---|.nan|.inf|1e999|2026-02-31|~|=|!!str |-1|0|[]|{}|a: """.split(
-    b"|"
-)
+MEANT = rb"""&a |*a|!!int |<<: |- |{|[|? |: |'|"|%|---|.nan|.inf|1e999|2026-02-31|~|=|!!str |-1|[]|{}|a: """.split(b"|")
 MEANT += [b"\t", b"\0", b"\n", b"\xff", b"\xc3\xa4", b"|\n"]
 
 

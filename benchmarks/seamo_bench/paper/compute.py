@@ -1,7 +1,6 @@
 """What runs cost: Table 15 of the paper from our records, the rest estimated; and what each network costs an image."""
 
-import csv
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 from seamo.manifest import shipped_manifest
 from seamo.model.config import SeaMoConfig
 from seamo.model.flops import encoding_flops
-from seamo.pretrain.recipe import load_recipe, parse_recipe, read_yaml
+from seamo.pretrain.facts import read_run
+from seamo.pretrain.logs import read_log
+from seamo.pretrain.recipe import load_recipe, parse_recipe
 from seamo_bench.paper.identity import is_seamo
 from seamo_bench.protocol import Protocol
 from seamo_bench.protocols import find_protocol, protocols
@@ -199,17 +200,15 @@ def read_speed(run: Path) -> Speed | None:
     speed, curves = run / "speed.csv", run / "curves.csv"
     if not (speed.is_file() and curves.is_file() and (run / "run.json").is_file()):
         return None
-    with speed.open(encoding="utf-8", newline="") as file:
-        seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
-    with curves.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        shown = {name.rpartition("_t")[2] for name in reader.fieldnames or () if "_t" in name}
-        locations = sum(int(row["locations"]) for row in reader)
+    seconds = math.fsum(read_log(speed).get("seconds", []))
+    drawn = read_log(curves)
+    shown = {name.rpartition("_t")[2] for name in drawn if "_t" in name}
+    locations = int(sum(drawn.get("locations", [])))
     if not seconds or not locations:
         return None
-    recipe = parse_recipe(read_yaml(run / "recipe.yaml"), where=str(run))
-    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))["store"]
-    around = json.loads((run / "environment.json").read_text(encoding="utf-8"))["machine"]
+    said = read_run(run)
+    recipe = parse_recipe(said["recipe"], where=str(run))
+    facts, around = said["store"], said["environment"]["machine"]
     epochs = recipe.stage1.epochs + recipe.stage2.epochs
     flops = extent(recipe, seasons=len(shown))[1] * locations / epochs
     device = ", ".join(around["gpus"]) or "cpu"
