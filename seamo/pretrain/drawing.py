@@ -13,6 +13,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
+from seamo.disk import write_output
+from seamo.errors import UsageError
+
 INK, SOFT, PAPER = "#1f2933", "#66727f", "#ffffff"
 OPTICAL, RADAR, SHARED, FUSION = "#1b7f5c", "#7b4bab", "#2f5d8a", "#c4661f"
 GREY = "#c9ced6"
@@ -106,13 +109,13 @@ class FigurePage:
         # Pictures set the limits of their axes; a page keeps its own.
         width, height = self.figure.get_size_inches()
         self.axes.set(xlim=(0, width), ylim=(0, height))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
+        buffer, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(buffer, dpi=110, format="png")
         buffer.seek(0)
         with Image.open(buffer) as picture:
             # 256 colours are enough for boxes and small pictures, and a third of the bytes.
-            picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+            picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+        write_output(path, small.getvalue(), error=UsageError)
 
 
 def new_page(width: float, height: float) -> FigurePage:

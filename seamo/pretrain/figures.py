@@ -1,5 +1,6 @@
 """Pictures of a pretrained model: what it saw, what was hidden, what it painted; and how crops are drawn."""
 
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from seamo.data.batch import Batch
 from seamo.data.crops import CropConfig, Mode, View, crop_stack, draw_views, whole_view
 from seamo.data.loader import Loader
 from seamo.data.settings import parse_crop
+from seamo.disk import write_output
 from seamo.errors import UsageError
 from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import load_model
@@ -178,6 +180,10 @@ def _place(axis: Axes, picture: NDArray[Any], *, note: str) -> None:
 
 
 def _save(figure: Figure, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    kind = out.suffix[1:].lower() or "png"
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise UsageError(f"is no kind of picture that can be drawn ({kind})", str(out), "Name it .png, .svg or .pdf.")
     with mpl.rc_context({"svg.hashsalt": "seamo"}):
-        figure.savefig(out, dpi=130)
+        figure.savefig(buffer, dpi=130, format=kind)
+    write_output(out, buffer.getvalue(), error=UsageError)

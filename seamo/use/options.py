@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seamo.bands import Unit
+from seamo.disk import remove
 from seamo.errors import UsageError
 
 MAPS, TABLES = (".tif", ".tiff", ".zarr"), (".parquet", ".npz")  # how features are written: of an image, of a store
@@ -153,13 +154,22 @@ def check_table(out: Path) -> None:
         raise UsageError("is neither .parquet nor .npz", str(out), "Features of a store are a table: name one of them.")
 
 
+def parts_beside(out: Path) -> list[Path]:
+    """Folders in which parts of an output are, or were, kept until it is whole."""
+    start = f".{out.name}."
+    names = (path.name for path in out.parent.iterdir()) if out.parent.is_dir() else ()
+    return sorted(out.with_name(name) for name in names if name.startswith(start) and name.endswith(".parts"))
+
+
 def check_new(out: Path) -> None:
-    """Refuse an output that exists, or whose folder does not.
+    """Refuse an output that exists, or whose folder does not; a process killed at its very end left its parts: sweep.
 
     Raises:
         UsageError: If so.
     """
     if out.exists():
+        for left in parts_beside(out):
+            remove(left)
         raise UsageError("exists already", str(out), "Choose another -o, or remove it.")
     if not out.parent.is_dir():
         raise UsageError("there is no such folder", str(out.parent), "Make it first.")

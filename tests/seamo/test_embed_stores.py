@@ -42,6 +42,32 @@ def test_parts_of_something_else_are_not_used(tmp_path):
         Parts(tmp_path / "y.tif", {}, 1)
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: data[:-3] + b"\x01" + data[-2:], lambda _: b""]
+)
+def test_a_part_that_was_damaged_is_made_again(tmp_path, damage, caplog):
+    parts = Parts(tmp_path / "x.tif", {"a": 1}, 3)
+    for k in range(2):
+        parts.save(k, np.arange(3.0) + k)
+    file = sorted(parts.folder.iterdir())[1]
+    file.write_bytes(damage(file.read_bytes()))
+    again = Parts(tmp_path / "x.tif", {"a": 1}, 3)
+    assert again.first_missing == 1
+    assert f"{file.name}: is not what was written" in caplog.text
+    np.testing.assert_array_equal(again.load(0), np.arange(3.0))
+    with pytest.raises(StoreError, match="is not what was written"):
+        again.load(1)
+
+
+def test_what_is_left_of_the_parts_of_a_whole_output_is_swept(tmp_path):
+    parts = Parts(tmp_path / "x.npz", {"a": 1}, 1)
+    parts.save(0, np.zeros(3))
+    (tmp_path / "x.npz").touch()  # as if killed between the rename and the removal of the parts
+    with pytest.raises(UsageError, match="exists already"):
+        Parts(tmp_path / "x.npz", {"a": 1}, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
+
+
 def test_a_full_disk_is_one_message_and_keeps_what_is_there(tmp_path):
     parts = Parts(tmp_path / "x.tif", {"a": 1}, 2)
     parts.save(0, np.zeros(3))
@@ -54,7 +80,7 @@ def test_a_full_disk_is_one_message_and_keeps_what_is_there(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
-    assert [one.name for one in parts.folder.iterdir()] == ["part-000000.npy"]
+    assert [one.name for one in parts.folder.iterdir()] == ["part-000000.bin"]
 
 
 def test_a_store_by_hand(pretrained, tmp_path):

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seamo.bands import S1, S2_L2A, Unit
-from seamo.errors import CheckpointError, UsageError
+from seamo.errors import UsageError
 from seamo.inputs.pretrained import RESIZE, expects_of
+from seamo.model.card import read_card
+from seamo.model.files import CARD
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
 from seamo_bench.family import Family
 
 if TYPE_CHECKING:
     from seamo_bench.network import Network
 
-CARD = "card.json"
 NUM_LEVELS = 4
 
 _RANDOM = BackboneCard(
@@ -59,7 +60,7 @@ def card_of(name: str) -> BackboneCard | None:
     if folder is None:
         return None
     own, seed = _how(how, name)
-    described = _read(folder / CARD)
+    described = read_card(folder)
     config, provenance = described["config"], described["provenance"]
     run, suffix = _run_name(folder), "-pretrain-statistics" if own else ""
     variant = dict(_variant(provenance, run))
@@ -173,17 +174,6 @@ def _run_name(folder: Path) -> str:
     if folder.name == "final":
         return folder.parent.name
     return f"{folder.parent.parent.name}-{folder.name}" if folder.parent.name == "checkpoints" else folder.name
-
-
-def _read(path: Path) -> dict[str, Any]:
-    # The full check is load_model's; listing must not load torch.
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if all(isinstance(card[key], dict) for key in ("config", "normalisation", "provenance", "weights")):
-            return card
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"is not the card of a SeaMo model ({error})", str(path)) from error
-    raise CheckpointError("is not the card of a SeaMo model", str(path))
 
 
 def _pretrained_on(provenance: Mapping[str, Any]) -> tuple[str, ...]:
