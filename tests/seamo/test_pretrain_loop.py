@@ -172,6 +172,7 @@ def _kill_and_resume(store, out, undisturbed, kills):
     assert (out / "curves.csv").read_bytes() == (undisturbed / "curves.csv").read_bytes()
     final = Path("final") / "model.safetensors"
     assert (out / final).read_bytes() == (undisturbed / final).read_bytes()
+    assert not list(out.rglob(".*"))  # no litter
 
 
 def test_killed_anywhere_it_resumes_to_the_same_curve(undisturbed, store, tmp_path):

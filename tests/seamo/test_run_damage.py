@@ -125,10 +125,13 @@ def attack_going_on(ended: Path, broken_off: Path, store: Store, to: Path, *, na
         at = rng.randrange(len(data))
         data[at] ^= 1 << rng.randrange(8)
         (to / name).write_bytes(data[:at] if cut else data)
+        said = ""
         try:
             pretrain(recipe(), store, to, resume=True)
         except SeamoError as error:
-            assert name.name in str(error)
+            said = str(error)
+        if said:
+            assert name.name in said
             refused += 1
             continue
         for end in ENDS:
@@ -337,9 +340,7 @@ def test_many_fuzzed_models_under_a_seal_that_fits(ended: Path, tmp_path: Path) 
     assert _fuzz_models(ended, tmp_path / "model", 20_000) > 10_000
 
 
-def test_an_optimiser_of_another_model_is_one_message(
-    ended: Path, broken_off: Path, store: Store, tmp_path: Path
-) -> None:
+def test_an_optimiser_of_another_model_is_one_message(broken_off: Path, store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(broken_off, out)
     folder = out / "checkpoints" / "step-00000008"
