@@ -134,8 +134,8 @@ def _check_shape(text: str) -> None:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in stands_for:
                 refused = f"alias *{event.anchor} has no anchor before it"
-            nodes += stands_for.get(event.anchor, 0)
-        elif isinstance(event, yaml.NodeEvent):
+            nodes += stands_for.get(event.anchor or "", 0)
+        elif isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
             nodes += 1
             if event.tag is not None and event.tag not in _CORE:
                 refused = f"tag {event.tag} is not taken"
@@ -156,7 +156,7 @@ def _check_shape(text: str) -> None:
         if nodes > _NODES:
             refused = f"unfolds to more than {_NODES:,} values"
         if refused:
-            raise _Refused(event.start_mark.line + 1, refused)
+            raise _Refused(event.start_mark.line + 1 if event.start_mark else 0, refused)
 
 
 class _Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
