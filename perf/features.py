@@ -29,7 +29,7 @@ _KNN_TESTS = 2000
 
 def write_cache(folder: Path, samples: int, width: int, classes: int) -> None:
     """Features in parts as the cache writes them, and their labels."""
-    from seamo_bench.features.cache import PART_ROWS, write_part
+    from seamo_bench.features.parts import PART_ROWS, write_part
 
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((classes, width), dtype=np.float32)
@@ -49,7 +49,7 @@ def run(protocol: str, folder: Path, threads: int, seeds: int) -> dict[str, floa
     import torch
 
     from seamo_bench.facts import TaskFacts
-    from seamo_bench.features.cache import read_parts
+    from seamo_bench.features.parts import read_parts
     from seamo_bench.features.table import FeatureTable
     from seamo_bench.protocol import Context, Split
     from seamo_bench.protocols import find_protocol, runner

@@ -158,17 +158,21 @@ MUTATIONS = (
     # The cache of features.
     Mutation(
         "cache: key without the adapter",
-        (Edit(f"{BENCH}/features/cache.py", '            "adapter": adapter.model_dump(mode="json"),\n', ""),),
+        (
+            Edit(
+                f"{BENCH}/features/cache.py", '        "adapter": adapter_facts(wiring).model_dump(mode="json"),\n', ""
+            ),
+        ),
         (CACHE,),
     ),
     Mutation(
         "cache: key without the backbone",
-        (Edit(f"{BENCH}/features/cache.py", '            "backbone": backbone.model_dump(mode="json"),\n', ""),),
+        (Edit(f"{BENCH}/features/cache.py", '        "backbone": backbone.model_dump(mode="json"),\n', ""),),
         (CACHE,),
     ),
     Mutation(
         "cache: key without the store",
-        (Edit(f"{BENCH}/features/cache.py", '            "content": content,\n', ""),),
+        (Edit(f"{BENCH}/features/cache.py", '        "content": content,\n', ""),),
         (CACHE,),
     ),
     Mutation(

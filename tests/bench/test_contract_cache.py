@@ -1,5 +1,7 @@
 """A cache key holds everything that changes a feature: each field of card, wiring, numbers, size and date in turn."""
 
+import hashlib
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -77,13 +79,42 @@ CARD = BackboneCard(
 PLACES = {"urls", "filename", "noncommercial", "md5", "bytes", "how"}
 
 
-def test_every_fact_of_backbone_and_adapter_changes_the_name() -> None:
-    names = {"as it is": cache_name("s" * 64, BACKBONE, ADAPTER), "store": cache_name("t" * 64, BACKBONE, ADAPTER)}
-    names |= {f"backbone{where}": cache_name("s" * 64, new, ADAPTER) for where, new in variations(BACKBONE)}
-    names |= {f"adapter{where}": cache_name("s" * 64, BACKBONE, new) for where, new in variations(ADAPTER)}
+def test_every_fact_of_backbone_and_adapter_changes_the_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wiring = wire(CARD.expects, toy_store(tmp_path, n=6).spec)
+
+    def name(content: str = "s" * 64, backbone: BackboneFacts = BACKBONE, adapter: AdapterFacts = ADAPTER) -> str:
+        monkeypatch.setattr("seamo_bench.features.cache.adapter_facts", lambda _: adapter)
+        return cache_name(content, backbone, wiring)
+
+    names = {"as it is": name(), "store": name("t" * 64)}
+    names |= {f"backbone{where}": name(backbone=new) for where, new in variations(BACKBONE)}
+    names |= {f"adapter{where}": name(adapter=new) for where, new in variations(ADAPTER)}
     assert len(names) > 40
     assert len(set(names.values())) == len(names), "two of them share a cache"
-    assert cache_name("s" * 64, BACKBONE, ADAPTER) == names["as it is"]
+    assert name() == names["as it is"]
+
+
+def test_which_neighbour_is_read_changes_the_name_and_nothing_else_does(tmp_path: Path) -> None:
+    """A record says that B05 was filled, not from which band; every other name is what it was before that counted."""
+    store = toy_store(tmp_path, n=6)
+    inputs = (InputSpec("s2", ("B02", "B05"), Unit.DN, (Step("scale", (1e-4,)),), "here"),)
+    card = replace(CARD, inputs=inputs)
+    nearest = wire(card.expects, store.spec, missing="nearest-wavelength")
+    (sensor,) = nearest.sensors
+    names = set()
+    for source in ("B04", "B08"):
+        other = replace(sensor, channels=(sensor.channels[0], replace(sensor.channels[1], source=source)))
+        names.add(cache_name("s" * 64, BACKBONE, replace(nearest, sensors=(other,))))
+    assert len(names) == 2
+    for wiring in (wire(card.expects, store.spec, missing="zero"), wire(CARD.expects, store.spec)):
+        facts = {
+            "version": 1,
+            "content": "s" * 64,
+            "backbone": BACKBONE.model_dump(mode="json"),
+            "adapter": adapter_facts(wiring).model_dump(mode="json"),
+        }
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        assert cache_name("s" * 64, BACKBONE, wiring) == hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def test_every_field_of_a_card_changes_its_digest_but_where_the_weights_lie() -> None:

@@ -7,7 +7,8 @@ import torch
 import seamo_bench
 from seamo.errors import ProtocolError
 from seamo_bench.facts import BackboneFacts
-from seamo_bench.features.cache import FeatureCache, Work, degenerate, read_parts, write_part
+from seamo_bench.features.cache import FeatureCache, Work, degenerate
+from seamo_bench.features.parts import read_parts, write_part
 from seamo_bench.features.table import FeatureTable
 from tests.bench.bench_store import toy_store
 
@@ -78,6 +79,7 @@ def test_a_table_reads_what_an_array_would(tmp_path):
         write_part(tmp_path, rows, want[rows])
     write_part(tmp_path, order[10:20], want[order[10:20]])  # twice: as if two runs had computed them
     parts = read_parts(tmp_path, 320)
+    assert len(parts.files) == 6
     assert set(np.flatnonzero(parts.where[:, 0] < 0)) == set(range(300, 320))
     table = FeatureTable(parts.files, parts.where[:300], parts.width)
     np.testing.assert_array_equal(table.read(), want)
@@ -89,6 +91,9 @@ def test_a_table_reads_what_an_array_would(tmp_path):
     path = parts.files[0].path
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ProtocolError, match="ends too early"):
+        table.read()
+    path.unlink()
+    with pytest.raises(ProtocolError, match="cannot be read"):
         table.read()
 
 

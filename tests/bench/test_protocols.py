@@ -13,7 +13,7 @@ from torch import nn
 
 import seamo_bench
 from seamo_bench.facts import TaskFacts
-from seamo_bench.features.cache import read_parts, write_part
+from seamo_bench.features.parts import read_parts, write_part
 from seamo_bench.features.table import FeatureTable
 from seamo_bench.network import Network
 from seamo_bench.predictions import probabilities

@@ -1,41 +1,33 @@
-"""Pooled features, computed once per (store content, card and weights, adapter) and kept in parts on disk.
+"""Pooled features, computed once per (store content, card and weights, wiring) and kept in parts on disk.
 
-A part is two files, `<name>.rows.npy` and `<name>.npy` (float32, one row a sample), each written atomically; it
-counts when both are there. Whoever asks for rows gets what is cached and computes the rest, so protocols, label
-fractions and killed runs share one cache. What they get is a `FeatureTable`, which need not fit into memory.
+Whoever asks for rows gets what is kept and whole (`seamo_bench.features.parts`) and computes the rest, so protocols,
+label fractions and killed runs share one cache. What they get is a `FeatureTable`, which need not fit into memory.
 """
 
-import hashlib
-import io
-import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError
-from seamo.identity import digest, write_atomically
+from seamo.identity import digest
 from seamo.inputs.check import check_range
-from seamo.inputs.wiring import check_trained
-from seamo_bench.facts import AdapterFacts, BackboneFacts, adapter_facts
-from seamo_bench.features.table import FeatureTable, Floats, Part
+from seamo.inputs.wiring import Wiring, check_trained
+from seamo_bench.facts import BackboneFacts, adapter_facts
+from seamo_bench.features.parts import PART_ROWS, read_notes, read_parts, sweep, write_notes, write_part
+from seamo_bench.features.table import FeatureTable, Floats
 from seamo_bench.network import Backbone
 from seamo_bench.protocol import Progress, Rows, silent
 
 if TYPE_CHECKING:
     from seamo.store.samples import Samples
 
-log = logging.getLogger(__name__)
-
 VERSION = 1  # raised when the way from pixels to features changes
-PART_ROWS = 2048
 FIRST = 64  # images that are looked at after normalisation, whatever the batch size
-NOTES = "first-batch.json"
+_TRIES = 3  # to keep features that are whole when they are read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,44 +61,63 @@ class FeatureCache:
     def __init__(self, root: Path, store: "Samples", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
         if backbone.adapter is None:
             raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
-        self.folder = root / cache_name(store.content, facts, adapter_facts(backbone.adapter.wiring))
-        self._store, self._backbone, self._work = store, backbone, work
+        self.folder = root / cache_name(store.content, facts, backbone.adapter.wiring)
+        self._store, self._backbone, self._work, self._adapter = store, backbone, work, backbone.adapter
         self._parts = read_parts(self.folder, len(store))
+        self._notes = read_notes(self.folder)
 
     def table(self, rows: Rows) -> FeatureTable:
         """Features of the given rows, in their order; what is not cached is computed first.
 
         Raises:
-            ProtocolError: If the first batch is not normalised, or a feature is not finite.
+            ProtocolError: If the first batch is not normalised, a feature is not finite, or what is kept is not there
+                when it is read again.
         """
         self.fill(rows)
         parts = self._parts
         return FeatureTable(parts.files, parts.where[rows], parts.width)
 
     def fill(self, rows: Rows) -> None:
-        """Compute and keep the features of those rows that are not cached."""
-        missing = np.unique(rows[self._parts.where[rows, 0] < 0])
-        if len(missing):
-            self._compute(missing)
-            self._parts = read_parts(self.folder, len(self._store))
+        """Compute and keep the features of those rows that are not cached, or not as they were kept.
+
+        Raises:
+            ProtocolError: As `table`.
+        """
+        check_trained(self._adapter.wiring)
+        if self._notes is None and len(rows):  # of the very first images: a resumed run says what the first one said
+            self._notes = self._look(np.unique(rows)[:FIRST])
+        for _ in range(_TRIES):
+            if not len(self._missing(rows)):
+                return
+            self._parts = sweep(self.folder, len(self._store))
+            missing = self._missing(rows)
+            if len(missing):
+                self._compute(missing)
+                self._parts = read_parts(self.folder, len(self._store))
+        if len(self._missing(rows)):
+            raise ProtocolError(
+                "keeps no features: what was written is not what is read", str(self.folder), "Is the disk sound?"
+            )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the first batch showed after normalisation."""
-        path = self.folder / NOTES
-        return tuple(json.loads(path.read_text())) if path.is_file() else ()
+        return self._notes or ()
+
+    def _missing(self, rows: Rows) -> Rows:
+        return np.unique(rows[self._parts.where[rows, 0] < 0])
+
+    def _look(self, rows: Rows) -> tuple[str, ...]:
+        wiring = self._adapter.wiring
+        batch = next(iter(Loader(self._store, rows, FIRST, layers=wiring.layers, shuffle=False)))
+        notes = tuple(check_range(self._adapter(batch), wiring))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_notes(self.folder, notes)
+        return notes
 
     def _compute(self, rows: Rows) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        work, adapter = self._work, self._backbone.adapter
-        if adapter is None:  # cannot be: __init__ looked
-            return
-        check_trained(adapter.wiring)
+        work, adapter = self._work, self._adapter
         layers = adapter.wiring.layers
-        if not (self.folder / NOTES).is_file():  # of the very first images: a resumed run says what the first one said
-            batch = next(iter(Loader(self._store, rows[:FIRST], FIRST, layers=layers, shuffle=False)))
-            notes = check_range(adapter(batch), adapter.wiring)
-            write_atomically(self.folder / NOTES, json.dumps(notes).encode())
         network = self._backbone.network.to(work.device).eval()
         loader = Loader(self._store, rows, work.batch_size, layers=layers, workers=work.workers, shuffle=False)
         part = max(1, PART_ROWS // work.batch_size) * work.batch_size
@@ -135,65 +146,23 @@ class FeatureCache:
             write_part(self.folder, np.concatenate(kept_rows), np.concatenate(kept))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CachedParts:
-    """What a cache's folder holds.
+def cache_name(content: str, backbone: BackboneFacts, wiring: Wiring) -> str:
+    """Folder of a cache: the digest of everything that decides the features.
 
-    Args:
-        files: Every complete part.
-        where: (rows of the store, 2): part and position in it of each, -1 where it is in none.
-        width: D; 0 without any part.
+    That is what the record says of the store, the backbone and the way between them; and, where a missing band is
+    replaced by its neighbour, which one that is.
     """
-
-    files: tuple[Part, ...]
-    where: NDArray[np.int64]
-    width: int
-
-
-def read_parts(folder: Path, num_rows: int) -> CachedParts:
-    """Look which rows of a store a cache's folder has; of a row that is in two parts, the first one counts."""
-    files: list[Part] = []
-    where = np.full((num_rows, 2), -1, dtype=np.int64)
-    width = 0
-    for path in sorted(folder.glob("*.rows.npy")):
-        features = path.with_name(path.name.removesuffix(".rows.npy") + ".npy")
-        if features.is_file():
-            try:
-                rows, mapped = np.load(path), np.load(features, mmap_mode="r")
-            except (OSError, ValueError, EOFError) as error:  # a disk that failed: computed and written again
-                log.warning("%s is left out, it is damaged: %s", features, error)
-                continue
-            new = where[rows, 0] < 0
-            where[rows[new], 0] = len(files)
-            where[rows[new], 1] = np.flatnonzero(new)
-            width = mapped.shape[1]
-            files.append(Part(features, mapped.offset))
-    return CachedParts(tuple(files), where, width)
-
-
-def write_part(folder: Path, rows: Rows, features: Floats) -> None:
-    """Keep the features (n, D) of n rows; the part counts when its second file is there."""
-    name = hashlib.sha256(rows.tobytes()).hexdigest()[:16]
-    write_atomically(folder / f"{name}.rows.npy", _npy(rows))
-    write_atomically(folder / f"{name}.npy", _npy(features))
-
-
-def cache_name(content: str, backbone: BackboneFacts, adapter: AdapterFacts) -> str:
-    """Folder of a cache: the digest of everything that decides the features."""
-    return digest(
-        {
-            "version": VERSION,
-            "content": content,
-            "backbone": backbone.model_dump(mode="json"),
-            "adapter": adapter.model_dump(mode="json"),
-        }
-    )[:24]
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+    facts: dict[str, Any] = {
+        "version": VERSION,
+        "content": content,
+        "backbone": backbone.model_dump(mode="json"),
+        "adapter": adapter_facts(wiring).model_dump(mode="json"),
+    }
+    channels = [channel for sensor in wiring.sensors for channel in sensor.channels]
+    neighbours = [[channel.band, channel.source] for channel in channels if channel.filled and channel.source]
+    if neighbours:
+        facts["neighbours"] = neighbours
+    return digest(facts)[:24]
 
 
 def degenerate(features: Floats) -> str:

@@ -6,7 +6,9 @@ over a mapped cache would look, and to a scheduler be, as large as the cache.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from seamo.errors import ProtocolError
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
+_AGAIN = "Run again: what is not whole is then computed again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class FeatureTable:
             positions: 0 to n - 1, repeats allowed.
 
         Raises:
-            ProtocolError: If a file ends too early.
+            ProtocolError: If a file is gone, cannot be read or ends too early.
         """
         out = np.empty((len(positions), self.width), dtype=np.float32)
         if not out.size:
@@ -81,7 +84,7 @@ class FeatureTable:
         memory, size = out.data.cast("B"), 4 * self.width
         for first, last in zip(opens.tolist(), [*opens[1:].tolist(), len(starts) - 1], strict=True):
             file = self.parts[int(part[starts[first]])]
-            with file.path.open("rb", buffering=0) as stream:
+            with _opened(file.path) as stream:
                 for run in range(first, last):
                     begin, end = int(starts[run]), int(starts[run + 1])
                     target = int(order[begin]) * size
@@ -99,10 +102,19 @@ class FeatureTable:
             yield self.take(np.arange(start, min(start + size, len(self))))
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[FileIO]:
+    try:
+        with path.open("rb", buffering=0) as stream:
+            yield stream
+    except OSError as error:
+        raise ProtocolError(f"cannot be read ({error.strerror})", str(path), _AGAIN) from error
+
+
 def _read(descriptor: int, target: memoryview, offset: int, path: Path) -> None:
     done = 0
     while done < len(target):
         got = os.preadv(descriptor, [target[done:]], offset + done)
         if not got:
-            raise ProtocolError("ends too early", str(path), "Delete it; its features are then computed again.")
+            raise ProtocolError("ends too early", str(path), _AGAIN)
         done += got
