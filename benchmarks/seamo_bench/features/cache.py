@@ -17,7 +17,7 @@ from seamo.identity import digest
 from seamo.inputs.check import check_range
 from seamo.inputs.wiring import Wiring, check_trained
 from seamo_bench.facts import BackboneFacts, adapter_facts
-from seamo_bench.features.parts import PART_ROWS, read_notes, read_parts, sweep, write_notes, write_part
+from seamo_bench.features.parts import PART_ROWS, CachedParts, read_notes, read_parts, sweep, write_notes, write_part
 from seamo_bench.features.table import FeatureTable, Floats
 from seamo_bench.network import Backbone
 from seamo_bench.protocol import Progress, Rows, silent
@@ -63,8 +63,8 @@ class FeatureCache:
             raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
         self.folder = root / cache_name(store.content, facts, backbone.adapter.wiring)
         self._store, self._backbone, self._work, self._adapter = store, backbone, work, backbone.adapter
-        self._parts = read_parts(self.folder, len(store))
-        self._notes = read_notes(self.folder)
+        self._parts: CachedParts | None = None  # read when the first features are asked for, which not every cell does
+        self._notes: tuple[str, ...] = ()
 
     def table(self, rows: Rows) -> FeatureTable:
         """Features of the given rows, in their order; what is not cached is computed first.
@@ -73,8 +73,7 @@ class FeatureCache:
             ProtocolError: If the first batch is not normalised, a feature is not finite, or what is kept is not there
                 when it is read again.
         """
-        self.fill(rows)
-        parts = self._parts
+        parts = self._whole(rows)
         return FeatureTable(parts.files, parts.where[rows], parts.width)
 
     def fill(self, rows: Rows) -> None:
@@ -83,29 +82,36 @@ class FeatureCache:
         Raises:
             ProtocolError: As `table`.
         """
+        self._whole(rows)
+
+    def _whole(self, rows: Rows) -> CachedParts:
+        """What is kept, all of `rows` among it."""
         check_trained(self._adapter.wiring)
-        if self._notes is None and len(rows):  # of the very first images: a resumed run says what the first one said
-            self._notes = self._look(np.unique(rows)[:FIRST])
+        parts = self._parts
+        if parts is None:
+            parts = read_parts(self.folder, len(self._store))
+            notes = read_notes(self.folder)
+            # Of the very first images: a resumed run says what the first one said.
+            self._notes = self._look(np.unique(rows)[:FIRST]) if notes is None and len(rows) else notes or ()
         for _ in range(_TRIES):
-            if not len(self._missing(rows)):
-                return
-            self._parts = sweep(self.folder, len(self._store))
-            missing = self._missing(rows)
+            if not len(_missing(parts, rows)):
+                break
+            parts = sweep(self.folder, len(self._store))
+            missing = _missing(parts, rows)
             if len(missing):
                 self._compute(missing)
-                self._parts = read_parts(self.folder, len(self._store))
-        if len(self._missing(rows)):
+                parts = read_parts(self.folder, len(self._store))
+        self._parts = parts
+        if len(_missing(parts, rows)):
             raise ProtocolError(
                 "keeps no features: what was written is not what is read", str(self.folder), "Is the disk sound?"
             )
+        return parts
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the first batch showed after normalisation."""
-        return self._notes or ()
-
-    def _missing(self, rows: Rows) -> Rows:
-        return np.unique(rows[self._parts.where[rows, 0] < 0])
+        return self._notes if self._parts is not None else read_notes(self.folder) or ()
 
     def _look(self, rows: Rows) -> tuple[str, ...]:
         wiring = self._adapter.wiring
@@ -144,6 +150,10 @@ class FeatureCache:
                     kept_rows, kept = [], []
         if kept:
             write_part(self.folder, np.concatenate(kept_rows), np.concatenate(kept))
+
+
+def _missing(parts: CachedParts, rows: Rows) -> Rows:
+    return np.unique(rows[parts.where[rows, 0] < 0])
 
 
 def cache_name(content: str, backbone: BackboneFacts, wiring: Wiring) -> str:
