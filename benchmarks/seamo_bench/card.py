@@ -93,6 +93,11 @@ class BackboneCard:
     resize: Resize = "bilinear"
 
     @property
+    def owner(self) -> str:
+        """Id of the listed card behind it, whose weights it has: see `owner_of`."""
+        return owner_of(self.id)
+
+    @property
     def expects(self) -> Expects:
         """What its network expects of the input."""
         return Expects(
@@ -110,3 +115,13 @@ class BackboneCard:
     def fed(self, wiring: "Wiring") -> "BackboneCard":
         """The same card, its inputs those that are really fed and its policy the one that made them so."""
         return replace(self, inputs=wiring.network.inputs, missing=wiring.missing)
+
+
+def owner_of(card_id: str) -> str:
+    """Id of the listed card behind one with quirks.
+
+    Example:
+        >>> owner_of("spectralgpt+no-positions")
+        'spectralgpt'
+    """
+    return card_id.partition("+")[0]

@@ -40,7 +40,7 @@ def silent(done: int, total: int, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What a protocol is; readable without torch.
+    """What a protocol is.
 
     Args:
         id: As in suites and on the leaderboard.

@@ -1,11 +1,12 @@
 """Published weights: opened without running their code, matched key by key, loaded whole or not at all."""
 
-import json
 import pickle
+import pickletools
 import re
 import struct
+import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from seamo.errors import CheckpointError
+from seamo_bench.card import owner_of
 from seamo_bench.family import KeyRules, renamed
 
 # Classes that published files hold beside their tensors. They open as an empty `Holder` that never runs their code.
@@ -63,16 +65,22 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError("there is no such file", str(path), "Fetch it first, or check the path.")
-    with path.open("rb") as file:
-        head = file.read(16)
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise CheckpointError(f"cannot be read ({error.strerror})", str(path), "Check its permissions.") from error
     if len(head) == 16 and head[8:9] == b"{":  # 8 bytes of header length, then its JSON
         return _open_safetensors(path)
-    if head[:2] == b"PK":
+    zipped = head[:2] == b"PK"
+    if zipped:
         _check_zip(path)
+    _check_pickles(path, zipped=zipped)
     allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [(Holder, name) for name in HELD]
     try:
-        with torch.serialization.safe_globals(allowed):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=head[:2] == b"PK")
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an odd pickle protocol: what it may hold is the same
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
     except _UNREADABLE as error:
@@ -84,18 +92,51 @@ def open_checkpoint(path: Path) -> dict[str, Any]:
 
 
 _AGAIN = "Fetch the file again."
-# What torch's restricted unpickler raises on bytes that end early or make no sense.
-_UNREADABLE = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError, struct.error)
+# What torch's restricted unpickler and zipfile raise on bytes that end early or make no sense.
+_UNREADABLE = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError,
+    RuntimeError, TypeError, ValueError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def _check_zip(path: Path) -> None:
+    """Checksums of every part; torch compresses none of them, so that all are no larger than the file."""
     try:
         with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            packed = next((one.filename for one in members if one.compress_type != zipfile.ZIP_STORED), "")
+            if packed or sum(one.file_size for one in members) > path.stat().st_size:
+                what = f"its part {packed} is compressed" if packed else "its parts are larger than the file"
+                raise CheckpointError(f"is no file that torch.save wrote: {what}", str(path), _AGAIN)
             bad = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"is cut off or damaged ({error})", str(path), _AGAIN) from error
     if bad:
         raise CheckpointError(f"is damaged: the checksum of its part {bad} is wrong", str(path), _AGAIN)
+
+
+def _check_pickles(path: Path, *, zipped: bool) -> None:
+    """Refuse what torch's own closed list lets through: a `bytearray` of any size that the file asks for."""
+    try:
+        if zipped:
+            with zipfile.ZipFile(path) as archive:
+                pickles = [archive.read(name) for name in archive.namelist() if name.endswith("data.pkl")]
+        else:
+            with path.open("rb") as file:
+                for _ in range(_LEGACY_PICKLES):
+                    for _ in pickletools.genops(file):
+                        pass
+                size = file.tell()
+                file.seek(0)
+                pickles = [file.read(size)]
+    except _UNREADABLE as error:
+        reason = f"{type(error).__name__} {error}".splitlines()[0][:200].strip()
+        raise CheckpointError(f"cannot be read ({reason})", str(path), _AGAIN) from error
+    if any(b"\nbytearray\n" in one for one in pickles):
+        raise _refusal(path, "GLOBAL builtins.bytearray")
+
+
+_LEGACY_PICKLES = 4  # a magic number, a version, facts of the machine, the content; numbers follow
 
 
 def _refusal(path: Path, message: str) -> CheckpointError:
@@ -140,24 +181,39 @@ def tensors_at(content: Mapping[str, Any], rules: KeyRules, where: str = "") -> 
     for place in rules.places:
         inside = content if place == "" else content.get(place)
         if isinstance(inside, Mapping):
-            state = dict(_flatten(inside))
+            found = _flatten(inside, where)
+            state = dict(found)
+            if len(state) != len(found):
+                raise CheckpointError("two of its tensors have one name", where, "The file is not as published.")
             if state:
                 return state
     wanted = " or ".join(repr(place) for place in rules.places if place) or "named tensors"
     raise CheckpointError(
-        f"has no {wanted}; its entries: {', '.join(list(content)[:8])}",
+        f"has no {wanted}; its entries: {', '.join(map(str, list(content)[:8]))}",
         where,
         "This is the checkpoint of another model.",
     )
 
 
-def _flatten(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Tensor]]:
+def _flatten(mapping: Mapping[str, Any], where: str) -> list[tuple[str, Tensor]]:
+    """Tensors by the path to them; without recursion, and every mapping once: a pickle may hold one in itself."""
     found: list[tuple[str, Tensor]] = []
-    for key, value in mapping.items():
+    seen = {id(mapping)}
+    waiting: list[tuple[str, Iterator[tuple[Any, Any]]]] = [("", iter(mapping.items()))]
+    while waiting:
+        prefix, items = waiting[-1]
+        item = next(items, None)
+        if item is None:
+            waiting.pop()
+            continue
+        key, value = item
         if isinstance(value, Tensor):
             found.append((f"{prefix}{key}", value))
         elif isinstance(value, Mapping):
-            found += _flatten(value, f"{prefix}{key}/")
+            if id(value) in seen:
+                raise CheckpointError(f"{prefix}{key} stands in two places", where, "The file is not as published.")
+            seen.add(id(value))
+            waiting.append((f"{prefix}{key}/", iter(value.items())))
     return found
 
 
@@ -190,8 +246,12 @@ def match(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], rules: KeyR
             )
         else:
             consumed[key] = name
+            if not _is_plain(tensor):
+                raise CheckpointError(f"{key} is no plain array of numbers", where, "The file is not as published.")
             if tensor.shape != wanted[name].shape:
                 shapes.append(f"{key} is {_text(tensor)} in the file and {_text(wanted[name])} in the network")
+            elif _kind(tensor) != _kind(wanted[name]):  # torch would round, or drop imaginary parts
+                shapes.append(f"{key} holds {_kind(tensor)} in the file and {_kind(wanted[name])} in the network")
     filled = set(consumed.values())
     absent = [name for name in wanted if name not in filled]
     initial = [name for name in absent if any(fnmatchcase(name, pattern) for pattern in rules.init)]
@@ -207,6 +267,55 @@ def match(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], rules: KeyR
         fix = "It is another size of this model" if shapes and not unknown else "It is the checkpoint of another model"
         raise CheckpointError("; ".join(problems), where, f"{fix}, or not as published. Nothing was loaded.")
     return Coverage(consumed, tuple(dropped), tuple(initial))
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        not tensor.is_nested
+        and not tensor.is_quantized
+        and tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+    )
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_complex():
+        return "complex numbers"
+    return "fractions" if tensor.is_floating_point() else "truth values" if tensor.dtype == torch.bool else "integers"
+
+
+def check_values(state: Mapping[str, Tensor], coverage: Coverage, where: str = "") -> tuple[str, ...]:
+    """Look at the numbers that a network would be filled with.
+
+    Args:
+        state: The file's tensors.
+        coverage: Of `match`.
+        where: File name for messages.
+
+    Returns:
+        Keys of those with at least two dimensions that hold one number over and over. A few may be right (positions
+        that begin at zero); whoever asks can name them.
+
+    Raises:
+        CheckpointError: If a number is not finite, or there are weights of two dimensions and more and all of them
+            are constant (a failed save, a placeholder): no feature could tell two images apart.
+    """
+    floats = [key for key in coverage.consumed if state[key].is_floating_point()]
+    bad = [key for key in floats if not state[key].isfinite().all()]
+    if bad:
+        raise CheckpointError(
+            f"{len(bad)} tensors hold NaN or infinity: {_some(bad)}", where, "The file is damaged. " + _AGAIN
+        )
+    weights = [key for key in floats if state[key].ndim > 1 and state[key].numel() > 1]
+    constant = tuple(key for key in weights if bool((state[key] == state[key].flatten()[0]).all()))
+    if weights and len(constant) == len(weights):
+        zero = all(not state[key].any() for key in weights)
+        raise CheckpointError(
+            f"all {len(weights)} weights are {'zero' if zero else 'constant'}, as {_some(constant)}",
+            where,
+            "Nothing was saved in it. " + _AGAIN,
+        )
+    return constant
 
 
 def _text(tensor: Tensor) -> str:
@@ -240,17 +349,13 @@ def load_exact(
         What became of every key and parameter.
 
     Raises:
-        CheckpointError: As `match`; the network is then unchanged.
+        CheckpointError: As `match` and `check_values`; the network is then unchanged.
     """
     rules = rules or KeyRules()
     rules = KeyRules(rules.places, rules.strip, rules.rename, (*rules.drop, *drop), (*rules.init, *init))
     wanted = network.state_dict()
     coverage = match(wanted, state, rules, where=where)
-    bad = [key for key in coverage.consumed if state[key].is_floating_point() and not state[key].isfinite().all()]
-    if bad:
-        raise CheckpointError(
-            f"{len(bad)} tensors hold NaN or infinity: {_some(bad)}", where, "The file is damaged. " + _AGAIN
-        )
+    check_values(state, coverage, where)
     with torch.no_grad():
         for key, name in coverage.consumed.items():
             wanted[name].copy_(state[key])
@@ -270,7 +375,7 @@ def load_file(network: nn.Module, path: Path, *, rules: KeyRules, backbone: str)
         CheckpointError: As `open_checkpoint` and `match`.
     """
     owner = converted_for(path)
-    if owner and owner != backbone.partition("+")[0]:  # a card with quirks has the weights of the card without
+    if owner and owner != owner_of(backbone):  # a card with quirks has the weights of the card without
         raise CheckpointError(
             f"was converted for {owner}, not for {backbone}", str(path), "Convert the right checkpoint."
         )
@@ -296,19 +401,3 @@ def assemble(build: Callable[[], N], *, rules: KeyRules, weights: Path | None, s
     if weights is not None:
         load_file(network, weights, rules=rules, backbone=backbone)
     return network.eval()
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The JSON card beside a converted file.
-
-    Raises:
-        CheckpointError: If it is not there or not JSON.
-    """
-    beside = path.with_suffix(".json")
-    try:
-        card: dict[str, Any] = json.loads(beside.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"has no readable card ({error})", str(beside), "Convert the published file again."
-        ) from error
-    return card

@@ -256,9 +256,9 @@ def test_plan_gives_sizes_and_reasons(tmp_path, stores, suite):
         (cell.backbone, cell.row.protocol, bool(cell.row.params.get("frozen"))): cell
         for cell in cells_of(suite, Places(stores, tmp_path, tmp_path))
     }
-    assert cells["pixel-values", "dense", True].size is None
-    assert cells["unet", "dense", False].size == TILE  # the card allows it
-    assert cells["resnet18", "dense", False].size == 64  # multiples of 32 alone: the card's own
+    assert cells["pixel-values", "dense", True].wiring.size is None
+    assert cells["unet", "dense", False].wiring.size == (TILE, TILE)  # the card allows it
+    assert cells["resnet18", "dense", False].wiring.size == (64, 64)  # multiples of 32 alone: the card's own
     reasons = {name: cell.reason for name, cell in cells.items() if cell.status == "impossible"}
     assert "nothing to train" in reasons["pixel-values", "dense", False]
     assert "no dense levels" in reasons["image-statistics", "dense", True]
@@ -271,13 +271,13 @@ def test_the_demo_budget_shrinks_large_tiles(tmp_path, stores, suite, monkeypatc
     places = Places(stores, tmp_path, tmp_path)
     sizes = {
         budget: [
-            cell.size
+            cell.wiring.size
             for cell in make_plan(load_suite(suite), ("unet",), places, budget)
             if not isinstance(cell, Impossible)
         ]
         for budget in ("demo", "full")
     }
-    assert sizes == {"demo": [8], "full": [TILE]}
+    assert sizes == {"demo": [(8, 8)], "full": [(TILE, TILE)]}
 
 
 def test_records_hold_what_was_run(results):

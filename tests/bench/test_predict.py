@@ -424,7 +424,14 @@ def test_a_protocol_says_itself_how_its_head_is_applied(single, tmp_path, monkey
     apply(results, record, [image], tmp_path / "out.tif")
     assert seen == [(len(record.facts.task.classes), record.key, ["bias", "weight"], 1)]
     assert (read(tmp_path / "out.tif") == 1).all()
+    # A protocol on features that says nothing and trained a matrix: the matrix is applied, as logreg's own way does.
     monkeypatch.setattr(applied, "find_protocol", lambda _: replace(own, apply=None))
+    apply(results, record, [image], tmp_path / "matrix.tif", probabilities=True)
+    monkeypatch.undo()
+    apply(results, record, [image], tmp_path / "own.tif", probabilities=True)
+    np.testing.assert_array_equal(read(tmp_path / "matrix.tif"), read(tmp_path / "own.tif"))
+    monkeypatch.setattr(applied, "find_protocol", lambda _: replace(own, apply=None, needs="network"))
+    monkeypatch.setattr(applied, "load_network", None)  # it is refused before anything is loaded
     with pytest.raises(ProtocolError, match="what logreg trains cannot be applied to new images"):
         apply(results, record, [image], tmp_path / "none.tif")
 

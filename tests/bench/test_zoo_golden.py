@@ -157,7 +157,7 @@ def test_selected_columns_are_the_whole_network_with_zero_bands(golden: Path, mo
     family = cards()[rig.backbone].family
     assert family.can_select
     path = golden / "dev" / model / "checkpoint.pt"
-    whole, part = load_network(family, card, path, 0), load_network(family, fewer, path, 0)
+    whole, part = load_network(family, card, path, 0), load_network(family, card, path, 0, fed=fewer)
     x = torch.rand(1, len(spec.bands), 32, 32)
     blank = x.clone()
     blank[:, [1, 4]] = 0

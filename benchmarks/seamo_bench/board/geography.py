@@ -1,4 +1,4 @@
-"""Where predictions are right and wrong: places put beside them, scores by map cell and by country. Numpy only.
+"""Where predictions are right and wrong: scores by map cell and by country. Numpy only.
 
 Places and countries are stored with the predictions, so that maps and tables of countries are made from results
 alone, like every score.

@@ -82,7 +82,7 @@ class Table:
         rows: Backbones, best mean rank first, floors last.
         cells: (row id, column) -> cell; what was never run has no entry.
         notes: Synthetic data, subsets, demo budget, missing floors, damaged files.
-        aggregates: BoardRow id -> interquartile mean and mean rank over the columns that all rows have.
+        aggregates: Row id -> interquartile mean and mean rank over the columns that all rows have.
         damaged: Files that could not be read.
     """
 

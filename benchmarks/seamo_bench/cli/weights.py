@@ -108,6 +108,9 @@ def check(
     rows: list[dict[str, Any]] = []
     for found in choices:
         result = examine(found, file)
+        if result.constant:
+            listed = ", ".join(result.constant[:4]) + (", ..." if len(result.constant) > 4 else "")
+            remark(f"{found.card.id}: {len(result.constant)} weights are constant: {listed}")
         rows.append(
             {
                 "id": found.card.id,
@@ -117,6 +120,7 @@ def check(
                 "consumed": len(result.coverage.consumed),
                 "dropped": len(result.coverage.dropped),
                 "initial": list(result.coverage.initial),
+                "constant": list(result.constant),
                 "fingerprint": list(result.fingerprint),
             }
         )

@@ -1,6 +1,6 @@
 """The transformer of CROMA and SatViT: norms inside the layers, bias-free q, k, v, patches flattened (c i j).
 
-Shape suffixes as in `_vit`, h heads in attention biases.
+Shape suffixes as in `vit`, h heads in attention biases.
 """
 
 import math

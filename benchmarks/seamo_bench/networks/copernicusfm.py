@@ -1,6 +1,6 @@
 """Copernicus-FM's trunk: DOFA's generated kernels from wavelength and bandwidth, and tokens of place, scale and time.
 
-Shape suffixes as in `_vit`.
+Shape suffixes as in `vit`.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""CROMA's three encoders: radar, optical, and one that crosses them. Shape suffixes as in `_vit`."""
+"""CROMA's three encoders: radar, optical, and one that crosses them. Shape suffixes as in `vit`."""
 
 from collections.abc import Mapping
 

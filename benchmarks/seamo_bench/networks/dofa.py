@@ -1,4 +1,4 @@
-"""DOFA's dynamic patch embedding: kernels generated from wavelengths. Shape suffixes as in `_vit`, P: its width."""
+"""DOFA's dynamic patch embedding: kernels generated from wavelengths. Shape suffixes as in `vit`, P: its width."""
 
 from collections.abc import Mapping, Sequence
 

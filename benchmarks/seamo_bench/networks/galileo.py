@@ -124,7 +124,7 @@ class Galileo(Network):
             months_BT: Month (0..11) of every step.
             patch: Patch side in pixels.
             gsd_m: Ground sampling distance in metres; patches further apart on the ground get other positions.
-            taps: See `_vit.keep`.
+            taps: See `vit.keep`.
 
         Raises:
             SampleError: If the image is not a whole number of patches.

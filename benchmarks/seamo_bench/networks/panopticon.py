@@ -1,6 +1,6 @@
 """Panopticon's trunk: every channel its own patch tokens, fused by attention over channels, then a DINOv2 ViT.
 
-Shape suffixes as in `_vit`; L patches, A width of the channel attention.
+Shape suffixes as in `vit`; L patches, A width of the channel attention.
 """
 
 from collections.abc import Mapping, Sequence

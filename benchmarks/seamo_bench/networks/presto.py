@@ -74,7 +74,7 @@ class Presto(Network):
             dynamic_world_BT: Land cover class, 9 where missing.
             latlon_B2: Latitude and longitude in degrees.
             month_B: Month (0..11) of the first step.
-            taps: See `_vit.keep`.
+            taps: See `vit.keep`.
 
         Raises:
             CheckpointError: If the series of a batch keep different numbers of tokens.

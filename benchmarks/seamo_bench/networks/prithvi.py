@@ -1,4 +1,4 @@
-"""Prithvi-EO-2.0's encoder for one date, without time and place. Shape suffixes as in `_vit`."""
+"""Prithvi-EO-2.0's encoder for one date, without time and place. Shape suffixes as in `vit`."""
 
 import torch
 from torch import Tensor, nn

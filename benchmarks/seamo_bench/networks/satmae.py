@@ -1,6 +1,6 @@
 """The group-channel ViT of SatMAE: one token a patch and band group, with the names of its files.
 
-Shape suffixes as in `_vit`, G band groups.
+Shape suffixes as in `vit`, G band groups.
 """
 
 from collections.abc import Mapping, Sequence

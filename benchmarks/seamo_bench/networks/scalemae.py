@@ -1,4 +1,4 @@
-"""Scale-MAE's ViT: positions are sines and cosines of metres on the ground. Shape suffixes as in `_vit`."""
+"""Scale-MAE's ViT: positions are sines and cosines of metres on the ground. Shape suffixes as in `vit`."""
 
 import torch
 from torch import Tensor, nn

@@ -1,6 +1,6 @@
 """SpectralGPT's trunk: tokens are cubes of three bands by 8 x 8 pixels, attention has separate q, k and v.
 
-Written from the published description and the names of its files. Shape suffixes as in `_vit`, G band triplets.
+Written from the published description and the names of its files. Shape suffixes as in `vit`, G band triplets.
 """
 
 from collections.abc import Mapping

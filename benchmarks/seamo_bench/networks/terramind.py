@@ -1,6 +1,6 @@
 """TerraMind's encoder: a bias-free gated transformer over the patches of every modality given.
 
-Shape suffixes as in `_vit`.
+Shape suffixes as in `vit`.
 """
 
 from collections.abc import Mapping

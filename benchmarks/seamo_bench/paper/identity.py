@@ -1,7 +1,8 @@
 """Whose a record is, by what it says of itself and never by a title."""
 
+from seamo_bench.card import owner_of
 from seamo_bench.records.record import Record
-from seamo_bench.zoo.catalogue import base_id, cards
+from seamo_bench.zoo.catalogue import cards
 
 SEAMO = "seamo"
 
@@ -14,7 +15,7 @@ def family_of(record: Record) -> str:
     """
     if record.about.family:
         return record.about.family
-    listed = cards().get(base_id(record.facts.backbone.id))
+    listed = cards().get(owner_of(record.facts.backbone.id))
     if listed is not None:
         return listed.card.family
     return SEAMO if record.about.group else ""

@@ -5,10 +5,10 @@ head that is not the one of the record is refused.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ from seamo.inputs.wiring import wire
 from seamo.manifest import DatasetSpec
 from seamo_bench.card import BackboneCard, Step
 from seamo_bench.facts import AdapterFacts, adapter_facts
-from seamo_bench.protocol import Trained
+from seamo_bench.protocol import Protocol, Trained
 from seamo_bench.protocols import find_protocol
+from seamo_bench.protocols._apply import affine
 from seamo_bench.records.heads import kept_record, load_head
 from seamo_bench.records.record import HeadFile, Record
 from seamo_bench.zoo.catalogue import (
@@ -117,15 +118,14 @@ def load_applied(
     spec = _spec_of(head, units, side)
     adapter = _same_adapter(card, spec, facts.adapter)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network = load_network(found.family, card.fed(adapter.wiring), file, 0).to(where)
     protocol = find_protocol(facts.protocol.id)
+    applied = _apply_of(protocol, state, record.key)  # before anything is loaded
+    network = load_network(found.family, card, file, 0, fed=card.fed(adapter.wiring)).to(where)
     if protocol.version != facts.protocol.version:
         log.warning(
             "the record is of version %d of %s, this is version %d",
             facts.protocol.version, protocol.id, protocol.version,
         )  # fmt: skip
-    if protocol.apply is None:
-        raise ProtocolError(f"what {protocol.id} trains cannot be applied to new images", record.key)
     sources = {layer.sensor: layer.bands for layer in spec.layers}
     blank = {sensor: np.zeros((1, len(names), *side), dtype=np.float32) for sensor, names in sources.items()}
     with torch.inference_mode():
@@ -140,7 +140,16 @@ def load_applied(
             device=where,
             where=record.key,
         )
-        return Applied(record, sources, spec, adapter, protocol.apply(trained), side, where)
+        return Applied(record, sources, spec, adapter, applied(trained), side, where)
+
+
+def _apply_of(protocol: Protocol, state: Mapping[str, NDArray[Any]], where: str) -> "Callable[[Trained], Scores]":
+    """How what a run trained is applied; a protocol on features that does not say trained a matrix, if it has one."""
+    if protocol.apply is not None:
+        return protocol.apply
+    if protocol.needs == "features" and {"weight", "bias"} <= set(state):
+        return affine
+    raise ProtocolError(f"what {protocol.id} trains cannot be applied to new images", where)
 
 
 def _same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, BackboneCard, Path | None]:
@@ -157,7 +166,9 @@ def _same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, Bac
             f"is not the backbone of the record: its card has the digest {card_digest(card)[:12]}, "
             f"the record's {wanted.card[:12]}",
             card.id,
-            f"Name the one that it was made with: {wanted.id}." if name else "Use the version of seamo that made it.",
+            f"Name the one that it was made with: {wanted.id}."
+            if card.id != wanted.id
+            else "Use the version of seamo that made it.",
         )
     needs = card.weights is not None and not Path(card.weights.filename).is_absolute()
     file = weights_path(card, weights / card.weights.filename if needs and card.weights else None)

@@ -10,6 +10,7 @@ from seamo.bands import Unit
 from seamo.errors import BandError, UsageError
 from seamo.use.imagery import Imagery, check_same_grid, open_imagery, sensor_of
 from seamo.use.options import Image, parse_images
+from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import Record
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def check_dates(record: Record, dates: Sequence[Sequence[Image]]) -> None:
     Raises:
         UsageError: If it is another one.
     """
-    wanted = 2 if record.facts.task.kind == "change" else 1
+    wanted = find_protocol(record.facts.protocol.id).dates
     if len(dates) != wanted:
         fix = "Give BEFORE and AFTER." if wanted == 2 else "Give one image; other sensors' with --with."
         raise UsageError(f"{len(dates)} dates for a record of {record.facts.task.kind}", "IMAGE", fix)

@@ -64,11 +64,6 @@ class Planned:
         """What will happen."""
         return "will run" if self.todo else "done"
 
-    @property
-    def size(self) -> int | None:
-        """Side of the images that the network sees; None where they are not resized."""
-        return None if self.wiring.size is None else self.wiring.size[0]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Impossible:

@@ -210,7 +210,7 @@ class _Planner:
             store=store,
             labels=known.labels_of(row, store, task),
             trials=trials,
-            source=BackboneSource(self.candidate.family, self.card.fed(wiring), weights),
+            source=BackboneSource(self.candidate.family, self.card, weights),
             wiring=wiring,
             flags=flags_of(self.card, wiring, store) + row_flags(row, scheme) + split_flags(wiring, store, trials[0]),
             checks=checks_of(self.card, wiring, store),

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from seamo.errors import SeamoError
-from seamo.inputs.wiring import Wiring
 from seamo_bench.facts import run_key
 from seamo_bench.features.cache import FeatureCache, Work, degenerate
 from seamo_bench.features.forward import Forward, measure_forward
@@ -25,7 +24,6 @@ from seamo_bench.runs.cells import Cell, Impossible, Planned
 from seamo_bench.runs.context import context_of
 from seamo_bench.runs.plan import Places
 from seamo_bench.tasks.locate import locate
-from seamo_bench.zoo.catalogue import BackboneSource
 from seamo_bench.zoo.loading import load_source
 
 log = logging.getLogger(__name__)
@@ -96,9 +94,10 @@ def run_plan(
             continue
         started = time.monotonic()
         try:
-            if loaded is None or loaded.wanted != (cell.source, cell.wiring):
+            wanted = repr((cell.source, cell.wiring))
+            if loaded is None or loaded.wanted != wanted:
                 loaded = None  # the old network goes before the new one comes
-                loaded = _Loaded((cell.source, cell.wiring), load_source(cell.source, cell.wiring))
+                loaded = _Loaded(wanted, load_source(cell.source, cell.wiring))
             yield from _run_cell(cell, loaded, places, machine, inner, started)
         except CELL_ERRORS as error:
             log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
@@ -109,9 +108,12 @@ def run_plan(
 
 @dataclass(slots=True, eq=False)
 class _Loaded:
-    """A network that several cells share, and what a pass through it costs, measured with the first of them."""
+    """A network that several cells share, and what a pass through it costs, measured with the first of them.
 
-    wanted: tuple[BackboneSource, Wiring]
+    What was wanted is kept as text: a fill of NaN is not equal to itself.
+    """
+
+    wanted: str
     backbone: Backbone
     forward: Forward | None = None
 

@@ -27,7 +27,7 @@ class StitchedImage:
 
     Args:
         key: Of the scene or the tile.
-        unit: StitchedImage; empty where unknown.
+        unit: Scene; empty where unknown.
         rows: Rows of its tiles, in the order in which `stitch` wants them.
         y0, x0: Upper-left corner of each tile in the image.
         size: (H, W) that the tiles span.
@@ -79,7 +79,7 @@ def images_of(
     Args:
         rows: Of the tiles, (n,).
         keys: Key of each tile.
-        scenes: StitchedImage of each; empty where unknown.
+        scenes: Scene of each; empty where unknown.
         corners: (n, 2) y0 and x0 of each in its scene.
         sizes: (n, 2) height and width of each.
 

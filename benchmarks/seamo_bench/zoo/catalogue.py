@@ -2,8 +2,8 @@
 
 import hashlib
 import importlib
-import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -14,6 +14,7 @@ import seamo_bench.backbones
 from seamo.discovery import outside_modules, own_modules, unknown
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo.identity import digest
+from seamo.seal import parse_json
 from seamo_bench.card import BackboneCard, Weights
 from seamo_bench.family import Family
 
@@ -41,7 +42,7 @@ class BackboneSource:
 
     Args:
         family: Its family.
-        card: Its card, inputs those that will be fed.
+        card: Its card, whole.
         weights: Its checkpoint file; None where it has none.
     """
 
@@ -68,8 +69,8 @@ def family(module: str) -> Family:
     match vars(found):
         case {"FAMILY": Family() as declared}:
             return declared
-        case {"CARDS": tuple(listed), "load": load, **others} if callable(load):
-            return _of_plain_module(listed, load, others)
+        case {"CARDS": tuple() | list() as listed, "load": load, **others} if callable(load):
+            return _of_plain_module(tuple(listed), load, others)
         case _:
             raise ProtocolError("declares no family", module, "A backbone module needs FAMILY, or CARDS and load.")
 
@@ -127,14 +128,10 @@ def find_card(name: str) -> Found:
     raise unknown("backbone", name, list(known), "It is no folder of a SeaMo run either. ")
 
 
-def base_id(card_id: str) -> str:
-    """Id of the listed card behind one with quirks: `spectralgpt+no-positions` -> `spectralgpt`."""
-    return card_id.partition("+")[0]
-
-
 def _with_quirks(found: Found, quirks: Sequence[str]) -> BackboneCard:
     card, switches = found.card, found.family.quirks
-    names = [text.partition(":")[0] for text in card.quirks]
+    described = [text.partition(":")[0] for text in card.quirks]
+    names = [name for name in described if name in switches]  # a module of another package may switch its own on
     for quirk in quirks:
         if quirk not in names:
             raise UsageError(f"has no quirk {quirk!r}", card.id, f"Its quirks: {', '.join(names) or 'none'}.")
@@ -188,7 +185,7 @@ def weights_path(card: BackboneCard, given: Path | None) -> Path | None:
             raise CheckpointError("takes no weights", card.id)
         return given
     path = given if given is not None else Path(card.weights.filename)
-    converted = path.with_name(f"{base_id(card.id)}.safetensors")  # quirks do not change the file
+    converted = path.with_name(f"{card.owner}.safetensors")  # quirks do not change the file
     for found in (path, converted):
         if found.is_file():
             check_published(card.id, card.weights, found)
@@ -245,14 +242,18 @@ def weights_digest(path: Path | None) -> str:
     if path.suffix != ".safetensors" or not beside.is_file():
         return own
     try:
-        made = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"is no card of a converted file ({error})", str(beside), _CONVERT_AGAIN) from error
-    if not isinstance(made, dict) or "source_sha256" not in made:
+        data = beside.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot be read ({error.strerror})", str(beside), _CONVERT_AGAIN) from error
+    made = parse_json(data, str(beside), error=CheckpointError, fix=_CONVERT_AGAIN)
+    if "source_sha256" not in made:
         return own
     if made.get("sha256") != own:
         raise CheckpointError("is not the file that the card beside it describes", str(path), _CONVERT_AGAIN)
-    return str(made["source_sha256"])
+    source = made["source_sha256"]
+    if not isinstance(source, str) or not re.fullmatch("[0-9a-f]{64}", source):
+        raise CheckpointError("its source_sha256 is no sha256", str(beside), _CONVERT_AGAIN)
+    return source
 
 
 _CONVERT_AGAIN = "`seamo-bench weights convert` writes both again."
@@ -260,8 +261,11 @@ _CONVERT_AGAIN = "`seamo-bench weights convert` writes both again."
 
 def _hash_of(path: Path, kind: str) -> str:
     """Hash of a file, computed once in a process as long as its size and time of change stay."""
-    facts = path.stat()
-    return _hash(path, kind, (facts.st_size, facts.st_mtime_ns))
+    try:
+        facts = path.stat()
+        return _hash(path, kind, (facts.st_size, facts.st_mtime_ns))
+    except OSError as error:
+        raise CheckpointError(f"cannot be read ({error.strerror})", str(path), "Check its permissions.") from error
 
 
 @lru_cache(maxsize=256)

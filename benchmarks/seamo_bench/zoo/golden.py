@@ -26,8 +26,8 @@ from seamo_bench.zoo.loading import load_network
 # An 8-bit rule may put a value that lies on the edge of a step on either side: 1/255, on this share of the pixels.
 EDGE_SHARE = 1e-3
 EDGE_STEP = 1 / 255 + 1e-6
-# What an unforeseen fixture can make fail; each becomes a row, so that the other models are still compared.
 ROUNDINGS = 32  # of float32 at a field's largest value that processors may lie apart, whatever tolerance a card asks
+# What an unforeseen fixture can make fail; each becomes a row, so that the other models are still compared.
 _FAILURES = (SeamoError, OSError, LookupError, RuntimeError, ValueError, TypeError)
 
 

@@ -1,7 +1,6 @@
 """Backbones loaded, by name or as a plan has found them: networks built, filled from a file, cut to the bands fed."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,6 @@ from seamo_bench.network import Backbone, Network
 from seamo_bench.weights import assemble
 from seamo_bench.zoo.catalogue import (
     BackboneSource,
-    base_id,
     budget_card,
     check_available,
     check_selection,
@@ -82,58 +80,55 @@ def load_backbone(
             "needs a store for its bands, statistics or settings", card.id, "load_backbone(..., store=store)"
         )
     path = weights_path(card, weights)
-    return load_source(
-        BackboneSource(found.family, card if wiring is None else card.fed(wiring), path), wiring, seed=seed
-    )
+    return load_source(BackboneSource(found.family, card, path), wiring, seed=seed)
 
 
 def load_source(source: BackboneSource, wiring: Wiring | None, *, seed: int = 0) -> Backbone:
     """Load a backbone that has been found: nothing is looked up again.
 
     Args:
-        source: Its family, card and weights.
+        source: Its family, whole card and weights.
         wiring: How it reads the store that it will see; None: the first batch decides.
         seed: Of a random initialisation.
 
     Raises:
         CheckpointError: If the weights do not fit.
     """
-    make = partial(load_network, source.family, source.card, source.weights)
-    return Backbone(source.card, make(seed), None if wiring is None else Adapter(wiring), make)
+    fed = source.card if wiring is None else source.card.fed(wiring)
+    make = partial(load_network, source.family, source.card, source.weights, fed=fed)
+    return Backbone(fed, make(seed), None if wiring is None else Adapter(wiring), make)
 
 
-def load_network(family: Family, card: BackboneCard, weights: Path | None, seed: int) -> Network:
+def load_network(
+    family: Family, card: BackboneCard, weights: Path | None, seed: int, *, fed: BackboneCard | None = None
+) -> Network:
     """The network of a card, in evaluation mode.
 
     Args:
         family: Of the card.
-        card: Its `inputs` hold the bands that will be fed.
+        card: Whole: its `inputs` hold every band that its file has columns for.
         weights: Published or converted file; None for a random network.
         seed: Of every value that is not loaded. The caller's random state is left as it is.
+        fed: The card with the inputs that will really be fed (`BackboneCard.fed`); None: all of them.
 
     Raises:
         ProtocolError: If the card is only listed: its weights are not public, or nothing here loads them.
         CheckpointError: If the file does not fit; see `seamo_bench.weights`.
     """
+    fed = fed or card
     check_available(card)
     if family.load is not None:
         with torch.random.fork_rng(devices=[]):  # layers draw before they are filled
-            return family.load(card, weights, seed).eval()
+            return family.load(fed, weights, seed).eval()
     build = family.build
     if build is None:
         raise ProtocolError("its family neither builds nor loads it", card.id, "Give it `build` or `load`.")
-    whole = _with_every_band(card, family) if family.stem else card
-    network = assemble(lambda: build(whole), rules=family.rules_of(card), weights=weights, seed=seed, backbone=card.id)
-    if whole != card:
-        kept = positions(whole.inputs[0].bands, card.inputs[0].bands, card.id)
+    made = card if family.stem else fed
+    network = assemble(lambda: build(made), rules=family.rules_of(card), weights=weights, seed=seed, backbone=card.id)
+    if family.stem and fed.inputs[0].bands != card.inputs[0].bands:
+        kept = positions(card.inputs[0].bands, fed.inputs[0].bands, card.id)
         _keep_columns(network.get_submodule(family.stem), kept)
     return network
-
-
-def _with_every_band(card: BackboneCard, family: Family) -> BackboneCard:
-    """A card of one sensor with the bands that its file has columns for."""
-    (listed,) = next(known for known in family.cards if known.id == base_id(card.id)).inputs
-    return replace(card, inputs=(replace(card.inputs[0], bands=listed.bands),))
 
 
 def _keep_columns(stem: nn.Module, kept: list[int]) -> None:

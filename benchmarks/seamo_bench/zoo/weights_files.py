@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from seamo.download import Progress, RemoteFile, download
 from seamo.errors import CheckpointError, DownloadError, UsageError
 from seamo.identity import file_sha256, write_atomically
+from seamo.seal import parse_json
 from seamo_bench.card import BackboneCard
 from seamo_bench.family import KeyRules
-from seamo_bench.weights import CONVERTED, Coverage, converted_for, match, open_checkpoint, tensors_at
+from seamo_bench.weights import CONVERTED, Coverage, check_values, converted_for, match, open_checkpoint, tensors_at
 from seamo_bench.zoo.catalogue import Found, check_published
 from seamo_bench.zoo.loading import load_network
 
@@ -29,14 +30,16 @@ class Checked:
     Args:
         coverage: What became of every key and parameter.
         sha256: Of the file.
-        published: What is known about the hash: `matches`, `differs` or `unknown`.
+        published: How size and hashes compare with the published ones: `matches`, `differs` or `unknown`.
         fingerprint: Mean, standard deviation and first four values of the pooled feature of `probe_inputs`, rounded.
+        constant: Keys of weights that hold one number over and over.
     """
 
     coverage: Coverage
     sha256: str
     published: str
     fingerprint: tuple[float, ...]
+    constant: tuple[str, ...] = ()
 
 
 def fetch_weights(
@@ -82,9 +85,10 @@ def fetch_weights(
 def _accept(folder: Path, licence: str, accept: str, backbone: str, now: datetime) -> None:
     book = folder / LICENCES
     try:
-        accepted: dict[str, str] = json.loads(book.read_text()) if book.is_file() else {}
-    except ValueError as error:
-        raise UsageError(f"cannot be read ({error})", str(book), "Delete it and accept again.") from error
+        data = book.read_bytes() if book.is_file() else b"{}"
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", str(book), "Delete it and accept again.") from error
+    accepted = parse_json(data, str(book), error=UsageError, fix="Delete it and accept again.")
     if licence in accepted:
         return
     if accept != licence:
@@ -109,7 +113,7 @@ def coverage_of(found: Found, path: Path) -> tuple[Coverage, dict[str, torch.Ten
         wanted = family.build(found.card).state_dict()
     owner = converted_for(path)
     if owner:
-        if owner != found.card.id:
+        if owner != found.card.owner:  # a card with quirks has the weights of the card without
             raise CheckpointError(f"was converted for {owner}, not for {found.card.id}", str(path))
         state = open_checkpoint(path)
         rules = KeyRules(init=rules.init)
@@ -130,6 +134,7 @@ def convert(found: Found, source: Path, folder: Path) -> Path:
         CheckpointError: If the file does not fit the backbone, key by key, or is not the published one.
     """
     coverage, state = coverage_of(found, source)
+    check_values(state, coverage, str(source))
     if found.card.weights is not None:
         check_published(found.card.id, found.card.weights, source)
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,22 +165,42 @@ def check(found: Found, path: Path) -> Checked:
     """Key coverage and a feature fingerprint of a file.
 
     Raises:
-        CheckpointError: If the file does not fit the backbone.
+        CheckpointError: If the file does not fit the backbone, or is dead: see `seamo_bench.weights.check_values`; or
+            two images of noise have the same features, or features that are not finite.
     """
-    coverage, _ = coverage_of(found, path)
-    digest = file_sha256(path)
-    known = "" if converted_for(path) or found.card.weights is None else found.card.weights.sha256
-    published = "unknown" if not known else "matches" if digest.startswith(known) else "differs"
+    coverage, state = coverage_of(found, path)
+    constant = check_values(state, coverage, str(path))
     network = load_network(found.family, found.card, path, 0)
     with torch.inference_mode():
-        pooled = network.forward_features(probe_inputs(found.card)).pooled[0].double()
+        pooled, other = (network.forward_features(probe_inputs(found.card, seed)).pooled[0].double() for seed in (0, 1))
+    if not pooled.isfinite().all():
+        raise CheckpointError("gives features that are not finite", str(path), _DEAD)
+    if torch.allclose(pooled, other, rtol=1e-6, atol=0.0):
+        raise CheckpointError("gives the same features for every image", str(path), _DEAD)
     numbers = [pooled.mean().item(), pooled.std().item(), *pooled[:4].tolist()]
-    return Checked(coverage, digest, published, tuple(round(number, 4) for number in numbers))
+    return Checked(
+        coverage, file_sha256(path), _published(found, path), tuple(round(number, 4) for number in numbers), constant
+    )
 
 
-def probe_inputs(card: BackboneCard) -> Mapping[str, torch.Tensor]:
-    """One image of uniform noise from seed 0 for each sensor; the first where they are alternatives of one stem."""
-    generator = torch.Generator().manual_seed(0)
+_DEAD = "The file is damaged, or was saved before it was trained."
+
+
+def _published(found: Found, path: Path) -> str:
+    """What is known about the file: whether size, sha256 and md5 are the published ones."""
+    weights = found.card.weights
+    if converted_for(path) or weights is None or not (weights.sha256 or weights.md5):
+        return "unknown"
+    try:
+        check_published(found.card.id, weights, path)
+    except CheckpointError:
+        return "differs"
+    return "matches"
+
+
+def probe_inputs(card: BackboneCard, seed: int = 0) -> Mapping[str, torch.Tensor]:
+    """One image of uniform noise for each sensor; the first where they are alternatives of one stem."""
+    generator = torch.Generator().manual_seed(seed)
     size = card.size or 32
     specs = card.inputs if len({len(spec.bands) for spec in card.inputs}) > 1 or card.joint else card.inputs[:1]
     return {spec.sensor: torch.rand(1, len(spec.bands), size, size, generator=generator) for spec in specs}

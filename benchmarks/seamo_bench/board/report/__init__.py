@@ -13,8 +13,9 @@ from seamo_bench.board.report import tabs
 from seamo_bench.board.report.atlas import make_atlases
 from seamo_bench.board.report.contracts import ReportInputs
 from seamo_bench.board.report.markup import PageNumbers
-from seamo_bench.board.report.page import Page, Progress, Tab
+from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.report.pictures import read_pictures
+from seamo_bench.protocol import Progress, silent
 from seamo_bench.records.record import read_records
 from seamo_bench.scores.replicates import RESAMPLES
 
@@ -49,7 +50,7 @@ def write_report(
     drawn = read_pictures(figures) if figures else ()
     found = read_records(results)
     made = build_table(found, results, mixed=mixed, resamples=resamples)
-    said = progress or _say_nothing
+    said = progress or silent
     page = Page(
         made=made,
         found=found,
@@ -63,10 +64,6 @@ def write_report(
         progress=said,
     )
     write_atomically(output, render(page, title=title).encode("utf-8"))
-
-
-def _say_nothing(done: int, total: int, what: str) -> None:
-    pass
 
 
 def all_tabs() -> list[Tab]:

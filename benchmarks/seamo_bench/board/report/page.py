@@ -9,9 +9,8 @@ from seamo_bench.board.report.atlas import Atlas
 from seamo_bench.board.report.contracts import ReportInputs
 from seamo_bench.board.report.markup import PageNumbers
 from seamo_bench.board.report.pictures import Picture
+from seamo_bench.protocol import Progress
 from seamo_bench.records.record import RecordSet
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

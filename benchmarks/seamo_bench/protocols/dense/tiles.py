@@ -1,7 +1,7 @@
 """What `dense` and `change` share: parameters, the task, and a head on the levels of a frozen or trained encoder.
 
 Masks keep their own grid: logits are enlarged to it (bilinear) for the loss and for predictions, whatever size the
-network sees. `_dense_training` trains, `_dense_evaluation` scores, `_dense_run` puts the two together.
+network sees. `training` trains, `evaluation` scores, `seeds` puts the two together.
 """
 
 import importlib
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seamo.data.batch import Batch
 from seamo.data.loader import Loader
+from seamo.discovery import own_modules
 from seamo.errors import ProtocolError, UsageError
 from seamo.inputs.adapter import Adapter
 from seamo.manifest import LayerSpec
@@ -23,12 +24,12 @@ from seamo_bench.network import Network
 from seamo_bench.predictions import Scoring
 from seamo_bench.protocol import Context, Params, Rows, Trained, number
 from seamo_bench.protocols._apply import autocast, filled
+from seamo_bench.protocols.dense import heads
 from seamo_bench.protocols.dense.heads._parts import Level, enlarge
 
 if TYPE_CHECKING:
     from seamo_bench.protocol import Scores
 
-HEADS = ("linear", "upernet", "author")
 DEFAULTS: Params = {
     "head": "upernet",
     "width": None,  # None = as published: 512 (upernet), 256 (author)
@@ -194,8 +195,9 @@ def make_head(params: Params, levels: Sequence[Level], num_classes: int) -> nn.M
     Raises:
         UsageError: If there is no such head.
     """
-    if params["head"] not in HEADS:
-        raise UsageError(f"no head {params['head']!r}", fix=f"There are {', '.join(HEADS)}.")
+    known = [module.rpartition(".")[2] for module in own_modules(heads)]
+    if params["head"] not in known:
+        raise UsageError(f"no head {params['head']!r}", fix=f"There are {', '.join(known)}.")
     module = importlib.import_module(f"seamo_bench.protocols.dense.heads.{params['head']}")
     width = module.WIDTH if params["width"] is None else int(number(params, "width"))
     head: nn.Module = module.build(levels, num_classes, width=width)
