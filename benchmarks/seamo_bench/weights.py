@@ -284,12 +284,11 @@ def _kind(tensor: Tensor) -> str:
     return "fractions" if tensor.is_floating_point() else "truth values" if tensor.dtype == torch.bool else "integers"
 
 
-def check_values(state: Mapping[str, Tensor], coverage: Coverage, where: str = "") -> tuple[str, ...]:
-    """Look at the numbers that a network would be filled with.
+def check_values(tensors: Mapping[str, Tensor], where: str = "") -> tuple[str, ...]:
+    """Look at the numbers that a network is, or would be, filled with.
 
     Args:
-        state: The file's tensors.
-        coverage: Of `match`.
+        tensors: Those that are used, by their key in the file or their name in the network.
         where: File name for messages.
 
     Returns:
@@ -300,16 +299,16 @@ def check_values(state: Mapping[str, Tensor], coverage: Coverage, where: str = "
         CheckpointError: If a number is not finite, or there are weights of two dimensions and more and all of them
             are constant (a failed save, a placeholder): no feature could tell two images apart.
     """
-    floats = [key for key in coverage.consumed if state[key].is_floating_point()]
-    bad = [key for key in floats if not state[key].isfinite().all()]
+    floats = {key: tensor for key, tensor in tensors.items() if tensor.is_floating_point()}
+    bad = [key for key, tensor in floats.items() if not tensor.isfinite().all()]
     if bad:
         raise CheckpointError(
             f"{len(bad)} tensors hold NaN or infinity: {_some(bad)}", where, "The file is damaged. " + _AGAIN
         )
-    weights = [key for key in floats if state[key].ndim > 1 and state[key].numel() > 1]
-    constant = tuple(key for key in weights if bool((state[key] == state[key].flatten()[0]).all()))
+    weights = {key: tensor for key, tensor in floats.items() if tensor.ndim > 1 and tensor.numel() > 1}
+    constant = tuple(key for key, tensor in weights.items() if bool((tensor == tensor.flatten()[0]).all()))
     if weights and len(constant) == len(weights):
-        zero = all(not state[key].any() for key in weights)
+        zero = not any(bool(tensor.any()) for tensor in weights.values())
         raise CheckpointError(
             f"all {len(weights)} weights are {'zero' if zero else 'constant'}, as {_some(constant)}",
             where,
@@ -355,7 +354,7 @@ def load_exact(
     rules = KeyRules(rules.places, rules.strip, rules.rename, (*rules.drop, *drop), (*rules.init, *init))
     wanted = network.state_dict()
     coverage = match(wanted, state, rules, where=where)
-    check_values(state, coverage, where)
+    check_values({key: state[key] for key in coverage.consumed}, where)
     with torch.no_grad():
         for key, name in coverage.consumed.items():
             wanted[name].copy_(state[key])

@@ -215,7 +215,7 @@ def test_masks_of_another_grid_than_the_network_s(store):
 
 def test_an_unknown_head_is_named(store):
     backbone = seamo_bench.load_backbone("pixel-values", store=store)
-    with pytest.raises(UsageError, match="linear, upernet, author"):
+    with pytest.raises(UsageError, match="author, linear, upernet"):
         seamo_bench.evaluate(backbone, store, "dense", params={**PIXELS, "head": "unet"})
 
 

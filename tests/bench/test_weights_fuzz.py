@@ -1,6 +1,6 @@
 """Weights from outside, damaged in every way: loaded whole, or refused in our own words; nothing grows, nothing runs.
 
-`make test` tries a few hundred inputs, `make soak` a hundred thousand; FUZZ_INPUTS sets another number.
+`make test` tries a few hundred inputs, `make soak` a million; SEAMO_FUZZ sets another number.
 """
 
 import argparse
@@ -112,8 +112,8 @@ def test_mutated_files_are_loaded_or_refused(corpus, tmp_path):
 
 
 @pytest.mark.soak
-def test_a_hundred_thousand_mutated_files_are_loaded_or_refused(corpus, tmp_path, record_property):
-    count = int(os.environ.get("FUZZ_INPUTS", "100000"))
+def test_a_million_mutated_files_are_loaded_or_refused(corpus, tmp_path, record_property):
+    count = int(os.environ.get("SEAMO_FUZZ", "1000000"))
     found = attack(corpus, tmp_path, count, 1)
     assert {outcome for _, outcome in found} == {"loaded", "refused"}, found
     record_property("inputs", found.total())

@@ -194,6 +194,19 @@ def test_dead_weights_are_refused_where_they_are_checked(change: object, wanted:
         assert not (tmp_path / "converted").exists()
 
 
+def test_dead_weights_are_refused_where_a_family_loads_them_itself(stems: ModuleType, tmp_path: Path) -> None:
+    def load(_card: BackboneCard, path: Path | None, _seed: int) -> Stem:
+        network = Stem(6)
+        if path is not None:
+            network.load_state_dict(torch.load(path, weights_only=True))
+        return network
+
+    own = replace(stems.FAMILY, build=None, load=load)
+    with pytest.raises(CheckpointError, match="all 2 weights are zero"):
+        load_network(own, card(), saved(tmp_path / "zero.pt", lambda _, w: torch.zeros_like(w)), 0)
+    assert load_network(own, card(), saved(tmp_path / "sound.pt"), 0).stem.weight.any()
+
+
 @pytest.mark.usefixtures("stems")
 def test_a_single_constant_weight_is_named(tmp_path: Path) -> None:
     def half(key: str, weight: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from seamo_bench.card import BackboneCard
 from seamo_bench.facts import Budget
 from seamo_bench.family import Family
 from seamo_bench.network import Backbone, Network
-from seamo_bench.weights import assemble
+from seamo_bench.weights import assemble, check_values
 from seamo_bench.zoo.catalogue import (
     BackboneSource,
     budget_card,
@@ -119,7 +119,10 @@ def load_network(
     check_available(card)
     if family.load is not None:
         with torch.random.fork_rng(devices=[]):  # layers draw before they are filled
-            return family.load(fed, weights, seed).eval()
+            network = family.load(fed, weights, seed).eval()
+        if weights is not None:
+            check_values(dict(network.named_parameters()), str(weights))
+        return network
     build = family.build
     if build is None:
         raise ProtocolError("its family neither builds nor loads it", card.id, "Give it `build` or `load`.")

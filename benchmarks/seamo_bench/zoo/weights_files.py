@@ -134,7 +134,7 @@ def convert(found: Found, source: Path, folder: Path) -> Path:
         CheckpointError: If the file does not fit the backbone, key by key, or is not the published one.
     """
     coverage, state = coverage_of(found, source)
-    check_values(state, coverage, str(source))
+    check_values({key: state[key] for key in coverage.consumed}, str(source))
     if found.card.weights is not None:
         check_published(found.card.id, found.card.weights, source)
     folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,7 @@ def check(found: Found, path: Path) -> Checked:
             two images of noise have the same features, or features that are not finite.
     """
     coverage, state = coverage_of(found, path)
-    constant = check_values(state, coverage, str(path))
+    constant = check_values({key: state[key] for key in coverage.consumed}, str(path))
     network = load_network(found.family, found.card, path, 0)
     with torch.inference_mode():
         pooled, other = (network.forward_features(probe_inputs(found.card, seed)).pooled[0].double() for seed in (0, 1))
