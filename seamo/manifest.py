@@ -82,6 +82,11 @@ class LayerSpec(_Spec):
         """The fill value as a number, or None."""
         return math.nan if self.fill == "nan" else self.fill
 
+    @property
+    def is_float(self) -> bool:
+        """Whether it holds floating-point numbers: what is not finite is no measurement, whatever the fill."""
+        return self.dtype.startswith("float")
+
 
 class LabelClass(_Spec):
     """One class: its name and the colour (`#rrggbb`) in which pictures show it."""

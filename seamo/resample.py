@@ -91,7 +91,7 @@ def resize(
     down = _matrix32(height, size[0], kernel, antialias)
     across = _matrix32(width, size[1], kernel, antialias)
     values = pixels.astype(np.float32)
-    missing = np.isnan(values)
+    missing = ~np.isfinite(values)
     if not missing.any():
         return np.asarray(down @ values @ across.T)
     values[missing] = 0.0

@@ -1,5 +1,6 @@
 """What flows from an archive to a store and back: one sample, checked once, at the border."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -134,8 +135,9 @@ def _check_label(label: Label, spec: DatasetSpec, where: str) -> None:
 def valid_pixels(pixels: Array, layer: LayerSpec) -> NDArray[np.bool_]:
     """Mask of pixels that hold a measurement, the same shape as `pixels`.
 
-    A pixel is invalid where it equals the layer's fill value (NaN for floats). A layer without a fill
-    value (uint8 images) is valid everywhere.
+    A pixel is invalid where it equals the layer's fill value, and in a float layer where it is not finite: the
+    logarithm of 0 (-inf) measures as little as NaN. A layer of integers without a fill value (uint8 images) is valid
+    everywhere.
 
     Example:
         >>> from seamo.testing.stores import tiny_store
@@ -144,8 +146,27 @@ def valid_pixels(pixels: Array, layer: LayerSpec) -> NDArray[np.bool_]:
         True
     """
     fill = layer.fill_value
-    if fill is None:
-        return np.ones(pixels.shape, dtype=np.bool_)
-    if isinstance(fill, float) and np.isnan(fill):
-        return ~np.isnan(pixels)
-    return np.asarray(pixels != fill)
+    measured = np.isfinite(pixels) if layer.is_float else np.ones(pixels.shape, dtype=np.bool_)
+    if fill is None or math.isnan(fill):
+        return measured
+    return np.asarray(measured & (pixels != fill))
+
+
+def settle_missing(pixels: Array, layer: LayerSpec) -> tuple[Array, NDArray[np.int64]]:
+    """Write the layer's fill (NaN without one) where a float is not finite, so that every reader sees it missing.
+
+    Returns:
+        The pixels, the very same ones where nothing was to do; and how many of each band were infinite, (C,).
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> layer = tiny_store().spec.layer("s1")
+        >>> pixels, infinite = settle_missing(np.array([-np.inf, -12.0, np.nan]).reshape(1, 1, 1, 3), layer)
+        >>> pixels.ravel().tolist(), infinite.tolist()
+        ([nan, -12.0, nan], [1])
+    """
+    if not layer.is_float or np.isfinite(pixels).all():
+        return pixels, np.zeros(pixels.shape[1], dtype=np.int64)
+    fill = math.nan if layer.fill_value is None else layer.fill_value
+    infinite = np.isinf(pixels).sum(axis=(0, 2, 3), dtype=np.int64)
+    return np.where(np.isfinite(pixels), pixels, pixels.dtype.type(fill)), infinite

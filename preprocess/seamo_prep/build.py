@@ -18,7 +18,9 @@ from seamo.identity import digest
 from seamo.manifest import DatasetSpec
 from seamo.sample import Sample, check_sample
 from seamo.store.buildplan import BuildPlan, build8, view8
+from seamo.store.check import infinite_pixels
 from seamo.store.format import META_NAME, Layout
+from seamo.store.reader import open_store
 from seamo.store.remote import local_path
 from seamo.store.splits import COMPUTED, HASH_SCHEME
 from seamo.store.views import find_view
@@ -176,6 +178,8 @@ def build(
             subset=subset,
             countries=countries,
         )
+        for where, what in infinite_pixels(open_store(path)):
+            say(f"{where}: {what}")
         return Built(path, was_there=False, samples=len(keys), ledger=len(left_out))
 
 

@@ -39,6 +39,7 @@ _NEIGHBOURS = {
 _DIM_DN = 300.0  # added to both before the ratio: over water it would be one of noise
 _GREENEST = 0.1  # NDVI that a tenth of the cells exceeds wherever something grows
 _SHARE = 0.75  # of samples that must agree about which band is sharper
+_EXCHANGED_DB = 0.5  # VH is some 7 dB below VV; exchanged, it is that much above, not by a chance of noise
 _HAZY = ("B01", "B02", "B03")  # never dark in L1C, because of the air
 
 
@@ -217,8 +218,12 @@ def _radar(seen: Seen, scale: float) -> Iterator[Oddity]:
     for name, value in mean.items():
         if not -35 <= value <= 5:
             yield Oddity(name, f"mean {value:.1f} dB is outside -35 to 5: not decibel?")
-    if {"VV", "VH"} <= mean.keys() and mean["VV"] <= mean["VH"]:
-        yield Oddity("VV, VH", f"mean VV {mean['VV']:.1f} dB is not above mean VH {mean['VH']:.1f} dB", is_sure=True)
+    if {"VV", "VH"} <= mean.keys():
+        above = mean["VV"] - mean["VH"]
+        if above < -_EXCHANGED_DB:
+            yield Oddity("VV, VH", f"mean VV {mean['VV']:.1f} dB is below mean VH {mean['VH']:.1f} dB", is_sure=True)
+        elif above == 0.0:
+            yield Oddity("VV, VH", f"both have the mean {mean['VV']:.1f} dB: one band twice?", is_sure=True)
 
 
 def _offset(seen: Seen, layer: LayerSpec, shift: float) -> Iterator[Oddity]:

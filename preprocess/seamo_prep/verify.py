@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import ManifestError, SampleError, StoreError
-from seamo.sample import IGNORE, check_sample
+from seamo.sample import IGNORE, check_sample, settle_missing
 from seamo.store import check
 from seamo.store.content import pixels_hash
 from seamo.store.format import TAR_FOLDER, ZARR_NAME, label_kind
@@ -68,6 +68,7 @@ def verify(store: Store, *, deep: bool, leaks: bool, say: Callable[[str], None])
     yield from _classes(store)
     yield from _splits(store)
     say("samples: shapes, types, labels" + ("" if deep else f" (up to {_SAMPLED} of {len(store)})"))
+    yield from (Finding("samples", "note", where, what) for where, what in check.infinite_pixels(store))
     bad = list(_samples(store, deep=deep))
     yield from bad
     if any(one.severity == "error" for one in bad):
@@ -225,11 +226,21 @@ def _splits(store: Store) -> Iterator[Finding]:
 
 
 def _samples(store: Store, *, deep: bool) -> Iterator[Finding]:
+    infinite: Counter[str] = Counter()
     for row in chosen_rows(store, deep=deep):
         try:
-            check_sample(store[int(row)], store.spec)
+            sample = store[int(row)]
+            check_sample(sample, store.spec)
         except (StoreError, SampleError) as error:
             yield Finding("samples", "error", error.where, error.what)
+            continue
+        for layer in store.spec.layers:
+            if layer.is_float and layer.id in sample.layers:
+                counts = settle_missing(sample.layers[layer.id], layer)[1].tolist()
+                infinite.update({f"{layer.id} {band}": n for band, n in zip(layer.bands, counts, strict=True) if n})
+    for where, count in infinite.items():  # of a store that another tool, or an older builder, wrote
+        what = f"{count:,} pixels are infinite and count as missing; readers of other projects may take them"
+        yield Finding("samples", "warning", where, what)
 
 
 def physics(store: Store, *, deep: bool) -> Iterator[Finding]:

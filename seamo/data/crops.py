@@ -173,7 +173,7 @@ def crop_stack(
     valid: Tensor | None = None
     for spec in read:
         stored = _checked(layers, spec, view).flatten(0, 1)
-        look = spec.fill is not None and (holes is None or spec.id in holes)
+        look = (spec.fill is not None or spec.is_float) and (holes is None or spec.id in holes)
         wanted = [(source, bands.index(name)) for source, name in enumerate(spec.bands) if name in bands]
         step = B * T if stored.device.type != "cpu" else max(1, _BLOCK // math.prod(stored.shape[1:]))
         for start in range(0, B * T, step):
@@ -216,7 +216,7 @@ def _resize(
     top, left, height, width = view.box.unbind(dim=1)
     rows = resize_taps(top * h, height * h, source=h, size=size)
     cols = resize_taps(left * w, width * w, source=w, size=size, flip=view.flip)
-    missing = _missing(images, spec.fill_value) if look else None
+    missing = _missing(images, spec) if look else None
     if missing is None or (not certain and not bool(missing.any())):
         return _apply(rows, cols, images), None
     present = ~missing
@@ -228,10 +228,12 @@ def _resize(
     return torch.where(valid, resized, mean), valid
 
 
-def _missing(pixels: Tensor, fill: float | None) -> Tensor | None:
-    if fill is None:
-        return None
-    return pixels.isnan() if math.isnan(fill) else pixels == fill
+def _missing(pixels: Tensor, spec: LayerSpec) -> Tensor:
+    """Where `seamo.sample.valid_pixels` says no, of a layer that can lack pixels."""
+    fill = spec.fill_value
+    if fill is None or math.isnan(fill):
+        return ~pixels.isfinite()
+    return (pixels == fill) | ~pixels.isfinite() if spec.is_float else pixels == fill
 
 
 @dataclass(frozen=True, slots=True, eq=False)

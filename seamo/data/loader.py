@@ -281,11 +281,11 @@ class _Memory:
 
 def _has_hole(pixels: Array, layer: LayerSpec, there: NDArray[np.bool_]) -> bool:
     fill = layer.fill_value
-    if fill is None:
-        return False
-    dates = (pixels[t] for t in np.flatnonzero(there))
-    # The largest of numbers among which is a NaN is NaN: one pass, no array of booleans.
-    return any(bool(np.isnan(image.max())) if math.isnan(fill) else bool((image == fill).any()) for image in dates)
+    dates = [pixels[t] for t in np.flatnonzero(there)]
+    # The largest and smallest of numbers among which is a NaN are NaN: no array of booleans.
+    if layer.is_float and not all(np.isfinite(image.max()) and np.isfinite(image.min()) for image in dates):
+        return True
+    return fill is not None and not math.isnan(fill) and any(bool((image == fill).any()) for image in dates)
 
 
 def _item(array: Array | None, i: int) -> Array | None:

@@ -73,6 +73,8 @@ def measured(batch: Batch, layer: LayerSpec, date: int) -> Tensor:
     """One date of one layer as (B, C, H, W) float32, NaN where there is no measurement."""
     pixels = batch.layers[layer.id][:, date].to(torch.float32)
     fill = layer.fill_value
+    if layer.is_float:  # the logarithm of 0 is no measurement, either
+        pixels = pixels.masked_fill(~pixels.isfinite(), math.nan)
     if fill is not None and not math.isnan(fill):
         pixels = pixels.masked_fill(pixels == fill, math.nan)
     return pixels.masked_fill(~batch.valid[layer.id][:, date, None, None, None], math.nan)

@@ -11,7 +11,7 @@ _MEASURED = 0.5  # an output pixel counts where at least this share of its weigh
 
 
 def resize(x: Tensor, size: tuple[int, int], kernel: Kernel = "bilinear") -> Tensor:
-    """`seamo.resample.resize` (antialiased) in torch: NaN is no measurement and does not spread.
+    """`seamo.resample.resize` (antialiased) in torch: what is not finite is no measurement and does not spread.
 
     Args:
         x: (..., H, W) float32.
@@ -24,8 +24,8 @@ def resize(x: Tensor, size: tuple[int, int], kernel: Kernel = "bilinear") -> Ten
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     down, across = (_matrix(n, m, kernel).to(x.device) for n, m in zip(x.shape[-2:], size, strict=True))
-    there = ~x.isnan()
-    total = down @ torch.nan_to_num(x, nan=0.0) @ across.T
+    there = x.isfinite()
+    total = down @ torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0) @ across.T
     if bool(there.all()):
         return total
     share = down @ there.to(x.dtype) @ across.T

@@ -138,6 +138,16 @@ def strange_files(store: Store) -> Iterator[str]:
     yield from (name for name in file_names(store.path) if name not in files and not is_apart(name))
 
 
+def infinite_pixels(store: Store) -> Iterator[tuple[str, str]]:
+    """(layer and band, what) of pixels that were infinite in the archive, as the ledger has them."""
+    bands = {f"{layer.id} {name}" for layer in store.spec.layers for name in layer.bands}
+    try:
+        ledger = json.loads((store.path / fmt.LEDGER_NAME).read_bytes())
+    except (OSError, ValueError):
+        return  # the check of files names it
+    yield from ((entry["name"], entry["reason"]) for entry in ledger if entry["name"] in bands)
+
+
 def band_statistics(store: Store, layer: str, rows: Iterable[int]) -> dict[str, Mapping[str, Any]]:
     """Statistics of one layer over some rows, percentiles included: band -> numbers (`seamo.stats.describe`)."""
     spec = store.spec.layer(layer)

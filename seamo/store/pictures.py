@@ -127,8 +127,8 @@ def stack_strips(store: Samples, row: int, stack: str) -> list[Strip]:
         strips.append(_strip(f"{stack}: 0..255", image, pictures, dates))
     elif unit is Unit.CLASS:
         hues = np.array([_hue(i) for i in range(256)], dtype=np.uint8)
-        missing = np.isnan(image[:, 0])
-        pictures = [hues[ids] for ids in np.nan_to_num(image[:, 0]).astype(np.uint8)]
+        missing = ~np.isfinite(image[:, 0])
+        pictures = [hues[ids] for ids in np.where(missing, 0, image[:, 0]).astype(np.uint8)]
         for picture, holes in zip(pictures, missing, strict=True):
             picture[holes] = MISSING
         strips.append(_strip(f"{stack}{product}: class ids, a hue each", image, pictures, dates))
@@ -166,7 +166,7 @@ def _optical(
 def _strip(caption: str, image: NDArray[np.float32], pictures: list[Picture], dates: NDArray[Any]) -> Strip:
     panels = []
     for slot, picture in enumerate(pictures):
-        is_there = bool((~np.isnan(image[slot])).any())
+        is_there = bool(np.isfinite(image[slot]).any())
         day = "no date" if np.isnat(dates[slot]) else str(dates[slot].astype("datetime64[D]"))
         title = day if len(pictures) > 1 or not np.isnat(dates[slot]) else ""
         panels.append(Panel(title, picture if is_there else None))
@@ -175,7 +175,7 @@ def _strip(caption: str, image: NDArray[np.float32], pictures: list[Picture], da
 
 def stretch(values: NDArray[np.float32]) -> tuple[float, float]:
     """The 2nd and 98th percentile of the valid values; (0, 1) if there are none."""
-    valid = values[~np.isnan(values)]
+    valid = values[np.isfinite(values)]
     if valid.size == 0:
         return 0.0, 1.0
     low, high = (float(one) for one in np.percentile(valid, (2, 98)))
@@ -187,7 +187,7 @@ def to_rgb(image: NDArray[np.float32], limits: tuple[tuple[float, float], ...], 
     low = np.array([one for one, _ in limits], dtype=np.float32)[:, None, None]
     high = np.array([one for _, one in limits], dtype=np.float32)[:, None, None]
     scaled = np.clip((image - low) / np.maximum(high - low, 1e-6), 0, 1) ** (1 / gamma)
-    missing = np.isnan(image).any(axis=1)
+    missing = ~np.isfinite(image).all(axis=1)
     pictures = (np.nan_to_num(scaled) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1)
     pictures[missing] = MISSING
     return list(pictures)

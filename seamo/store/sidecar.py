@@ -21,7 +21,7 @@ from seamo import stats
 from seamo.errors import StoreError
 from seamo.identity import canonical_json, write_atomically
 from seamo.manifest import DatasetSpec
-from seamo.sample import IGNORE, Array, Sample, check_sample, valid_pixels
+from seamo.sample import IGNORE, Array, Sample, check_sample, settle_missing, valid_pixels
 from seamo.seal import SealedFile
 from seamo.store.buildplan import BuildPlan
 from seamo.store.content import bad_digest, class_counts, date_seconds, pixel_digest, present_layers
@@ -103,9 +103,9 @@ def write_shard(job: ShardJob, samples: Iterable[Sample | BadSample]) -> None:
     with disk_errors(job.folder), _shard_files(job) as files:
         for item in samples:
             _check_key(job, len(rows), item.key)
-            sample = _settled(item, spec)
+            sample, infinite = _settled(item, spec)
             layers = _stored(sample, spec, padded=job.plan.layout == "zarr")
-            facts = _row_facts(item, sample, job)
+            facts = replace(_row_facts(item, sample, job), infinite=infinite)
             places = files.add(len(rows), item.key, layers, _member_facts(facts, spec))
             rows.append(replace(facts, places=places))
             for layer in spec.layers:
@@ -180,10 +180,14 @@ def _check_key(job: ShardJob, position: int, key: str) -> None:
         raise StoreError(f"sample {key} came where {job.keys[position]} belongs", where)
 
 
-def _settled(item: Sample | BadSample, spec: DatasetSpec) -> Sample:
+def _settled(item: Sample | BadSample, spec: DatasetSpec) -> tuple[Sample, dict[str, list[int]]]:
+    """The sample as it is stored; and layer -> pixels of each band that are infinite, which are stored as missing."""
     if isinstance(item, BadSample):
-        return Sample(item.key, {})
+        return Sample(item.key, {}), {}
     check_sample(item, spec)
+    found_at = {name: settle_missing(pixels, spec.layer(name)) for name, pixels in item.layers.items()}
+    item = replace(item, layers={name: pixels for name, (pixels, _) in found_at.items()})
+    infinite = {name: counts.tolist() for name, (_, counts) in found_at.items() if counts.any()}
     kind = label_kind(spec)
     found = (
         "none"
@@ -204,7 +208,7 @@ def _settled(item: Sample | BadSample, spec: DatasetSpec) -> Sample:
         label = tuple(sorted({int(i) for i in label}))  # type: ignore[union-attr]
     elif found == "id":
         label = int(label)  # type: ignore[arg-type]
-    return replace(item, layers=present_layers(item, spec), label=label)
+    return replace(item, layers=present_layers(item, spec), label=label), infinite
 
 
 def _stored(sample: Sample, spec: DatasetSpec, *, padded: bool) -> dict[str, Stored]:
@@ -275,7 +279,7 @@ def _dominant(mask: NDArray[np.uint8]) -> int | None:
 def _member_facts(row: RowFacts, spec: DatasetSpec) -> bytes:
     # What a plain webdataset reader gets beside the pixels.
     facts = _row_to_json(row)
-    del facts["places"], facts["digest"], facts["shard"], facts["classes"]
+    del facts["places"], facts["digest"], facts["shard"], facts["classes"], facts["infinite"]
     return canonical_json({"dataset": spec.id, **facts})
 
 

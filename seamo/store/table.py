@@ -47,6 +47,7 @@ class RowFacts:
         sizes: Layer -> true height and width, for layers of varying size.
         classes: (class id, pixels) of a mask, without ignored pixels; None without one.
         reason: Why the sample could not be read; empty if it could.
+        infinite: Layer -> pixels of each band that were infinite, and were stored as missing; without those of none.
     """
 
     key: str
@@ -67,6 +68,7 @@ class RowFacts:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     classes: Sequence[tuple[int, int]] | None = None
     reason: str = ""
+    infinite: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def index_bytes(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from seamo import stats
 from seamo.errors import StoreError
 from seamo.identity import canonical_json, write_atomically
+from seamo.manifest import DatasetSpec
 from seamo.sample import Sample, check_key
 from seamo.seal import SealedFile
 from seamo.store import format as fmt
@@ -201,7 +202,7 @@ class StoreWriter:
                 buckets=_buckets(self.plan, rows),
             )
         bad = [[row.key, row.reason] for row in rows if row.reason]
-        left_out = [*bad, *([name, reason] for name, reason in ledger)]
+        left_out = [*bad, *([name, reason] for name, reason in ledger), *_infinite(spec, rows)]
         masks = [None if row.classes is None else dict(row.classes) for row in rows]
         index = index_bytes(spec, rows, names, folds, countries=countries)
         for name, data in {
@@ -325,6 +326,18 @@ class _Gathered:
 
 def _plain_label(label: int | tuple[int, ...] | None) -> int | list[int] | None:
     return list(label) if isinstance(label, tuple) else label
+
+
+def _infinite(spec: DatasetSpec, rows: Sequence[RowFacts]) -> Iterator[list[str]]:
+    """Entries of the ledger: how many pixels of a band were infinite, and in which samples."""
+    for layer in spec.layers:
+        for c, name in enumerate(layer.bands):
+            held = [(row.key, row.infinite[layer.id][c]) for row in rows if layer.id in row.infinite]
+            held = [(key, count) for key, count in held if count]
+            if held:
+                pixels = sum(count for _, count in held)
+                what = f"{pixels:,} pixels in {len(held):,} samples are infinite (first in {held[0][0]})"
+                yield [f"{layer.id} {name}", f"{what}; stored as missing"]
 
 
 def _class_of(row: RowFacts) -> int | tuple[int, ...] | None:

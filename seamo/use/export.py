@@ -110,7 +110,7 @@ class Meta:
 
 
 class Normalise(nn.Module):
-    """Pixels in the model's unit -> normalised, as in pretraining; NaN (no measurement) becomes the band's mean."""
+    """Pixels in the model's unit -> normalised, as in pretraining; what is not finite (not measured) becomes the mean."""
 
     def __init__(self, how: Normalisation) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Normalise(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(..., C, H, W) -> the same shape, float32."""
-        return normalise(pixels, self.how, valid=~pixels.isnan())
+        return normalise(pixels, self.how, valid=pixels.isfinite())
 
 
 class OneSensor(nn.Module):

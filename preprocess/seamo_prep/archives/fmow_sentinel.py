@@ -130,8 +130,8 @@ def _pixels(raw: Raw, name: str, raster: Raster, layer: LayerSpec) -> NDArray[An
     fill = layer.fill_value
     missing = (pixels == 0).all(axis=0)
     if pixels.dtype.kind == "f" and "dtype" in raw.relax:
-        missing = missing | np.isnan(pixels).any(axis=0)
-        pixels = np.round(np.where(np.isnan(pixels), 0, pixels))
+        missing = missing | ~np.isfinite(pixels).all(axis=0)
+        pixels = np.round(np.where(np.isfinite(pixels), pixels, 0))
     pixels = check_pixels(raw, name, pixels, layer, bands=len(FILE_ORDER))
     if fill is not None and (pixels == fill).any():
         raise ArchiveError(f"holds {fill}, which no measurement reaches", raw.where(name), _FETCH_AGAIN)

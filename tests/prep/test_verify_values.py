@@ -1,0 +1,48 @@
+"""verify about values: what is infinite is counted, whichever tool wrote the store; radar bands by chance alike."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seamo.sample import Sample
+from seamo.store.reader import open_store
+from seamo.store.writer import BuildPlan
+from seamo_prep.verify import Finding, verify
+from tests.seamo.store_samples import build, seasons_samples, seasons_spec
+
+SPEC = seasons_spec()
+
+
+def found(root: Path, *, vh: float = -7.0, infinite: int = 0, seed: int = 0) -> list[Finding]:
+    """What verify finds about s1 in a store of 30 samples, VH so many dB above VV, with infinite pixels in VV."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for sample in (one for one in seasons_samples(31) if isinstance(one, Sample)):
+        s1 = rng.normal(-12, 2, (4, 2, 24, 24)).astype(np.float32)
+        s1[:, 1] += np.float32(vh)
+        samples.append(replace(sample, layers={**sample.layers, "s1": s1}))
+    for number in range(infinite):
+        samples[number % 5].layers["s1"][0, 0, number // 5, 0] = -np.inf
+    store = open_store(build(root, BuildPlan(SPEC, "none"), samples))
+    return [one for one in verify(store, deep=True, leaks=False, say=lambda _: None) if "s1" in one.where]
+
+
+def test_infinite_pixels_are_counted_and_named(tmp_path: Path) -> None:
+    (note,) = found(tmp_path, infinite=12)
+    assert (note.severity, note.where) == ("note", "s1 VV")
+    assert "12 pixels in 5 samples are infinite (first in a0/sample_0000)" in note.what
+
+
+def test_infinite_pixels_of_an_older_store_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seamo.store.sidecar.settle_missing", lambda pixels, _: (pixels, np.zeros(1, np.int64)))
+    (warning,) = found(tmp_path, infinite=12)
+    assert (warning.severity, warning.where) == ("warning", "s1 VV")
+    assert warning.what.startswith("12 pixels are infinite")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_bands_of_one_level_are_no_exchange(tmp_path: Path, seed: int) -> None:
+    assert found(tmp_path, vh=0.0, seed=seed) == []
+    assert [one.severity for one in found(tmp_path / "other", vh=2.0)] == ["error"]
