@@ -10,6 +10,8 @@ import time
 from collections import deque
 from typing import TextIO
 
+from seamo.escapes import printable
+
 LIVE_S, QUIET_S = 0.2, 15.0  # seconds between lines on a terminal, and where stderr is a file
 _MARK_S, _MARKS = 3.0, 20  # the rate is that of the last minute: what was slow at the start says little about the rest
 CLEAR = "\r\x1b[K"  # to the line's begin, and empty it
@@ -108,7 +110,7 @@ class Progress:
         due = now - self._shown >= (LIVE_S if self._live else QUIET_S)
         # Of work of many small parts, the end of one that nobody saw begin is not told: it would fill the log.
         if (due or (last and (self._told or self._keep))) and not self._ended:
-            text = self.line(note)
+            text = printable(self.line(note))
             if self._live:
                 end = "\n" if last and self._keep else ""
                 self._stream.write(f"{CLEAR}{_cut(text, self._stream)}{end}")

@@ -6,6 +6,7 @@ is answered from the first moment. Results go to stdout, all else to stderr.
 
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 
 from seamo import __version__
 from seamo.errors import RecipeError, SeamoError, UsageError
+from seamo.escapes import printable
 from seamo.extras import missing_extra
 from seamo.progress import before_a_line
 
@@ -62,6 +64,8 @@ def run(name: str, module: str) -> NoReturn:
         module: Whose `app` is run: imported here, so that an interrupt while importing is answered, too.
     """
     debug = "--debug" in sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without Unicode shows what it can
     with _signals() as caught:
         try:
             status = _call(name, module, debug=debug)
@@ -238,8 +242,14 @@ def _set_up_logs(level: str) -> None:
     """Our logs from a level on, other packages' warnings; on stderr."""
     import logging
 
-    text = before_a_line(sys.stderr) + "%(levelname)s: %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=text, stream=sys.stderr)
+    class Lines(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return before_a_line(sys.stderr) + printable(super().format(record), lines=True)
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(capture=True)
     for package in PACKAGES:
         logging.getLogger(package).setLevel(level.upper())
     for package in ("distributed", "asyncio"):  # what a person should read of them comes as an error of ours
@@ -250,13 +260,13 @@ def _set_up_logs(level: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line on stdout: a result."""
-    sys.stdout.write(f"{text}\n")
+    """Lines on stdout: a result. Nothing in it commands the terminal, as nothing that is printed anywhere else here."""
+    sys.stdout.write(f"{printable(text, lines=True)}\n")
 
 
 def remark(text: str) -> None:
-    """A line on stderr, in the place of the progress line where one is shown."""
-    sys.stderr.write(f"{before_a_line(sys.stderr)}{text}\n")
+    """Lines on stderr, in the place of the progress line where one is shown."""
+    sys.stderr.write(f"{before_a_line(sys.stderr)}{printable(text, lines=True)}\n")
     sys.stderr.flush()
 
 
@@ -322,13 +332,13 @@ def table(
     for at, name in enumerate(columns):
         numbers = all(isinstance(row[at], int | float | None) for row in rows)
         ends = numbers if right is None else at in right
-        printed.add_column(Text(name), justify="right" if ends else "left", overflow="fold")
+        printed.add_column(Text(printable(name)), justify="right" if ends else "left", overflow="fold")
     for row in rows:
         printed.add_row(*(Text(cell(value)) for value in row))
     with console.capture() as captured:
         console.print(printed)
     lines = [line.rstrip() for line in captured.get().splitlines()]
-    return "\n".join([*([title] if title else []), *lines])
+    return "\n".join([*([printable(title)] if title else []), *lines])
 
 
 def cell(value: Any) -> str:
@@ -341,4 +351,4 @@ def cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4f}"
-    return str(value)
+    return printable(str(value))

@@ -26,7 +26,6 @@ NOT_IMPORTED = {
     "pytest-xdist": "a plugin of pytest",
     "requests": "torchgeo imports it and does not declare it",
     "ruff": "a command",
-    "tensorboard": "torch.utils.tensorboard writes with it",
     "types-pyyaml": "types",
 }
 # Where the commands and functions of a base installation begin.

@@ -20,6 +20,7 @@ VALUES = {
     "seamo.disk",
     "seamo.download",
     "seamo.errors",
+    "seamo.escapes",
     "seamo.extras",
     "seamo.identity",
     "seamo.progress",

@@ -110,7 +110,7 @@ class Meta:
 
 
 class Normalise(nn.Module):
-    """Pixels in the model's unit -> normalised, as in pretraining; what is not finite (not measured) becomes the mean."""
+    """Pixels in the model's unit -> normalised, as in pretraining; what is not finite becomes the mean."""
 
     def __init__(self, how: Normalisation) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from seamo.escapes import csv_text, latex, markdown, printable
 from seamo_bench.board.compare import Column
 from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head, Table
 from seamo_bench.records.record import Flag
@@ -112,21 +113,23 @@ def rank_text(one: Interval) -> str:
 def to_text(table: Table) -> str:
     """For a terminal: one block a column (a wide table would wrap), rows aligned."""
     head, body, marks = _grid(table)
-    lines = [*table.notes, ""] if table.notes else []
+    head, *body = [[printable(one) for one in line] for line in (head, *body)]
+    lines = [*map(printable, table.notes), ""] if table.notes else []
     width = max(len(line[0]) for line in body)
     for index, title in enumerate(head[1:], start=1):
         lines += [title, *(f"  {line[0]:<{width}}  {line[index]}" for line in body if line[index]), ""]
     lines.append(LEGEND)
-    lines += [f"({mark}) {flag.kind}: {flag.text}" for flag, mark in marks.items()]
+    lines += [printable(f"({mark}) {flag.kind}: {flag.text}") for flag, mark in marks.items()]
     return "\n".join(lines) + "\n"
 
 
 def to_markdown(table: Table) -> str:
     """A Markdown table with its notes above and footnotes below; text of records is escaped."""
     head, body, marks = _grid(table)
-    lines = [f"> {_md(note)}  " for note in table.notes]
-    lines += ["", *_bars([[_md(one) for one in line] for line in (head, ["---"] * len(head), *body)], head)]
-    lines += ["", _md(LEGEND), *(f"- ({mark}) {_md(flag.kind)}: {_md(flag.text)}" for flag, mark in marks.items())]
+    lines = [f"> {markdown(note)}  " for note in table.notes]
+    lines += ["", *_bars([[markdown(one) for one in line] for line in (head, ["---"] * len(head), *body)], head)]
+    lines += ["", markdown(LEGEND)]
+    lines += [f"- ({mark}) {markdown(flag.kind)}: {markdown(flag.text)}" for flag, mark in marks.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -135,38 +138,14 @@ def _bars(lines: list[list[str]], head: list[str]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def _md(text: str) -> str:
-    for char in "\\`*_{}[]<>|#":
-        text = text.replace(char, "\\" + char)
-    return " ".join(text.split())
-
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(char, char) for char in " ".join(text.split()))
-
-
 def to_latex(table: Table) -> str:
     """A LaTeX table (booktabs); the notes are its caption, the footnotes stand below."""
     head, body, marks = _grid(table)
-    rows = [" & ".join(_tex(one) for one in line) + r" \\" for line in (head, *body)]
-    foot = [f"({mark}) {_tex(flag.kind + ': ' + flag.text)}" + r"\\" for flag, mark in marks.items()]
+    rows = [" & ".join(latex(one) for one in line) + r" \\" for line in (head, *body)]
+    foot = [f"({mark}) {latex(flag.kind + ': ' + flag.text)}" + r"\\" for flag, mark in marks.items()]
     parts = [
         r"\begin{table}",
-        r"\caption{" + _tex(" ".join((*table.notes, LEGEND))) + "}",
+        r"\caption{" + latex(" ".join((*table.notes, LEGEND))) + "}",
         r"\begin{tabular}{l" + "l" * (len(head) - 1) + "}",
         r"\toprule",
         rows[0],
@@ -237,12 +216,14 @@ def _object(row: BoardRow, head: Head, cell: BoardCell, table: Table) -> dict[st
     }
 
 
+def _csv_cell(value: Any) -> Any:
+    text = "; ".join(value) if isinstance(value, list) else value
+    return csv_text(text) if isinstance(text, str) else text
+
+
 def to_csv(table: Table) -> str:
     """One line a cell, all fields of `to_objects`; lists are joined by `; `."""
-    plain = [
-        {name: "; ".join(value) if isinstance(value, list) else value for name, value in line.items()}
-        for line in to_objects(table)
-    ]
+    plain = [{name: _csv_cell(value) for name, value in line.items()} for line in to_objects(table)]
     buffer = io.StringIO()
     pd.DataFrame(plain).to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue()

@@ -1,12 +1,11 @@
 """`seamo-bench reproduce`."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from seamo.options import Json
-from seamo.terminal import show
+from seamo.terminal import say, show
 from seamo_bench.cli.arguments import ResultsArgument
 
 
@@ -27,4 +26,4 @@ def reproduce(
     if as_json:
         show(reproducing.to_objects(rows), json=True)
     else:
-        sys.stdout.write(reproducing.to_csv(rows) if csv else reproducing.to_markdown(rows))
+        say((reproducing.to_csv(rows) if csv else reproducing.to_markdown(rows)).removesuffix("\n"))

@@ -1,6 +1,5 @@
 """`seamo-bench table`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from seamo.errors import UsageError
 from seamo.options import Json
-from seamo.terminal import show
+from seamo.terminal import say, show
 from seamo_bench.cli.arguments import Mixed, ResultsArgument
 
 
@@ -40,7 +39,7 @@ def table(
         show(to_objects(made), json=True)
         return
     write = to_markdown if md else to_latex if latex else to_csv if csv else to_text
-    sys.stdout.write(write(made))
+    say(write(made).removesuffix("\n"))
 
 
 def _compute(results: Path, *, as_json: bool) -> None:
@@ -52,4 +51,4 @@ def _compute(results: Path, *, as_json: bool) -> None:
     if as_json:
         show(to_objects(rows, networks), json=True)
     else:
-        sys.stdout.write(to_markdown(rows, networks))
+        say(to_markdown(rows, networks).removesuffix("\n"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from seamo.escapes import markdown
 from seamo.manifest import shipped_manifest
 from seamo.model.config import SeaMoConfig
 from seamo.model.flops import encoding_flops
@@ -354,12 +355,13 @@ def _network_cells(row: NetworkRow) -> list[str]:
     rate = f"{row.images_per_second:,.0f}" if row.images_per_second >= 100 else f"{row.images_per_second:.3g}"
     name = row.backbone + (" (demo budget)" if row.demo else "")
     cells = [name, row.stores, size, f"{row.parameters or 0:,}", flops, rate, row.device]
-    return [cell.replace("|", "/") for cell in cells]
+    return [markdown(cell) for cell in cells]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     hours = "" if row["hours"] is None else f"{row['hours']:.4g}"
-    return [
+    cells = [
         row["task"], row["dataset"], f"{row['paper_hours']:g}", hours, str(row["trainings"] or ""),
-        row["kind"] if hours else "", str(row["note"]).replace("|", "/"),
+        row["kind"] if hours else "", str(row["note"]),
     ]  # fmt: skip
+    return [markdown(cell) for cell in cells]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from seamo.bands import SENSORS
 from seamo.errors import UsageError
+from seamo.escapes import csv_text, markdown
 from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, row_of
 from seamo_bench.facts import scoring_of
 from seamo_bench.paper.identity import SEAMO, is_seamo
@@ -275,7 +276,8 @@ def to_csv(rows: Sequence[Reproduced]) -> str:
         writer = csv.DictWriter(buffer, list(plain[0]), lineterminator="\n")
         writer.writeheader()
         for row in plain:
-            writer.writerow({key: "; ".join(map(str, v)) if isinstance(v, list) else v for key, v in row.items()})
+            joined = {key: "; ".join(map(str, v)) if isinstance(v, list) else v for key, v in row.items()}
+            writer.writerow({key: csv_text(v) if isinstance(v, str) else v for key, v in joined.items()})
     return buffer.getvalue()
 
 
@@ -318,4 +320,4 @@ def _md(row: Reproduced) -> list[str]:
         ours += f" ({row.backbone})"
     gap = "" if row.difference is None else f"{row.difference:+.2f}"
     cells = [f"{one.model} {one.arch}".strip(), place, value, ours, gap, row.verdict, "; ".join(row.why), note]
-    return [cell.replace("|", "/") for cell in cells]
+    return [markdown(cell) for cell in cells]

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import torch
 
 from seamo.errors import SeamoError
+from seamo.escapes import markdown
 from seamo.identity import write_atomically
 from seamo.inputs.wiring import parse_inputs
 from seamo.pretrain.loop import pretrain
@@ -350,27 +351,31 @@ def _kind(row: StudyRow) -> str:
 
 def to_markdown(report: Mapping[str, Any]) -> str:
     """The report for people."""
-    lines = [f"# {report['title']} ({report['table']}, recipe {report['recipe']})", ""]
-    lines += [f"- {note}" for note in report["notes"]]
+    lines = [f"# {markdown(report['title'])} ({report['table']}, recipe {markdown(report['recipe'])})", ""]
+    lines += [f"- {markdown(note)}" for note in report["notes"]]
     tasks = list(report["rows"][0]["scores"])
     for task in tasks:
-        lines += ["", f"## {task}", ""]
+        lines += ["", f"## {markdown(task)}", ""]
         lines += ["| row | kind | score | difference | p | so | paper | paper's difference |", "|" + "---|" * 8]
         for row in report["rows"]:
-            lines.append("| " + " | ".join(_cells(row, row["scores"][task])) + " |")
+            lines.append(_bar(_cells(row, row["scores"][task])))
     lines += ["", "## Rows", "", "| row | id | epochs of stage 2 | images | FLOPs | why |", "|" + "---|" * 6]
     for row in report["rows"]:
         size = [str(row["stage2_epochs"] or ""), f"{row['images']:,}", f"{row['flops']:.3g}"]
         why = row["reason"] or (f"{row['kind']}: {row['why']}" if row["why"] else "")
-        lines.append("| " + " | ".join([row["label"], row["id"], *size, why.replace("|", "/")]) + " |")
+        lines.append(_bar([row["label"], row["id"], *size, why]))
     return "\n".join(lines) + "\n"
+
+
+def _bar(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(markdown, cells)) + " |"
 
 
 def _cells(row: Mapping[str, Any], cell: Mapping[str, Any]) -> list[str]:
     head = [row["label"], row["kind"]]
     paper = ["" if cell["paper"] is None else f"{cell['paper']:.2f}", _signed(cell.get("paper_difference"), 1.0)]
     if "value" not in cell:
-        return [*head, cell["reason"].replace("|", "/"), "", "", "", *paper]
+        return [*head, cell["reason"], "", "", "", *paper]
     score = f"{100 * cell['value']:.2f}" + _range(cell["low"], cell["high"])
     if "difference" not in cell:
         return [*head, score, "", "", cell["verdict"], *paper]
