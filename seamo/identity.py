@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,23 +64,28 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk: after a rename, the new name is there after a power cut, too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old bytes or the new ones, never a part.
 
-    The bytes go to a hidden file beside `path`, are flushed to the disk and renamed. A full disk or a
-    kill leaves what was there before.
+    The bytes go to a hidden file beside `path` with a name that no other writer has, are flushed to the disk and
+    renamed, and the folder is flushed. A full disk or a kill leaves what was there before.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         with part.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name, too
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ OWN = {
     "scalemae": "scalemae-vitl",
     "swin_v2": "satlas-swinb-s2, satlas-swinb-s1",
 }
-PLAIN = ("Resize", "CenterCrop", "Normalize")  # steps of torchgeo's transforms that can be read
+PLAIN = ("Resize", "CenterCrop", "Normalize", "Identity")  # steps of torchgeo's transforms that can be read
 
 
 @lru_cache(maxsize=64)
@@ -123,7 +123,7 @@ def _read_transforms(transforms: Any, name: str) -> tuple[tuple[Step, ...], int]
     for kind, part in zip(kinds, parts, strict=True):
         if kind == "Normalize":
             steps.append(Step("affine", tuple(map(float, part.mean)), tuple(map(float, part.std))))
-        else:
+        elif kind != "Identity":
             size = int(part.size[-1])
     return tuple(steps), size
 

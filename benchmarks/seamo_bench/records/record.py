@@ -254,6 +254,8 @@ def _read(path: Path) -> Record | Damage:
     except OSError as error:
         return Damage(path, f"cannot be read ({error.strerror})")
     except ValidationError as error:
+        if told := _other_format(path):
+            return Damage(path, told)
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         return Damage(path, f"is not a record of format 1 ({place + ': ' if place else ''}{first['msg']})")
@@ -262,6 +264,22 @@ def _read(path: Path) -> Record | Damage:
     if path.name != f"{record.key}.json":
         return Damage(path, f"holds the record {record.key}, which is not its name")
     return record
+
+
+def _other_format(path: Path) -> str:
+    """What to say of a record in a format that is not read here; empty if it is none."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ""
+    if not isinstance(document, dict) or "format" not in document or not {"key", "facts"} & document.keys():
+        return ""
+    if document["format"] == 1:
+        return ""
+    around = document.get("environment")
+    writer = around.get("seamo") if isinstance(around, dict) else None
+    by = f", written by seamo {writer}" if isinstance(writer, str) else ""
+    return f"is a record of format {str(document['format'])[:20]}{by}; this seamo reads format 1: use a newer one"
 
 
 def predictions_file(record: Record, results: Path) -> Path:

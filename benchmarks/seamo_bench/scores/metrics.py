@@ -114,6 +114,14 @@ def micro_ap_per_batch(predictions: ClassPredictions, batch: int) -> float:
     return float(nanmean(np.array(values)))
 
 
+def mean_of_folds(values: Floats) -> float:
+    """The score of a cross-validated run, (k,) -> the mean over the folds in which the metric is defined.
+
+    Records and tables both take it; NaN if it is defined in no fold.
+    """
+    return float(nanmean(values))
+
+
 def score(predictions: Predictions, scoring: Scoring, *, batches: tuple[int, ...] = ()) -> dict[str, float | None]:
     """All metrics of one run; with folds, the mean over folds of each.
 
@@ -128,7 +136,7 @@ def score(predictions: Predictions, scoring: Scoring, *, batches: tuple[int, ...
     names = metrics_for(scoring)
     folded = isinstance(predictions, ClassPredictions) and len(predictions.folds) > 0
     parts: list[Predictions] = list(fold_parts(predictions)) if folded else [predictions]  # type: ignore[arg-type]
-    values = {name: float(nanmean(np.array([compute(name, part, scoring)[0] for part in parts]))) for name in names}
+    values = {name: mean_of_folds(np.array([compute(name, part, scoring)[0] for part in parts])) for name in names}
     if scoring.kind == "multi-label" and isinstance(predictions, ClassPredictions):
         values.update({f"micro_ap_per_batch_{n}": micro_ap_per_batch(predictions, n) for n in batches})
     return {name: None if np.isnan(value) else value for name, value in values.items()}

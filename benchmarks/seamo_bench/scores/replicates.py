@@ -21,7 +21,7 @@ import numpy as np
 
 from seamo.errors import ProtocolError
 from seamo_bench.predictions import ClassPredictions, Floats, Ints, Predictions, Scoring, fold_parts, take
-from seamo_bench.scores.metrics import compute, prepare
+from seamo_bench.scores.metrics import compute, mean_of_folds, prepare
 
 # A standard error needs 50 to 200 resamples (Efron and Tibshirani 1993, section 6.4); 1,000 leave 2 % of noise in it.
 RESAMPLES = 1000
@@ -140,7 +140,7 @@ def _folds(run: Predictions, name: str, scoring: Scoring) -> Replicates:
     order = np.lexsort((run.keys, run.folds, run.repeats))
     samples = _digest(run.keys[order], run.folds[order], run.repeats[order])
     return Replicates(
-        float(np.mean(values)),
+        mean_of_folds(values),
         values,
         "folds",
         name,

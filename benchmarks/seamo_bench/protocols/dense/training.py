@@ -114,7 +114,10 @@ def dense_loss(
 def augment(
     dates: Sequence[Inputs], mask: Tensor, params: Params, rng: np.random.Generator
 ) -> tuple[tuple[dict[str, Tensor], ...], Tensor]:
-    """Flip (each axis, p 0.5) and, with `rotate`, turn by a random number of quarters: dates, sensors, mask alike."""
+    """Flip (each axis, p 0.5) and, with `rotate`, turn by a random number of quarters: dates, sensors, mask alike.
+
+    Where an image or the mask is not square, by half a turn or not at all: quarters would not fit on one another.
+    """
     parts = [(date, sensor, x) for date, one in enumerate(dates) for sensor, x in one.items()]
     images = [*(x for _, _, x in parts), mask[:, None]]
     count = len(mask)
@@ -128,6 +131,8 @@ def augment(
             images = [torch.where(chosen, x.flip(axis), x) for x in images]
     if params["rotate"]:
         turns = rng.integers(4, size=count)
+        if any(x.shape[-2] != x.shape[-1] for x in images):
+            turns = turns // 2 * 2
         straight = images
         for quarters in (1, 2, 3):
             chosen = pick(turns == quarters)
