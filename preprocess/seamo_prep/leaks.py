@@ -114,14 +114,32 @@ def overlaps(boxes: NDArray[np.float64], splits: NDArray[np.int64]) -> Pairs:
     """Pairs of boxes in different splits that share more than a fifth of the smaller one's area.
 
     Args:
-        boxes: (N, 4) xmin, ymin, xmax, ymax.
+        boxes: (N, 4) xmin, ymin, xmax, ymax in degrees; xmin > xmax across the antimeridian.
         splits: (N,).
 
     Returns:
         (P, 2), first < second, sorted.
     """
-    if len(boxes) < 2:
+    # Around the globe once (a pole is inside): what such a box covers says nothing about what the image covers.
+    rows = np.flatnonzero(boxes[:, 2] - boxes[:, 0] < 360)
+    if len(rows) < 2:
         return np.empty((0, 2), dtype=np.int64)
+    crosses = boxes[rows, 0] > boxes[rows, 2]
+    if not crosses.any():
+        pairs = _overlaps(boxes[rows], splits[rows])
+        return np.asarray(rows[pairs])
+    # Across the antimeridian: east of it, longitudes go on beyond 180, for all boxes that lie as far as these reach.
+    moved = boxes[rows].copy()
+    moved[crosses, 2] += 360
+    again = np.flatnonzero(~crosses & (moved[:, 0] + 360 < moved[crosses, 2].max()))
+    shifted = moved[again] + (360, 0, 360, 0)
+    which = np.concatenate([rows, rows[again]])
+    pairs = which[_overlaps(np.concatenate([moved, shifted]), splits[which])]
+    return _unique([pairs[pairs[:, 0] != pairs[:, 1]]], len(boxes))
+
+
+def _overlaps(boxes: NDArray[np.float64], splits: NDArray[np.int64]) -> Pairs:
+    """`overlaps` of boxes none of which crosses the antimeridian."""
     xmin, ymin, xmax, ymax = boxes.T
     height = max(2 * float(np.median(ymax - ymin)), 1e-9)
     lowest, highest = np.floor(ymin / height).astype(np.int64), np.floor(ymax / height).astype(np.int64)

@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,11 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
-from rasterio.warp import transform as warp_points
 
-from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec
+from seamo.store.footprints import Grid, footprints, geo_metadata
 from seamo.store.format import NO_DATE, label_kind, stored_ids, varying_layers
 from seamo.store.meta import RowGroup, folds_of
 from seamo.store.shards import Place
@@ -24,8 +20,6 @@ from seamo.store.shards import Place
 _ROWS_PER_GROUP = 65536
 _DATE = pa.timestamp("ms", tz="UTC")
 _BOX = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
-# One WKB polygon of five points: byte order 1, type 3, one ring, five points, 93 bytes.
-_WKB = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("xy", "<f8", (5, 2))])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +85,7 @@ def index_bytes(
     Raises:
         StoreError: If a sample's coordinate system cannot be understood.
     """
-    boxes, polygons = _footprints(rows)
+    boxes, polygons = footprints([Grid(row.key, row.crs, row.transform, row.height, row.width) for row in rows])
     columns: dict[str, Any] = {
         "key": pa.array([row.key for row in rows], pa.string()),
         "split": pa.array(splits, pa.string()),
@@ -128,7 +122,7 @@ def index_bytes(
             columns[f"{layer}.bucket"] = pa.array([one.bucket for one in places], pa.int32())
             columns[f"{layer}.height"] = pa.array([size[0] for size in sizes], pa.int32())
             columns[f"{layer}.width"] = pa.array([size[1] for size in sizes], pa.int32())
-    return table_bytes(pa.table(columns).replace_schema_metadata({"geo": _geo_metadata(boxes)}))
+    return table_bytes(pa.table(columns).replace_schema_metadata({"geo": geo_metadata(boxes, polygons)}))
 
 
 def table_bytes(table: Any) -> bytes:
@@ -188,54 +182,3 @@ def _end(column: Any) -> int:
 def _first_date(row: RowFacts) -> int | None:
     there = [s for seconds in row.dates.values() for s in seconds if s != NO_DATE]
     return min(there) * 1000 if there else None
-
-
-def _footprints(rows: Sequence[RowFacts]) -> tuple[list[dict[str, float] | None], list[bytes | None]]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        if row.transform is not None and row.height and row.width:
-            groups[row.crs].append(i)
-    boxes: list[dict[str, float] | None] = [None] * len(rows)
-    polygons: list[bytes | None] = [None] * len(rows)
-    for crs, members in groups.items():
-        corners = np.stack([_corners(rows[i]) for i in members])
-        try:
-            lon, lat = warp_points(crs, "EPSG:4326", corners[..., 0].ravel(), corners[..., 1].ravel())
-        except RasterioError as error:
-            raise StoreError(f"coordinate system {crs!r} is not understood ({error})", rows[members[0]].key) from error
-        points = np.stack([lon, lat], axis=-1).reshape(len(members), 5, 2)
-        wkb = np.zeros(len(members), dtype=_WKB)
-        wkb["order"], wkb["type"], wkb["rings"], wkb["points"], wkb["xy"] = 1, 3, 1, 5, points
-        low, high = points.min(axis=1), points.max(axis=1)
-        for place, i in enumerate(members):
-            (xmin, ymin), (xmax, ymax) = low[place].tolist(), high[place].tolist()
-            boxes[i] = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
-            polygons[i] = wkb[place].tobytes()
-    return boxes, polygons
-
-
-def _corners(row: RowFacts) -> NDArray[np.float64]:
-    # Counter-clockwise from the lower left for a north-up image, as GeoParquet recommends, closed.
-    a, b, c, d, e, f = row.transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    h, w = row.height, row.width
-    cols, lines = np.array([0.0, w, w, 0.0, 0.0]), np.array([h, h, 0.0, 0.0, h], dtype=np.float64)
-    return np.stack([a * cols + b * lines + c, d * cols + e * lines + f], axis=-1)
-
-
-def _geo_metadata(boxes: Sequence[dict[str, float] | None]) -> bytes:
-    known = [box for box in boxes if box is not None]
-    column: dict[str, Any] = {
-        "encoding": "WKB",
-        "geometry_types": ["Polygon"],
-        "covering": {"bbox": {name: ["bbox", name] for name in ("xmin", "ymin", "xmax", "ymax")}},
-    }
-    if known:
-        column["bbox"] = [
-            min(box["xmin"] for box in known),
-            min(box["ymin"] for box in known),
-            max(box["xmax"] for box in known),
-            max(box["ymax"] for box in known),
-        ]
-    # No `crs` member: GeoParquet's default, longitude and latitude on WGS84 (OGC:CRS84).
-    facts = {"version": "1.1.0", "primary_column": "footprint", "columns": {"footprint": column}}
-    return json.dumps(facts, sort_keys=True).encode()

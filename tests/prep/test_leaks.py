@@ -80,3 +80,18 @@ def test_real_images_are_not_taken_for_one_another(samples: Path, tmp_path: Path
     rows = [row for row in range(len(store)) if store.read_label(row) == 9][:12]  # calm water looks alike
     assert all(_is_copy(store, row, row) for row in rows)
     assert not any(_is_copy(store, a, b) for a, b in combinations(rows, 2))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_boxes_across_the_antimeridian_overlap_as_elsewhere(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    corner = np.stack([rng.uniform(178.5, 181.5, 200), rng.uniform(0, 3, 200)], axis=1)
+    straight = np.concatenate([corner, corner + rng.uniform(0.05, 0.6, (200, 2))], axis=1)
+    splits = rng.integers(0, 3, 200)
+    expected = brute_overlaps(straight, splits)
+    boxes = straight.copy()
+    boxes[:, [0, 2]] = (boxes[:, [0, 2]] + 180) % 360 - 180
+    assert (boxes[:, 0] > boxes[:, 2]).sum() > 10
+    assert [tuple(pair) for pair in overlaps(boxes, splits)] == expected
+    belt = np.array([[-180.0, 0.0, 180.0, 90.0]])  # around a pole
+    assert [tuple(pair) for pair in overlaps(np.concatenate([boxes, belt]), np.append(splits, 7))] == expected

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from seamo.store.samples import Samples
 
 # A footprint of a store is a WKB polygon of five points, the first one again at the end: byte order, type, rings,
-# number of points, then x and y of each.
+# number of points, then x and y of each. Across the antimeridian or around a pole it has more.
 _WKB = np.dtype([("head", "u1", (13,)), ("xy", "<f8", (5, 2))])
+_MULTIPOLYGON = 6
 _DECIMALS = 4  # of a degree: 11 m; the last digits of a projection differ between versions of PROJ
 
 
@@ -53,7 +54,10 @@ def locate(predictions: Predictions, store: "Samples") -> Predictions:
 
 def _centres(footprints: Sequence[bytes], of: Ints, count: int) -> Floats:
     """(count, 2) mean of the footprints' corners, group by group; longitudes may cross 180 degrees."""
-    corners = np.frombuffer(b"".join(footprints), dtype=_WKB)["xy"][:, :4]
+    if all(len(one) == _WKB.itemsize for one in footprints):
+        corners = np.frombuffer(b"".join(footprints), dtype=_WKB)["xy"][:, :4]
+    else:
+        corners = np.stack([_corners(one) for one in footprints])
     first = np.zeros((count, 2))
     first[of[::-1]] = corners[::-1, 0]  # the first footprint of each group: offsets from it are small
     offsets = corners - first[of][:, None]
@@ -62,3 +66,17 @@ def _centres(footprints: Sequence[bytes], of: Ints, count: int) -> Floats:
     places = first + mean / np.bincount(of, minlength=count)[:, None]
     places[:, 0] = (places[:, 0] + 180) % 360 - 180
     return places
+
+
+def _corners(footprint: bytes) -> Floats:
+    """(4, 2) corners of a sample, without the points at which a footprint was cut."""
+    if len(footprint) == _WKB.itemsize:
+        return np.asarray(np.frombuffer(footprint, dtype=_WKB)["xy"][0, :4])
+    at = 9 if footprint[1] == _MULTIPOLYGON else 0
+    points: dict[tuple[float, float], None] = {}
+    while at < len(footprint):  # polygons of one ring
+        count = int.from_bytes(footprint[at + 9 : at + 13], "little")
+        ring = np.frombuffer(footprint, "<f8", 2 * count, at + 13).reshape(count, 2)
+        points |= {(x, y): None for x, y in ring.tolist() if abs(x) != 180}
+        at += 13 + 16 * count
+    return np.resize(np.array(list(points)), (4, 2))  # fewer where a corner lies on the cut itself

@@ -131,10 +131,10 @@ def augment(
             images = [torch.where(chosen, x.flip(axis), x) for x in images]
     if params["rotate"]:
         turns = rng.integers(4, size=count)
-        if any(x.shape[-2] != x.shape[-1] for x in images):
-            turns = turns // 2 * 2
+        is_square = all(x.shape[-2] == x.shape[-1] for x in images)
+        turns = turns if is_square else turns // 2 * 2
         straight = images
-        for quarters in (1, 2, 3):
+        for quarters in (1, 2, 3) if is_square else (2,):
             chosen = pick(turns == quarters)
             images = [
                 torch.where(chosen, torch.rot90(x, quarters, (2, 3)), y) for x, y in zip(straight, images, strict=True)
