@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import average_precision_score
 
 from seamo.errors import ProtocolError
 from seamo_bench.predictions import ClassPredictions, Scoring, take
@@ -300,3 +301,16 @@ def test_ends_stay_within_the_metric():
     assert 0 < one.low < 2 / 3 < one.high < 1
     both = iv.paired_difference([few], [hits([False, True, False])], "top1", SINGLE).interval
     assert both.low < 0.0  # differences are not cut at 0
+
+
+def test_a_fold_in_which_a_metric_is_undefined_counts_nowhere():
+    p = folded(0)
+    multi = Scoring("multi-label")
+    labels = np.eye(3, dtype=np.int8)[p.labels] * (p.folds[:, None] != 2)  # in one fold of each repeat nothing is there
+    p = ClassPredictions(p.keys, labels.astype(p.labels.dtype), p.scores, repeats=p.repeats, folds=p.folds)
+    want = np.mean([
+        average_precision_score(labels[mine].ravel(), p.scores[mine].ravel())
+        for r in range(5) for f in (0, 1, 3, 4) for mine in [(p.repeats == r) & (p.folds == f)]
+    ])  # fmt: skip
+    assert score(p, multi)["micro_ap"] == pytest.approx(want)
+    assert rp.replicate(p, "micro_ap", multi).value == pytest.approx(want)

@@ -306,3 +306,50 @@ def test_an_error_metric_prefers_small_values(results):
     assert "weak" not in best
     assert "imagestats" not in best
     assert table.rows[0].id in ("strong", "equal")
+
+
+def put_one_class(folder, backbone, right):
+    labels = np.full(20, 2)
+    scores = np.eye(4)[np.where(np.arange(20) < right, 2, 1)].astype(np.float32)
+    made = ClassPredictions(np.array([f"k{i:02d}" for i in range(20)]), labels, scores)
+    return r.write_record(
+        folder, facts(backbone), about=r.About(stores=(TITLE,), backbone=backbone.title()), predictions=made
+    )
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_test_split_of_one_class_has_a_flag_and_no_star(tmp_path, is_old):
+    for backbone, right in (("all", 20), ("most", 15)):
+        record = put_one_class(tmp_path, backbone, right)
+        assert r.ONE_CLASS in record.flags
+        path = tmp_path / f"{record.key}.json"
+        if is_old:  # written before there was the flag
+            plain = json.loads(path.read_text())
+            plain["flags"] = []
+            path.write_text(json.dumps({name: value for name, value in plain.items() if name != "seal"}))
+    text = tables.to_text(build_table(r.read_records(tmp_path), tmp_path))
+    assert "100.00" in text
+    assert "*" not in text.split("Values with")[0]
+    assert "the test split holds one class" in text
+
+
+def test_two_classes_have_no_such_flag(results):
+    found = r.read_records(results).records
+    assert not any(r.is_of_one_class(one) for one in found)
+
+
+def test_hostile_titles_in_every_format(tmp_path):
+    title = "=cmd|' /C calc'!A0 <img src=x> a|b\x1b[2J $x$ _y_ `z` \u202e \\input{x}"
+    put(tmp_path, "@strong", 0.9, about={"group": title})
+    made = build_table(r.read_records(tmp_path), tmp_path)
+    for write in (tables.to_text, tables.to_markdown, tables.to_latex, tables.to_csv):
+        text = write(made)
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert "calc" in text
+    assert "<" not in tables.to_markdown(made).replace("&lt;", "")
+    assert r"\input" not in tables.to_latex(made)
+    rows = pd.read_csv(io.StringIO(tables.to_csv(made)))
+    assert rows["title"][0].startswith("'=cmd")
+    assert rows["backbone"][0].startswith("'=cmd")
+    assert rows["value"][0] == pytest.approx(0.9, abs=0.05)

@@ -270,3 +270,16 @@ def test_a_full_disk_leaves_no_record(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         r.write_record(tmp_path, make_facts(), about=ABOUT, predictions=make_predictions())
     assert r.read_records(tmp_path) == r.RecordSet(())
+
+
+def test_a_record_of_another_format_says_which(tmp_path):
+    facts = make_facts()
+    record = r.write_record(tmp_path, facts, about=ABOUT, predictions=make_predictions())
+    path = tmp_path / f"{record.key}.json"
+    plain = json.loads(path.read_text()) | {"format": 2, "environment": {"seamo": "0.9"}}
+    path.write_text(json.dumps(plain))
+    (damage,) = r.read_records(tmp_path).damaged
+    assert damage.reason == "is a record of format 2, written by seamo 0.9; this seamo reads format 1: use a newer one"
+    path.write_text(json.dumps({"anything": 1}))
+    (damage,) = r.read_records(tmp_path).damaged
+    assert "is not a record of format 1" in damage.reason

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from seamo.bands import band
 from seamo.errors import BandError, UsageError
+from seamo.inputs.steps import Step
 from seamo_bench.backbones.copernicusfm import SPECTRA_NM
 from seamo_bench.backbones.dofa import WAVES_UM
+from seamo_bench.backbones.torchgeo_any import _read_transforms
 from seamo_bench.network import Network
 from seamo_bench.weights import load_exact
 from seamo_bench.zoo.catalogue import cards, find_card
@@ -238,3 +240,18 @@ def test_without_the_extra_the_name_says_what_to_install(monkeypatch) -> None:
     torchgeo_any.card_of.cache_clear()
     with pytest.raises(UsageError, match=r"torchgeo and requests not installed.*pip install 'seamo\[zoo\]'"):
         find_card("torchgeo:ResNet50_Weights.SENTINEL2_ALL_MOCO")
+
+
+class Normalize(nn.Module):
+    """Named as kornia's, with its fields."""
+
+    mean, std = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
+
+
+def test_a_transform_that_does_nothing_is_no_step() -> None:
+    assert _read_transforms(nn.Identity(), "weights") == ((), 224)
+    steps, size = _read_transforms(nn.Sequential(nn.Identity(), Normalize()), "weights")
+    assert steps == (Step("affine", (1.0, 2.0), (3.0, 4.0)),)
+    assert size == 224
+    with pytest.raises(UsageError, match="cannot be read"):
+        _read_transforms(nn.Sequential(nn.Identity(), nn.Flatten()), "weights")

@@ -16,7 +16,7 @@ from seamo_bench.board.compare import (
     row_of,
 )
 from seamo_bench.facts import scoring_of
-from seamo_bench.records.record import Damage, Flag, Record, RecordSet, Status
+from seamo_bench.records.record import ONE_CLASS, Damage, Flag, Record, RecordSet, Status, is_of_one_class
 from seamo_bench.scores.aggregate import RANGES_VERSION, Aggregate, Scored, aggregate, ranges, rows_and_columns
 from seamo_bench.scores.distributions import adjusted_to_best
 from seamo_bench.scores.intervals import Interval, Sampling, interval, mean_of
@@ -194,12 +194,14 @@ def _column_cells(
         good = row in known
         shown = done[row] if good else mine
         flags = {flag: None for one in shown for flag in one.flags}
+        lone = any(is_of_one_class(one) for one in shown)  # no row of such a column is better than another
+        flags |= {ONE_CLASS: None} if lone else {}
         cells[row] = BoardCell(
             "ok" if good else shown[0].status,
             "" if good else "; ".join(sorted({one.reason for one in mine})),
             interval(known[row]) if good else None,
             p_values.get(row),
-            row == best or p_values.get(row, 0.0) >= ALPHA,
+            not lone and (row == best or p_values.get(row, 0.0) >= ALPHA),
             runs[row].replicates[0].num_samples if good else 0,
             tuple(flags),
             tuple(mine),

@@ -23,7 +23,7 @@ from seamo_bench.predictions import (
     predictions_bytes,
     predictions_from_bytes,
 )
-from seamo_bench.scores.metrics import PRIMARY, per_class, score
+from seamo_bench.scores.metrics import PRIMARY, classes_tested, per_class, score
 
 Status = Literal["ok", "impossible", "failed"]
 FlagKind = Literal[
@@ -68,6 +68,9 @@ class Flag(Value):
 
     kind: FlagKind
     text: str
+
+
+ONE_CLASS = Flag(kind="data-check", text="the test split holds one class: no score on it says anything")
 
 
 class Cost(Value):
@@ -190,6 +193,7 @@ def write_record(
     if predictions is not None:
         check_predictions(predictions, len(facts.task.classes))
         scores, classes = _scores(predictions, facts)
+        flags = (*flags, ONE_CLASS) if classes_tested(predictions) < 2 else flags
         data = predictions_bytes(predictions)
         write_atomically(results / f"{key}.npz", data)
         file = PredictionsFile(name=f"{key}.npz", sha256=hashlib.sha256(data).hexdigest())
@@ -280,6 +284,12 @@ def _other_format(path: Path) -> str:
     writer = around.get("seamo") if isinstance(around, dict) else None
     by = f", written by seamo {writer}" if isinstance(writer, str) else ""
     return f"is a record of format {str(document['format'])[:20]}{by}; this seamo reads format 1: use a newer one"
+
+
+def is_of_one_class(record: Record) -> bool:
+    """Whether the test split holds one class; of records older than the flag, as far as their per-class scores tell."""
+    told = [record.per_class.get(name) for name in ("recall", "ap")]  # undefined for what is not in the test split
+    return ONE_CLASS in record.flags or any(one and sum(value is not None for value in one) == 1 for one in told)
 
 
 def predictions_file(record: Record, results: Path) -> Path:

@@ -142,6 +142,14 @@ def score(predictions: Predictions, scoring: Scoring, *, batches: tuple[int, ...
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 
+def classes_tested(predictions: Predictions) -> int:
+    """How many classes the labels hold: with one, whoever always names it is right."""
+    if isinstance(predictions, TilePredictions):
+        return int((predictions.confusion.sum(axis=(0, 2)) > 0).sum())
+    labels = predictions.labels
+    return int((labels > 0).any(axis=0).sum()) if labels.ndim == 2 else len(np.unique(labels))
+
+
 def per_class(predictions: Predictions, scoring: Scoring) -> dict[str, tuple[float | None, ...]]:
     """Per-class values of one run: recall (single-label), AP (multi-label), IoU (dense); None where undefined."""
     weights = np.ones((1, len(predictions.keys)))
