@@ -13,6 +13,8 @@ class Unit(StrEnum):
 
     DN = "dn"  # Sentinel-2 digital number: reflectance = DN / 10000
     DN_PLUS_1000 = "dn+1000"  # Sentinel-2 with the offset of baseline 04.00: reflectance = (DN - 1000) / 10000
+    REFLECTANCE = "reflectance"  # reflectance itself: 0 to 1, and somewhat beyond over clouds and snow
+    REFLECTANCE_X10000 = "reflectance*10000"  # the same as `dn`, said of any sensor
     DB = "db"  # Sentinel-1 backscatter in decibel
     DB_X100 = "db*100"  # the same, times 100 (int16 archives)
     UINT8 = "uint8"  # an 8-bit image value without a physical unit

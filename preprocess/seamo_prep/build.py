@@ -20,12 +20,13 @@ from seamo.sample import Sample, check_sample
 from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.check import infinite_pixels
 from seamo.store.format import META_NAME, Layout
-from seamo.store.reader import open_store
+from seamo.store.reader import Store, open_store
 from seamo.store.remote import local_path
 from seamo.store.splits import COMPUTED, HASH_SCHEME
 from seamo.store.views import find_view
 from seamo.store.writer import BadSample, ShardJob, StoreWriter, write_shard
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
+from seamo_prep.physics import UNIT_ROWS, doubtful_units
 from seamo_prep.splits import has_lists, official_lists
 from seamo_prep.unpack import Raw
 from seamo_prep.workers import deaf_workers
@@ -178,9 +179,18 @@ def build(
             subset=subset,
             countries=countries,
         )
-        for where, what in infinite_pixels(open_store(path)):
-            say(f"{where}: {what}")
+        for line in _remarks(open_store(path)):
+            say(line)
         return Built(path, was_there=False, samples=len(keys), ledger=len(left_out))
+
+
+def _remarks(store: Store) -> Iterator[str]:
+    """What is odd about the values of a store that was just built."""
+    for where, what in infinite_pixels(store):
+        yield f"{where}: {what}"
+    rows = store.rows("all")
+    for where, what in doubtful_units(store, rows[:: -(-len(rows) // UNIT_ROWS) or 1]):
+        yield f"{where}: {what}. State the right unit and build again"
 
 
 def _spec(dataset_id: str, raw: Path, layers: tuple[str, ...]) -> DatasetSpec:

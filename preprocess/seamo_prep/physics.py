@@ -17,6 +17,7 @@ from seamo.bands import SENSORS, Unit, band
 from seamo.manifest import LayerSpec
 from seamo.sample import valid_pixels
 from seamo.store.reader import Store
+from seamo.units import unit_doubt
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +41,7 @@ _DIM_DN = 300.0  # added to both before the ratio: over water it would be one of
 _GREENEST = 0.1  # NDVI that a tenth of the cells exceeds wherever something grows
 _SHARE = 0.75  # of samples that must agree about which band is sharper
 _EXCHANGED_DB = 0.5  # VH is some 7 dB below VV; exchanged, it is that much above, not by a chance of noise
+UNIT_ROWS = 64  # samples whose values are held against the unit
 _HAZY = ("B01", "B02", "B03")  # never dark in L1C, because of the air
 
 
@@ -183,10 +185,29 @@ def oddities(seen: Seen, layer: LayerSpec) -> list[Oddity]:
     """
     if layer.sensor == "s1" and layer.unit in (Unit.DB, Unit.DB_X100):
         return list(_radar(seen, 100.0 if layer.unit is Unit.DB_X100 else 1.0))
-    if layer.sensor == "s2" and layer.unit in (Unit.DN, Unit.DN_PLUS_1000):
+    if layer.sensor == "s2" and layer.unit in (Unit.DN, Unit.DN_PLUS_1000, Unit.REFLECTANCE, Unit.REFLECTANCE_X10000):
+        seen = _in_dn(seen) if layer.unit is Unit.REFLECTANCE else seen
         shift = 1000.0 if layer.unit is Unit.DN_PLUS_1000 else 0.0
         return [*_offset(seen, layer, shift), *_spectrum(seen, shift), *_sharper(seen, layer.sensor)]
     return []
+
+
+def _in_dn(seen: Seen) -> Seen:
+    parts = {name: getattr(seen, name) * 1e4 for name in ("means", "low", "high", "spans", "cells")}
+    return replace(seen, **parts)
+
+
+def doubtful_units(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[tuple[str, str]]:
+    """(layer, what) where the values of some samples are not in the unit that the store states."""
+    for layer in store.spec.layers:
+        values = []
+        for row in rows:
+            if store.is_valid(int(row), layer.id):
+                pixels = store.read_layer(int(row), layer.id)
+                there = pixels[valid_pixels(pixels, layer)]
+                values.append(there[:: -(-there.size // _PIXELS)] if there.size else there)
+        if values and (what := unit_doubt(layer.unit, np.concatenate(values))):
+            yield layer.id, what
 
 
 def explain(seen: Seen, layer: LayerSpec) -> str:

@@ -1,13 +1,17 @@
 """Refuse pixels that no network was trained on: before normalisation by their unit, after it by their range."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from seamo.bands import Unit
 from seamo.errors import ProtocolError, UsageError
 from seamo.inputs.normalise import Normalisation, numbers_of
 from seamo.inputs.wiring import SensorWiring, Wiring
+from seamo.units import unit_doubt
 
 RAW_MEAN, RAW_STD, FLAT_STD = 3.0, 10.0, 0.1  # outside: not normalised, not normalised, compressed
 _FAR = 5.0  # standard deviations
@@ -16,24 +20,26 @@ _FAR = 5.0  # standard deviations
 def check_range(inputs: Mapping[str, Tensor], wiring: Wiring) -> list[str]:
     """Look at a first batch after normalisation: numbers that no network was trained on are found here.
 
-    Inputs without steps (raw values on purpose) are not checked.
+    Inputs without steps (raw values on purpose) are held against their unit, and what is odd about them is a note.
 
     Args:
         inputs: Sensor -> (B, C, H, W) from the adapter.
         wiring: The adapter's.
 
     Returns:
-        What a reader should know: a sensor whose values hardly vary.
+        What a reader should know: a sensor whose values hardly vary, or are not in its unit.
 
     Raises:
         ProtocolError: If a sensor's values are not normalised (abs(mean) >= 3 or std >= 10), all equal, or none.
     """
     notes = []
     for sensor in wiring.sensors:
-        if not sensor.input.steps:
-            continue
         values = inputs[sensor.input.sensor].double()
         values = values[values.isfinite()]
+        if not sensor.input.steps:
+            if doubt := unit_doubt(sensor.input.unit, values.cpu().numpy()):
+                notes.append(f"{sensor.input.sensor} {doubt}")
+            continue
         where = f"{wiring.network.id}: {sensor.input.sensor}"
         if values.numel() == 0:
             raise ProtocolError("the first batch holds no measurement", where)
@@ -47,6 +53,21 @@ def check_range(inputs: Mapping[str, Tensor], wiring: Wiring) -> list[str]:
         if std <= FLAT_STD:
             notes.append(f"{sensor.input.sensor} values hardly vary after normalisation (std {std:.3g})")
     return notes
+
+
+def refuse_unit(unit: Unit, pixels: NDArray[Any], where: str) -> None:
+    """Refuse pixels of an image that are not in the unit that is stated, whatever they are fed to.
+
+    Args:
+        unit: As stated.
+        pixels: Of all bands of one sensor, NaN where there is no measurement.
+        where: File or sensor.
+
+    Raises:
+        UsageError: Saying which unit they look like.
+    """
+    if doubt := unit_doubt(unit, pixels):
+        raise UsageError(doubt, where, "State the unit that the pixels are in (--unit), or convert them.")
 
 
 def far_share(pixels: Tensor, how: Normalisation, *, valid: Tensor | None = None) -> dict[str, float]:

@@ -4,9 +4,19 @@ from seamo.bands import Unit
 from seamo.errors import ProtocolError
 
 # (from, to) -> (scale, offset): value_to = value_from * scale + offset.
+_OF_REFLECTANCE = {  # unit -> (scale, offset): value = reflectance * scale + offset
+    Unit.REFLECTANCE: (1.0, 0.0),
+    Unit.REFLECTANCE_X10000: (1e4, 0.0),
+    Unit.DN: (1e4, 0.0),
+    Unit.DN_PLUS_1000: (1e4, 1000.0),
+}
 CONVERSIONS: dict[tuple[Unit, Unit], tuple[float, float]] = {
-    (Unit.DN_PLUS_1000, Unit.DN): (1.0, -1000.0),
-    (Unit.DN, Unit.DN_PLUS_1000): (1.0, 1000.0),
+    **{
+        (have, want): (scale / own, offset - base * scale / own)
+        for have, (own, base) in _OF_REFLECTANCE.items()
+        for want, (scale, offset) in _OF_REFLECTANCE.items()
+        if have != want
+    },
     (Unit.DB_X100, Unit.DB): (0.01, 0.0),
     (Unit.DB, Unit.DB_X100): (100.0, 0.0),
 }

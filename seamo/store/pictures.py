@@ -139,11 +139,12 @@ def stack_strips(store: Samples, row: int, stack: str) -> list[Strip]:
 
 
 def _reflectance_limits(layer: LayerSpec, bands: tuple[str, ...]) -> tuple[tuple[float, float], ...] | None:
-    if layer.unit not in (Unit.DN, Unit.DN_PLUS_1000):
+    if layer.unit not in (Unit.DN, Unit.DN_PLUS_1000, Unit.REFLECTANCE, Unit.REFLECTANCE_X10000):
         return None
     shift = 1000 if layer.unit is Unit.DN_PLUS_1000 else 0
+    scale = 1e-4 if layer.unit is Unit.REFLECTANCE else 1
     limits = _LIMITS[layer.product if layer.product in _LIMITS else ""]
-    return tuple((limits[one][0] + shift, limits[one][1] + shift) for one in bands)
+    return tuple((limits[one][0] * scale + shift, limits[one][1] * scale + shift) for one in bands)
 
 
 def _optical(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from seamo.bands import SENSORS, Unit
 from seamo.errors import UsageError
 from seamo.inputs.adapter import Adapter
-from seamo.inputs.check import check_unit, normalisation_in
+from seamo.inputs.check import check_unit, normalisation_in, refuse_unit
 from seamo.inputs.images import image_batch, image_spec
 from seamo.inputs.spec import MissingPolicy
 from seamo.manifest import Statistics
@@ -225,6 +225,8 @@ def _check_unit(adapter: Adapter, images: _Images, windows: Windows, patch: int)
         height=windows.side[0] * patch,
         width=windows.side[1] * patch,
     )
+    for sensor, pixels in found.items():
+        refuse_unit(images.units[sensor], pixels, images.by_sensor[sensor].source.name)
     for sensor in adapter.wiring.sensors:
         numbers = normalisation_in(sensor)
         if numbers is None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from seamo.data.batch import Batch
 from seamo.data.loader import Loader
 from seamo.errors import BandError, StoreError, UsageError
-from seamo.inputs.adapter import Adapter
+from seamo.inputs.adapter import Adapter, measured
 from seamo.inputs.check import check_range
 from seamo.inputs.spec import MissingPolicy
 from seamo.inputs.statistics import pretraining_part, store_statistics
@@ -23,6 +23,7 @@ from seamo.manifest import Statistics
 from seamo.model.seamo import SeaMo
 from seamo.progress import Progress
 from seamo.store.reader import Store
+from seamo.units import unit_doubt
 from seamo.use.inputs import Pretrained, facts_of, fit
 from seamo.use.options import check_table
 from seamo.use.parts import Parts
@@ -149,7 +150,7 @@ def encode_batch(plan: Plan, batch: Batch) -> NDArray[np.float32]:
 
 
 def check_first(plan: Plan, batch: Batch) -> list[str]:
-    """Look at the images of a batch after normalisation: see `seamo.inputs.check.check_range`.
+    """Look at the images of a batch, in their units and after normalisation: see `seamo.inputs.check.check_range`.
 
     Raises:
         ProtocolError: If no network was trained on such numbers.
@@ -157,7 +158,11 @@ def check_first(plan: Plan, batch: Batch) -> list[str]:
     images, there = inputs_of(plan, batch, next(plan.model.parameters()).device)
     if not bool(there.any()):
         return []
-    return check_range({sensor: x[there] for sensor, x in images.items()}, plan.adapter.wiring)
+    wiring = plan.adapter.wiring
+    read = {layer.id: layer for sensor in wiring.sensors for layer in sensor.layers if layer.id in batch.layers}
+    doubts = {name: unit_doubt(layer.unit, measured(batch, layer, 0).numpy()) for name, layer in read.items()}
+    notes = [f"{layer}: {doubt}" for layer, doubt in doubts.items() if doubt]
+    return notes + check_range({sensor: x[there] for sensor, x in images.items()}, wiring)
 
 
 def embed_store(

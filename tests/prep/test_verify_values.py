@@ -1,5 +1,6 @@
 """verify about values: what is infinite is counted, whichever tool wrote the store; radar bands by chance alike."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,3 +47,20 @@ def test_infinite_pixels_of_an_older_store_are_counted(tmp_path: Path, monkeypat
 def test_bands_of_one_level_are_no_exchange(tmp_path: Path, seed: int) -> None:
     assert found(tmp_path, vh=0.0, seed=seed) == []
     assert [one.severity for one in found(tmp_path / "other", vh=2.0)] == ["error"]
+
+
+@pytest.mark.parametrize(("layer", "change", "word"), [
+    ("s2_10m", lambda x: np.minimum(x // 12, 255), "8-bit"),
+    ("s1", lambda x: 10 ** (x / 10), "linear power"),
+    ("s1", lambda x: x * 100, r"db\*100"),
+])  # fmt: skip
+def test_values_of_another_unit_are_an_error(layer: str, change, word: str, tmp_path: Path) -> None:
+    samples = [one for one in seasons_samples(8) if isinstance(one, Sample)]
+    changed = [
+        replace(one, layers={k: change(v).astype(v.dtype) if k == layer else v for k, v in one.layers.items()})
+        for one in samples
+    ]
+    root = build(tmp_path, BuildPlan(SPEC, "none"), changed)
+    wrong = [one for one in verify(open_store(root), deep=False, leaks=False, say=lambda _: None)
+             if one.severity == "error"]  # fmt: skip
+    assert any(one.where == layer and re.search(f"look like .*{word}", one.what) for one in wrong)

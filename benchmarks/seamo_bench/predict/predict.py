@@ -24,7 +24,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from seamo.errors import UsageError
-from seamo.inputs.check import check_range
+from seamo.inputs.check import check_range, refuse_unit
 from seamo.manifest import shipped_manifest
 from seamo.progress import Progress
 from seamo.sample import IGNORE
@@ -158,7 +158,10 @@ def _check_pixels(applied: Applied, dates: Dates) -> None:
     seen = np.asarray(there.mean(axis=(1, 2)) >= MEASURED)
     if not seen.any():
         return
+    units = {layer.sensor: layer.unit for layer in applied.spec.layers}
     for images in pixels:
+        for sensor, one in images.items():
+            refuse_unit(units[sensor], one[seen], sensor)
         batch = applied.batch({sensor: one[seen] for sensor, one in images.items()})
         for note in check_range(applied.adapter(batch), applied.adapter.wiring):
             log.warning("%s", note)

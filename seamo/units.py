@@ -1,0 +1,85 @@
+"""What numbers in each unit look like, and which unit they look like if not in the one that is stated.
+
+The limits are wide: night, cloud, snow, calm sea and desert stay inside. What lies outside is off by orders of
+magnitude, or on the wrong side of zero.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.bands import Unit
+
+REFLECTANCE = "reflectance (0 to 1)"
+PERCENT = "reflectance in percent"
+TIMES_10000 = "reflectance times 10,000 (dn)"
+EIGHT_BIT = "8-bit values (0 to 255)"
+MASK = "a mask or class ids"
+DECIBEL = "decibel (db)"
+DECIBEL_X100 = "decibel times 100 (db*100)"
+LINEAR = "linear power, not its logarithm"
+AMPLITUDE = "digital numbers of a radar, not decibel"
+_CUT = 0.002  # share of pixels at 255 from which on they are cut off there, and not the brightest by chance
+_MOST = 100_000  # values that are looked at
+
+
+def unit_doubt(unit: Unit, values: NDArray[Any]) -> str:
+    """What speaks against a stated unit, as a sentence; empty if nothing does.
+
+    Args:
+        unit: As stated.
+        values: Pixels of all bands of one sensor, of as many places as there are, any shape; what is not finite counts
+            nowhere. Missing pixels of integers are left out by the caller.
+
+    Example:
+        >>> unit_doubt(Unit.DN, np.array([0.05, 0.1, 0.31]))
+        'values from 0.05 to 0.31 look like reflectance (0 to 1), not dn'
+        >>> unit_doubt(Unit.DB, np.array([-21.0, -14.5, -9.0]))
+        ''
+    """
+    flat = np.asarray(values).reshape(-1)
+    flat = flat[:: -(-flat.size // _MOST)] if flat.size else flat
+    flat = flat[np.isfinite(flat)].astype(np.float64)
+    if not flat.size or unit is Unit.CLASS or (flat == flat[0]).all():
+        return ""
+    looks = _optical(unit, flat) if unit not in (Unit.DB, Unit.DB_X100) else _radar(unit, flat)
+    low, high = np.percentile(flat, (1, 99))
+    return f"values from {low:.4g} to {high:.4g} look like {looks}, not {unit.value}" if looks else ""
+
+
+def _optical(unit: Unit, values: NDArray[np.float64]) -> str:
+    low, middle, high = np.percentile(values, (1, 50, 99))
+    most, whole = float(values.max()), bool((values == np.round(values)).all())
+    if middle < -2 and low >= -70 and high <= 40 and not whole:
+        return DECIBEL
+    if unit is Unit.UINT8:
+        if most > 255:
+            return TIMES_10000
+        return MASK if whole and high > 0 and most <= 1 else REFLECTANCE if not whole and most <= 2 else ""
+    if unit is Unit.REFLECTANCE:
+        if high > 10:
+            return EIGHT_BIT if whole and most <= 255 else PERCENT if most <= 130 else TIMES_10000
+        return "reflectance divided by 10,000 once more" if 0 < high < 5e-4 else MASK if whole else ""
+    # Corrected water may hold nothing but 1 to 9 in the infrared: whole numbers that small say nothing. Of zeros with a
+    # few measurements among them, these are far above.
+    if not whole and low < 1 and 0 < high <= 2 and most <= 10:
+        return REFLECTANCE
+    if (
+        whole
+        and most == 255
+        and 20 <= middle <= 235
+        and low >= 0
+        and (values == 255).sum() >= max(20, _CUT * len(values))
+    ):
+        return EIGHT_BIT
+    return "another scale: no ground or cloud reflects three times the light" if middle > 32_767 else ""
+
+
+def _radar(unit: Unit, values: NDArray[np.float64]) -> str:
+    low, middle, high = np.percentile(values, (1, 50, 99))
+    if low >= 0 and high > 0:  # water and shadow are dark in every scene: far below 0 dB
+        return LINEAR if high <= 50 else AMPLITUDE
+    if unit is Unit.DB:
+        return DECIBEL_X100 if middle < -100 else ""
+    return DECIBEL if middle < 0 and low >= -70 and high <= 40 else ""
