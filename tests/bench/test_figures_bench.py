@@ -245,3 +245,14 @@ def test_folders_without_stores_or_results(made, tmp_path):
         stores_under(tmp_path)
     with pytest.raises(ProtocolError, match="is not a folder of results"):
         draw(tmp_path / "nothing", stores, tmp_path / "out")
+
+
+def test_text_of_records_is_no_formula(tmp_path):
+    plain, hostile = "Lakes", "$\\frac{$ \\input{x} \x1b[2J $\\badcommand$ _a^b"
+    sizes = []
+    for words in (plain, hostile):
+        cell = SheetCell(np.zeros((4, 4, 3), np.uint8), words, (words,))
+        path = tmp_path / "sheet.png"
+        write_sheet(path, Sheet(words, (words,), (SheetRow(words, (cell,)),), ((words, (1, 2, 3)),), (words,)))
+        sizes.append(path.stat().st_size)
+    assert sizes[1] > sizes[0]  # drawn as it stands, sign by sign

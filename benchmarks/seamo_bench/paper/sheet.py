@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seamo.escapes import printable
 from seamo.identity import write_atomically
 from seamo.store.pictures import MISSING, Picture
 
@@ -90,7 +91,8 @@ def write_sheet(path: Path, sheet: Sheet) -> None:
     FigureCanvasAgg(figure)
 
     def text(x: float, y: float, words: str, **how: Any) -> None:
-        figure.text(x / width, 1 - y / height, words, **{"va": "top", "color": _INK, "fontsize": 7.5, **how})
+        style = {"va": "top", "color": _INK, "fontsize": 7.5, "parse_math": False, **how}  # a $ of a title is a $
+        figure.text(x / width, 1 - y / height, printable(words, lines=True), **style)
 
     y = 0.12
     for line in title:
