@@ -1,5 +1,6 @@
 """Checking a store against itself: content, files, statistics recomputed from what is stored."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
