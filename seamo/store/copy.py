@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from seamo.disk import sync_tree
 from seamo.errors import StoreError
 from seamo.identity import write_atomically
 from seamo.sample import Sample
@@ -16,7 +17,7 @@ from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan
 from seamo.store.meta import BUILD_AGAIN, PREVIOUS, StoreMeta, folds_of
 from seamo.store.previous import PreviousStore, damaged_files, previous_content
-from seamo.store.publish import build_lock, put_in_place, sync_folders
+from seamo.store.publish import build_lock, put_in_place
 from seamo.store.reader import Store, open_store
 from seamo.store.remote import local_path
 from seamo.store.sidecar import BadSample, disk_errors
@@ -94,7 +95,7 @@ def _copy_files(store: Store, final: Path, progress: Progress | None) -> None:
         if progress:
             progress(done, total)
     write_atomically(part / fmt.CHECKSUMS_NAME, store.read_file(fmt.CHECKSUMS_NAME))
-    sync_folders(part)
+    sync_tree(part)
     write_atomically(part / fmt.META_NAME, store.read_file(fmt.META_NAME))
     put_in_place(part, final)
 

@@ -25,7 +25,7 @@ _WKB = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", 
 _POLYGON, _MULTIPOLYGON = 3, 6
 
 
-class Grid(NamedTuple):
+class ImageGrid(NamedTuple):
     """The finest grid of one sample; without a transform it has no place."""
 
     key: str
@@ -35,7 +35,7 @@ class Grid(NamedTuple):
     width: int
 
 
-def footprints(grids: Sequence[Grid]) -> tuple[list[Box | None], list[bytes | None]]:
+def footprints(grids: Sequence[ImageGrid]) -> tuple[list[Box | None], list[bytes | None]]:
     """Box and WKB geometry of each sample in WGS84.
 
     Raises:
@@ -73,7 +73,7 @@ def footprints(grids: Sequence[Grid]) -> tuple[list[Box | None], list[bytes | No
     return boxes, shapes
 
 
-def _corners(grid: Grid) -> NDArray[np.float64]:
+def _corners(grid: ImageGrid) -> NDArray[np.float64]:
     # Counter-clockwise from the lower left for a north-up image, as GeoParquet recommends, closed.
     a, b, c, d, e, f = grid.transform or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     h, w = grid.height, grid.width

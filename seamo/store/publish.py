@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from seamo.disk import sync
 from seamo.errors import StoreError
 from seamo.identity import write_atomically
 from seamo.seal import SealedFile, document_digest, file_names, manifest_bytes, seal_files
@@ -31,11 +32,15 @@ def seal(folder: Path, meta: StoreMeta, *, known: Mapping[str, SealedFile]) -> S
     lost = sorted(set(known) - set(names))
     if lost:
         raise StoreError(f"{lost[0]} is not there any more", str(folder), "Build again.")
-    sync_files(folder, [name for name in names if name not in known])
+    for name in names:
+        if name not in known:
+            sync(folder / name)
     files = {**seal_files(folder, [name for name in names if name not in known]), **known}
     data = manifest_bytes(files)
     write_atomically(folder / fmt.CHECKSUMS_NAME, data)
-    sync_folders(folder)
+    for path in sorted((one for one in folder.rglob("*") if one.is_dir()), reverse=True):
+        sync(path)
+    sync(folder)
     sealed = meta.model_copy(update={"seal": document_digest(data)})
     write_atomically(folder / fmt.META_NAME, meta_bytes(sealed))
     return sealed
@@ -69,9 +74,9 @@ def is_apart(name: str) -> bool:
 
 def put_in_place(folder: Path, final: Path) -> None:
     """Rename a complete folder to its name; both parents are synced."""
-    sync_folder(folder)
+    sync(folder)
     folder.rename(final)
-    sync_folder(final.parent)
+    sync(final.parent)
 
 
 def sweep(folder: Path, *, work: bool = False) -> None:
@@ -88,29 +93,3 @@ def sweep(folder: Path, *, work: bool = False) -> None:
         shutil.rmtree(path, ignore_errors=True)
     if work:
         shutil.rmtree(folder / fmt.WORK_NAME, ignore_errors=True)
-
-
-def sync_files(folder: Path, names: list[str]) -> None:
-    """Flush files to the disk."""
-    for name in names:
-        handle = os.open(folder / name, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def sync_folders(folder: Path) -> None:
-    """Flush the names of all files below a folder to the disk, the deepest folders first."""
-    for path in sorted((one for one in folder.rglob("*") if one.is_dir()), reverse=True):
-        sync_folder(path)
-    sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the names in one folder to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from seamo.manifest import DatasetSpec
-from seamo.store.footprints import Grid, footprints, geo_metadata
+from seamo.store.footprints import ImageGrid, footprints, geo_metadata
 from seamo.store.format import NO_DATE, label_kind, stored_ids, varying_layers
 from seamo.store.meta import RowGroup, folds_of
 from seamo.store.shards import Place
@@ -85,7 +85,7 @@ def index_bytes(
     Raises:
         StoreError: If a sample's coordinate system cannot be understood.
     """
-    boxes, polygons = footprints([Grid(row.key, row.crs, row.transform, row.height, row.width) for row in rows])
+    boxes, polygons = footprints([ImageGrid(row.key, row.crs, row.transform, row.height, row.width) for row in rows])
     columns: dict[str, Any] = {
         "key": pa.array([row.key for row in rows], pa.string()),
         "split": pa.array(splits, pa.string()),

@@ -225,8 +225,8 @@ def _check_unit(adapter: Adapter, images: _Images, windows: Windows, patch: int)
         height=windows.side[0] * patch,
         width=windows.side[1] * patch,
     )
-    for sensor, pixels in found.items():
-        refuse_unit(images.units[sensor], pixels, images.by_sensor[sensor].source.name)
+    for name, raw in found.items():
+        refuse_unit(images.units[name], raw, images.by_sensor[name].source.name)
     for sensor in adapter.wiring.sensors:
         numbers = normalisation_in(sensor)
         if numbers is None:

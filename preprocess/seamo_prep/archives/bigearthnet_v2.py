@@ -202,7 +202,8 @@ def read_table(data: bytes, where: str) -> pd.DataFrame:
             if found > _MOST_BYTES:
                 raise ArchiveError(f"decodes to more than {_MOST_BYTES:,} bytes", where, _FETCH_AGAIN)
             batches.append(batch)
-        return pa.Table.from_batches(batches, file.schema_arrow).to_pandas()
+        frame: pd.DataFrame = pa.Table.from_batches(batches, file.schema_arrow).to_pandas()
+        return frame
 
 
 def _partners(
