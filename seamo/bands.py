@@ -75,6 +75,15 @@ SENSORS: dict[str, tuple[Band, ...]] = {
 S2_L1C = tuple(band.name for band in SENSORS["s2"])
 S2_L2A = tuple(name for name in S2_L1C if name != "B10")
 S1 = ("VV", "VH")
+# Common names of the STAC extension EO (v1.1.0, table "Common Band Names"), which files describe their bands with, too.
+COMMON_NAMES: dict[str, dict[str, str]] = {
+    "s2": {
+        "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge071": "B05", "rededge075": "B06",
+        "rededge078": "B07", "nir": "B08", "nir08": "B8A", "nir09": "B09", "cirrus": "B10", "swir16": "B11",
+        "swir22": "B12",
+    },
+    "rgb": {"red": "R", "green": "G", "blue": "B"},
+}  # fmt: skip
 
 
 def band(sensor: str, name: str) -> Band:

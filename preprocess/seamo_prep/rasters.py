@@ -1,29 +1,37 @@
-"""The only TIFF reader: pixels as (C, H, W), and where they lie.
+"""The only TIFF reader: pixels as (C, H, W), where they lie, and what the file says of them.
 
-Archives hold millions of small plain files, which `seamo_prep.tiff` decodes; everything else is left to rasterio.
+Archives hold millions of small plain files, which `seamo_prep.tiff` decodes; everything else is left to rasterio. A
+plain file may state its nodata; whatever else is said (masks, alpha, scale, offset, descriptions) is GDAL's to read.
 """
 
+import re
 import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
-from rasterio.io import MemoryFile
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import DatasetReader, MemoryFile
 
 from seamo.errors import ArchiveError
 from seamo.manifest import LayerSpec
+from seamo.rasterfacts import GDAL_ERRORS, PixelGrid, RasterStatements, held_nodata, missing_pixels, raster_facts
 from seamo_prep.outside import is_too_much, reading
 from seamo_prep.tiff import CutShortError, Transform, decode_plain
 from seamo_prep.unpack import Raw
 
 _FETCH_AGAIN = "Unpack or fetch it again."
+_BESIDE = (".aux.xml", ".msk")  # files in which GDAL keeps what a TIFF cannot, or shall not, hold
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?|nan")  # as GDAL writes nodata
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +40,30 @@ class Raster:
 
     Args:
         pixels: (C, H, W) in the file's own dtype, native byte order.
-        crs: `EPSG:32633`, or WKT where there is no such code; empty if the file names none.
-        transform: Affine (a, b, c, d, e, f) as in `seamo.sample.GeoRef`; None if the file has none.
+        facts: What the file says of them.
+        mask: (C, H, W) of a mask inside or beside the file, 0 where nothing was measured; None if there is none.
     """
 
     pixels: NDArray[Any]
-    crs: str
-    transform: Transform | None
+    facts: RasterStatements
+    mask: NDArray[np.uint8] | None = None
+
+    @property
+    def crs(self) -> str:
+        """`EPSG:32633`, or WKT where there is no such code; empty if the file names none."""
+        return self.facts.grid.crs
+
+    @property
+    def transform(self) -> Transform | None:
+        """Affine (a, b, c, d, e, f) as in `seamo.sample.GeoRef`; None if the file has none."""
+        return self.facts.grid.transform
+
+    def missing(self) -> NDArray[np.bool_]:
+        """Pixels that are no measurement by what the file says, (C, H, W): nodata, mask, alpha 0, not finite."""
+        found = missing_pixels(self.pixels, [[one] for one in self.facts.nodata], self.mask)
+        for band in self.facts.alpha:
+            found |= self.pixels[band] == 0
+        return found
 
 
 def read_tiff(raw: Raw, name: str) -> Raster:
@@ -63,10 +88,39 @@ def decode_tiff(data: bytes, where: str) -> Raster:
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         raise ArchiveError("is not a TIFF file", where, _FETCH_AGAIN)
     try:
-        plain = decode_plain(data)
+        said = _plain_words(data)
+        plain = decode_plain(data) if said is not None else None
     except (struct.error, IndexError, zlib.error, CutShortError) as error:
         raise ArchiveError("is cut short or damaged", where, _FETCH_AGAIN) from error
-    return _decode_gdal(data, where) if plain is None else Raster(*plain)
+    if plain is None or said is None:
+        return _decode_gdal(data, where)
+    count, height, width = plain.pixels.shape
+    nodata = None if said.nodata is None else held_nodata(said.nodata, plain.pixels.dtype)
+    first = ("red", "green", "blue") if said.is_rgb and count >= 3 else ("gray",)
+    facts = RasterStatements(
+        grid=PixelGrid(height, width, plain.crs, plain.transform),
+        dtypes=(_name_of(plain.pixels.dtype),) * count,
+        descriptions=("",) * count,
+        nodata=(nodata,) * count,
+        scales=(1.0,) * count,
+        offsets=(0.0,) * count,
+        colours=(*first, *("undefined",) * (count - len(first))),
+    )
+    return Raster(plain.pixels, facts)
+
+
+def read_own(raw: Raw, name: str) -> Raster:
+    """Decode a (Geo)TIFF of a person's own, with what lies beside it (`.aux.xml`, `.msk`, a world file).
+
+    Raises:
+        ArchiveError: If the file is not there, cut short, or not a TIFF.
+    """
+    path = raw.path(name)
+    if path is None or not any(one.is_file() for one in _beside(path)):
+        return read_tiff(raw, name)
+    with _gdal(raw.where(name)), rasterio.open(path, driver="GTiff") as source:
+        check_promise(source, path.stat().st_size, raw.where(name))
+        return _read_gdal(source)
 
 
 def layer_pixels(raw: Raw, names: Sequence[str], layer: LayerSpec) -> tuple[NDArray[Any], Raster]:
@@ -116,12 +170,19 @@ def check_pixels(raw: Raw, name: str, pixels: NDArray[Any], layer: LayerSpec, *,
     if pixels.dtype == want:
         return pixels
     fix = "Another type whose values fit is taken with --relax dtype."
+    if pixels.dtype.kind == "c":
+        raise ArchiveError(f"complex values ({pixels.dtype}) do not fit {want}", raw.where(name),
+                           "Compute the amplitude, or decibels of the intensity, first.")  # fmt: skip
     if "dtype" not in raw.relax:
         raise ArchiveError(f"dtype {pixels.dtype} instead of {want}", raw.where(name), fix)
     with np.errstate(over="ignore", invalid="ignore"):
         cast = pixels.astype(want)
-    # Floats may lose digits; integers must come through exactly.
-    if want.kind != "f" and not np.array_equal(cast, pixels):
+    # Floats may lose digits, not their size; integers must come through exactly.
+    if pixels.dtype.kind == "f" and want.kind == "f":
+        fits = np.array_equal(np.isfinite(cast), np.isfinite(pixels))
+    else:
+        fits = np.array_equal(cast.astype(np.float64), pixels) if want.kind == "f" else np.array_equal(cast, pixels)
+    if not fits:
         raise ArchiveError(f"values of dtype {pixels.dtype} do not fit {want}", raw.where(name), fix)
     return cast
 
@@ -148,7 +209,20 @@ def _say_no_traceback(unraisable: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(unraisable)
 
 
+@cache
+def _name_of(dtype: np.dtype[Any]) -> str:
+    return str(dtype)  # a tenth of the time that a small file takes
+
+
 def _decode_gdal(data: bytes, where: str) -> Raster:
+    with _gdal(where), MemoryFile(data) as memory, memory.open(driver="GTiff") as source:
+        check_promise(source, len(data), where)
+        return _read_gdal(source)
+
+
+@contextmanager
+def _gdal(where: str) -> Generator[None]:
+    """What rasterio and GDAL raise inside, as an `ArchiveError`."""
     # GDAL's words may quote bytes of the file that are no text; rasterio, which logs them, then prints a traceback of
     # its own, though the error reaches us as it should.
     if sys.unraisablehook is sys.__unraisablehook__:
@@ -156,12 +230,61 @@ def _decode_gdal(data: bytes, where: str) -> Raster:
     try:
         with reading(where, "cannot be decoded", _FETCH_AGAIN), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said by `transform`
-            with MemoryFile(data) as memory, memory.open(driver="GTiff") as source:
-                check_promise(source, len(data), where)
-                pixels = source.read()
-                crs, affine = source.crs, source.transform
-                code = crs.to_epsg() if crs else None
-                name = "" if not crs else f"EPSG:{code}" if code else crs.to_wkt()
-    except RasterioError as error:
+            yield
+    except GDAL_ERRORS as error:
         raise ArchiveError(f"cannot be decoded ({error})", where, _FETCH_AGAIN) from error
-    return Raster(pixels, name, None if affine == rasterio.Affine.identity() else tuple(affine)[:6])
+
+
+def _read_gdal(source: DatasetReader) -> Raster:
+    facts = raster_facts(source)
+    return Raster(source.read(), facts, source.read_masks() if facts.has_mask else None)
+
+
+def _beside(path: Path) -> list[Path]:
+    """Where GDAL looks for what a TIFF does not say itself."""
+    return [path.with_name(path.name + end) for end in _BESIDE] + [path.with_suffix(end) for end in (".tfw", ".wld")]
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainWords:
+    """What a plain file says beside its layout."""
+
+    nodata: float | None = None
+    is_rgb: bool = False
+
+
+def _plain_words(data: bytes) -> _PlainWords | None:
+    """What the first directory says; None if the file says anything that only GDAL reads.
+
+    Tags: 262 photometric, 338 extra samples (1, 2: alpha), 42112 GDAL's metadata, where `role` marks what is said of
+    a band, 42113 GDAL's nodata; a further directory may hold a mask.
+
+    Raises:
+        struct.error: If the directory is cut short.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    if data[2:4] not in (b"*\0", b"\0*"):
+        return None
+    (start,) = struct.unpack_from(order + "I", data, 4)
+    (number,) = struct.unpack_from(order + "H", data, start)
+    (following,) = struct.unpack_from(order + "I", data, start + 2 + 12 * number)
+    if following:
+        return None
+    entries = struct.unpack_from(order + "HHI4s" * number, data, start + 2)
+    nodata, is_rgb = None, False
+    for at in (n for n, tag in enumerate(entries[::4]) if tag in (262, 338, 42112, 42113)):
+        tag, kind, count, inline = entries[4 * at : 4 * at + 4]
+        if tag == 262:
+            is_rgb = struct.unpack(order + "H", inline[:2]) == (2,)
+            continue
+        size = count * (2 if tag == 338 else 1)
+        (where,) = struct.unpack(order + "I", inline)
+        value = inline[:size] if size <= 4 else data[where : where + size]
+        if (tag == 338 and (kind != 3 or any(value))) or (tag == 42112 and b"role" in value):
+            return None
+        if tag == 42113:
+            text = value.rstrip(b"\0").decode("latin-1").strip()
+            if not _NUMBER.fullmatch(text):  # a hexadecimal float, an infinity, ...
+                return None
+            nodata = float(text)
+    return _PlainWords(nodata, is_rgb)

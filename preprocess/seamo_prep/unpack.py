@@ -26,6 +26,7 @@ What `--relax` accepts (`Raw.relax`), every other difference from the manifest b
     dtype    pixels of another type, if every value survives the cast to the manifest's type.
     seasons  fewer dates than published (present dates first, the rest NaT and fill).
     names    file names that differ from the published pattern, in what each reader says.
+    grid     one's own imagery: files of one sample that do not lie on one ground, or do not say where they lie.
 """
 
 import hashlib
@@ -44,7 +45,7 @@ from seamo_prep.links import broken_link, missing_target
 from seamo_prep.outside import reading
 from seamo_prep.packed import open_container
 
-Relax = Literal["shape", "dtype", "seasons", "names"]
+Relax = Literal["shape", "dtype", "seasons", "names", "grid"]
 SYNTHETIC = "SYNTHETIC.json"
 
 _LOG = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Raw:
             it is called by the data set's id (as `seamo-prep demo` writes it).
         spec: The data set; its `archives` say which top folders there are. Without archives (one's own
             imagery) every file under `root` belongs to it.
-        relax: What may differ from the manifest, of `shape`, `dtype`, `seasons`, `names`.
+        relax: What may differ from the manifest, of `shape`, `dtype`, `seasons`, `names`, `grid`.
 
     Raises:
         ArchiveError: If the folder is not there, or an archive cannot be walked safely.

@@ -19,7 +19,7 @@ class BuildPlan:
         layout: `zarr` or `webdataset`.
         codec: `lz4`, `compact` (zstd) or `none`; the webdataset layout is always uncompressed.
         limit: Build only the first so many samples.
-        relax: What may differ from the manifest (`shape`, `dtype`, `seasons`, `names`).
+        relax: What may differ from the manifest (`shape`, `dtype`, `seasons`, `names`, `grid`).
         on_bad: `raise`, or `skip` to put unreadable samples into the ledger.
         archive: Digest of what the pixels are read from: of a published archive, its file names and sizes.
         labels: Digest of what labels and splits are read from, where that is apart from the pixels (the table beside

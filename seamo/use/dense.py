@@ -156,7 +156,9 @@ def _open_all(
     statistics: dict[str, Statistics] = {}
     for source in sources:
         where = str(source.path)
-        imagery = stack.enter_context(open_imagery(source.path, bands=source.bands, nodata=source.nodata))
+        imagery = stack.enter_context(
+            open_imagery(source.path, unit=source.unit, bands=source.bands, nodata=source.nodata)
+        )
         sensor = source.sensor or sensor_of(imagery.bands, sensors, where=where)
         if sensor in opened:
             raise UsageError(f"is a second image of {sensor}", where, "Embed every date by itself.")

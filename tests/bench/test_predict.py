@@ -375,6 +375,18 @@ def test_an_image_without_a_place_gives_a_map_without_one(scenes, tmp_path):
         assert source.crs is None
 
 
+def test_what_an_image_says_of_itself_is_heeded(scenes, tmp_path):
+    store, results, records = scenes
+    image = write_tiff(tmp_path / "scene.tif", whole_scene(store, "scene3"), FOUR)
+    with rasterio.open(image, "r+") as target:
+        target.scales, target.offsets = [1e-4] * len(FOUR), [-0.1] * len(FOUR)
+    with pytest.raises(UsageError, match=r"scene\.tif: says of band 1 that .* is not unit dn\. That is unit dn\+1000"):
+        apply(results, records["dense", "scenes"], [image], tmp_path / "out.tif")
+    image = write_tiff(tmp_path / "scene.tif", whole_scene(store, "scene3").astype(np.complex64), FOUR)
+    with pytest.raises(UsageError, match="holds complex values"):
+        apply(results, records["dense", "scenes"], [image], tmp_path / "out.tif")
+
+
 def test_another_pixel_size_is_said(scenes, tmp_path, caplog):
     store, results, records = scenes
     image = write_tiff(tmp_path / "coarse.tif", whole_scene(store, "scene3"), FOUR, gsd=20.0)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import tifffile
+from rasterio.enums import ColorInterp
 
 from seamo.errors import ArchiveError
 from seamo_prep.rasters import decode_tiff
@@ -23,6 +25,26 @@ def agree(path: Path) -> None:
     np.testing.assert_array_equal(ours.pixels, theirs)
     assert ours.crs == ("" if crs is None else f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else crs.to_wkt())
     assert ours.transform == (None if transform.is_identity else tuple(transform)[:6])
+    with rasterio.open(path) as source:
+        # What the plain path says, GDAL says.
+        np.testing.assert_array_equal(
+            [whole(one, source) for one in ours.facts.nodata], [whole(one, source) for one in source.nodatavals]
+        )
+        assert (ours.facts.scales, ours.facts.offsets) == (source.scales, source.offsets)
+        assert ours.facts.descriptions == tuple(text or "" for text in source.descriptions)
+        assert ours.facts.colours == tuple(one.name for one in source.colorinterp)
+        np.testing.assert_array_equal(ours.missing(), missing_by_gdal(source))
+
+
+def whole(nodata: float | None, source: rasterio.io.DatasetReader) -> float | None:
+    """GDAL hands out 0.1 as the nodata of integers, and masks zeros."""
+    return nodata if nodata is None or source.dtypes[0].startswith("float") else int(nodata)
+
+
+def missing_by_gdal(source: rasterio.io.DatasetReader) -> np.ndarray:
+    """What rasterio masks, and what is not finite."""
+    pixels = source.read(masked=True)
+    return np.ma.getmaskarray(pixels) | ~np.isfinite(pixels.data)
 
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
@@ -40,6 +62,8 @@ LAYOUTS = (
     {"sparse_ok": True},
     {"BIGTIFF": "YES"},
     {"nodata": 0},
+    {"nodata": 60, "compress": "deflate"},
+    {"photometric": "RGB"},
 )
 
 
@@ -117,3 +141,71 @@ def test_any_damage_is_an_archive_error_or_no_damage(tmp_path: Path) -> None:
         except ArchiveError as error:
             seen.add(error.where)
     assert seen == {"altered.tif"}
+
+
+PLAIN = {"driver": "GTiff", "height": 19, "width": 23, "crs": "EPSG:32733", "transform": rasterio.Affine(*UTM)}
+
+
+def sample(dtype: str, count: int) -> np.ndarray:
+    """Numbers with ties, so that every nodata value meets some pixels."""
+    return np.random.default_rng(4).integers(0, 6, (count, 19, 23)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("nodata", [0, 3, -9999, 0.1, np.nan, np.inf, 1e-45, -3.4028234663852886e38, 255, 65535])
+def test_nodata_is_what_gdal_says(tmp_path: Path, dtype: str, nodata: float) -> None:
+    pixels = sample(dtype, 2)
+    with np.errstate(all="ignore"):
+        pixels[0, :2] = np.array(nodata).astype(dtype)
+    path = tmp_path / "a.tif"
+    # rasterio refuses to write a nodata value that the dtype cannot hold; other programs do not.
+    said = [(42113, "s", 0, repr(float(nodata)), True)]
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="separate", metadata=None, extratags=said)
+    agree(path)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_masks_alpha_and_words_of_bands(tmp_path: Path, count: int) -> None:
+    pixels = sample("uint16", count + 1)
+    path = tmp_path / "a.tif"
+    mask = np.where(pixels[0] == 2, 0, 255).astype(np.uint8)
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", count=count, dtype="uint16", **PLAIN) as file,
+    ):
+        file.write(pixels[:count])
+        file.write_mask(mask)
+    agree(path)
+    assert np.array_equal(decode_tiff(path.read_bytes(), "a").missing()[0], mask == 0)
+    with rasterio.open(path, "w", count=count + 1, dtype="uint16", nodata=5, **PLAIN) as file:
+        file.descriptions = [f"band {n}" for n in range(count + 1)]
+        file.scales, file.offsets = [0.5] * (count + 1), [-0.1] * (count + 1)
+        file.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (count - 1) + [ColorInterp.alpha]
+        file.write(pixels)
+    ours = decode_tiff(path.read_bytes(), "a")
+    assert ours.facts.alpha == (count,)
+    assert ours.facts.descriptions == tuple(f"band {n}" for n in range(count + 1))
+    assert (ours.facts.scales[0], ours.facts.offsets[0]) == (0.5, -0.1)
+    # GDAL's mask heeds nodata alone where there is both; here both count.
+    np.testing.assert_array_equal(ours.missing()[0], (pixels[0] == 5) | (pixels[-1] == 0))
+
+
+def test_alpha_that_is_said_to_be_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", count=4, dtype="uint8", **PLAIN) as file:
+        file.write(sample("uint8", 4))
+        assert file.colorinterp[3] == ColorInterp.alpha  # GDAL's own idea of four bands of bytes
+    assert decode_tiff(path.read_bytes(), "a").facts.alpha == (3,)
+
+
+def test_words_that_are_not_text_are_an_archive_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", count=1, dtype="uint8", **PLAIN) as file:
+        file.write(sample("uint8", 1))
+        file.descriptions = ["marker"]
+    data = path.read_bytes().replace(b"marker", b"m\xff\xfeker")
+    try:
+        decode_tiff(data, "a.tif")
+    except ArchiveError as error:
+        assert error.where == "a.tif"  # noqa: PT017 - some versions of GDAL read it in Latin-1

@@ -168,8 +168,8 @@ def test_fingerprint_follows_names_and_sizes(tmp_path: Path, spec: DatasetSpec) 
     assert len({first, second, third}) == 3
 
 
-def test_relax_takes_four_words(tmp_path: Path, spec: DatasetSpec) -> None:
-    with pytest.raises(UsageError, match=r"cannot relax sizes\. Known: shape, dtype, seasons, names"):
+def test_relax_takes_five_words(tmp_path: Path, spec: DatasetSpec) -> None:
+    with pytest.raises(UsageError, match=r"cannot relax sizes\. Known: shape, dtype, seasons, names, grid"):
         Raw(tmp_path, spec, ("sizes",))
     with pytest.raises(ArchiveError, match="no such folder"):
         Raw(tmp_path / "none", spec)

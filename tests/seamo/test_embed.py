@@ -13,6 +13,8 @@ import rioxarray  # noqa: F401 - gives Datasets their `rio`
 import torch
 import xarray as xr
 from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 
 from seamo.bands import Unit
 from seamo.errors import BandError, ProtocolError, UsageError
@@ -357,7 +359,7 @@ def test_pixels_that_are_not_there_are_nan(tmp_path):
     pixels[0, 3, 4] = NODATA
     pixels[1, 5, 6] = 7
     path = write_image(tmp_path / "a.tif", pixels, names=("B02", "B03"))
-    with open_imagery(path, nodata=7) as imagery:
+    with open_imagery(path, unit=Unit.DN, nodata=7) as imagery:
         read = imagery.read(("B03", "B02"), top=2, left=2, height=30, width=6)
     want = np.full((2, 30, 6), np.nan, dtype=np.float32)
     want[:, :18] = pixels[::-1, 2:, 2:8]
@@ -371,7 +373,7 @@ def test_a_mask_band_counts(tmp_path):
     mask[4:6, 7] = 0
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as target:
         target.write_mask(mask)
-    with open_imagery(path) as imagery:
+    with open_imagery(path, unit=Unit.DN) as imagery:
         read = imagery.read(("B02",), top=0, left=0, height=20, width=20)[0]
     assert np.array_equal(np.isnan(read), mask == 0)
 
@@ -441,3 +443,92 @@ def test_the_command_takes_statistics_from_a_file_and_stores(pretrained, tmp_pat
     ):
         done = seamo(*model, store.path, "-o", tmp_path / "g.parquet", *options)
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+def with_words(path, pixels, **said):
+    """An image with attributes of rasterio's file set before its pixels."""
+    profile = {"driver": "GTiff", "dtype": pixels.dtype, "count": len(pixels), "crs": "EPSG:32633", "transform": PLACE}
+    profile |= {"height": pixels.shape[1], "width": pixels.shape[2]} | said.pop("profile", {})
+    with rasterio.open(path, "w", **{key: value for key, value in profile.items() if value is not None}) as target:
+        for name, value in said.items():
+            setattr(target, name, value)
+        target.write(pixels)
+    return path
+
+
+def test_what_a_file_says_of_its_numbers_agrees_with_the_unit(pretrained, tmp_path):
+    pixels = scene(24, 24)
+    for scale, offset, unit, fits in (
+        (1e-4, 0.0, Unit.DN, True),
+        (1e-4, -0.1, Unit.DN_PLUS_1000, True),
+        (1e-4, -0.1, Unit.DN, False),
+        (1.0, -1000.0, Unit.DN, False),
+        (1e-4, 0.0, Unit.DN_PLUS_1000, False),
+    ):
+        words = {"scales": [scale] * 12, "offsets": [offset] * 12, "descriptions": BANDS}
+        path = with_words(tmp_path / "a.tif", pixels, **words)
+        if fits:
+            with open_imagery(path, unit=unit) as imagery:
+                read = imagery.read(("B02",), top=0, left=0, height=24, width=24)
+            np.testing.assert_array_equal(read[0], pixels[BANDS.index("B02")])
+        else:
+            with pytest.raises(UsageError, match=r"a\.tif: says of band 1 that value = .* which is not unit dn"):
+                embed_image(pretrained, Source(path, unit), tmp_path / "out.tif")
+
+
+def test_complex_colour_tables_and_control_points_are_refused(pretrained, tmp_path):
+    path = with_words(tmp_path / "a.tif", scene(24, 24, bands=2).astype(np.complex64), descriptions=("VV", "VH"))
+    with pytest.raises(UsageError, match="holds complex values"):
+        embed_image(pretrained, Source(path, Unit.DB), tmp_path / "out.tif")
+    with rasterio.open(path, "w", driver="GTiff", count=1, dtype="uint8", height=24, width=24) as target:
+        target.write_colormap(1, {1: (255, 0, 0, 255)})
+        target.write(np.ones((1, 24, 24), dtype=np.uint8))
+    with pytest.raises(UsageError, match="indices into a colour table"):
+        embed_image(pretrained, Source(path, Unit.DN, bands=("B02",)), tmp_path / "out.tif")
+    points = [GroundControlPoint(r, c, 600000 + 10 * c, 5900040 - 10 * r) for r, c in ((0, 0), (0, 24), (24, 0))]
+    placed = {"crs": None, "transform": None}
+    path = with_words(tmp_path / "b.tif", scene(24, 24), descriptions=BANDS, profile=placed,
+                      gcps=(points, rasterio.CRS.from_epsg(32633)))  # fmt: skip
+    with pytest.raises(UsageError, match=r"3 ground control points alone and has no grid.*gdalwarp -tps"):
+        embed_image(pretrained, Source(path, Unit.DN), tmp_path / "out.tif")
+
+
+def test_alpha_and_nodata_both_count(tmp_path):
+    pixels = scene(20, 20, bands=3)
+    pixels[0, 1, 1] = 0
+    pixels[2], pixels[2, 3, 4] = 255, 0
+    colours = (ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha)
+    words = {"descriptions": ("B02", "B03", ""), "colorinterp": colours, "profile": {"nodata": 0}}
+    path = with_words(tmp_path / "a.tif", pixels, **words)
+    with open_imagery(path, unit=Unit.DN) as imagery:
+        read = imagery.read(("B02", "B03"), top=0, left=0, height=20, width=20)
+    assert [list(map(int, place)) for place in np.argwhere(np.isnan(read))] == [[0, 1, 1], [0, 3, 4], [1, 3, 4]]
+    with (
+        pytest.raises(BandError, match="band 3 is alpha, not B04"),
+        open_imagery(path, unit=Unit.DN, bands=("B02", "B03", "B04")),
+    ):
+        pass
+
+
+def test_names_that_contradict_the_file_show_both_lists(tmp_path):
+    path = write_image(tmp_path / "a.tif", scene(20, 20, bands=2), names=("B03", "B02"))
+    for given in (("B02", "B03"), ("B03", "B04")):
+        with (
+            pytest.raises(BandError, match=f"describes its bands as B03, B02; given: {', '.join(given)}"),
+            open_imagery(path, unit=Unit.DN, bands=given),
+        ):
+            pass
+    with open_imagery(path, unit=Unit.DN, bands=("B03", "-")) as imagery:
+        assert imagery.bands == ("B03",)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_no_grid_is_not_the_same_grid(pretrained, tmp_path):
+    nowhere = {"crs": None, "transform": None}
+    one = with_words(tmp_path / "a.tif", scene(24, 24), descriptions=BANDS, profile=nowhere)
+    radar = scene(24, 24, bands=2).astype(np.float32)
+    for profile in (nowhere, {}, {"crs": None}):
+        two = with_words(tmp_path / "b.tif", radar, descriptions=("VV", "VH"), profile=profile)
+        with pytest.raises(UsageError, match="does not say where it lies"):
+            embed_image(pretrained, Source(one, Unit.DN), tmp_path / "out.tif", others=[Source(two, Unit.DB)])
+    embed_image(pretrained, Source(one, Unit.DN), tmp_path / "out.tif")  # by itself it may lie nowhere

@@ -78,7 +78,7 @@ def open_images(
         own: dict[str, Imagery] = {}
         for one in images:
             where = str(one.path)
-            imagery = stack.enter_context(open_imagery(one.path, bands=one.bands, nodata=one.nodata))
+            imagery = stack.enter_context(open_imagery(one.path, unit=one.unit, bands=one.bands, nodata=one.nodata))
             sensor = one.sensor or sensor_of(imagery.bands, {s: tuple(n) for s, n in needed.items()}, where=where)
             if sensor not in needed:
                 raise UsageError(f"the record's network sees {' and '.join(needed)}, not {sensor}", where)

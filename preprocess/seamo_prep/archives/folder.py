@@ -1,21 +1,22 @@
 """One's own imagery: GeoTIFFs, `samples.csv` and `seamo.yaml` in one folder.
 
-`seamo.yaml` has the form of `data_manifest.yaml`, with one entry. `samples.csv` has one row a sample:
+`seamo.yaml` has the form of `data_manifest.yaml`, with one entry. `samples.csv` (UTF-8, commas) has one row a sample:
 
     key                       parts of [A-Za-z0-9_-] joined by '/'
-    <layer>                   path of the layer's GeoTIFF in the folder, bands in the order of the YAML
+    <layer>                   path of the layer's GeoTIFF in the folder
     <layer>.0, <layer>.1 ...  the same, where the layer has several dates
-    <stack>.date[.0 ...]      date of each, ISO 8601, UTC; optional
+    <stack>.date[.0 ...]      date of each, ISO 8601 (2021-08-02, 2021-08-02T10:00:00Z), UTC; optional
     label                     class name; for multi-label names joined by '|'; for segmentation a path of a mask
     split, scene, country     optional; name the scheme of `split` in the YAML with `in_archive: true`
 
-An empty cell is a date, or a layer, that is not there. Pixels that equal the layer's `fill` are missing.
+An empty cell is a date, or a layer, that is not there. Bands are those that the file describes, in any order, or, where
+it describes none, in the order of the YAML. Pixels that the file says are missing (nodata, mask, alpha 0, not finite)
+are stored as the layer's `fill`; where the file says nothing, those that equal the `fill` are missing. Scale and offset
+must agree with the layer's unit, and all files of a sample must lie on one ground; `--relax grid` takes them as they
+are, `--relax names` passes over descriptions that name no band of the sensor.
 """
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +24,17 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from seamo.errors import ArchiveError, ManifestError
-from seamo.manifest import DatasetSpec, LayerSpec, load_manifest
-from seamo.sample import IGNORE, Array, GeoRef, Label, Sample
+from seamo.errors import ManifestError
+from seamo.manifest import DatasetSpec, load_manifest
+from seamo.sample import Array, GeoRef, Label, Sample
 from seamo.testing.world import World
-from seamo_prep.rasters import check_pixels, read_tiff
+from seamo_prep.archives._folder_pixels import PlacedFile, check_one_ground, read_layer, read_mask
+from seamo_prep.archives._folder_table import cell_name, class_ids, is_mask, read_table, stack_dates
 from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
 TABLE = "samples.csv"
 SPEC = "seamo.yaml"
-_ABOUT = ("split", "scene", "country")  # what the index says of a sample beside its files
 
 
 def load_spec(root: Path) -> DatasetSpec:
@@ -55,20 +56,7 @@ def index(raw: Raw, spec: DatasetSpec) -> pd.DataFrame:
     """See `seamo_prep.archives.Archive`."""
     if not raw.exists(TABLE):
         raise raw.missing(TABLE)
-    table = list(csv.DictReader(io.StringIO(raw.read(TABLE).decode("utf-8-sig"), newline="")))
-    where = raw.where(TABLE)
-    if not table:
-        raise ArchiveError("has no rows", where)
-    _check_columns(list(table[0]), spec, where)
-    keys = [row["key"] for row in table]
-    if len(set(keys)) != len(keys):
-        raise ArchiveError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice", where)
-    files = [column for column in table[0] if column not in ("key", *_ABOUT)]
-    frame = pd.DataFrame({"key": keys} | {f"_{column}": [row[column] or "" for row in table] for column in files})
-    for column in _ABOUT:
-        if column in table[0]:
-            frame[column] = [row[column] or "" for row in table]
-    frame = frame.sort_values("key", ignore_index=True)
+    frame = read_table(raw.read(TABLE), raw.where(TABLE), spec)
     frame.attrs["ledger"] = []
     return frame
 
@@ -77,19 +65,23 @@ def read(raw: Raw, rows: pd.DataFrame, spec: DatasetSpec) -> Iterator[Sample]:
     """See `seamo_prep.archives.Archive`."""
     for row in rows.to_dict("records"):
         cells = {str(name): str(value) for name, value in row.items()}
+        where = f"{raw.where(TABLE)}, key {cells['key']}"
         layers: dict[str, Array] = {}
         time: dict[str, NDArray[np.datetime64]] = {}
-        geo: GeoRef | None = None
-        finest = min(layer.gsd_m for layer in spec.layers)
+        placed: list[PlacedFile] = []
         for stack in spec.stacks:
-            order, dates = _dates(raw, cells, stack, spec)
-            if order and dates is not None:
-                time[stack] = dates
+            order, dates = stack_dates(cells, stack, spec, where)
+            if dates:
+                time[stack] = np.full(spec.num_times(stack), np.datetime64("NaT"), dtype="datetime64[s]")
+                time[stack][: len(dates)] = dates
             for layer in spec.stack_layers(stack) if order else ():
-                files = [cells[f"_{_cell(layer.id, slot, layer.times)}"] for slot in order]
-                layers[layer.id], place = _pixels(raw, files, layer)
-                geo = place if geo is None and layer.gsd_m == finest else geo
-        label = _label(raw, cells.get("_label", ""), spec)
+                files = [cells[f"_{cell_name(layer.id, slot, layer.times)}"] for slot in order]
+                layers[layer.id], found = read_layer(raw, files, layer)
+                placed += found
+        placed.sort(key=lambda one: one.gsd_m)  # stable: the finest layer's first file leads
+        geo = _geo(placed, finest=min(layer.gsd_m for layer in spec.layers))
+        label = _label(raw, cells.get("_label", ""), spec, placed=placed, where=where)
+        check_one_ground(raw, placed)
         yield Sample(key=cells["key"], layers=layers, time=time, geo=geo, label=label, scene=cells.get("scene", ""))
 
 
@@ -128,87 +120,20 @@ def demo(raw: Path, world: World, size: str) -> None:
     declare_synthetic(raw, what=f"synthetic example of one's own imagery ({size}); nothing in it was measured")
 
 
-def _cell(name: str, slot: int, times: int) -> str:
-    return name if times == 1 else f"{name}.{slot}"
+def _geo(placed: list[PlacedFile], *, finest: float) -> GeoRef | None:
+    """Of the finest layer alone: a coarser one, or a mask, lies on another grid of pixels."""
+    for one in placed:
+        if one.gsd_m == finest and one.grid.crs and one.grid.transform is not None:
+            return GeoRef(one.grid.crs, one.grid.transform)
+    return None
 
 
-def _check_columns(columns: Sequence[str], spec: DatasetSpec, where: str) -> None:
-    needed = [_cell(layer.id, slot, layer.times) for layer in spec.layers for slot in range(layer.times)]
-    optional = ["label", *_ABOUT]
-    optional += [
-        _cell(f"{one}.date", slot, spec.num_times(one)) for one in spec.stacks for slot in range(spec.num_times(one))
-    ]
-    missing = [name for name in ("key", *needed) if name not in columns]
-    if missing:
-        raise ArchiveError(f"has no column {missing[0]!r}", where, f"Needed: {', '.join(('key', *needed))}.")
-    for name in columns:
-        if name not in ("key", *needed, *optional):
-            near = get_close_matches(name, (*needed, *optional), n=1)
-            raise ArchiveError(
-                f"unknown column {name!r}", where, f"Did you mean {near[0]!r}?" if near else "Take it out."
-            )
-
-
-def _dates(
-    raw: Raw, cells: dict[str, str], stack: str, spec: DatasetSpec
-) -> tuple[list[int], NDArray[np.datetime64] | None]:
-    """The slots that are there, in order of time, and the dates (T,) if any is given."""
-    layers, times = spec.stack_layers(stack), spec.num_times(stack)
-    there = [[slot for slot in range(times) if cells[f"_{_cell(one.id, slot, times)}"]] for one in layers]
-    if any(slots != there[0] for slots in there):
-        raise ArchiveError(f"layers of {stack} have different dates", f"{raw.where(TABLE)}, key {cells['key']}")
-    given = [cells.get(f"_{_cell(f'{stack}.date', slot, times)}", "") for slot in there[0]]
-    if not any(given):
-        return there[0], None
-    try:
-        dates = [np.datetime64(one, "s") for one in given]
-    except ValueError as error:
-        raise ArchiveError(f"is no date ({error})", f"{raw.where(TABLE)}, key {cells['key']}, {stack}.date") from error
-    if any(np.isnat(dates)):
-        raise ArchiveError(f"some dates of {stack} are missing", f"{raw.where(TABLE)}, key {cells['key']}")
-    order = sorted(range(len(dates)), key=lambda i: dates[i])
-    filled = np.full(times, np.datetime64("NaT"), dtype="datetime64[s]")
-    filled[: len(order)] = [dates[i] for i in order]
-    return [there[0][i] for i in order], filled
-
-
-def _pixels(raw: Raw, files: list[str], layer: LayerSpec) -> tuple[Array, GeoRef | None]:
-    found, geo = [], None
-    for file in files:
-        raster = read_tiff(raw, file)
-        found.append(check_pixels(raw, file, raster.pixels, layer, bands=len(layer.bands)))
-        if geo is None and raster.crs and raster.transform:
-            geo = GeoRef(raster.crs, raster.transform)
-    if len({pixels.shape for pixels in found}) != 1:
-        raise ArchiveError(f"dates of {layer.id} differ in size", raw.where(files[0]))
-    if len(found) < layer.times and layer.fill_value is None:
-        raise ArchiveError(f"layer {layer.id} has no fill value for a date that is not there", raw.where(files[0]))
-    dates = np.empty((layer.times, *found[0].shape), dtype=layer.dtype)
-    dates[: len(found)] = found
-    if len(found) < layer.times:
-        dates[len(found) :] = layer.fill_value
-    return dates, geo
-
-
-def _label(raw: Raw, cell: str, spec: DatasetSpec) -> Label:
+def _label(raw: Raw, cell: str, spec: DatasetSpec, *, placed: list[PlacedFile], where: str) -> Label:
     if not cell or not spec.task.label_space:
         return None
-    space = spec.label_space()
-    if spec.task.kind in ("segmentation", "change"):
-        mask = read_tiff(raw, cell).pixels[0]
-        remap = space.raw or {number: number for number in (*range(len(space.classes)), IGNORE)}
-        unknown = sorted(set(np.unique(mask).tolist()) - set(remap))
-        if unknown:
-            raise ArchiveError(
-                f"mask holds {unknown[0]}, which is no class", raw.where(cell), f"Known: {sorted(remap)}."
-            )
-        ids = np.zeros(mask.shape, dtype=np.uint8)
-        for value, number in remap.items():
-            ids[mask == value] = number
-        return ids
-    names = cell.split("|")
-    unknown_names = [name for name in names if name not in space.names]
-    if unknown_names:
-        raise ArchiveError(f"no class {unknown_names[0]!r}", raw.where(TABLE), f"Classes: {', '.join(space.names)}.")
-    found = tuple(sorted({space.names.index(name) for name in names}))
-    return found if spec.task.kind == "multi-label" else found[0]
+    if is_mask(spec):
+        mask, place = read_mask(raw, cell, spec, placed)
+        placed.append(place)
+        return mask
+    ids = class_ids(cell, spec, where)
+    return ids if spec.task.kind == "multi-label" else ids[0]

@@ -24,7 +24,7 @@ def build(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core without it, if worth it.")] = None,
     scheduler: Annotated[str, typer.Option(help="Address of a dask scheduler to use instead.")] = "",
     on_bad: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with unreadable samples.")] = "raise",
-    relax: Annotated[str, typer.Option(help="Accept other shape, dtype, seasons, names; separated by commas.")] = "",
+    relax: Annotated[str, typer.Option(help="Accept other shape, dtype, seasons, names, grid; by commas.")] = "",
     json: Json = False,
 ) -> None:
     """Build a store from the published archive; goes on where a build was interrupted."""
