@@ -1,22 +1,18 @@
-"""Building a store from a published archive: index, plan, shards on worker processes, publish.
+"""Building a store from a published archive: index, plan, shards (`seamo_prep.engines`), publish.
 
-One worker owns a whole shard. What is finished stays, whatever happens to the builder; building the same thing again
-goes on where it stopped, and says at once if it is published already.
+What is finished stays, whatever happens to the builder; building the same thing again goes on where it stopped, and
+says at once if it is published already.
 """
 
 import hashlib
-import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from seamo.errors import ArchiveError, SampleError, SeamoError, StoreError, UsageError
+from seamo.errors import ArchiveError, UsageError
 from seamo.identity import digest
 from seamo.manifest import DatasetSpec
-from seamo.sample import Sample, check_sample
 from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.check import infinite_pixels
 from seamo.store.format import META_NAME, Layout
@@ -24,22 +20,15 @@ from seamo.store.reader import Store, open_store
 from seamo.store.remote import local_path
 from seamo.store.splits import COMPUTED, HASH_SCHEME
 from seamo.store.views import find_view
-from seamo.store.writer import BadSample, ShardJob, StoreWriter, write_shard
+from seamo.store.writer import StoreWriter
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
+from seamo_prep.engines import Engine, OnBad, Progress, Say, Source, write_shards
 from seamo_prep.physics import UNIT_ROWS, doubtful_units
 from seamo_prep.splits import has_lists, official_lists
 from seamo_prep.unpack import Raw
-from seamo_prep.workers import deaf_workers
 
 if TYPE_CHECKING:
     import pandas as pd
-    from distributed import Client, Future
-
-OnBad = Literal["raise", "skip"]
-Say = Callable[[str], None]
-Progress = Callable[[int, int], None]
-"""Called with (samples done, samples in all); the first call tells what an earlier build left."""
-_WORTH_PROCESSES = 2000  # images (a layer at a date) from which on starting processes pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +54,6 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """Who does the work.
-
-    Args:
-        workers: Local processes; 1 works in this process. 0 takes a process a core where there are enough images
-            to repay the few seconds that starting them costs.
-        scheduler: Address of a dask scheduler instead, whose workers see RAW and the store under the same paths.
-    """
-
-    workers: int = 0
-    scheduler: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Built:
     """What a build gave.
 
@@ -93,16 +68,6 @@ class Built:
     was_there: bool
     samples: int = 0
     ledger: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What every worker needs besides its shard."""
-
-    archive_id: str
-    raw: Raw
-    spec: DatasetSpec
-    on_bad: OnBad
 
 
 def build(
@@ -129,7 +94,7 @@ def build(
     Raises:
         UsageError: For an unknown data set, layer or split scheme.
         ArchiveError, SampleError: With the file at fault; shards that are finished stay.
-        StoreError: If the disk is full or another process builds the same.
+        StoreError: If the disk is full, another process builds the same, or the scheduler is lost.
     """
     root, raw = local_path(root), local_path(raw)
     archive = load_archive(dataset_id)
@@ -164,9 +129,9 @@ def build(
     keys = [str(key) for key in rows["key"]]
     splits = _published_splits(files, spec, scheme, rows)
     labels = dict(zip(keys, rows["label"], strict=True)) if "label" in rows else None
-    source = _Source(dataset_id, files, spec, options.on_bad)
+    source = Source(dataset_id, files, spec, options.on_bad)
     with StoreWriter(root, plan, keys) as writer:
-        _write_shards(writer, rows, source, engine=engine, progress=progress)
+        write_shards(writer, rows, source, engine=engine, say=say, progress=progress)
         left_out = list(rows.attrs["ledger"])
         provenance: dict[str, Any] = {"tops": list(files.tops), "not_read": list(files.ignored)}
         subset = str(rows.attrs.get("subset", ""))
@@ -252,129 +217,3 @@ def _published_splits(raw: Raw, spec: DatasetSpec, scheme: str, rows: "pd.DataFr
             raise ArchiveError(f"carries no splits for the scheme {scheme!r}", str(raw.root))
         return {str(key): str(split) for key, split in zip(rows["key"], rows["split"], strict=True)}
     return official_lists(raw, spec, scheme, [str(key) for key in rows["key"]])
-
-
-def _write_shards(
-    writer: StoreWriter, rows: "pd.DataFrame", source: _Source, *, engine: Engine, progress: Progress
-) -> None:
-    todo = [k for k in range(writer.num_shards) if not writer.is_done(k)]
-    total = len(rows)
-    done = total - sum(len(writer.rows_of(k)) for k in todo)
-    progress(done, total)
-    if not todo:
-        return
-    images = (total - done) * sum(layer.times for layer in source.spec.layers)
-    cores = len(os.sched_getaffinity(0)) if images >= _WORTH_PROCESSES else 1
-    workers = min(engine.workers or cores, len(todo))
-    if engine.scheduler or workers > 1:
-        finished = _on_cluster(writer, rows, source, todo=todo, engine=Engine(workers, engine.scheduler))
-    else:
-        finished = _in_process(writer, rows, source, todo)
-    for k in finished:
-        done += len(writer.rows_of(k))
-        progress(done, total)
-
-
-def _in_process(writer: StoreWriter, rows: "pd.DataFrame", source: _Source, todo: list[int]) -> Iterator[int]:
-    for k in todo:
-        _write_one(source, _slice(writer, rows, k), writer.job(k))
-        yield k
-
-
-def _on_cluster(
-    writer: StoreWriter, rows: "pd.DataFrame", source: _Source, *, todo: list[int], engine: Engine
-) -> Iterator[int]:
-    from distributed import Client, KilledWorker, LocalCluster  # half a second, and only for parallel builds
-
-    if engine.scheduler:
-        with Client(engine.scheduler) as client:  # type: ignore[no-untyped-call]
-            yield from _submit(client, writer, rows, source=source, todo=todo)
-        return
-    with ExitStack() as stack:
-        with deaf_workers():
-            cluster = stack.enter_context(
-                LocalCluster(  # type: ignore[no-untyped-call]
-                    n_workers=engine.workers,
-                    threads_per_worker=1,  # TIFFs are read in processes: threads do not make it faster
-                    processes=True,
-                    dashboard_address="127.0.0.1:0",  # a port that is free: several builds may run
-                    silence_logs=logging.CRITICAL,
-                )
-            )
-        client = stack.enter_context(Client(cluster))  # type: ignore[no-untyped-call]
-        try:
-            yield from _submit(client, writer, rows, source=source, todo=todo)
-        except KilledWorker as error:
-            raise StoreError(
-                f"worker processes were killed four times at one shard ({error.task})",
-                str(writer.folder),
-                "Probably out of memory: build again with fewer workers; finished shards are kept.",
-            ) from error
-
-
-def _submit(
-    client: "Client", writer: StoreWriter, rows: "pd.DataFrame", *, source: _Source, todo: list[int]
-) -> Iterator[int]:
-    from distributed import as_completed
-
-    # Scattered, so that a worker opens the archive once and not once a shard.
-    shared = client.scatter(source, broadcast=True)  # type: ignore[no-untyped-call]
-    waiting = iter(todo)
-    ahead = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    shard_of: dict[Future[None], int] = {}
-
-    def submit_next() -> "Future[None] | None":
-        k = next(waiting, None)
-        if k is None:
-            return None
-        future = client.submit(
-            _write_one, shared, _slice(writer, rows, k), writer.job(k), pure=False, key=f"shard-{k}-{writer.build}"
-        )
-        shard_of[future] = k
-        return future
-
-    first = [one for one in (submit_next() for _ in range(ahead)) if one is not None]
-    queue = as_completed(first)  # type: ignore[no-untyped-call]
-    for future in queue:
-        future.result()  # raises what the worker raised
-        k = shard_of.pop(future)
-        following = submit_next()
-        if following is not None:
-            queue.add(following)  # type: ignore[no-untyped-call]
-        yield k
-
-
-def _slice(writer: StoreWriter, rows: "pd.DataFrame", k: int) -> "pd.DataFrame":
-    span = writer.rows_of(k)
-    part = rows.iloc[span.start : span.stop]
-    part.attrs = {}  # the ledger of the whole archive need not travel with every shard
-    return part
-
-
-def _write_one(source: _Source, rows: "pd.DataFrame", job: ShardJob) -> None:
-    archive = load_archive(source.archive_id)
-    if source.on_bad == "raise":
-        write_shard(job, archive.read(source.raw, rows, source.spec))
-    else:
-        write_shard(job, _skipping(archive, source, rows))
-
-
-def _skipping(archive: Archive, source: _Source, rows: "pd.DataFrame") -> Iterator[Sample | BadSample]:
-    """The samples of `rows`, with a `BadSample` for each that cannot be read."""
-    position = 0
-    while position < len(rows):
-        samples = archive.read(source.raw, rows.iloc[position:], source.spec)
-        try:
-            for sample in samples:
-                check_sample(sample, source.spec)
-                yield sample
-                position += 1
-        except (ArchiveError, SampleError) as error:
-            yield BadSample(str(rows["key"].iloc[position]), _reason(error))
-            position += 1
-        else:
-            return
-
-
-def _reason(error: SeamoError) -> str:
-    return f"{error.where}: {error.what}" if error.where else error.what

@@ -57,7 +57,7 @@ class Raw:
     """Uniform access to the published files of one data set.
 
     It can be pickled: what was opened or listed is not sent along but opened again on the other side when first
-    needed, once a process for all copies. One process may use it from one thread at a time.
+    needed, once a process for all copies. Threads may share it.
 
     Args:
         root: The folder that holds the published top folders or archive files, or the folder above it, where
@@ -79,6 +79,8 @@ class Raw:
         root = local_path(root)
         if not root.is_dir():
             raise ArchiveError("no such folder", str(root), "Give the folder that holds the published files.")
+        self.given = root
+        """The folder as it was named, from which another process finds `root` again."""
         self.root = _home(root, spec)
         self.dataset = spec.id
         self._tops = _published_tops(spec)

@@ -1,0 +1,307 @@
+"""Who writes the shards of a build: this thread, threads of this process, or the workers of a dask scheduler.
+
+Whoever does it takes a whole shard, and what is finished stays. Threads share one `Raw`, start at once and need no
+memory of their own beyond the sample at hand. The workers of a scheduler get nothing but small arguments, from which a
+lost one can be computed again; each opens the archive once, keyed by what describes it.
+"""
+
+import os
+import threading
+import warnings
+from asyncio import CancelledError  # dask's FutureCancelledError is one
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from seamo.errors import ArchiveError, SampleError, SeamoError, StoreError, UsageError
+from seamo.manifest import DatasetSpec
+from seamo.sample import Sample, check_sample
+from seamo.store.writer import BadSample, ShardJob, StoreWriter, write_shard
+from seamo_prep.archives import load_archive
+from seamo_prep.unpack import Raw
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from distributed import Client
+    from distributed import Future as Remote
+
+OnBad = Literal["raise", "skip"]
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+"""Called with (samples done, samples in all); the first call tells what an earlier build left."""
+_USEFUL_THREADS = 4  # beyond that they wait for each other's Python code; `workers` asks for more
+_RETRIES = 2  # of a shard on a worker that raised what is no fault of the data
+_KEPT = "Finished shards are kept: give the same command again"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Who does the work.
+
+    Args:
+        workers: Threads, no more than there are cores; 1 works in the calling thread. 0 takes one a core, up to four.
+        scheduler: Address of a dask scheduler instead, whose workers see RAW and the store under the same paths.
+    """
+
+    workers: int = 0
+    scheduler: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What samples are read from.
+
+    Args:
+        archive_id: Names the module that reads them.
+        raw: The published files.
+        spec: What is built of them.
+        on_bad: What happens to a sample that cannot be read.
+    """
+
+    archive_id: str
+    raw: Raw
+    spec: DatasetSpec
+    on_bad: OnBad
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """A `Source` as it travels: small, and equal for equal sources, so that a worker opens each once."""
+
+    archive_id: str
+    root: Path
+    spec: str
+    relax: frozenset[str]
+    on_bad: OnBad
+
+
+class _StoppedError(Exception):
+    """Another shard failed, or the builder was told to stop."""
+
+
+def write_shards(
+    writer: StoreWriter, rows: "pd.DataFrame", source: Source, *, engine: Engine, say: Say, progress: Progress
+) -> None:
+    """Write every shard that is not done yet.
+
+    Args:
+        writer: Of the store.
+        rows: The archive's index, in row order.
+        source: Where the samples come from.
+        engine: Who does it.
+        say: Called with each remark that a person should read.
+        progress: See `Progress`; called in the calling thread.
+
+    Raises:
+        ArchiveError, SampleError: With the file at fault.
+        StoreError: If the disk is full, or the scheduler or its workers are lost.
+        UsageError: If the scheduler's address is none.
+    """
+    todo = [k for k in range(writer.num_shards) if not writer.is_done(k)]
+    total = len(rows)
+    done = total - sum(len(writer.rows_of(k)) for k in todo)
+    progress(done, total)
+    if not todo:
+        return
+
+    def tell(k: int) -> None:
+        nonlocal done
+        done += len(writer.rows_of(k))
+        progress(done, total)
+
+    if engine.scheduler:
+        _on_cluster(writer, rows, source, scheduler=engine.scheduler, todo=todo, say=say, tell=tell)
+        return
+    cores = len(os.sched_getaffinity(0))
+    workers = min(engine.workers or _USEFUL_THREADS, cores, len(todo))
+    if workers > 1:
+        _in_threads(writer, rows, source, workers=workers, todo=todo, tell=tell)
+        return
+    stop = threading.Event()  # nobody sets it: a signal is raised in this thread
+    for k in todo:
+        _write_one(source, _slice(writer, rows, k), writer.job(k), stop)
+        tell(k)
+
+
+def _in_threads(
+    writer: StoreWriter,
+    rows: "pd.DataFrame",
+    source: Source,
+    *,
+    workers: int,
+    todo: list[int],
+    tell: Callable[[int], None],
+) -> None:
+    stop = threading.Event()
+    waiting = iter(todo)
+    running: dict[Future[None], int] = {}
+    with _quiet_readers(), ThreadPoolExecutor(workers, thread_name_prefix="shard") as pool:
+        try:
+            while True:
+                for k in islice(waiting, workers - len(running)):
+                    running[pool.submit(_write_one, source, _slice(writer, rows, k), writer.job(k), stop)] = k
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    k = running.pop(future)
+                    future.result()  # raises what the thread raised
+                    tell(k)
+        except BaseException:
+            stop.set()  # leaving the pool waits for every thread; each ends before its next sample
+            raise
+
+
+def _until(stop: threading.Event, samples: Iterable[Sample | BadSample]) -> Iterator[Sample | BadSample]:
+    for sample in samples:
+        if stop.is_set():
+            raise _StoppedError
+        yield sample
+
+
+@contextmanager
+def _quiet_readers() -> Generator[None]:
+    """Silence, for all threads, the warnings that readers silence for themselves.
+
+    `warnings.catch_warnings` changes the whole process and puts back what it found: entered by two threads in turn, the
+    one that leaves first takes the other's silence away. Inside this, what it puts back is silent too.
+    """
+    from PIL.Image import DecompressionBombWarning
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        warnings.simplefilter("ignore", DecompressionBombWarning)
+        yield
+
+
+def _on_cluster(
+    writer: StoreWriter,
+    rows: "pd.DataFrame",
+    source: Source,
+    *,
+    scheduler: str,
+    todo: list[int],
+    say: Say,
+    tell: Callable[[int], None],
+) -> None:
+    from distributed import Client  # half a second, and only for this engine
+
+    where = f"scheduler {scheduler}"
+    try:
+        client = Client(scheduler, set_as_default=False)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise UsageError(f"is no address ({error})", where, "Write it as tcp://HOST:PORT.") from error
+    except OSError as error:  # TimeoutError and CommClosedError are some
+        raise StoreError("does not answer", where, f"Start it, or name another. {_KEPT}.") from error
+    with client:
+        try:
+            if not client.scheduler_info(n_workers=-1)["workers"]:
+                say(f"{where} has no workers yet; waiting for the first")
+            _submit(client, writer, rows, source=source, todo=todo, tell=tell)
+        except (CancelledError, OSError) as error:
+            raise StoreError("went away while shards were being written", where, f"{_KEPT}.") from error
+
+
+def _submit(
+    client: "Client",
+    writer: StoreWriter,
+    rows: "pd.DataFrame",
+    *,
+    source: Source,
+    todo: list[int],
+    tell: Callable[[int], None],
+) -> None:
+    from distributed import KilledWorker, as_completed
+
+    spec = source.spec.model_dump_json()
+    address = _Address(source.archive_id, source.raw.given.absolute(), spec, source.raw.relax, source.on_bad)
+    waiting = iter(todo)
+    ahead = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    shard_of: dict[Remote[SeamoError | None], int] = {}
+    again: set[int] = set()
+
+    def submit(k: int) -> "Remote[SeamoError | None]":
+        job = writer.job(k)
+        job = replace(job, folder=job.folder.absolute())
+        key = f"shard-{writer.build}-{k}{'-again' if k in again else ''}"
+        future = client.submit(_on_worker, address, _slice(writer, rows, k), job, pure=False, key=key, retries=_RETRIES)  # type: ignore[no-untyped-call]
+        shard_of[future] = k
+        return future
+
+    queue = as_completed([submit(k) for k in islice(waiting, ahead)])  # type: ignore[no-untyped-call]
+    for future in queue:
+        k = shard_of.pop(future)
+        try:
+            failed = future.result()
+        except KilledWorker as error:
+            if k in again:
+                raise StoreError(
+                    f"shard {k} was on each of {error.allowed_failures + 1} workers that died, twice",
+                    str(writer.folder),
+                    f"Probably out of memory: give workers more, or fewer threads. {_KEPT}.",
+                ) from error
+            again.add(k)  # whatever was waiting at a worker that died is blamed for it: perhaps not by its own fault
+            queue.add(submit(k))  # type: ignore[no-untyped-call]
+            continue
+        if failed is not None:
+            raise failed
+        for following in islice(waiting, 1):
+            queue.add(submit(following))  # type: ignore[no-untyped-call]
+        tell(k)
+
+
+def _on_worker(address: _Address, rows: "pd.DataFrame", job: ShardJob) -> SeamoError | None:
+    """Write a shard; a fault of the data is returned, as trying again would not help it."""
+    try:
+        _write_one(_opened(address), rows, job, threading.Event())
+    except (ArchiveError, SampleError) as error:
+        return error
+    return None
+
+
+@lru_cache(maxsize=2)
+def _opened(address: _Address) -> Source:
+    spec = DatasetSpec.model_validate_json(address.spec)
+    return Source(address.archive_id, Raw(address.root, spec, address.relax), spec, address.on_bad)
+
+
+def _slice(writer: StoreWriter, rows: "pd.DataFrame", k: int) -> "pd.DataFrame":
+    span = writer.rows_of(k)
+    part = rows.iloc[span.start : span.stop]
+    part.attrs = {}  # the ledger of the whole archive need not travel with every shard
+    return part
+
+
+def _write_one(source: Source, rows: "pd.DataFrame", job: ShardJob, stop: threading.Event) -> None:
+    import rasterio
+
+    with rasterio.Env():  # GDAL's settings and handlers are a thread's own
+        write_shard(job, _until(stop, _samples(source, rows)))
+
+
+def _samples(source: Source, rows: "pd.DataFrame") -> Iterator[Sample | BadSample]:
+    archive = load_archive(source.archive_id)
+    if source.on_bad == "raise":
+        yield from archive.read(source.raw, rows, source.spec)
+        return
+    position = 0
+    while position < len(rows):
+        try:
+            for sample in archive.read(source.raw, rows.iloc[position:], source.spec):
+                check_sample(sample, source.spec)
+                yield sample
+                position += 1
+        except (ArchiveError, SampleError) as error:
+            yield BadSample(str(rows["key"].iloc[position]), _reason(error))
+            position += 1
+        else:
+            return
+
+
+def _reason(error: SeamoError) -> str:
+    return f"{error.where}: {error.what}" if error.where else error.what
