@@ -193,7 +193,7 @@ def _on_cluster(
 
     where = f"scheduler {scheduler}"
     try:
-        client = Client(scheduler, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(scheduler)  # type: ignore[no-untyped-call]
     except ValueError as error:
         raise UsageError(f"is no address ({error})", where, "Write it as tcp://HOST:PORT.") from error
     except OSError as error:  # TimeoutError and CommClosedError are some
