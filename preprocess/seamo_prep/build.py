@@ -5,6 +5,7 @@ says at once if it is published already.
 """
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from seamo.store.views import find_view
 from seamo.store.writer import StoreWriter
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
 from seamo_prep.engines import Engine, OnBad, Progress, Say, Source, write_shards
+from seamo_prep.fingerprint import OwnFingerprint, check_apart, kept_hashes, own_fingerprint, own_labels
 from seamo_prep.physics import UNIT_ROWS, doubtful_units
 from seamo_prep.splits import has_lists, official_lists
 from seamo_prep.unpack import Raw
@@ -92,21 +94,24 @@ def build(
         progress: See `Progress`.
 
     Raises:
-        UsageError: For an unknown data set, layer or split scheme.
+        UsageError: For an unknown data set, layer or split scheme, or stores inside RAW.
         ArchiveError, SampleError: With the file at fault; shards that are finished stay.
         StoreError: If the disk is full, another process builds the same, or the scheduler is lost.
     """
     root, raw = local_path(root), local_path(raw)
     archive = load_archive(dataset_id)
-    spec = _spec(dataset_id, raw, options.layers)
+    said = spec = _spec(dataset_id, raw, options.layers)
     files = Raw(raw, spec, options.relax)
     for line in files.ignored:
         say(f"not read: {line}")
+    check_apart(root, files, spec)
     scheme = _scheme(files, spec, options, say)
     rows: pd.DataFrame | None = None
-    if "shape" in options.relax:  # only then do sizes come from a sample
+    is_own = dataset_id == "folder"
+    if is_own or "shape" in options.relax:  # what is read, or its size, is known from the index alone
         rows = _index(archive, files, spec, options)
     spec = sized_spec(archive, files, _no_rows() if rows is None else rows, spec=spec)
+    own = _identity(files, rows, spec, root) if is_own and rows is not None else None
     plan = BuildPlan(
         spec=spec,
         split_scheme=scheme,
@@ -114,8 +119,8 @@ def build(
         limit=options.limit,
         relax=tuple(sorted(options.relax)),
         on_bad=options.on_bad,
-        archive=files.fingerprint(),
-        labels=_labels_digest(files, spec, scheme),
+        archive=files.fingerprint() if own is None else own.pixels,
+        labels=_labels_digest(files, spec, scheme) if own is None else own.told,
         synthetic=files.synthetic,
     )
     place = root / spec.id / build8(plan)
@@ -129,9 +134,18 @@ def build(
     keys = [str(key) for key in rows["key"]]
     splits = _published_splits(files, spec, scheme, rows)
     labels = dict(zip(keys, rows["label"], strict=True)) if "label" in rows else None
+    if is_own:
+        labels = own_labels(rows, spec, files.where(folder.TABLE))
     source = Source(dataset_id, files, spec, options.on_bad)
     with StoreWriter(root, plan, keys) as writer:
         write_shards(writer, rows, source, engine=engine, say=say, progress=progress)
+        if is_own and not (
+            _spec(dataset_id, raw, options.layers) == said
+            and _index(archive, files, said, options).equals(rows)
+            and _identity(files, rows, spec, root) == own
+        ):
+            shutil.rmtree(writer.folder, ignore_errors=True)  # its shards may hold either state
+            raise ArchiveError("was changed while it was built", str(files.root), "Build again when it is at rest.")
         left_out = list(rows.attrs["ledger"])
         provenance: dict[str, Any] = {"tops": list(files.tops), "not_read": list(files.ignored)}
         subset = str(rows.attrs.get("subset", ""))
@@ -180,6 +194,10 @@ def _index(archive: Archive, raw: Raw, spec: DatasetSpec, options: Options) -> "
     rows = rows.iloc[: options.limit]
     rows.attrs["ledger"] = ledger
     return rows
+
+
+def _identity(raw: Raw, rows: "pd.DataFrame", spec: DatasetSpec, root: Path) -> OwnFingerprint:
+    return own_fingerprint(raw, rows, spec, kept_hashes(root, spec, raw))
 
 
 def _no_rows() -> "pd.DataFrame":

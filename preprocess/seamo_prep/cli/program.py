@@ -2,6 +2,7 @@
 
 from seamo.options import program
 from seamo_prep.cli.build import build
+from seamo_prep.cli.clean import clean
 from seamo_prep.cli.copy import copy
 from seamo_prep.cli.demo import demo
 from seamo_prep.cli.fetch import fetch
@@ -19,5 +20,6 @@ app.command()(copy)
 app.command()(verify)
 app.command()(stats)
 app.command("ls")(list_stores)
+app.command()(clean)
 app.command()(look)
 app.command()(demo)
