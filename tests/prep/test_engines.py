@@ -38,7 +38,12 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fmt, "rows_per_shard", lambda _spec, _layout, num: max(1, num // 8))
 
 
-@pytest.mark.parametrize("dataset", archive_ids())
+QUICK = ("bigearthnet-v2", "dfc2020-croma", "eurosat", "ssl4eo-s12-v1.1")  # TIFFs, tensors, a file a sample, zarr
+
+
+@pytest.mark.parametrize(
+    "dataset", [*QUICK, *(pytest.param(one, marks=pytest.mark.soak) for one in archive_ids() if one not in QUICK)]
+)
 @pytest.mark.usefixtures("eight_cores")
 def test_four_threads_write_the_same_files(dataset: str, tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
