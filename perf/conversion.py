@@ -1,9 +1,10 @@
 """How fast `seamo-prep build` turns TIFFs into a store, beside rasterio and whole-array writes of zarr-python.
 
 python perf/conversion.py [--locations 24] [--rounds 3]
+python perf/conversion.py --threads 2 --locations 64      # only: one thread against so many
 
 The archive is the synthetic demo of SSL4EO-S12 v1.0 in its published layout, at the published size of 264 px, a file a
-band and date. Both work in one process, write the same layers with the same codec, one chunk a sample, sharded.
+band and date. All work in one process and write the same layers with the same codec, one chunk a sample, sharded.
 """
 
 import argparse
@@ -42,8 +43,8 @@ def write_archive(raw: Path, count: int) -> None:
     declare_synthetic(raw, what="one synthetic location of SSL4EO-S12, many times; nothing in it was measured")
 
 
-def ours(raw: Path, root: Path) -> int:
-    built = build("ssl4eo-s12", raw=raw, root=root, options=Options(layers=_LAYERS), engine=Engine(1),
+def ours(raw: Path, root: Path, threads: int = 1) -> int:
+    built = build("ssl4eo-s12", raw=raw, root=root, options=Options(layers=_LAYERS), engine=Engine(threads),
                   say=lambda _: None, progress=lambda _done, _total: None)  # fmt: skip
     return built.samples
 
@@ -67,20 +68,26 @@ def rasterio_to_zarr(raw: Path, root: Path) -> int:
     return len(locations)
 
 
+def fresh(scratch: str) -> Path:
+    return Path(tempfile.mkdtemp(dir=scratch))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--locations", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
     print(machine() + f", rasterio {rasterio.__version__}")
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch) / "raw"
         write_archive(raw, arguments.locations)
-        print(f"{arguments.locations} locations of 56 files, one process, {arguments.rounds} rounds")
-        variants = {
-            "seamo-prep build (checks, checksums, statistics)": lambda: ours(raw, Path(tempfile.mkdtemp(dir=scratch))),
-            "rasterio, zarr-python whole arrays": lambda: rasterio_to_zarr(raw, Path(tempfile.mkdtemp(dir=scratch))),
-        }
+        print(f"{arguments.locations} locations of 56 files, {arguments.rounds} rounds, in one process")
+        variants = {"seamo-prep build (checks, checksums, statistics)": lambda: ours(raw, fresh(scratch))}
+        if arguments.threads:
+            variants = {f"{arguments.threads} threads": lambda: ours(raw, fresh(scratch), arguments.threads)} | variants
+        else:
+            variants["rasterio, zarr-python whole arrays"] = lambda: rasterio_to_zarr(raw, fresh(scratch))
         rounds = alternate(variants, rounds=arguments.rounds)
         print(rounds.report(next(iter(variants))))
 

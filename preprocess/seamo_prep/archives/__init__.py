@@ -42,7 +42,7 @@ class Archive(Protocol):
         """
 
     def read(self, raw: "Raw", rows: "pd.DataFrame", spec: DatasetSpec) -> Iterator["Sample"]:
-        """The samples of some rows, in their order. Pure: runs in worker processes."""
+        """The samples of some rows, in their order. Pure: runs in several threads at once, and on other machines."""
 
     def demo(self, raw: Path, world: "World", size: str) -> None:
         """Write a small synthetic archive into the folder `raw` (RAW/<id> of the CLI); size: tiny | small.
