@@ -3,7 +3,8 @@
     ROOT/<id>/<build8>/.work/            of a kill right after publishing
     ROOT/<id>/<build8>/**/.*.part        of a file that was being written (`seamo.identity.write_atomically`)
     ROOT/<id>/<build8>/**/*.<32 hex digits>.partial      the same, of zarr-python
-    ROOT/<id>/.*.part                    the same, beside the stores
+    ROOT/<id>/<build8>/views/.<view8>.partial/           a view that was being written
+    ROOT/<id>/.*.part                    a file that was being written beside the stores
     ROOT/<id>/.<build8>.partial/         an unfinished store: work that the next build of the same plan goes on with
     ROOT/<id>/.<build8>.partial/.work/parts/*            of it, shards that were being written
     ROOT/<id>/.<build8>.lock             the lock of a builder that ended, where nothing unfinished needs it
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from seamo.errors import SeamoError, StoreError
 from seamo.seal import parse_json
-from seamo.store.format import CHECKSUMS_NAME, META_NAME, WORK_NAME
+from seamo.store.format import CHECKSUMS_NAME, META_NAME, VIEWS_NAME, WORK_NAME
 from seamo.store.remote import local_path
 
 _BUILD = re.compile(r"\.?(?P<build>[0-9a-f]{8})(\.partial|\.lock)?")
@@ -105,9 +106,11 @@ def _litter(dataset: Path, build8: str, *, unfinished: bool) -> Iterator[tuple[P
         named = _named(store)
         if (store / WORK_NAME).is_dir() and not any(name.startswith(f"{WORK_NAME}/") for name in named):
             yield store / WORK_NAME, "the work folder of a build that was killed behind its last step"
+        views = [one for one in (store / VIEWS_NAME).glob(".*.partial") if one.is_dir() and not one.is_symlink()]
+        yield from ((path, "a view that was being written") for path in sorted(views))
+        apart = (store / WORK_NAME, *views)
         for path in _parts(store, deep=True):
-            name = path.relative_to(store).as_posix()
-            if name not in named and not name.startswith(f"{WORK_NAME}/"):
+            if path.relative_to(store).as_posix() not in named and not any(one in path.parents for one in apart):
                 yield path, _WRITTEN
     if begun.is_dir() and not begun.is_symlink():
         if not unfinished:

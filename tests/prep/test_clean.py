@@ -19,6 +19,8 @@ LITTER = {  # below the store's folder
     ".store.json.4242.part": 7,
     "data.zarr/zarr.0123456789abcdef0123456789abcdef.partial": 11,
     "data.zarr/s2/.zarr.json.4242.part": 13,
+    "views/.0a1b2c3d.partial/.index.parquet.4242.part": 17,
+    "views/.0a1b2c3d.partial/ledger.json": 19,
 }
 
 
@@ -59,7 +61,7 @@ def test_a_file_that_a_manifest_names_stays_whatever_it_is_called(root: Path) ->
     store = open_store(root / "eurosat").path
     put(store, {".odd.part": 4, ".other.part": 4})
     manifest = store / "checksums.json"
-    manifest.write_bytes(manifest.read_bytes().replace(b"{", b'{".odd.part":{"bytes":4,"crc32c":0},', 1))
+    manifest.write_bytes(manifest.read_bytes().replace(b'"files":{', b'"files":{".odd.part":{"bytes":4},', 1))
     assert [one.path.name for one in clean(root)] == [".other.part"]
     assert (store / ".odd.part").exists()
 
@@ -92,7 +94,7 @@ def test_the_verb_says_bytes_and_a_root_that_is_none_is_one_message(root: Path) 
     put(open_store(root / "eurosat").path, LITTER)
     command = [sys.executable, "-m", "seamo_prep.cli", "clean", str(root), "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "would sweep 36 bytes" in done.stderr
+    assert "would sweep 72 bytes" in done.stderr
     assert ".store.json.4242.part" in done.stdout.replace("\n", "")
     with pytest.raises(StoreError, match="no such folder"):
         clean(root / "nowhere")

@@ -29,6 +29,38 @@ def flip_a_pixel(path: Path) -> None:
     os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
+def test_a_corrected_label_is_a_view_of_the_same_pixels(raw: Path, tmp_path: Path) -> None:
+    first = build_quietly("folder", raw, tmp_path / "root")
+    shards = {path: path.stat().st_mtime_ns for path in first.path.rglob("c/*") if path.is_file()}
+    assert shards
+    rows = (raw / "samples.csv").read_text().splitlines()
+    was, now = ("forest", "water") if ",forest," in rows[1] else ("water", "forest")
+    rows[1] = rows[1].replace(was, now)
+    (raw / "samples.csv").write_text("\n".join(rows) + "\n")
+    second = build_quietly("folder", raw, tmp_path / "root")
+    assert (second.was_there, first.path in second.path.parents) == (False, True)
+    assert {path: path.stat().st_mtime_ns for path in first.path.rglob("c/*") if path.is_file()} == shards
+    names = [open_store(path).spec.label_space().names[open_store(path)[0].label] for path in (first.path, second.path)]
+    assert names == [was, now]
+    assert open_store(first.path).meta.pixels == open_store(second.path).meta.pixels
+    rows[1] = rows[1].replace(now, "forrest")
+    (raw / "samples.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(ArchiveError, match="no class 'forrest'"):
+        build_quietly("folder", raw, tmp_path / "root")
+
+
+def test_images_that_are_exchanged_in_the_table_make_another_store(raw: Path, tmp_path: Path) -> None:
+    first = build_quietly("folder", raw, tmp_path / "root")
+    table = (raw / "samples.csv").read_text()
+    (raw / "samples.csv").write_text(
+        table.replace("0_0.tif", "x").replace("2_0.tif", "0_0.tif").replace("x", "2_0.tif")
+    )
+    second = build_quietly("folder", raw, tmp_path / "root")
+    assert second.path.parent == first.path.parent
+    one, two = (open_store(built.path)[0].layers["s2"] for built in (first, second))
+    assert (one != two).any()
+
+
 @pytest.mark.parametrize("name", ["samples.csv", "seamo.yaml", "3_1.tif"])
 def test_any_change_of_a_file_that_is_read_makes_another_store(name: str, raw: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
