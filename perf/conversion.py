@@ -21,7 +21,8 @@ from zarr.codecs import BloscCodec, BloscShuffle
 from seamo.manifest import shipped_manifest
 from seamo.testing.world import World
 from seamo_prep.archives import ssl4eo_s12
-from seamo_prep.build import Engine, Options, build
+from seamo_prep.build import Options, build
+from seamo_prep.engines import Engine
 from seamo_prep.unpack import declare_synthetic
 
 _LAYERS = ("s1", "s2a_10m", "s2a_20m", "s2a_60m")

@@ -23,7 +23,7 @@ from seamo.store.splits import COMPUTED, HASH_SCHEME
 from seamo.store.views import find_view
 from seamo.store.writer import StoreWriter
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
-from seamo_prep.engines import Engine, OnBad, Progress, Say, Source, write_shards
+from seamo_prep.engines import ArchiveSource, Engine, OnBad, Progress, Say, write_shards
 from seamo_prep.fingerprint import OwnFingerprint, check_apart, kept_hashes, own_fingerprint, own_labels
 from seamo_prep.physics import UNIT_ROWS, doubtful_units
 from seamo_prep.splits import has_lists, official_lists
@@ -31,6 +31,8 @@ from seamo_prep.unpack import Raw
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["Built", "Engine", "Options", "build"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def build(
     labels = dict(zip(keys, rows["label"], strict=True)) if "label" in rows else None
     if is_own:
         labels = own_labels(rows, spec, files.where(folder.TABLE))
-    source = Source(dataset_id, files, spec, options.on_bad)
+    source = ArchiveSource(dataset_id, files, spec, options.on_bad)
     with StoreWriter(root, plan, keys) as writer:
         write_shards(writer, rows, source, engine=engine, say=say, progress=progress)
         if is_own and not (

@@ -53,7 +53,7 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ArchiveSource:
     """What samples are read from.
 
     Args:
@@ -71,7 +71,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """A `Source` as it travels: small, and equal for equal sources, so that a worker opens each once."""
+    """A `ArchiveSource` as it travels: small, and equal for equal sources, so that a worker opens each once."""
 
     archive_id: str
     root: Path
@@ -85,7 +85,7 @@ class _StoppedError(Exception):
 
 
 def write_shards(
-    writer: StoreWriter, rows: "pd.DataFrame", source: Source, *, engine: Engine, say: Say, progress: Progress
+    writer: StoreWriter, rows: "pd.DataFrame", source: ArchiveSource, *, engine: Engine, say: Say, progress: Progress
 ) -> None:
     """Write every shard that is not done yet.
 
@@ -131,7 +131,7 @@ def write_shards(
 def _in_threads(
     writer: StoreWriter,
     rows: "pd.DataFrame",
-    source: Source,
+    source: ArchiveSource,
     *,
     workers: int,
     todo: list[int],
@@ -182,7 +182,7 @@ def _quiet_readers() -> Generator[None]:
 def _on_cluster(
     writer: StoreWriter,
     rows: "pd.DataFrame",
-    source: Source,
+    source: ArchiveSource,
     *,
     scheduler: str,
     todo: list[int],
@@ -212,7 +212,7 @@ def _submit(
     writer: StoreWriter,
     rows: "pd.DataFrame",
     *,
-    source: Source,
+    source: ArchiveSource,
     todo: list[int],
     tell: Callable[[int], None],
 ) -> None:
@@ -229,7 +229,7 @@ def _submit(
         job = writer.job(k)
         job = replace(job, folder=job.folder.absolute())
         key = f"shard-{writer.build}-{k}{'-again' if k in again else ''}"
-        future = client.submit(_on_worker, address, _slice(writer, rows, k), job, pure=False, key=key, retries=_RETRIES)  # type: ignore[no-untyped-call]
+        future = client.submit(_on_worker, address, _slice(writer, rows, k), job, pure=False, key=key, retries=_RETRIES)
         shard_of[future] = k
         return future
 
@@ -265,9 +265,9 @@ def _on_worker(address: _Address, rows: "pd.DataFrame", job: ShardJob) -> SeamoE
 
 
 @lru_cache(maxsize=2)
-def _opened(address: _Address) -> Source:
+def _opened(address: _Address) -> ArchiveSource:
     spec = DatasetSpec.model_validate_json(address.spec)
-    return Source(address.archive_id, Raw(address.root, spec, address.relax), spec, address.on_bad)
+    return ArchiveSource(address.archive_id, Raw(address.root, spec, address.relax), spec, address.on_bad)
 
 
 def _slice(writer: StoreWriter, rows: "pd.DataFrame", k: int) -> "pd.DataFrame":
@@ -277,14 +277,14 @@ def _slice(writer: StoreWriter, rows: "pd.DataFrame", k: int) -> "pd.DataFrame":
     return part
 
 
-def _write_one(source: Source, rows: "pd.DataFrame", job: ShardJob, stop: threading.Event) -> None:
+def _write_one(source: ArchiveSource, rows: "pd.DataFrame", job: ShardJob, stop: threading.Event) -> None:
     import rasterio
 
     with rasterio.Env():  # GDAL's settings and handlers are a thread's own
         write_shard(job, _until(stop, _samples(source, rows)))
 
 
-def _samples(source: Source, rows: "pd.DataFrame") -> Iterator[Sample | BadSample]:
+def _samples(source: ArchiveSource, rows: "pd.DataFrame") -> Iterator[Sample | BadSample]:
     archive = load_archive(source.archive_id)
     if source.on_bad == "raise":
         yield from archive.read(source.raw, rows, source.spec)

@@ -171,6 +171,9 @@ def _look(path: Path, sha256: str) -> _Kept:
 def _read_kept(path: Path) -> Mapping[str, _Kept]:
     try:
         facts = open_document(path.read_bytes(), str(path), error=ArchiveError, fix="")
-        return {str(name): _Kept(*map(int, one[:4]), sha256=str(one[4])) for name, one in facts["files"].items()}
+        return {
+            str(name): _Kept(int(one[0]), int(one[1]), int(one[2]), int(one[3]), str(one[4]))
+            for name, one in facts["files"].items()
+        }
     except (OSError, SeamoError, KeyError, TypeError, ValueError, IndexError, AttributeError):
         return {}

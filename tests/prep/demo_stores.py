@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from seamo_prep.build import Built, Engine, Options, build
+from seamo_prep.build import Built, Options, build
+from seamo_prep.engines import Engine
 
 IDS = ("ssl4eo-s12", "eurosat", "eurosat-sar", "bigearthnet-v1")
 

@@ -34,8 +34,9 @@ def build(
 
     check_id(dataset)  # before arrays, tables and rasters are imported
 
-    from seamo_prep.build import Engine, Options
+    from seamo_prep.build import Options
     from seamo_prep.build import build as make
+    from seamo_prep.engines import Engine
 
     options = Options(layout, names(layers), splits, limit, names(relax), on_bad)
     engine = Engine(workers or 0, scheduler)
