@@ -141,10 +141,10 @@ def _array(path: Path, member: zipfile.ZipInfo | None, tensor: _Tensor, where: s
         raise ArchiveError(f"shape {tensor.shape}, stride {tensor.stride} make no tensor", where, _FETCH_AGAIN)
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
     numel = member.file_size // dtype.itemsize
-    if math.prod(tensor.shape) > numel:  # a stride of 0 makes any size of one number
-        raise ArchiveError(f"has {math.prod(tensor.shape):,} numbers, its storage {numel:,}", where, _FETCH_AGAIN)
     if 0 not in tensor.shape and last >= min(numel, tensor.storage.numel):
         raise ArchiveError(f"needs {last + 1} numbers, its storage has {numel}", where, "Fetch it again.")
+    if math.prod(tensor.shape) > numel:  # a stride of 0 makes any size of one number
+        raise ArchiveError(f"has {math.prod(tensor.shape):,} numbers, its storage {numel:,}", where, _FETCH_AGAIN)
     with path.open("rb") as file:
         file.seek(member.header_offset)
         head = file.read(30)

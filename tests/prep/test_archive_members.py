@@ -196,7 +196,7 @@ def patched(data: bytes, central: int, local: int | None, value: bytes) -> bytes
     ("central", "local", "value", "what"),
     [
         (8, 6, b"\1\0", r"t/b: is encrypted\. Unpack"),
-        (10, 8, b"\x63\0", r"t/b: is packed by method 99\. Unpack"),
+        (10, 8, b"\x63\0", r"t/b: is packed by method 99 \(encryption\)\. Unpack"),
         (10, 8, b"\x0c\0", r"t/b: is packed by method 12 bzip2"),
         (10, 8, b"\x5d\0", r"t/b: is packed by method 93"),
         (8, 6, b"\x20\0", r"t/b: cannot be read \(compressed patched data"),
