@@ -17,7 +17,9 @@ from seamo.escapes import markdown
 from seamo.identity import write_atomically
 from seamo.inputs.wiring import parse_inputs
 from seamo.pretrain.loop import pretrain
+from seamo.pretrain.places import LOCK
 from seamo.pretrain.ranks import Ranks
+from seamo.seal import MANIFEST
 from seamo.store.reader import Store
 from seamo_bench.board.compare import cell_sampling, paired_group_difference
 from seamo_bench.board.leaderboard import ALPHA
@@ -162,7 +164,7 @@ def _runs(study: Study, row: StudyRow, store: Store, budget: Budget) -> tuple[Pr
 
 def _pretrain(run: Pretraining, store: Store, places: Places, *, machine: Machine, shown: TextIO | None) -> None:
     folder = places.results / RUNS / run.name
-    if (folder / "final").is_dir():
+    if (folder / MANIFEST).is_file() and not (folder / LOCK).exists():  # it has ended, and nobody was killed there
         return
     threads = torch.get_num_threads()
     try:
