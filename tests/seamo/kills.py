@@ -10,9 +10,14 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+HEAVY = (
+    "seamo.cli.program", "seamo.pretrain.figures", "seamo.pretrain.loop", "seamo.use.dense", "seamo.use.export",
+    "seamo.use.pooled", "torch._dynamo",  # AdamW's first step imports the last
+)  # fmt: skip
 EFFECTS = ("fsync", "rename", "replace", "unlink", "remove", "mkdir", "rmdir", "truncate", "ftruncate")
 
 
@@ -61,9 +66,9 @@ def try_once(moment: int, arguments: list[str]) -> tuple[int, int]:
 
 def main() -> None:
     """Serve tries until stdin ends."""
-    import torch
-
-    torch.set_num_threads(1)
+    for name in HEAVY:
+        import_module(name)
+    import_module("torch").set_num_threads(1)
     _say("ready")
     for line in sys.stdin:
         moment, _, rest = line.rstrip("\n").partition(" ")
