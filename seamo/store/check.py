@@ -13,10 +13,10 @@ from seamo.sample import valid_pixels
 from seamo.seal import damage, file_names
 from seamo.store import format as fmt
 from seamo.store.content import bad_digest, class_counts, pixel_digest, pixels_hash
+from seamo.store.meaning import Meaning, read_moments
 from seamo.store.meta import folds_of
 from seamo.store.publish import is_apart
 from seamo.store.reader import Store
-from seamo.store.views import Meaning, read_moments
 
 REQUIRED = (fmt.INDEX_NAME,)
 

@@ -6,68 +6,22 @@ and no shard. It is immutable, opens like a store, and has the store's `pixels` 
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from seamo.errors import StoreError
 from seamo.identity import write_atomically
-from seamo.manifest import DatasetSpec
-from seamo.seal import bytes_damage
 from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan, view8
-from seamo.store.content import content_hash
-from seamo.store.meta import BUILD_AGAIN, SplitTruth
-from seamo.store.moments import SampleMoments, part_statistics
+from seamo.store.meaning import Meaning, read_moments
+from seamo.store.moments import part_statistics
 from seamo.store.publish import put_in_place, seal
 from seamo.store.reader import Store
 from seamo.store.splits import Assignment, SampleFacts, assign
 from seamo.store.table import label_array, row_groups, table_bytes, with_meaning
-from seamo.store.truth import truth_of
 
 ClassLabel = int | tuple[int, ...] | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Meaning:
-    """What is said about the samples of a store, one entry a row.
-
-    Args:
-        keys: Of the samples.
-        digests: Of their pixels.
-        labels: Class id, sorted ids, or None (masks are pixels).
-        splits: "" where a sample belongs to none.
-        folds: (N, repeats) of a cross-validation, or None.
-        readable: Whether the sample could be read.
-        masks: Class id -> pixels of its mask, or None.
-    """
-
-    keys: Sequence[str]
-    digests: Sequence[bytes]
-    labels: Sequence[int | Sequence[int] | None]
-    splits: Sequence[str]
-    folds: NDArray[np.int8] | None
-    readable: NDArray[np.bool_]
-    masks: Sequence[Mapping[int, int] | None]
-
-    def split_counts(self) -> dict[str, int]:
-        """Samples of each split."""
-        return {split: list(self.splits).count(split) for split in sorted(set(self.splits))}
-
-    def content(self, spec: DatasetSpec) -> str:
-        """The content hash."""
-        return content_hash(spec, self.keys, self.digests, labels=self.labels, splits=self.splits, folds=self.folds)
-
-    def truth(self, spec: DatasetSpec) -> dict[str, SplitTruth]:
-        """Digests of keys and labels of every split."""
-        told: list[Any] = [tuple(one) if isinstance(one, list) else one for one in self.labels]
-        if fmt.label_kind(spec) == "mask":
-            told = list(self.masks)
-        return truth_of(spec, self.keys, labels=told, splits=self.splits, readable=self.readable)
 
 
 def find_view(store: Path, view: str) -> Path | None:
@@ -158,21 +112,3 @@ def _meaning(
         readable=readable,
         masks=masks,
     )
-
-
-def read_moments(store: Store) -> SampleMoments:
-    """Statistics of every sample, after the file was checked.
-
-    Raises:
-        StoreError: If it is missing or damaged.
-    """
-    home = store if not store.meta.pixels_in else Store(store.pixels_path)
-    where = home.path / fmt.MOMENTS_NAME
-    sealed = home.read_manifest().get(fmt.MOMENTS_NAME)
-    if sealed is None:
-        raise StoreError("is not in the manifest", str(where), BUILD_AGAIN)
-    data = home.read_file(fmt.MOMENTS_NAME)
-    problem = bytes_damage(data, sealed)
-    if problem:
-        raise StoreError(problem, str(where), BUILD_AGAIN)
-    return SampleMoments(data, str(where))

@@ -27,6 +27,7 @@ from seamo.seal import SealedFile
 from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.content import pixels_hash
+from seamo.store.meaning import Meaning
 from seamo.store.meta import Counts, StoreMeta, array_facts, band_facts
 from seamo.store.moments import all_statistics, moments_bytes, part_statistics
 from seamo.store.publish import build_lock, put_in_place, seal, sweep
@@ -35,7 +36,7 @@ from seamo.store.sidecar import BadSample, ShardJob, disk_errors, read_sidecar, 
 from seamo.store.splits import Assignment, SampleFacts, assign
 from seamo.store.subsets import keys_sha256
 from seamo.store.table import RowFacts, index_bytes, row_groups
-from seamo.store.views import Meaning, find_view, write_view
+from seamo.store.views import find_view, write_view
 from seamo.store.zarrmeta import write_zarr_metadata
 
 __all__ = ["BadSample", "BuildPlan", "ShardJob", "StoreWriter", "build8", "write_shard"]
