@@ -18,7 +18,7 @@ from seamo.identity import digest, write_atomically
 from seamo.use.options import check_new, parts_beside
 
 log = logging.getLogger(__name__)
-_SEAL = 32  # bytes: the sha256 of the rest, at the front of a part
+_SEAL = 32  # bytes: the sha256 of the rest and of its place, at the front of a part
 
 
 class Parts:
@@ -59,7 +59,7 @@ class Parts:
         np.save(buffer, array, allow_pickle=False)
         data = buffer.getvalue()
         with self.writing():
-            write_atomically(self._file(k), hashlib.sha256(data).digest() + data)
+            write_atomically(self._file(k), self._seal(k, data) + data)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -81,7 +81,7 @@ class Parts:
             StoreError: If it is not what was written.
         """
         data = self._file(k).read_bytes()
-        if hashlib.sha256(data[_SEAL:]).digest() != data[:_SEAL]:
+        if self._seal(k, data[_SEAL:]) != data[:_SEAL]:
             fix = "Give the same command again: it is made anew."
             raise StoreError("is not what was written", str(self._file(k)), fix)
         array: NDArray[Any] = np.load(io.BytesIO(data[_SEAL:]), allow_pickle=False)
@@ -92,6 +92,10 @@ class Parts:
         with self.writing():
             publish(self.whole, self.out)
         remove(self.folder)
+
+    def _seal(self, k: int, data: bytes) -> bytes:
+        """Of the number and the folder too: parts of one size that were exchanged would be whole otherwise."""
+        return hashlib.sha256(f"{self.folder.name}/{k}\n".encode() + data).digest()
 
     def _is_whole(self, k: int) -> bool:
         file = self._file(k)

@@ -59,6 +59,24 @@ def test_a_part_that_was_damaged_is_made_again(tmp_path, damage, caplog):
         again.load(1)
 
 
+def test_parts_that_were_exchanged_or_brought_from_elsewhere_are_made_again(tmp_path):
+    """All of one size and each as it was written, but not here."""
+    parts, other = Parts(tmp_path / "x.tif", {"a": 1}, 2), Parts(tmp_path / "y.tif", {"a": 1}, 2)
+    for k in range(2):
+        parts.save(k, np.arange(3.0) + k)
+        other.save(k, np.arange(3.0) + k)
+    first, second = sorted(parts.folder.iterdir())
+    kept = first.read_bytes(), second.read_bytes()
+    first.write_bytes(kept[1])
+    second.write_bytes(kept[0])
+    assert Parts(tmp_path / "x.tif", {"a": 1}, 2).first_missing == 0
+    first.write_bytes(kept[0])
+    second.write_bytes(sorted(other.folder.iterdir())[1].read_bytes())
+    assert Parts(tmp_path / "x.tif", {"a": 1}, 2).first_missing == 1
+    second.write_bytes(kept[1])
+    assert Parts(tmp_path / "x.tif", {"a": 1}, 2).first_missing == 2
+
+
 def test_what_is_left_of_the_parts_of_a_whole_output_is_swept(tmp_path):
     parts = Parts(tmp_path / "x.npz", {"a": 1}, 1)
     parts.save(0, np.zeros(3))
