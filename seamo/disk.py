@@ -84,7 +84,7 @@ def held(path: Path, *, folder: bool, error: type[SeamoError]) -> Iterator[None]
     Raises:
         SeamoError: Of the class `error`: if another process is at work there.
     """
-    handle = _hold(path, folder=folder)
+    handle = hold(path, folder=folder)
     if handle is None:
         raise error("another process is writing it", str(path), "Wait for it, or choose another name.")
     try:
@@ -107,7 +107,7 @@ def locked(file: Path, *, error: type[SeamoError], what: str) -> Iterator[None]:
     Raises:
         SeamoError: Of the class `error`: if another process holds it.
     """
-    handle = _hold(file, folder=False)
+    handle = hold(file, folder=False)
     if handle is None:
         raise error(what, str(file.parent), "Wait for it, or stop it.")
     try:
@@ -136,8 +136,13 @@ def write_output(out: Path, data: bytes, *, error: type[SeamoError]) -> None:
         raise error(f"cannot be written ({cause.strerror})", str(out), "Make room, or choose another.") from cause
 
 
-def _hold(path: Path, *, folder: bool) -> int | None:
-    """An open handle that holds the lock; None if another process has it."""
+def hold(path: Path, *, folder: bool) -> int | None:
+    """An open handle that holds the lock until it is closed; None if another process has it.
+
+    Args:
+        path: The lock's file, or folder; made if it is not there.
+        folder: Whether it is one.
+    """
     while True:
         if folder:
             path.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
 """The last steps of a store or a view: sealed, synced to the disk in the right order, put in place by one rename."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from seamo.disk import sync
+from seamo.disk import hold, sync
 from seamo.errors import StoreError
 from seamo.identity import write_atomically
 from seamo.seal import SealedFile, document_digest, file_names, manifest_bytes, seal_files
@@ -53,15 +53,14 @@ def build_lock(final: Path) -> int:
         StoreError: If another process has it.
     """
     # The kernel lets go of the lock when its holder dies, however that happens: no lock is ever stale.
-    lock = os.open(final.parent / f".{final.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(lock, 200, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
-        raise StoreError(
-            f"is being built by another process ({holder})", str(final), "Wait for it, or end it."
-        ) from error
+    path = final.parent / f".{final.name}.lock"
+    lock = hold(path, folder=False)
+    if lock is None:
+        holder = ""
+        with suppress(OSError):
+            holder = path.read_bytes()[:200].decode(errors="replace").strip()
+        what = f"is being built by another process ({holder or 'unknown'})"
+        raise StoreError(what, str(final), "Wait for it, or end it.")
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"process {os.getpid()}\n".encode(), 0)
     return lock

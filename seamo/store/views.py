@@ -74,6 +74,12 @@ def write_view(
             "labels": plan.labels,
             "pixels_in": "../..",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "title": fmt.title_of(
+                spec,
+                readable=store.meta.counts.samples - store.meta.counts.bad,
+                synthetic=store.meta.synthetic is not None,
+                subset=store.meta.subset != "",
+            ),
             "spec": spec,
             "split_scheme": plan.split_scheme,
             "counts": store.meta.counts.model_copy(update={"splits": meaning.split_counts()}),
