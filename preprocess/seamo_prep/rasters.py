@@ -8,7 +8,6 @@ import re
 import struct
 import sys
 import warnings
-import zlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from seamo.errors import ArchiveError
 from seamo.manifest import LayerSpec
 from seamo.rasterfacts import GDAL_ERRORS, PixelGrid, RasterStatements, held_nodata, missing_pixels, raster_facts
-from seamo_prep.outside import is_too_much, reading
+from seamo_prep.outside import DAMAGE, is_too_much, reading
 from seamo_prep.tiff import CutShortError, Transform, decode_plain
 from seamo_prep.unpack import Raw
 
@@ -90,7 +89,7 @@ def decode_tiff(data: bytes, where: str) -> Raster:
     try:
         said = _plain_words(data)
         plain = decode_plain(data) if said is not None else None
-    except (struct.error, IndexError, zlib.error, CutShortError) as error:
+    except (CutShortError, *DAMAGE) as error:
         raise ArchiveError("is cut short or damaged", where, _FETCH_AGAIN) from error
     if plain is None or said is None:
         return _decode_gdal(data, where)

@@ -235,6 +235,8 @@ def _locate(tags: dict[int, tuple[Any, ...]]) -> tuple[str, Transform | None] | 
         return "", None
     if keys is None or scale is None or tie is None or len(scale) != 3 or len(tie) != 6 or len(keys) < 4:
         return None
+    if any(not isinstance(one, int) for one in keys) or any(not isinstance(one, float) for one in (*scale, *tie)):
+        return None
     if len(keys) != 4 * keys[3] + 4 or keys[:2] != (1, 1):
         return None
     entries = [keys[i : i + 4] for i in range(4, len(keys), 4)]

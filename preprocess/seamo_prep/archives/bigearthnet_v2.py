@@ -189,6 +189,13 @@ def read_table(data: bytes, where: str) -> pd.DataFrame:
     Raises:
         ArchiveError: If it is larger, or no parquet file.
     """
+    try:
+        return _bounded_table(data, where)
+    except pa.ArrowException as error:  # most of pyarrow's errors are Python's too, some are not
+        raise ArchiveError(f"is not a parquet file ({error})", where, _FETCH_AGAIN) from error
+
+
+def _bounded_table(data: bytes, where: str) -> pd.DataFrame:
     with reading(where, "is not a parquet file", _FETCH_AGAIN):
         file = pq.ParquetFile(BytesIO(data))
         groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
