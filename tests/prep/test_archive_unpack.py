@@ -165,7 +165,8 @@ def test_fingerprint_follows_names_and_sizes(tmp_path: Path, spec: DatasetSpec) 
     second = Raw(tmp_path, spec).fingerprint()
     (tmp_path / "eurosat-train.txt").write_text("")
     third = Raw(tmp_path, spec).fingerprint()
-    assert len({first, second, third}) == 3
+    assert first != second
+    assert second == third  # a split list decides no pixel
 
 
 def test_relax_takes_five_words(tmp_path: Path, spec: DatasetSpec) -> None:
