@@ -1,7 +1,10 @@
 """Predictions as they are stored: what metrics, intervals and tables are computed from. Numpy only."""
 
 import io
+import math
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -15,6 +18,24 @@ Ints = NDArray[np.integer[Any]]
 Strings = NDArray[np.str_]
 Scale = Literal["logits", "probabilities"]
 Kind = Literal["single-label", "multi-label", "segmentation", "change"]
+LARGEST = 4 * 2**30  # bytes of all arrays of a file: the class ids of 2^28 pixels, and counts of a million images
+_WHERE = "predictions"
+# Array -> kinds of its dtype, numbers of dimensions.
+_SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "keys": ("U", (1,)),
+    "labels": ("iu", (1, 2)),
+    "scores": ("f", (2,)),
+    "scale": ("U", (0,)),
+    "units": ("U", (1,)),
+    "repeats": ("i", (1,)),
+    "folds": ("i", (1,)),
+    "confusion": ("iu", (3,)),
+    "ids": ("u", (1,)),
+    "shapes": ("iu", (2,)),
+    "tilewise": ("iu", (3,)),
+    "places": ("f", (2,)),
+    "countries": ("U", (1,)),
+}
 
 
 def _no_strings() -> Strings:
@@ -254,11 +275,54 @@ def predictions_bytes(predictions: Predictions) -> bytes:
 
 
 def predictions_from_bytes(data: bytes) -> Predictions:
-    """What `predictions_bytes` wrote; pickles are refused."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        kind = TilePredictions if "confusion" in arrays else ClassPredictions
-        names = [one.name for one in fields(kind) if one.name in arrays or one.name not in ("places", "countries")]
-        values: dict[str, Any] = {name: arrays[name] for name in names}
+    """What `predictions_bytes` wrote; pickles are refused.
+
+    Raises:
+        ProtocolError: If these bytes are no such file, or unpack to more than `LARGEST` bytes.
+    """
+    arrays = _arrays(data)
+    kind = TilePredictions if "confusion" in arrays else ClassPredictions
+    names = [one.name for one in fields(kind) if one.name in arrays or one.name not in ("places", "countries")]
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise ProtocolError(f"have no array {missing[0]!r}", _WHERE)
+    for name in names:
+        kinds, dims = _SHAPES[name]
+        if arrays[name].dtype.kind not in kinds or arrays[name].ndim not in dims:
+            raise ProtocolError(f"array {name!r} is {arrays[name].dtype} of {arrays[name].ndim} dimensions", _WHERE)
+    values: dict[str, Any] = {name: arrays[name] for name in names}
     if kind is TilePredictions:
         return TilePredictions(**values)
-    return ClassPredictions(**{**values, "scale": str(values["scale"])})
+    scale = str(values["scale"])
+    if scale not in ("logits", "probabilities"):
+        raise ProtocolError(f"scale is {scale!r}", _WHERE)
+    return ClassPredictions(**{**values, "scale": scale})
+
+
+def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz whose directory, headers and bytes agree, so that nothing is larger than it says."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if len({one.filename for one in members}) != len(members):
+                raise ProtocolError("have an array twice", _WHERE)
+            promised = sum(one.file_size for one in members)
+            if promised > LARGEST:
+                raise ProtocolError(f"unpack to {promised:,} bytes, more than the {LARGEST:,} of any", _WHERE)
+            return {one.filename.removesuffix(".npy"): _array(archive, one) for one in members}
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError, RuntimeError, struct.error,
+    ) as error:  # fmt: skip
+        raise ProtocolError(f"are no .npz file that can be read ({error})", _WHERE) from error
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(member) as file:
+        plain = io.BytesIO(file.read())
+    if np.lib.format.read_magic(plain) != (1, 0):
+        raise ProtocolError(f"array {member.filename} is of an unknown version", _WHERE)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(plain)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(plain.getbuffer()) - plain.tell():
+        raise ProtocolError(f"array {member.filename} is not what its header says", _WHERE)
+    flat = np.frombuffer(plain.getbuffer(), dtype=dtype, offset=plain.tell()).copy()
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)

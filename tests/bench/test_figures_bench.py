@@ -16,11 +16,12 @@ from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan, StoreWriter
 from seamo_bench.cli import main
 from seamo_bench.paper import examples
-from seamo_bench.paper.examples import best_column, models_of, places_of, stores_under, truth_of
+from seamo_bench.paper.examples import best_column, models_of, places_of, stores_under
 from seamo_bench.paper.figures import draw_figures
 from seamo_bench.paper.sheet import Sheet, SheetCell, SheetRow, write_sheet
 from seamo_bench.predictions import TilePredictions
 from seamo_bench.records.record import load_predictions, read_records, write_record
+from seamo_bench.tasks.truth import mask_of
 from tests.bench.bench_store import build_store, toy_samples, toy_spec
 from tests.bench.dense_store import SCENE, dense_store, scene
 from tests.bench.test_predict import DENSE, FOUR, run
@@ -131,8 +132,8 @@ def test_masks_in_a_layer_of_class_ids(tmp_path):
     with StoreWriter(tmp_path, BuildPlan(spec, "none"), ["one"]) as writer:
         writer.write_shard(0, [Sample("one", layers, label=(0,))])
         store = open_store(writer.publish())
-    assert truth_of(store, 0, "four")[0].tolist() == [0, 1, 2, 3]
-    assert truth_of(store, 0, "two")[0].tolist() == [0, IGNORE, 0, 1]
+    assert mask_of(store, 0, "four")[0].tolist() == [0, 1, 2, 3]
+    assert mask_of(store, 0, "two")[0].tolist() == [0, IGNORE, 0, 1]
 
 
 def test_radar_of_eight_bits_is_not_shown_as_decibel(tmp_path):

@@ -7,24 +7,25 @@ import typer
 
 from seamo.errors import ProtocolError
 from seamo.options import Json
-from seamo.terminal import show
+from seamo.terminal import FAILED, show
+from seamo_bench.cli.arguments import HeldAgainst, held_against
 
 
 def verify(
-    record: Annotated[Path, typer.Argument(help="A record's JSON file.")],
+    record: Annotated[Path, typer.Argument(help="A record's JSON file, or a folder of records.")],
+    stores: HeldAgainst = None,
     as_json: Json = False,
 ) -> None:
-    """Check a record as a referee would: key, hash of the predictions, scores recomputed."""
-    from seamo_bench.records.record import read_records
-    from seamo_bench.records.record import verify as check
+    """Check records as a referee would: key, predictions, scores; with --stores, labels and split lists too."""
+    from seamo_bench.records.examine import examine
 
-    found = read_records(record.parent)
-    own = [kept for kept in found.records if f"{kept.key}.json" == record.name]
-    damage = [damaged.reason for damaged in found.damaged if damaged.path.name == record.name]
-    if not own:
-        raise ProtocolError(damage[0] if damage else "there is no such record", where=str(record))
-    wrong = check(own[0], record.parent)
+    checked = examine(record, held_against(stores))
+    wrong = [one for one in checked if one.problems]
+    if wrong and not record.is_dir():
+        raise ProtocolError("; ".join(wrong[0].problems), where=str(record))
+    rows = [
+        {"id": one.name, "verdict": one.verdict, "held": one.held, "problems": list(one.problems)} for one in checked
+    ]
+    show(rows, json=as_json, text=lambda: "\n".join(f"{one.name}: {one.verdict}" for one in checked))
     if wrong:
-        raise ProtocolError("; ".join(wrong), where=str(record))
-    good = "key, predictions and scores agree"
-    show([{"id": own[0].key, "verdict": good}], json=as_json, text=lambda: f"{record.name}: {good}")
+        raise typer.Exit(FAILED)

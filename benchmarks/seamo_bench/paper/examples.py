@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError, StoreError
 from seamo.sample import IGNORE
-from seamo.store.format import META_NAME, finest_layer
+from seamo.store.format import META_NAME
 from seamo.store.joined import JoinedStore
 from seamo.store.pictures import MISSING, Picture, stack_strips
 from seamo.store.reader import Store, open_store
@@ -20,8 +20,9 @@ from seamo_bench.paper.identity import is_seamo
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.scores.metrics import PRIMARY
-from seamo_bench.tasks.stitch import StitchedImage, images_of
+from seamo_bench.tasks.stitch import StitchedImage
 from seamo_bench.tasks.trials import labels_of, make_trials
+from seamo_bench.tasks.truth import mask_of, mask_size, scored_images
 
 Ids = NDArray[np.uint8]
 CROP = 256  # pixels of a scene that are shown; a tile where it is larger
@@ -187,39 +188,7 @@ def test_images(store: Samples, facts: Facts) -> list[StitchedImage]:
         salt=facts.split.salt,
         budget=facts.budget,
     )
-    rows = trials[0].test
-    part = store.index.iloc[rows]
-    return images_of(
-        rows,
-        keys=[str(key) for key in part["key"]],
-        scenes=[str(scene) for scene in part["scene"].fillna("")],
-        corners=part[["y0", "x0"]].to_numpy(dtype=np.int64),
-        sizes=np.tile(np.array(_grid(store, facts), dtype=np.int64), (len(rows), 1)),
-    )
-
-
-def _grid(store: Samples, facts: Facts) -> tuple[int, int]:
-    """(H, W) of the masks."""
-    layer = store.spec.map_of(facts.task.label_space)
-    size = store.spec.layer(layer).size if layer else finest_layer(store.spec).size
-    if size is None:
-        raise ProtocolError("images vary in size", store.title)
-    return size
-
-
-def truth_of(store: Samples, row: int, label_space: str) -> Ids:
-    """The mask of a tile in a label space: its label, or a layer of class ids."""
-    layer = store.spec.map_of(label_space)
-    mask = store.read_layer(row, layer)[0, 0] if layer else store.read_label(row)
-    if not isinstance(mask, np.ndarray):
-        return np.full(finest_layer(store.spec).size or (1, 1), IGNORE, dtype=np.uint8)
-    if not layer:
-        return mask.astype(np.uint8)
-    space = store.spec.label_space(label_space)
-    table = np.full(256, IGNORE, dtype=np.uint8)
-    for own, theirs in space.derived.items() if space.source else ((k, (k,)) for k in range(len(space.classes))):
-        table[list(theirs)] = own
-    return table[mask]
+    return scored_images(store, facts.task, trials[0].test)
 
 
 def places_of(store: Samples, models: Sequence[Model], count: int) -> list[Spot]:
@@ -254,12 +223,12 @@ def _chosen(
     store: Samples, images: Sequence[StitchedImage], facts: Facts, count: int
 ) -> list[tuple[int, int, int, int, int]]:
     """(image, top, left, height, width) of the places to show."""
-    grid = _grid(store, facts)
+    grid = mask_size(store, facts.task)
     tiles = [(number, k) for number, image in enumerate(images) for k in range(len(image.rows))]
     tiles = tiles[:: max(1, len(tiles) // CANDIDATES)]
     interest: dict[tuple[int, int], float] = {}
     for number, k in tiles:
-        truth = truth_of(store, int(images[number].rows[k]), facts.task.label_space)
+        truth = mask_of(store, int(images[number].rows[k]), facts.task.label_space)
         interest[number, k] = _variety(truth)
     rank: dict[int, int] = {}
     ordered = []
@@ -297,13 +266,13 @@ def _cut(
     shape = part[0].stop - part[0].start, part[1].stop - part[1].start
     truth = np.full(shape, IGNORE, dtype=np.uint8)
     shown: dict[str, Shown] = {}
-    height, width = _grid(store, facts)
+    height, width = mask_size(store, facts.task)
     for row, y0, x0 in zip(image.rows.tolist(), image.y0.tolist(), image.x0.tolist(), strict=True):
         down, across = _overlap(part[0], y0, height), _overlap(part[1], x0, width)
         if down is None or across is None:
             continue
         here, there = (down[0], across[0]), (down[1], across[1])
-        own = truth_of(store, row, facts.task.label_space)[there]
+        own = mask_of(store, row, facts.task.label_space)[there]
         truth[here] = np.where(truth[here] == IGNORE, own, truth[here])
         for one in pictures_of(store, row, facts):
             if one.picture.shape[:2] == (height, width):

@@ -2,6 +2,11 @@
 
 `<results>/<key>.json` holds the record, `<results>/<key>.npz` its predictions (no pickles). Everything but
 `cost` and `environment` is the same, byte for byte, when the run is repeated on the same platform.
+
+A record notices damage. Its facts have their hash in its key, predictions and a head theirs in the record; `seal` is
+the hash of what else it says about the run, `environment.seal` of what it says about the machine. The latter is apart
+because the same run of another machine is the same record: it is asked by `verify` alone. Whoever forges a record
+makes new seals, too: what holds it against the data is `seamo_bench.runs.referee`.
 """
 
 import hashlib
@@ -10,12 +15,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from seamo.errors import ProtocolError
-from seamo.identity import file_sha256, write_atomically
+from seamo.identity import digest, file_sha256, write_atomically
+from seamo.seal import parse_json
 from seamo_bench.facts import Facts, Scalar, Value, run_key, scoring_of
 from seamo_bench.predictions import (
     Predictions,
@@ -36,6 +42,10 @@ FlagKind = Literal[
     "data-check",
     "recipe",
 ]
+MACHINE_CHANGED = "its cost or environment was changed after the run: they do not fit their seal"
+_SEAL = "seal"
+_NOT_SEALED = ("predictions", "cost", "environment", _SEAL)
+_LAYOUT = b'{\n "'  # how a record begins that nobody laid out anew
 Floor = Literal["", "image statistics", "random init", "supervised"]
 
 
@@ -120,6 +130,8 @@ class Record(Value):
         scores: Metric -> value, derived from the predictions, never trusted (`verify`); None = undefined.
         per_class: Metric -> one value a class.
         head: What was trained, where it was kept.
+        seal: Sha256 of the canonical JSON of all fields but `predictions`, `cost`, `environment` and this one; empty in
+            records of before there was the field.
     """
 
     format: Literal[1] = 1
@@ -135,6 +147,7 @@ class Record(Value):
     head: HeadFile | None = None
     cost: Cost = Cost()
     environment: dict[str, str] = Field(default_factory=dict)
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +224,25 @@ def write_record(
         cost=cost,
         environment=dict(environment or {}),
     )
-    text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
-    write_atomically(results / f"{key}.json", (text + "\n").encode("utf-8"))
-    return record
+    document = record.model_dump(mode="json")
+    document["environment"][_SEAL] = _machine_seal(document)
+    document[_SEAL] = _run_seal(document)
+    data = _record_bytes(document)
+    write_atomically(results / f"{key}.json", data)
+    return Record.model_validate_json(data)
+
+
+def _record_bytes(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("utf-8")
+
+
+def _run_seal(document: Mapping[str, Any]) -> str:
+    return digest({name: value for name, value in document.items() if name not in _NOT_SEALED})
+
+
+def _machine_seal(document: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in document["environment"].items() if name != _SEAL}
+    return digest({"cost": document["cost"], "environment": told})
 
 
 def find_record(results: Path, facts: Facts) -> Record | None:
@@ -254,9 +283,13 @@ def read_records(results: Path) -> RecordSet:
 
 def _read(path: Path) -> Record | Damage:
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        document = parse_json(data, path.name, error=ProtocolError, fix="")
+        record = Record.model_validate_json(data)
     except OSError as error:
         return Damage(path, f"cannot be read ({error.strerror})")
+    except ProtocolError as error:
+        return Damage(path, f"is not a record of format 1: it {error.what}")
     except ValidationError as error:
         if told := _other_format(path):
             return Damage(path, told)
@@ -267,6 +300,12 @@ def _read(path: Path) -> Record | Damage:
         return Damage(path, "its key is not the hash of its facts: the facts were changed after the run")
     if path.name != f"{record.key}.json":
         return Damage(path, f"holds the record {record.key}, which is not its name")
+    if record.seal and record.seal != _run_seal(document):
+        return Damage(
+            path, "its seal does not fit: scores, samples, flags or what else it says were changed afterwards"
+        )
+    if record.seal and data.startswith(_LAYOUT) and data != _record_bytes(document):
+        return Damage(path, "its bytes are not those that were written as this record")
     return record
 
 
@@ -303,7 +342,11 @@ def predictions_file(record: Record, results: Path) -> Path:
     path = results / Path(record.predictions.name).name  # a name that climbs out of the folder stays inside
     if not path.is_file():
         raise ProtocolError("the predictions of this record are not there", where=str(path))
-    if file_sha256(path) != record.predictions.sha256:
+    try:
+        same = file_sha256(path) == record.predictions.sha256
+    except OSError as error:
+        raise ProtocolError(f"the predictions of this record cannot be read ({error.strerror})", str(path)) from error
+    if not same:
         raise ProtocolError(
             "is not the file that the record describes (its sha256 differs)",
             where=str(path),
@@ -331,15 +374,25 @@ def _scores(
     return score(predictions, scoring, batches=batches), per_class(predictions, scoring)
 
 
+def _is_machine_changed(record: Record) -> bool:
+    said = record.environment.get(_SEAL)
+    told = record.model_dump(mode="json", include={"cost", "environment"}, exclude_unset=True)
+    return said is not None and said != _machine_seal({"cost": {}, **told})
+
+
 def verify(record: Record, results: Path) -> tuple[str, ...]:
     """Check a record as a referee would: key, predictions' hash, scores recomputed. Empty = nothing wrong."""
     problems = []
     if record.key != run_key(record.facts):
         problems.append("its key is not the hash of its facts")
+    if _is_machine_changed(record):
+        problems.append(MACHINE_CHANGED)
     if record.status != "ok":
         if record.scores or record.predictions is not None:
             problems.append(f"it is {record.status} and yet has scores or predictions")
         return tuple(problems)
+    if record.predictions is not None and record.predictions.name != f"{record.key}.npz":
+        problems.append(f"its predictions {record.predictions.name} are not named by its key")
     try:
         predictions = load_predictions(record, results)
         check_predictions(predictions, len(record.facts.task.classes))

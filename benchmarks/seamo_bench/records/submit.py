@@ -1,6 +1,5 @@
 """Copying records with their predictions to a folder that others read, each checked as a referee would first."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Literal
 
 from seamo.errors import ProtocolError
 from seamo.identity import write_atomically
-from seamo_bench.records.record import Record, read_records, verify
+from seamo_bench.records.examine import Held, problems_of
+from seamo_bench.records.record import MACHINE_CHANGED, Record, predictions_file, read_records
 
 Outcome = Literal["copied", "there already", "refused"]
 
@@ -20,7 +20,7 @@ class Submitted:
     Args:
         key: Of the record.
         outcome: `there already`: the same key with the same predictions.
-        reason: Why it was refused.
+        reason: Why it was refused, or what must be said of what was copied.
     """
 
     key: str
@@ -28,7 +28,7 @@ class Submitted:
     reason: str = ""
 
 
-def submit(results: Path, destination: Path) -> Iterator[Submitted]:
+def submit(results: Path, destination: Path, held: Held | None = None) -> Iterator[Submitted]:
     """Copy every record that passes the checks; nothing that is there is ever replaced.
 
     Predictions go first, so that a record that can be seen is whole, also after a kill.
@@ -36,6 +36,7 @@ def submit(results: Path, destination: Path) -> Iterator[Submitted]:
     Args:
         results: Folder of records.
         destination: Folder, for example in a checkout of a results repository; made if it is not there.
+        held: Holds records against the data (`seamo_bench.runs.referee`); None: there are no data.
 
     Raises:
         ProtocolError: If the two are one folder, or `results` is none.
@@ -48,13 +49,15 @@ def submit(results: Path, destination: Path) -> Iterator[Submitted]:
         yield Submitted(damage.path.stem, "refused", damage.reason)
     there = {record.key: record for record in read_records(destination).records}
     for record in found.records:
-        yield _submit(record, there.get(record.key), results, destination)
+        yield _submit(record, there.get(record.key), results, destination, held)
 
 
-def _submit(record: Record, theirs: Record | None, results: Path, destination: Path) -> Submitted:
+def _submit(record: Record, theirs: Record | None, results: Path, destination: Path, held: Held | None) -> Submitted:
     if record.status == "failed":
         return Submitted(record.key, "refused", f"the run failed: {record.reason}")
-    wrong = verify(record, results)
+    found = problems_of(record, results, held)
+    # What a machine says of itself decides no score, and the same run of two machines is one record.
+    wrong = tuple(one for one in found if one != MACHINE_CHANGED)
     if wrong:
         return Submitted(record.key, "refused", "; ".join(wrong))
     name = f"{record.key}.json"
@@ -62,9 +65,9 @@ def _submit(record: Record, theirs: Record | None, results: Path, destination: P
     if target.exists():
         return _compare(record, theirs)
     if record.predictions is not None:
-        _copy(results / record.predictions.name, destination / record.predictions.name)
+        write_atomically(destination / f"{record.key}.npz", predictions_file(record, results).read_bytes())
     write_atomically(target, (results / name).read_bytes())
-    return Submitted(record.key, "copied")
+    return Submitted(record.key, "copied", "; ".join(found))
 
 
 def _compare(record: Record, theirs: Record | None) -> Submitted:
@@ -73,9 +76,3 @@ def _compare(record: Record, theirs: Record | None) -> Submitted:
     if theirs.predictions == record.predictions and theirs.status == record.status:
         return Submitted(record.key, "there already")
     return Submitted(record.key, "refused", "a record with this key and other predictions is there: compare the two")
-
-
-def _copy(source: Path, target: Path) -> None:
-    beside = target.with_name(f".{target.name}.partial")
-    shutil.copyfile(source, beside)
-    beside.replace(target)

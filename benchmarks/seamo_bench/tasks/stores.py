@@ -62,6 +62,41 @@ def find_build(folder: Path, scheme: str = "") -> Store:
     raise StoreError(f"holds {len(stores)} stores, {listed}; {count} split scheme {wanted}", folder.name)
 
 
+def open_facts(root: Path, facts: Sequence[StoreFacts], scheme: str = "") -> Samples:
+    """The very stores that a record names, by their content.
+
+    Args:
+        root: Folder of stores.
+        facts: Of the record.
+        scheme: Split scheme of the record: preferred among stores of one content.
+
+    Raises:
+        StoreError: If one is not there, or is damaged.
+    """
+    stores = [_of_content(root, one, scheme) for one in facts]
+    return stores[0] if len(stores) == 1 else JoinedStore(stores)
+
+
+def _of_content(root: Path, facts: StoreFacts, scheme: str) -> Store:
+    inside = Path(facts.id).name == facts.id  # a record is from outside: its ids stay below the root
+    builds = sorted(path.parent for path in (root / facts.id).glob(f"[!.]*/{META_NAME}")) if inside else []
+    stores, unread = [], ""
+    for path in builds:
+        try:
+            stores.append(open_store(path))
+        except StoreError as error:
+            unread = f", and {path.name} cannot be read: {error.what}"
+    same = [store for store in stores if store.content == facts.content]
+    chosen = next((store for store in same if store.meta.split_scheme == scheme), same[0] if same else None)
+    if chosen is None:
+        there = ", ".join(store.content[:12] for store in stores) or "none"
+        raise StoreError(f"has no store of content {facts.content[:12]} (there: {there}{unread})", facts.id)
+    wrong = next(differing_files(chosen), None)
+    if wrong is not None:
+        raise StoreError(f"is damaged: {wrong.where} {wrong.what}", facts.id, "Copy it again, or build it anew.")
+    return chosen
+
+
 def store_facts(store: Samples) -> StoreFacts:
     """What a record says about a store."""
     meta = store.meta
