@@ -66,6 +66,8 @@ class BackboneCard:
         trainable: False where there is nothing to fine-tune (image statistics).
         variant: Free options of the family's loader, such as depth or width.
         resize: How an image gets to the network's size.
+        pretraining: What decided its pretraining but the seed: name -> value as text. Told in records, and no part of
+            the card's digest: the weights have their own.
     """
 
     id: str
@@ -91,6 +93,7 @@ class BackboneCard:
     trainable: bool = True
     variant: tuple[tuple[str, Option], ...] = ()
     resize: Resize = "bilinear"
+    pretraining: tuple[tuple[str, str], ...] = ()
 
     @property
     def owner(self) -> str:

@@ -92,6 +92,7 @@ class Job:
         plan, meta = self.plans[stage], self.store.meta
         provenance = {
             "recipe": self.recipe.name,
+            "settings": self.recipe.settings(),
             "stage": stage,
             "step": step,
             "seed": self.recipe.seed,

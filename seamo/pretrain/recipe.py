@@ -121,6 +121,11 @@ class Recipe(_Part):
         plain = self.model_dump(mode="json", exclude={"model", "crop"})
         return {**plain, "model": self.model.to_dict(), "crop": {**asdict(self.crop), "rate": list(self.crop.rate)}}
 
+    def settings(self) -> dict[str, Any]:
+        """What decides a pretraining but its seed, as plain values: runs that agree in them are seeds of one another."""
+        apart = ("name", "about", "seed", "machine")
+        return {name: value for name, value in self.to_dict().items() if name not in apart}
+
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply changes.

@@ -7,7 +7,7 @@ with random weights, `PATH@pretrain+random:SEED` the same with the statistics of
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,7 @@ def card_of(name: str) -> BackboneCard | None:
         weights=Weights((), str(folder / "model.safetensors"), "of the run", sha256=described["weights"]["sha256"]),
         pretrained_on=_pretrained_on(provenance),
         variant=tuple({**variant, "group": group}.items()),
+        pretraining=_pretraining(described),
     )
     if seed is None:
         return card
@@ -89,6 +90,7 @@ def card_of(name: str) -> BackboneCard | None:
         availability="none needed",
         weights=None,
         pretrained_on=(),
+        pretraining=tuple(_flat(config, "model")),
         variant=(
             ("floor", "random init"),
             ("seed", seed),
@@ -179,6 +181,26 @@ def _run_name(folder: Path) -> str:
 def _pretrained_on(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     known = provenance.get("pretrained_on")
     return (known,) if isinstance(known, str) else ()
+
+
+def _pretraining(described: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What decided a pretraining but its seed: settings, steps and data; of cards without settings what else they say."""
+    made = described["provenance"]
+    settings = made.get("settings")
+    if not isinstance(settings, Mapping):
+        settings = {name: made.get(name) for name in ("recipe", "crop", "stacks")} | {"model": described["config"]}
+    store = made.get("store")
+    data = {"content": store.get("content"), "samples": made.get("samples")} if isinstance(store, Mapping) else {}
+    told = {**settings, "stage": made.get("stage"), "step": made.get("step"), "pretrained_on": data}
+    return tuple(sorted(_flat(told)))
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, json.dumps(value, sort_keys=True)
 
 
 def _variant(provenance: Mapping[str, Any], run: str) -> tuple[tuple[str, str | int], ...]:

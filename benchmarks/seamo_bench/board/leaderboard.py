@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seamo.errors import ProtocolError
@@ -118,7 +118,9 @@ def build_table(
             groups.setdefault(column_of(record), []).append(record)
     if not groups:
         hint = f" with the metric {metric_name}" if metric_name else ""
-        raise ProtocolError(f"there is no record{hint} to show", str(results), "Run a suite first.")
+        unread = "; ".join(f"{one.path.name} {one.reason}" for one in found.damaged[:3])
+        more = f"{len(found.damaged)} file(s) cannot be used: {unread}." if unread else "Run a suite first."
+        raise ProtocolError(f"there is no record{hint} to show", str(results), more)
     cells: dict[tuple[str, Column], BoardCell] = {}
     heads = []
     scored: dict[Column, Scored] = {}
@@ -137,6 +139,7 @@ def build_table(
             scored[column] = Scored(column.dataset, scale, there)
         elif there and metric(name).higher_is_better:
             unranged.append(f"{heads[-1].dataset} ({metric(name).title})")
+    heads = _told_apart(heads)
     rows = _rows(found.records, cells, heads)
     shown = tuple(row for row in rows if any((row.id, head.column) in cells for head in heads))
     aggregates, said = ({}, ()) if mixed else _aggregates(scored, heads, unranged)
@@ -229,6 +232,18 @@ def _head(
     return Head(column, name, stores, ", ".join(words), any(s.synthetic for s in records[0].facts.stores), notes)
 
 
+def _told_apart(heads: Sequence[Head]) -> list[Head]:
+    """The same columns; where two would have one heading, each names its data set.
+
+    Titles are free text, and two stores may have one.
+    """
+    told = [(head.dataset, head.protocol, head.metric) for head in heads]
+    return [
+        replace(head, dataset=f"{head.dataset} [{head.column.dataset}]") if told.count(one) > 1 else head
+        for head, one in zip(heads, told, strict=True)
+    ]
+
+
 def _rows(
     records: Sequence[Record], cells: Mapping[tuple[str, Column], BoardCell], heads: Sequence[Head]
 ) -> list[BoardRow]:
@@ -248,8 +263,11 @@ def _rows(
         mine = places[row]
         return bool(about[row].floor), sum(mine) / len(mine) if mine else 2.0, row
 
+    titles = {row: one.group or one.backbone for row, one in about.items()}
+    twice = [title for title in titles.values() if list(titles.values()).count(title) > 1]
     return [
-        BoardRow(row, about[row].group or about[row].backbone, about[row].floor) for row in sorted(about, key=order)
+        BoardRow(row, f"{titles[row]} [{row}]" if titles[row] in twice else titles[row], about[row].floor)
+        for row in sorted(about, key=order)
     ]
 
 
@@ -274,6 +292,7 @@ def _notes(
     if missing:
         notes.append(f"Floors that were not run: {', '.join(missing)}.")
     notes.extend(note for head in heads for note in head.notes)
+    notes.extend(found.notes)
     if found.damaged:
         notes.append(f"{len(found.damaged)} damaged file(s) left out: {', '.join(d.path.name for d in found.damaged)}.")
     return tuple(notes)

@@ -29,6 +29,7 @@ from seamo_bench.predictions import (
     predictions_bytes,
     predictions_from_bytes,
 )
+from seamo_bench.records.groups import held_groups
 from seamo_bench.scores.metrics import PRIMARY, classes_tested, per_class, score
 
 Status = Literal["ok", "impossible", "failed"]
@@ -58,6 +59,8 @@ class About(Value):
         family: Its family (`BackboneCard.family`); empty in records of before there was this field.
         group: Backbones that differ only in their pretraining seed share it (`seamo`); empty = the backbone's id.
         pretraining_seed: Of a backbone in a group.
+        pretraining: What decided its pretraining but the seed (settings, steps, data), name -> value as text; empty
+            where nothing was pretrained, and in records of before there was the field.
         floor: What kind of floor this backbone is, if any.
         samples: Split -> number of samples used.
         chosen: What was chosen on validation (learning rate, ...), for readers.
@@ -68,6 +71,7 @@ class About(Value):
     family: str = ""
     group: str = ""
     pretraining_seed: int | None = None
+    pretraining: dict[str, str] = Field(default_factory=dict)
     floor: Floor = ""
     samples: dict[str, int] = Field(default_factory=dict)
     chosen: dict[str, Scalar] = Field(default_factory=dict)
@@ -160,10 +164,17 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class RecordSet:
-    """What a results folder holds: `records` in the order of their keys, `damaged` never dropped silently."""
+    """What a results folder holds.
+
+    Args:
+        records: In the order of their keys, their groups those that hold (`seamo_bench.records.groups`).
+        damaged: Never dropped silently.
+        notes: Which groups do not hold, and why.
+    """
 
     records: tuple[Record, ...]
     damaged: tuple[Damage, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def write_record(
@@ -276,9 +287,8 @@ def read_records(results: Path) -> RecordSet:
     if not results.is_dir():
         raise ProtocolError("is not a folder of results", where=str(results), fix="Run a suite with --results first.")
     found = [_read(path) for path in sorted(results.glob("*.json"))]
-    return RecordSet(
-        tuple(one for one in found if isinstance(one, Record)), tuple(one for one in found if isinstance(one, Damage))
-    )
+    records, notes = held_groups([one for one in found if isinstance(one, Record)])
+    return RecordSet(records, tuple(one for one in found if isinstance(one, Damage)), notes)
 
 
 def _read(path: Path) -> Record | Damage:

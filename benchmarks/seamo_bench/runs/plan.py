@@ -25,7 +25,7 @@ from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Plann
 from seamo_bench.runs.notes import Past, checks_of, flags_of, read_past, row_flags, split_flags
 from seamo_bench.suites.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
 from seamo_bench.tasks.stores import no_stores, open_row, stores_facts, titles_of
-from seamo_bench.tasks.trials import labels_of, make_trials, split_facts, task_facts
+from seamo_bench.tasks.trials import labels_of, make_trials, sample_counts, split_facts, task_facts
 from seamo_bench.zoo.catalogue import (
     BackboneSource,
     budget_card,
@@ -308,19 +308,15 @@ class _Planner:
             "random init": "random init",
             "supervised": "supervised",
         }
-        samples = {}
-        if len(trials) == 1:
-            samples = {"train": len(trials[0].train), "val": len(trials[0].val), "test": len(trials[0].test)}
-        elif trials:
-            samples = {"all": len(trials[0].train) + len(trials[0].test)}
         return About(
             stores=titles,
             backbone=self.card.title,
             family=self.card.family,
             group=str(options.get("group", "")),
             pretraining_seed=seed if isinstance(seed, int) else None,
+            pretraining=dict(self.card.pretraining),
             floor=floors.get(floor, ""),
-            samples=samples,
+            samples=sample_counts(trials),
         )
 
 

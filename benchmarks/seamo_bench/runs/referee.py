@@ -21,7 +21,7 @@ from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.tasks.locate import locate
 from seamo_bench.tasks.stitch import StitchedImage, keeps_ids
 from seamo_bench.tasks.stores import open_facts, stores_facts, titles_of
-from seamo_bench.tasks.trials import labels_of, make_trials, split_facts, task_facts, units_of
+from seamo_bench.tasks.trials import labels_of, make_trials, sample_counts, split_facts, task_facts, units_of
 from seamo_bench.tasks.truth import (
     Lines,
     image_truth,
@@ -139,17 +139,10 @@ def _of_split(record: Record, store: Samples, trials: Sequence[Split]) -> list[s
         found.append(f"its split lists are not the store's: {', '.join(wrong)}")
     elif ours != split:
         found.append("its split is not the store's")
-    samples = samples_of(trials)
+    samples = sample_counts(trials)
     if record.about.samples and record.about.samples != samples:
         found.append(f"it counts samples {record.about.samples}, the store has {samples}")
     return found
-
-
-def samples_of(trials: Sequence[Split]) -> dict[str, int]:
-    """Split -> number of samples, as records say it; of a cross-validation scheme all of them."""
-    if len(trials) == 1:
-        return {"train": len(trials[0].train), "val": len(trials[0].val), "test": len(trials[0].test)}
-    return {"all": len(trials[0].train) + len(trials[0].test)} if trials else {}
 
 
 def _of_predictions(predictions: Predictions, facts: Facts, store: Samples, trials: Sequence[Split]) -> list[str]:

@@ -191,6 +191,13 @@ def _cross_validation(store: "Samples", usable: NDArray[np.bool_], budget: Budge
     )
 
 
+def sample_counts(trials: Sequence[Split]) -> dict[str, int]:
+    """Split -> number of samples, as records say it; of a cross-validation scheme all of them."""
+    if len(trials) == 1:
+        return {"train": len(trials[0].train), "val": len(trials[0].val), "test": len(trials[0].test)}
+    return {"all": len(trials[0].train) + len(trials[0].test)} if trials else {}
+
+
 def tested_in_statistics(store: "Samples", trials: Sequence[Split]) -> float:
     """Share of the test samples, over all trials, that are in the train split on which the store's statistics rest.
 

@@ -276,8 +276,9 @@ def _hash(path: Path, kind: str, _facts: tuple[int, int]) -> str:
 
 @lru_cache(maxsize=256)
 def card_digest(card: BackboneCard) -> str:
-    """Digest of the whole card, except where its weights lie."""
+    """Digest of the whole card, except where its weights lie and what else is told of their making."""
     plain = asdict(card)
+    del plain["pretraining"]
     if card.resize == "bilinear":  # what every card said before there was a choice: their digests stay
         del plain["resize"]
     if card.weights is not None:

@@ -1,0 +1,383 @@
+"""Records held against stores: honest ones of every kind of task pass, forged ones do not, whatever they agree with."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from seamo.errors import ProtocolError
+from seamo.manifest import parse_spec
+from seamo.testing.tasks import task_store
+from seamo_bench.cli import main
+from seamo_bench.predictions import ClassPredictions, TilePredictions
+from seamo_bench.records.examine import HELD, NOT_HELD, examine
+from seamo_bench.records.record import load_predictions, read_records, verify
+from seamo_bench.records.submit import submit
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.referee import Referee
+from seamo_bench.runs.run import Machine, run_plan
+from seamo_bench.suites.suite import load_suite
+from seamo_bench.tasks.truth import digests, lines_of_predictions
+from tests.bench.bench_store import build_store, toy_samples, toy_spec, toy_store
+from tests.bench.dense_store import map_store
+from tests.bench.forging import forge, sealed, some
+from tests.bench.test_joined import build
+from tests.bench.test_run import quiet
+
+torch.set_num_threads(1)
+N = 60
+DENSE = "{head: linear, frozen: true, epochs: 1, warmup: 0, batch: 8, base_lrs: [0.1], scale_lr: false}"
+SUITE = f"""
+id: kinds
+rows:
+  - {{store: toy, protocol: knn, backbones: [image-statistics]}}
+  - {{store: toy, protocol: logreg, split: cv5x5, backbones: [image-statistics]}}
+  - {{store: toy, protocol: linear, fraction: 0.5, seeds: 2, params: {{epochs: 2}}, backbones: [image-statistics]}}
+  - {{store: sets, protocol: knn, backbones: [image-statistics]}}
+  - {{store: sets, protocol: knn, label_space: two, backbones: [image-statistics]}}
+  - {{store: task-segmentation, protocol: dense, params: {DENSE}, seeds: 1, backbones: [pixel-values]}}
+  - {{store: mapped, protocol: dense, label_space: two, params: {DENSE}, seeds: 1, backbones: [pixel-values]}}
+  - {{store: task-change, protocol: change, params: {DENSE}, seeds: 1, backbones: [pixel-values]}}
+  - {{stores: [optical, radar], protocol: knn, backbones: [image-statistics]}}
+"""
+
+
+def sets_store(root):
+    """Sets of classes, with a label space of two of the three."""
+    plain = toy_spec(kind="multi-label").model_dump(exclude_defaults=True)
+    names = plain["label_spaces"]["own"]["classes"]
+    two = {"classes": names[:2], "source": "own", "derived": {0: [0], 1: [1]}}
+    spec = parse_spec({**plain, "id": "sets", "label_spaces": {**plain["label_spaces"], "two": two}}, "test")
+    return build_store(root, spec, toy_samples(spec, N))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("stores")
+    toy_store(root)
+    sets_store(root)
+    map_store(root)
+    build(root, "optical", range(N))
+    build(root, "radar", reversed(range(5, N + 5)))
+    for kind in ("segmentation", "change"):
+        store = task_store(root / "apart", kind)
+        shutil.copytree(store.path, root / store.spec.id / store.path.name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, root):
+    folder = tmp_path_factory.mktemp("results")
+    suite = folder / "suite.yaml"
+    suite.write_text(SUITE)
+    places = Places(root, folder, folder / "weights")
+    cells = make_plan(load_suite(str(suite)), (), places)
+    made = list(run_plan(cells, places, machine=Machine(), progress=quiet, inner=quiet))
+    assert [record.reason for record in made if record.status == "failed"] == []
+    suite.unlink()
+    return folder
+
+
+def found(results, protocol, **about):
+    """The first record of a protocol in a label space or of a store."""
+    for record in read_records(results).records:
+        if record.status != "ok":
+            continue
+        facts = record.facts
+        known = {"store": facts.stores[0].id, "space": facts.task.label_space, "scheme": facts.split.scheme}
+        if facts.protocol.id == protocol and all(known[name] == value for name, value in about.items()):
+            return record
+    raise AssertionError(f"no record of {protocol} {about}")
+
+
+KINDS = {
+    "single-label": ("knn", {"store": "toy"}),
+    "folds": ("logreg", {"store": "toy"}),
+    "fraction": ("linear", {"store": "toy"}),
+    "sets": ("knn", {"store": "sets", "space": "own"}),
+    "derived sets": ("knn", {"store": "sets", "space": "two"}),
+    "masks": ("dense", {"store": "task-segmentation"}),
+    "derived masks": ("dense", {"store": "mapped"}),
+    "change": ("change", {}),
+    "joined": ("knn", {"store": "optical"}),
+}
+CLASSES = ("single-label", "folds", "fraction", "sets", "derived sets", "joined")
+MASKS = ("masks", "derived masks", "change")
+
+
+def problems(path, root):
+    """What is wrong with a forged record: nothing that it says of itself, and what the stores say."""
+    (record,) = read_records(path.parent).records
+    assert verify(record, path.parent) == ()
+    return Referee(root).problems(record, path.parent)
+
+
+def test_honest_records_of_every_kind_pass(results, root):
+    checked = examine(results, Referee(root).problems)
+    assert [one for one in checked if one.problems] == []
+    assert sum(one.held and HELD in one.verdict for one in checked) == 10  # the fraction has two seeds
+    assert all(one.held or "no score" in one.verdict for one in checked)
+    alone = examine(results)
+    assert sum(NOT_HELD in one.verdict for one in alone) == 10
+    assert not any(one.held for one in alone)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_alone_and_written_anew_passes(results, root, tmp_path, kind):
+    protocol, about = KINDS[kind]
+    record = found(results, protocol, **about)
+    path = forge(results, record.key, tmp_path / "copy")
+    assert path.stem == record.key
+    assert problems(path, root) == ()
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_labels_that_are_the_answers(results, root, tmp_path, kind):
+    protocol, about = KINDS[kind]
+    record = found(results, protocol, **about)
+
+    def answers(arrays):
+        scores = arrays["scores"]
+        labels = arrays["labels"]
+        # The first sample is turned in any case: a network that is right everywhere has nothing to hide.
+        said = scores.argmax(axis=1) if labels.ndim == 1 else (scores >= np.median(scores)).astype(np.uint8)
+        said[0] = (labels[0] + 1) % scores.shape[1] if labels.ndim == 1 else 1 - labels[0]
+        return {**arrays, "labels": said.astype(labels.dtype)}
+
+    (problem,) = problems(forge(results, record.key, tmp_path / "forged", arrays=answers), root)
+    assert "labels are not the store's" in problem
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("how", ["dropped", "renamed", "repeated"])
+def test_samples_that_are_not_the_test_split(results, root, tmp_path, kind, how):
+    protocol, about = KINDS[kind]
+    record = found(results, protocol, **about)
+
+    def changed(arrays):
+        n = len(arrays["keys"])
+        if how == "dropped":
+            return some(arrays, np.arange(1, n))
+        keys = arrays["keys"].astype("U64")
+        if how == "renamed":
+            return {**arrays, "keys": np.concatenate([["elsewhere"], keys[1:]])}
+        rows = np.concatenate([[1], np.arange(1, n)])  # an easy one instead of a hard one, under the hard one's name
+        return {**some(arrays, rows), "keys": keys}
+
+    def counts(document):
+        if how == "dropped" and "test" in document["about"]["samples"]:
+            document["about"]["samples"]["test"] -= 1
+
+    path = forge(results, record.key, tmp_path / "forged", arrays=changed, document=counts)
+    told = " ".join(problems(path, root))
+    expected = {"dropped": "not in its predictions", "renamed": "elsewhere", "repeated": ""}[how]
+    if how != "repeated":
+        assert expected in told
+        assert len(told) > 0
+    elif kind in MASKS:
+        assert "are missing" in told or "not the store's" in told  # class ids cannot be repeated with the counts
+    # A repeated sample of the same class under another name is the same line: scores made up are not seen here.
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_counts_that_are_not_of_the_masks(results, root, tmp_path, kind):
+    protocol, about = KINDS[kind]
+    record = found(results, protocol, **about)
+
+    def perfect(arrays):
+        """Every pixel right: the columns' sums as if they were the truth, and one more where all were right anyhow."""
+        diagonal = np.zeros_like(arrays["confusion"])
+        k = np.arange(diagonal.shape[1])
+        diagonal[:, k, k] = arrays["confusion"].sum(axis=1)
+        diagonal[0, 0, 0] += 1
+        return {**arrays, "confusion": diagonal}
+
+    told = " ".join(problems(forge(results, record.key, tmp_path / "a", arrays=perfect), root))
+    assert "labels are not the store's" in told
+
+    def right(arrays):
+        """The true rows' sums, all on the diagonal; the class ids stay."""
+        diagonal = np.zeros_like(arrays["confusion"])
+        k = np.arange(diagonal.shape[1])
+        diagonal[:, k, k] = arrays["confusion"].sum(axis=2)
+        return {**arrays, "confusion": diagonal}
+
+    told = " ".join(problems(forge(results, record.key, tmp_path / "b", arrays=right), root))
+    assert "class ids" in told
+
+    def without_ids(arrays):
+        return {**right(arrays), "ids": arrays["ids"][:0], "shapes": arrays["shapes"][:0]}
+
+    told = " ".join(problems(forge(results, record.key, tmp_path / "c", arrays=without_ids), root))
+    assert "class ids are missing" in told
+
+
+def edit(*place, value):
+    def change(document):
+        inside = document
+        for name in place[:-1]:
+            inside = inside[name]
+        inside[place[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (edit("facts", "stores", 0, "content", value="0" * 64), "has no store of content 000000000000"),
+        (edit("facts", "stores", 0, "id", value="sets"), "has no store of content"),
+        (edit("facts", "stores", 0, "id", value="../toy"), "has no store of content"),
+        (edit("facts", "stores", 0, "synthetic", value=False), "synthetic, subset"),
+        (edit("facts", "protocol", "version", value=99), "version 99 of protocol knn"),
+        (edit("facts", "protocol", "params", "sharpness", value=3), "has no parameter 'sharpness'"),
+        (edit("facts", "protocol", "id", value="nearest"), "no protocol 'nearest'"),
+        (edit("facts", "split", "lists", "train", value="0" * 64), "split lists are not the store's: train"),
+        (edit("facts", "split", "lists", "test", value="0" * 64), "split lists are not the store's: test"),
+        (edit("facts", "split", "fraction", value=0.5), "split lists are not the store's: train"),
+        (edit("facts", "split", "scheme", value="cv5x5"), "split lists are not the store's"),
+        (edit("facts", "split", "scheme", value="official"), "has split scheme hash-60-20-20"),
+        (edit("facts", "budget", value="demo"), "knn"),
+        (edit("facts", "task", "classes", value=["class 0", "class 1", "sea"]), "its task"),
+        (edit("facts", "task", "label_space", value="other"), "no label space 'other'"),
+        (edit("facts", "backbone", "card", value="0" * 64), "the card of backbone image-statistics"),
+        (edit("about", "stores", value=["Toy"]), "it calls its stores Toy"),
+        (edit("about", "samples", "test", value=9999), "it counts samples"),
+    ],
+)
+def test_facts_that_are_not_the_store_s(results, root, tmp_path, change, what):
+    record = found(results, "knn", store="toy")
+    if what == "knn":  # the demo budget takes at most 64 samples of a split, which this store does not have
+        what = "" if max(record.about.samples.values()) <= 64 else "split lists"
+    path = forge(results, record.key, tmp_path / "forged", document=change)
+    assert what in " ".join(problems(path, root))
+
+
+def test_scenes_that_intervals_rest_on(results, root, tmp_path):
+    record = found(results, "knn", store="toy")
+
+    def alone(arrays):
+        return {**arrays, "units": np.array([f"scene{k % 3}" for k in range(len(arrays["keys"]))])}
+
+    assert "units" in " ".join(problems(forge(results, record.key, tmp_path / "forged", arrays=alone), root))
+
+
+def test_a_damaged_store_holds_nothing(results, root, tmp_path):
+    shutil.copytree(root / "toy", tmp_path / "toy")
+    next((tmp_path / "toy").glob("*/ledger.json")).write_bytes(b"{}")
+    record = found(results, "knn", store="toy")
+    assert "is damaged" in " ".join(Referee(tmp_path).problems(record, results))
+
+
+def test_lines_are_those_of_the_documentation(results, root):
+    record = found(results, "knn", store="toy")
+    table = {f"s{i:04d}": i % 3 for i in range(90)}  # as the toy store is made
+    lines = lines_of_predictions(load_predictions(record, results))
+    assert lines == {key: str(table[key]) for key in lines}
+    import hashlib
+
+    text = "\n".join(sorted(f"{key}\t{table[key]}" for key in lines))
+    assert digests(lines).labels == hashlib.sha256(text.encode()).hexdigest()
+    assert digests(lines).rows == record.about.samples["test"]
+
+
+def test_lines_of_sets_and_masks():
+    sets = ClassPredictions(np.array(["b", "a"]), np.array([[1, 0, 1], [0, 0, 0]]), np.zeros((2, 3), np.float32))
+    assert lines_of_predictions(sets) == {"b": "0,2", "a": ""}
+    tiles = TilePredictions(np.array(["t"]), np.array([[[3, 1], [2, 5]]]))
+    assert lines_of_predictions(tiles) == {"t": "4,7"}
+    folds = ClassPredictions(
+        np.array(["a", "a"]), np.array([1, 1]), np.zeros((2, 2), np.float32),
+        repeats=np.array([0, 1]), folds=np.array([2, 0]),
+    )  # fmt: skip
+    assert lines_of_predictions(folds) == {"a repeat 0 fold 2": "1", "a repeat 1 fold 0": "1"}
+
+
+def test_the_command_line_says_what_was_held_and_refuses(results, root, tmp_path, capsys, monkeypatch):
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["seamo-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return end.value.code or 0, said.out + said.err
+
+    record = found(results, "knn", store="toy")
+    code, said = run("verify", results / f"{record.key}.json")
+    assert code == 0
+    assert NOT_HELD in said
+    code, said = run("verify", results, "--stores", root)
+    assert code == 0
+    assert said.count(HELD) == 10
+    code, said = run("verify", results / f"{record.key}.json", "--stores", tmp_path)
+    assert code == 1
+    assert "has no store of content" in said
+    code, said = run("verify", results, "--stores", tmp_path / "nowhere")
+    assert code == 2
+
+    def turned(arrays):
+        return {**arrays, "labels": (arrays["labels"] + 1) % 3}
+
+    path = forge(results, record.key, tmp_path / "forged", arrays=turned)
+    assert run("verify", path)[0] == 0  # it agrees with itself
+    for asked in (path, path.parent):
+        code, said = run("verify", asked, "--stores", root)
+        assert code == 1
+        assert "labels are not the store's" in said
+    code, said = run("submit", path.parent, tmp_path / "dest", "--stores", root)
+    assert code == 1
+    assert "labels are not the store's" in said
+    assert not list((tmp_path / "dest").iterdir())
+    code, said = run("submit", path.parent, tmp_path / "dest")
+    assert code == 0
+    assert NOT_HELD in said
+    code, said = run("verify", results, "--stores", root, "--json")
+    rows = json.loads(said)
+    assert sum(row["held"] for row in rows) == 10
+    assert all(row["problems"] == [] for row in rows)
+
+
+def test_submit_holds_what_only_says_another_cost(results, root, tmp_path):
+    """Another machine's cost is no forgery, and no cover for one."""
+    record = found(results, "knn", store="toy")
+
+    def costly(document):
+        document["cost"]["seconds"] = 999.0
+
+    path = forge(results, record.key, tmp_path / "honest", document=costly)
+    told = sealed(json.loads(path.read_text()))
+    told["cost"]["seconds"] = 1.0
+    path.write_text(json.dumps(told))
+    (sent,) = submit(path.parent, tmp_path / "dest", Referee(root).problems)
+    assert (sent.outcome, "cost or environment" in sent.reason) == ("copied", True)
+
+    def turned(arrays):
+        return {**arrays, "labels": (arrays["labels"] + 1) % 3}
+
+    path = forge(results, record.key, tmp_path / "forged", arrays=turned)
+    told = json.loads(path.read_text())
+    told["cost"]["seconds"] = 1.0
+    path.write_text(json.dumps(told))
+    (sent,) = submit(path.parent, tmp_path / "other", Referee(root).problems)
+    assert sent.outcome == "refused"
+    assert "labels" in sent.reason
+
+
+def test_a_record_never_writes_over_another_s_predictions(results, tmp_path):
+    one, other = (found(results, "knn", store=name) for name in ("toy", "sets"))
+    path = forge(results, one.key, tmp_path / "forged")
+    told = json.loads(path.read_text())
+    path.with_suffix(".npz").rename(path.parent / f"{other.key}.npz")
+    told["predictions"]["name"] = f"{other.key}.npz"
+    path.write_text(json.dumps(sealed(told)))
+    (sent,) = submit(path.parent, tmp_path / "dest")
+    assert sent.outcome == "refused"
+    assert "not named by its key" in sent.reason
+
+
+def test_nothing_to_examine(tmp_path):
+    with pytest.raises(ProtocolError, match="there is no record"):
+        examine(tmp_path)
+    with pytest.raises(ProtocolError, match="cannot be read"):
+        examine(tmp_path / "none.json")
