@@ -122,7 +122,7 @@ class Recipe(_Part):
         return {**plain, "model": self.model.to_dict(), "crop": {**asdict(self.crop), "rate": list(self.crop.rate)}}
 
     def settings(self) -> dict[str, Any]:
-        """What decides a pretraining but its seed, as plain values: runs that agree in them are seeds of one another."""
+        """What decides a pretraining but its seed, as plain values: runs that agree in them differ in their seed."""
         apart = ("name", "about", "seed", "machine")
         return {name: value for name, value in self.to_dict().items() if name not in apart}
 

@@ -37,7 +37,7 @@ def forge(
     into: Path,
     *,
     arrays: Callable[[Arrays], Arrays] = lambda arrays: arrays,
-    document: Callable[[Document], None] = lambda document: None,
+    document: Callable[[Document], None] = lambda _document: None,
     seal: bool = True,
 ) -> Path:
     """A copy of one record after changes of its predictions and its text, with all that follows from them; its file."""

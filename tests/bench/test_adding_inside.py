@@ -12,7 +12,8 @@ from seamo_bench.board.leaderboard import build_table
 from seamo_bench.board.report import tabs
 from seamo_bench.board.tables import to_text
 from seamo_bench.predictions import ClassPredictions, Scoring
-from seamo_bench.records.record import read_records, verify
+from seamo_bench.records.examine import verify
+from seamo_bench.records.record import read_records
 from seamo_bench.scores import measures, metrics
 from tests.bench.test_report import HOSTILE, Page, put
 from tests.conftest import ROOT

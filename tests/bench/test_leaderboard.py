@@ -124,11 +124,21 @@ def test_parameters_budget_and_fraction_make_columns(results):
     assert any("DEMO BUDGET" in note for note in table.notes)
 
 
-def test_a_changed_prediction_stops_the_table(results):
-    record = next(one for one in r.read_records(results).records if one.status == "ok")
-    (results / record.predictions.name).write_bytes(b"x")
-    with pytest.raises(ProtocolError, match="sha256"):
-        build(results)
+@pytest.mark.parametrize("how", ["changed", "gone", "a folder"])
+def test_records_without_their_predictions_are_left_out_by_name(results, how):
+    record = next(one for one in r.read_records(results).records if one.facts.backbone.id == "imagestats")
+    file = results / record.predictions.name
+    file.unlink()
+    if how == "changed":
+        file.write_bytes(b"x")
+    elif how == "a folder":
+        file.mkdir()
+    table = build(results)
+    assert {row.id for row in table.rows} == {"strong", "equal", "weak", "blind"}
+    assert [one.path for one in table.damaged] == [file]
+    (note,) = [note for note in table.notes if "DAMAGED" in note]
+    assert file.name in note
+    assert ("sha256 differs" if how == "changed" else "not there") in note
 
 
 def test_damaged_files_are_named(results):
@@ -226,10 +236,26 @@ def test_replicates_are_kept_and_never_trusted_blindly(results):
     }
     assert all(path.read_bytes() != b"damaged" for path in kept)
     assert not r.read_records(results).damaged
-    record = next(one for one in r.read_records(results).records if one.status == "ok")
+    found = r.read_records(results)
+    record = next(one for one in found.records if one.status == "ok")
     (results / record.predictions.name).write_bytes(b"x")
     with pytest.raises(ProtocolError, match="sha256"):
-        build(results)  # though its replicates are kept
+        build_table(found, results, resamples=400)  # though its replicates are kept
+
+
+def test_replicates_of_other_values_are_made_anew(results):
+    """A file that can be read is not trusted for that: here every replicate is moved."""
+    first = build(results)
+    for path in (results / "intervals").iterdir():
+        data = path.read_bytes()
+        with np.load(io.BytesIO(data[32:])) as arrays:
+            moved = {name: array + 0.1 if name == "values" else array for name, array in arrays.items()}
+        buffer = io.BytesIO()
+        np.savez(buffer, **moved)
+        path.write_bytes(data[:32] + buffer.getvalue())
+    assert {key: cell.interval for key, cell in build(results).cells.items()} == {
+        key: cell.interval for key, cell in first.cells.items()
+    }
 
 
 def test_kept_replicates_are_those_of_the_metric_and_the_task(results):

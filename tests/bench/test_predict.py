@@ -23,7 +23,8 @@ from seamo_bench.predict.predict import Setting, predict
 from seamo_bench.predictions import probabilities
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records import heads as kept
-from seamo_bench.records.record import load_predictions, read_records, verify, write_record
+from seamo_bench.records.examine import verify
+from seamo_bench.records.record import load_predictions, read_records, write_record
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import load_suite

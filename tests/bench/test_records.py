@@ -11,6 +11,7 @@ from seamo.errors import ProtocolError
 from seamo_bench import facts as f
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.records import record as r
+from seamo_bench.records.examine import verify
 
 CLASSES = ("Forest", "River", "Sea")
 
@@ -130,7 +131,7 @@ def test_write_read_verify(tmp_path):
     for name in ("keys", "labels", "scores", "units", "folds"):
         assert np.array_equal(getattr(loaded, name), getattr(p, name)), name
     assert loaded.scores.dtype == np.float32
-    assert r.verify(written, tmp_path) == ()
+    assert verify(written, tmp_path) == ()
 
 
 def test_dense_and_multi_label_predictions_survive(tmp_path):
@@ -162,7 +163,7 @@ def test_dense_and_multi_label_predictions_survive(tmp_path):
     loaded = r.load_predictions(record, tmp_path)
     assert loaded.scale == "probabilities"
     assert np.array_equal(loaded.labels, labels)
-    assert all(r.verify(one, tmp_path) == () for one in r.read_records(tmp_path).records)
+    assert all(verify(one, tmp_path) == () for one in r.read_records(tmp_path).records)
 
 
 def test_the_same_run_gives_the_same_bytes_apart_from_cost_and_environment(tmp_path):
@@ -199,7 +200,7 @@ def test_blanks_need_a_reason_and_have_no_scores(tmp_path):
         tmp_path, make_facts(), about=ABOUT, status="impossible", reason="needs B8A, the store has none"
     )
     assert r.read_records(tmp_path).records == (record,)
-    assert r.verify(record, tmp_path) == ()
+    assert verify(record, tmp_path) == ()
     with pytest.raises(ProtocolError, match="no predictions, it is impossible: needs B8A"):
         r.load_predictions(record, tmp_path)
     with pytest.raises(ProtocolError, match="needs a reason"):
@@ -231,24 +232,24 @@ def test_damage_is_reported_with_its_reason(tmp_path):
 def test_the_referee_finds_a_better_score_and_other_predictions(tmp_path):
     record = r.write_record(tmp_path, make_facts(), about=ABOUT, predictions=make_predictions())
     liar = record.model_copy(update={"scores": record.scores | {"top1": 0.99}})
-    assert any(problem.startswith("top1 is 0.99") for problem in r.verify(liar, tmp_path))
+    assert any(problem.startswith("top1 is 0.99") for problem in verify(liar, tmp_path))
     liar = record.model_copy(update={"scores": record.scores | {"top0": 1.0}})
-    assert any("top0" in problem for problem in r.verify(liar, tmp_path))
+    assert any("top0" in problem for problem in verify(liar, tmp_path))
     liar = record.model_copy(update={"scores": {}})
-    assert r.verify(liar, tmp_path) == ("its main score top1 is missing",)
+    assert verify(liar, tmp_path) == ("its main score top1 is missing",)
     older = {name: value for name, value in record.scores.items() if name != "nll"}  # than the metric
-    assert r.verify(record.model_copy(update={"scores": older}), tmp_path) == ()
+    assert verify(record.model_copy(update={"scores": older}), tmp_path) == ()
     liar = record.model_copy(update={"per_class": {"recall": (1.0, 1.0, 1.0)}})
-    assert any("per-class recall" in problem for problem in r.verify(liar, tmp_path))
+    assert any("per-class recall" in problem for problem in verify(liar, tmp_path))
     liar = record.model_copy(update={"facts": make_facts(seed=3)})
-    assert any("key" in problem for problem in r.verify(liar, tmp_path))
+    assert any("key" in problem for problem in verify(liar, tmp_path))
     file = tmp_path / f"{record.key}.npz"
     data = bytearray(file.read_bytes())
     data[200] ^= 1
     file.write_bytes(bytes(data))
-    assert any("sha256" in problem for problem in r.verify(record, tmp_path))
+    assert any("sha256" in problem for problem in verify(record, tmp_path))
     file.unlink()
-    assert any("not there" in problem for problem in r.verify(record, tmp_path))
+    assert any("not there" in problem for problem in verify(record, tmp_path))
 
 
 def test_a_predictions_name_cannot_leave_the_folder(tmp_path):

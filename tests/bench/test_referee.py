@@ -1,5 +1,6 @@
 """Records held against stores: honest ones of every kind of task pass, forged ones do not, whatever they agree with."""
 
+import hashlib
 import json
 import shutil
 
@@ -12,8 +13,8 @@ from seamo.manifest import parse_spec
 from seamo.testing.tasks import task_store
 from seamo_bench.cli import main
 from seamo_bench.predictions import ClassPredictions, TilePredictions
-from seamo_bench.records.examine import HELD, NOT_HELD, examine
-from seamo_bench.records.record import load_predictions, read_records, verify
+from seamo_bench.records.examine import HELD, NOT_HELD, examine, verify
+from seamo_bench.records.record import load_predictions, read_records
 from seamo_bench.records.submit import submit
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.referee import Referee
@@ -271,13 +272,11 @@ def test_a_damaged_store_holds_nothing(results, root, tmp_path):
     assert "is damaged" in " ".join(Referee(tmp_path).problems(record, results))
 
 
-def test_lines_are_those_of_the_documentation(results, root):
+def test_lines_are_those_of_the_documentation(results):
     record = found(results, "knn", store="toy")
     table = {f"s{i:04d}": i % 3 for i in range(90)}  # as the toy store is made
     lines = lines_of_predictions(load_predictions(record, results))
     assert lines == {key: str(table[key]) for key in lines}
-    import hashlib
-
     text = "\n".join(sorted(f"{key}\t{table[key]}" for key in lines))
     assert digests(lines).labels == hashlib.sha256(text.encode()).hexdigest()
     assert digests(lines).rows == record.about.samples["test"]

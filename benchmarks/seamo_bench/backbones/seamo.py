@@ -184,7 +184,7 @@ def _pretrained_on(provenance: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _pretraining(described: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What decided a pretraining but its seed: settings, steps and data; of cards without settings what else they say."""
+    """What decided a pretraining but its seed: settings, steps, data; of cards without settings what else they say."""
     made = described["provenance"]
     settings = made.get("settings")
     if not isinstance(settings, Mapping):

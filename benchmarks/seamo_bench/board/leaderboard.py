@@ -294,5 +294,6 @@ def _notes(
     notes.extend(note for head in heads for note in head.notes)
     notes.extend(found.notes)
     if found.damaged:
-        notes.append(f"{len(found.damaged)} damaged file(s) left out: {', '.join(d.path.name for d in found.damaged)}.")
+        told = "; ".join(f"{one.path.name} {one.reason}" for one in found.damaged)
+        notes.append(f"{len(found.damaged)} DAMAGED file(s) left out: {told}.")
     return tuple(notes)

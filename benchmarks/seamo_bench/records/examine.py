@@ -1,15 +1,29 @@
 """A record or a folder of records, file by file, as a referee looks at them."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from seamo.errors import ProtocolError
-from seamo_bench.records.record import MACHINE_CHANGED, Record, read_record, read_records, verify
+from seamo.identity import file_sha256
+from seamo_bench.facts import run_key
+from seamo_bench.predictions import check_predictions
+from seamo_bench.records.record import (
+    SEAL,
+    Record,
+    load_predictions,
+    machine_seal,
+    read_record,
+    read_records,
+    scores_of,
+)
+from seamo_bench.scores.metrics import PRIMARY
 
 Held = Callable[[Record, Path], tuple[str, ...]]
 """What of a record in a folder is not what the data say (`seamo_bench.runs.referee`)."""
 
+MACHINE_CHANGED = "its cost or environment was changed after the run: they do not fit their seal"
 AGREES = "key, predictions and scores agree"
 HELD = "labels, samples and split lists are the store's"
 NOT_HELD = "not held against the data (--stores)"
@@ -80,3 +94,54 @@ def _strays(results: Path) -> Iterator[str]:
     for path in sorted([*results.glob("*.npz"), *results.glob("*.safetensors")]):
         if not (results / f"{path.name.partition('.')[0]}.json").exists():
             yield path.name
+
+
+def _is_machine_changed(record: Record) -> bool:
+    said = record.environment.get(SEAL)
+    told = record.model_dump(mode="json", include={"cost", "environment"}, exclude_unset=True)
+    return said is not None and said != machine_seal({"cost": {}, **told})
+
+
+def verify(record: Record, results: Path) -> tuple[str, ...]:
+    """Check a record as a referee would: key, predictions' hash, scores recomputed. Empty = nothing wrong."""
+    problems = []
+    if record.key != run_key(record.facts):
+        problems.append("its key is not the hash of its facts")
+    if _is_machine_changed(record):
+        problems.append(MACHINE_CHANGED)
+    if record.status != "ok":
+        if record.scores or record.predictions is not None:
+            problems.append(f"it is {record.status} and yet has scores or predictions")
+        return tuple(problems)
+    if record.predictions is not None and record.predictions.name != f"{record.key}.npz":
+        problems.append(f"its predictions {record.predictions.name} are not named by its key")
+    try:
+        predictions = load_predictions(record, results)
+        check_predictions(predictions, len(record.facts.task.classes))
+    except ProtocolError as error:
+        return (*problems, str(error))
+    if record.head is not None:
+        head = results / Path(record.head.name).name
+        if head.is_file() and file_sha256(head) != record.head.sha256:  # it need not lie beside a published record
+            problems.append("the trained head beside it is not the one it names (its sha256 differs)")
+    scores, classes = scores_of(predictions, record.facts)
+    # A metric that is younger than the record is not in it; tables compute it from the predictions.
+    if not set(record.scores) <= set(scores) or set(classes) != set(record.per_class):
+        problems.append(f"its metrics are {sorted(record.scores)}, the predictions give {sorted(scores)}")
+        return tuple(problems)
+    main = PRIMARY[record.facts.task.kind]
+    if main in scores and main not in record.scores:
+        problems.append(f"its main score {main} is missing")
+    for name, value in record.scores.items():
+        if not _same(value, scores[name]):
+            problems.append(f"{name} is {value}, the predictions give {scores[name]}")
+    for name, values in classes.items():
+        theirs = record.per_class[name]
+        if len(values) != len(theirs) or not all(map(_same, values, theirs)):
+            problems.append(f"the per-class {name} is not what the predictions give")
+    return tuple(problems)
+
+
+def _same(a: float | None, b: float | None) -> bool:
+    # Sums in another order (other BLAS, other CPU) differ in the last digits, a wrong score in the first.
+    return a is b if a is None or b is None else math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)

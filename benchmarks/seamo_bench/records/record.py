@@ -11,9 +11,10 @@ makes new seals, too: what holds it against the data is `seamo_bench.runs.refere
 
 import hashlib
 import json
-import math
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ from seamo_bench.predictions import (
     predictions_from_bytes,
 )
 from seamo_bench.records.groups import held_groups
-from seamo_bench.scores.metrics import PRIMARY, classes_tested, per_class, score
+from seamo_bench.scores.metrics import classes_tested, per_class, score
 
 Status = Literal["ok", "impossible", "failed"]
 FlagKind = Literal[
@@ -43,9 +44,9 @@ FlagKind = Literal[
     "data-check",
     "recipe",
 ]
-MACHINE_CHANGED = "its cost or environment was changed after the run: they do not fit their seal"
-_SEAL = "seal"
-_NOT_SEALED = ("predictions", "cost", "environment", _SEAL)
+_log = logging.getLogger(__name__)
+SEAL = "seal"
+__NOT_SEALED = ("predictions", "cost", "environment", SEAL)
 _LAYOUT = b'{\n "'  # how a record begins that nobody laid out anew
 Floor = Literal["", "image statistics", "random init", "supervised"]
 
@@ -216,7 +217,7 @@ def write_record(
     classes: dict[str, tuple[float | None, ...]] = {}
     if predictions is not None:
         check_predictions(predictions, len(facts.task.classes))
-        scores, classes = _scores(predictions, facts)
+        scores, classes = scores_of(predictions, facts)
         flags = (*flags, ONE_CLASS) if classes_tested(predictions) < 2 else flags
         data = predictions_bytes(predictions)
         write_atomically(results / f"{key}.npz", data)
@@ -236,8 +237,8 @@ def write_record(
         environment=dict(environment or {}),
     )
     document = record.model_dump(mode="json")
-    document["environment"][_SEAL] = _machine_seal(document)
-    document[_SEAL] = _run_seal(document)
+    document["environment"][SEAL] = machine_seal(document)
+    document[SEAL] = _run_seal(document)
     data = _record_bytes(document)
     write_atomically(results / f"{key}.json", data)
     return Record.model_validate_json(data)
@@ -248,11 +249,12 @@ def _record_bytes(document: Mapping[str, Any]) -> bytes:
 
 
 def _run_seal(document: Mapping[str, Any]) -> str:
-    return digest({name: value for name, value in document.items() if name not in _NOT_SEALED})
+    return digest({name: value for name, value in document.items() if name not in __NOT_SEALED})
 
 
-def _machine_seal(document: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in document["environment"].items() if name != _SEAL}
+def machine_seal(document: Mapping[str, Any]) -> str:
+    """Digest of `cost` and `environment` of a record's JSON document, the seal itself left out."""
+    told = {name: value for name, value in document["environment"].items() if name != SEAL}
     return digest({"cost": document["cost"], "environment": told})
 
 
@@ -279,16 +281,30 @@ def read_record(path: Path) -> Record:
 
 
 def read_records(results: Path) -> RecordSet:
-    """All records of a folder, and the files that are damaged or whose key does not match their facts.
+    """All records of a folder whose predictions are theirs, and the files that are damaged, which are logged, too.
 
     Raises:
         ProtocolError: If the folder is not there.
     """
     if not results.is_dir():
         raise ProtocolError("is not a folder of results", where=str(results), fix="Run a suite with --results first.")
-    found = [_read(path) for path in sorted(results.glob("*.json"))]
+    found = [_whole(_read(path), results) for path in sorted(results.glob("*.json"))]
+    damaged = tuple(one for one in found if isinstance(one, Damage))
+    for one in damaged:
+        _log.warning("left out: %s %s", one.path.name, one.reason)
     records, notes = held_groups([one for one in found if isinstance(one, Record)])
-    return RecordSet(records, tuple(one for one in found if isinstance(one, Damage)), notes)
+    return RecordSet(records, damaged, notes)
+
+
+def _whole(found: Record | Damage, results: Path) -> Record | Damage:
+    """A record as it was read, or what is wrong with its predictions."""
+    if isinstance(found, Damage) or found.predictions is None:
+        return found
+    try:
+        predictions_file(found, results)
+    except ProtocolError as error:
+        return Damage(results / Path(found.predictions.name).name, error.what)
+    return found
 
 
 def _read(path: Path) -> Record | Damage:
@@ -353,7 +369,8 @@ def predictions_file(record: Record, results: Path) -> Path:
     if not path.is_file():
         raise ProtocolError("the predictions of this record are not there", where=str(path))
     try:
-        same = file_sha256(path) == record.predictions.sha256
+        stat = path.stat()
+        same = _sha256_of(path, stat.st_size, stat.st_mtime_ns) == record.predictions.sha256
     except OSError as error:
         raise ProtocolError(f"the predictions of this record cannot be read ({error.strerror})", str(path)) from error
     if not same:
@@ -365,71 +382,34 @@ def predictions_file(record: Record, results: Path) -> Path:
     return path
 
 
+@lru_cache(maxsize=4096)
+def _sha256_of(path: Path, _size: int, _changed_ns: int) -> str:
+    """A file's sha256; tables ask for it several times, and a file that changes is read again."""
+    return file_sha256(path)
+
+
 def load_predictions(record: Record, results: Path) -> Predictions:
     """The predictions beside a record.
 
     Raises:
         ProtocolError: If there are none, or their sha256 is not the record's.
     """
-    return predictions_from_bytes(predictions_file(record, results).read_bytes())
+    path = predictions_file(record, results)
+    data = path.read_bytes()
+    if record.predictions is not None and hashlib.sha256(data).hexdigest() != record.predictions.sha256:
+        raise ProtocolError("changed while it was read", where=str(path))
+    try:
+        return predictions_from_bytes(data)
+    except ProtocolError as error:
+        raise ProtocolError(error.what, where=str(path)) from error
 
 
-def _scores(
+def scores_of(
     predictions: Predictions, facts: Facts
 ) -> tuple[dict[str, float | None], dict[str, tuple[float | None, ...]]]:
+    """Scores and per-class scores as a record holds them."""
     # A protocol that reproduces older codes asks for their per-batch micro mAP with this parameter.
     asked = facts.protocol.params.get("score_batches", ())
     batches = tuple(size for size in asked if isinstance(size, int)) if isinstance(asked, tuple) else ()
     scoring = scoring_of(facts)
     return score(predictions, scoring, batches=batches), per_class(predictions, scoring)
-
-
-def _is_machine_changed(record: Record) -> bool:
-    said = record.environment.get(_SEAL)
-    told = record.model_dump(mode="json", include={"cost", "environment"}, exclude_unset=True)
-    return said is not None and said != _machine_seal({"cost": {}, **told})
-
-
-def verify(record: Record, results: Path) -> tuple[str, ...]:
-    """Check a record as a referee would: key, predictions' hash, scores recomputed. Empty = nothing wrong."""
-    problems = []
-    if record.key != run_key(record.facts):
-        problems.append("its key is not the hash of its facts")
-    if _is_machine_changed(record):
-        problems.append(MACHINE_CHANGED)
-    if record.status != "ok":
-        if record.scores or record.predictions is not None:
-            problems.append(f"it is {record.status} and yet has scores or predictions")
-        return tuple(problems)
-    if record.predictions is not None and record.predictions.name != f"{record.key}.npz":
-        problems.append(f"its predictions {record.predictions.name} are not named by its key")
-    try:
-        predictions = load_predictions(record, results)
-        check_predictions(predictions, len(record.facts.task.classes))
-    except ProtocolError as error:
-        return (*problems, str(error))
-    if record.head is not None:
-        head = results / Path(record.head.name).name
-        if head.is_file() and file_sha256(head) != record.head.sha256:  # it need not lie beside a published record
-            problems.append("the trained head beside it is not the one it names (its sha256 differs)")
-    scores, classes = _scores(predictions, record.facts)
-    # A metric that is younger than the record is not in it; tables compute it from the predictions.
-    if not set(record.scores) <= set(scores) or set(classes) != set(record.per_class):
-        problems.append(f"its metrics are {sorted(record.scores)}, the predictions give {sorted(scores)}")
-        return tuple(problems)
-    main = PRIMARY[record.facts.task.kind]
-    if main in scores and main not in record.scores:
-        problems.append(f"its main score {main} is missing")
-    for name, value in record.scores.items():
-        if not _same(value, scores[name]):
-            problems.append(f"{name} is {value}, the predictions give {scores[name]}")
-    for name, values in classes.items():
-        theirs = record.per_class[name]
-        if len(values) != len(theirs) or not all(map(_same, values, theirs)):
-            problems.append(f"the per-class {name} is not what the predictions give")
-    return tuple(problems)
-
-
-def _same(a: float | None, b: float | None) -> bool:
-    # Sums in another order (other BLAS, other CPU) differ in the last digits, a wrong score in the first.
-    return a is b if a is None or b is None else math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)

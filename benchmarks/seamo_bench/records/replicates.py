@@ -1,10 +1,11 @@
 """Replicates kept beside the records, so that tables are made once and read after.
 
-`<results>/intervals/<name>.npz` holds the replicates of one record's predictions under one metric. The name is a hash
-of the predictions' sha256 and of everything that the numbers depend on. The folder may be deleted at any time; what
-is damaged in it is made anew, and `verify` does not read it.
+`<results>/intervals/<name>.npz` holds the replicates of one record's predictions under one metric: 32 bytes of sha256,
+then an .npz that has it. The name is a hash of the predictions' sha256 and of everything that the numbers depend on.
+The folder may be deleted at any time; what is damaged in it is made anew, and `verify` does not read it.
 """
 
+import hashlib
 import io
 import logging
 import os
@@ -20,6 +21,7 @@ from seamo_bench.records.record import Record, load_predictions, predictions_fil
 from seamo_bench.scores.replicates import RESAMPLES, VERSION, Replicates, replicate
 
 FOLDER = "intervals"
+_SEAL = hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +61,7 @@ def _name(record: Record, name: str, resamples: int) -> str:
 
 
 def _bytes(one: Replicates) -> bytes:
+    """The sha256 of an .npz, 32 bytes, and the .npz."""
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -67,12 +70,18 @@ def _bytes(one: Replicates) -> bytes:
         words=np.array([one.kind, one.metric, one.unit, one.samples, one.truth]),
         counts=np.array([one.num_samples, one.num_units, one.folds]),
     )
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    return hashlib.sha256(data).digest() + data
 
 
 def _read(path: Path) -> Replicates | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        kept = path.read_bytes()
+        seal, data = kept[:_SEAL], kept[_SEAL:]
+        if hashlib.sha256(data).digest() != seal:
+            _log.info("%s is made anew: it is not what was kept", path)
+            return None
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             kind, metric, unit, samples, truth = (str(word) for word in arrays["words"])
             num_samples, num_units, folds = (int(count) for count in arrays["counts"])
             value, values = float(arrays["value"]), arrays["values"]

@@ -7,8 +7,8 @@ from typing import Literal
 
 from seamo.errors import ProtocolError
 from seamo.identity import write_atomically
-from seamo_bench.records.examine import Held, problems_of
-from seamo_bench.records.record import MACHINE_CHANGED, Record, predictions_file, read_records
+from seamo_bench.records.examine import MACHINE_CHANGED, Held, problems_of
+from seamo_bench.records.record import Record, predictions_file, read_records
 
 Outcome = Literal["copied", "there already", "refused"]
 
