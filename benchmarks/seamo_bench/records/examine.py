@@ -113,8 +113,6 @@ def verify(record: Record, results: Path) -> tuple[str, ...]:
         if record.scores or record.predictions is not None:
             problems.append(f"it is {record.status} and yet has scores or predictions")
         return tuple(problems)
-    if record.predictions is not None and record.predictions.name != f"{record.key}.npz":
-        problems.append(f"its predictions {record.predictions.name} are not named by its key")
     try:
         predictions = load_predictions(record, results)
         check_predictions(predictions, len(record.facts.task.classes))

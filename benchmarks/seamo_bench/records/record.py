@@ -326,6 +326,8 @@ def _read(path: Path) -> Record | Damage:
         return Damage(path, "its key is not the hash of its facts: the facts were changed after the run")
     if path.name != f"{record.key}.json":
         return Damage(path, f"holds the record {record.key}, which is not its name")
+    if record.predictions is not None and record.predictions.name != f"{record.key}.npz":
+        return Damage(path, f"its predictions, {record.predictions.name}, are not named by its key")
     if record.seal and record.seal != _run_seal(document):
         return Damage(
             path, "its seal does not fit: scores, samples, flags or what else it says were changed afterwards"
