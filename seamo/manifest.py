@@ -8,7 +8,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from seamo.bands import SENSORS, Unit, band
 from seamo.errors import BandError, ManifestError
@@ -122,10 +130,30 @@ class LabelSpace(_Spec):
 
 
 class TaskSpec(_Spec):
-    """What the labels are for; `label_space` is the default one, empty where there are no labels."""
+    """What the labels are for.
+
+    Args:
+        kind: Of the task.
+        label_space: The default one, empty where there are no labels.
+        no_class: What an image is whose set of classes is empty, in a multi-label task: `left out` of training and
+            test, which is said and counted, or a `negative` of every class. An image without a label is never one.
+    """
 
     kind: TaskKind
     label_space: str = ""
+    no_class: Literal["left out", "negative"] = "left out"
+
+    @model_validator(mode="after")
+    def _has_sets(self) -> "TaskSpec":
+        if self.no_class == "negative" and self.kind != "multi-label":
+            raise ValueError(f"no_class: negative is of multi-label tasks, this one is {self.kind}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `no_class` at its default: stores of before there was the field keep their address."""
+        plain: dict[str, Any] = dump(self)
+        return {name: value for name, value in plain.items() if name != "no_class" or value != "left out"}
 
 
 class SplitFile(_Spec):

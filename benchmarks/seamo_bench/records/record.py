@@ -56,6 +56,7 @@ class About(Value):
 
     Args:
         stores: Titles, such as "EuroSAT subset (202 of 27,000)".
+        identity: Of each store: its build, and name -> sha256 of its documents; empty in records of before.
         backbone: Title of the backbone.
         family: Its family (`BackboneCard.family`); empty in records of before there was this field.
         group: Backbones that differ only in their pretraining seed share it (`seamo`); empty = the backbone's id.
@@ -68,6 +69,7 @@ class About(Value):
     """
 
     stores: tuple[str, ...]
+    identity: tuple[dict[str, str], ...] = ()
     backbone: str
     family: str = ""
     group: str = ""

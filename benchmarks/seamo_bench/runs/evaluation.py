@@ -14,6 +14,7 @@ from seamo_bench.network import Backbone
 from seamo_bench.predictions import Predictions, Scoring
 from seamo_bench.protocols import find_protocol, runner
 from seamo_bench.runs.context import context_of
+from seamo_bench.runs.notes import left_out_flags
 from seamo_bench.scores.metrics import score
 from seamo_bench.suites.suite import Row, protocol_params
 from seamo_bench.tasks.trials import labels_of, make_trials, task_facts
@@ -93,8 +94,9 @@ def evaluate(
             params=protocol_params(found, row, "full"),
             work=work,
         )
+        unused = tuple(flag.text for flag in left_out_flags(store, labels, task, scheme))
         scoring = Scoring(task.kind, task.background, task.positive)
         return [
-            Evaluation(one.seed, score(one.predictions, scoring), one.predictions, one.chosen, one.notes)
+            Evaluation(one.seed, score(one.predictions, scoring), one.predictions, one.chosen, one.notes + unused)
             for one in runner(protocol)(context)
         ]

@@ -3,19 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seamo.inputs.steps import FROM_STORE
 from seamo.inputs.wiring import Wiring
 from seamo.store.samples import Samples
 from seamo_bench.card import BackboneCard
-from seamo_bench.facts import Facts, run_key
+from seamo_bench.facts import Facts, TaskFacts, run_key
 from seamo_bench.protocol import Split
 from seamo_bench.records.record import About, Flag, Record, read_records
 from seamo_bench.suites.suite import Row
 from seamo_bench.tasks.stores import parts_of
-from seamo_bench.tasks.trials import tested_in_statistics
+from seamo_bench.tasks.trials import left_out, tested_in_statistics
 
 
 def flags_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[Flag, ...]:
@@ -53,6 +55,17 @@ def split_flags(wiring: Wiring, store: Samples, trials: Sequence[Split]) -> tupl
     if not share or not any(one.statistics.startswith(FROM_STORE) for one in wiring.sensors):
         return ()
     text = f"inputs are normalised with band statistics (no labels) that {share:.0%} of the test samples are part of"
+    return (Flag(kind="data-check", text=text),)
+
+
+def left_out_flags(store: Samples, labels: NDArray[Any], task: TaskFacts, scheme: str) -> tuple[Flag, ...]:
+    """What a reader must know about samples that a split has and no run uses."""
+    counts = left_out(store, labels, scheme)
+    if not counts:
+        return ()
+    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    total = sum(counts.values())
+    text = f"left out: {total:,} sample{'s' * (total != 1)} without any class of {task.label_space} ({told})"
     return (Flag(kind="data-check", text=text),)
 
 

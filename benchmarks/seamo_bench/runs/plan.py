@@ -22,9 +22,9 @@ from seamo_bench.protocol import Params, Progress, Protocol, Split, silent
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import About, Floor
 from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, blanks_of, cell_id
-from seamo_bench.runs.notes import Past, checks_of, flags_of, read_past, row_flags, split_flags
+from seamo_bench.runs.notes import Past, checks_of, flags_of, left_out_flags, read_past, row_flags, split_flags
 from seamo_bench.suites.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
-from seamo_bench.tasks.stores import no_stores, open_row, stores_facts, titles_of
+from seamo_bench.tasks.stores import no_stores, open_row, store_identity, stores_facts, titles_of
 from seamo_bench.tasks.trials import labels_of, make_trials, sample_counts, split_facts, task_facts
 from seamo_bench.zoo.catalogue import (
     BackboneSource,
@@ -197,7 +197,7 @@ class _Planner:
             )
             for seed in trials
         }
-        about = self._about(titles_of(store), trials[0])
+        about = self._about(titles_of(store), trials[0]).model_copy(update={"identity": store_identity(store)})
         todo = tuple(seed for seed, of_seed in facts.items() if not known.past.is_done(of_seed))
         return Planned(
             id=cell_id(self.candidate.name, row),
@@ -212,7 +212,12 @@ class _Planner:
             trials=trials,
             source=BackboneSource(self.candidate.family, self.card, weights),
             wiring=wiring,
-            flags=flags_of(self.card, wiring, store) + row_flags(row, scheme) + split_flags(wiring, store, trials[0]),
+            flags=(
+                flags_of(self.card, wiring, store)
+                + row_flags(row, scheme)
+                + split_flags(wiring, store, trials[0])
+                + left_out_flags(store, known.labels_of(row, store, task), task, scheme)
+            ),
             checks=checks_of(self.card, wiring, store),
             seconds=known.past.estimate(facts[0], about, len(todo)),
             blanks=blanks_of(facts[0], row),

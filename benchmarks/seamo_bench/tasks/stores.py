@@ -120,6 +120,11 @@ def stores_facts(store: Samples) -> tuple[StoreFacts, ...]:
     return tuple(store_facts(part) for part in parts_of(store))
 
 
+def store_identity(store: Samples) -> tuple[dict[str, str], ...]:
+    """What a record tells of the very stores that were read, beside its facts: build, and sha256 of their documents."""
+    return tuple({"build": part.meta.build, **part.meta.checksums} for part in parts_of(store))
+
+
 def no_stores(datasets: Sequence[str]) -> tuple[StoreFacts, ...]:
     """What a record says about stores that are not there."""
     return tuple(StoreFacts(id=name, content="") for name in datasets)

@@ -81,9 +81,28 @@ def _one(label: Any, space: LabelSpace) -> int:
     return ids[0] if ids else -1
 
 
-def labelled(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Rows that have at least one class."""
-    return np.asarray(labels >= 0 if labels.ndim == 1 else labels.any(axis=1))
+def labelled(store: "Samples", labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows that count: those with a class, and those with an empty set of classes where the task says `negative`."""
+    if labels.ndim == 1:
+        return np.asarray(labels >= 0)
+    some = labels.any(axis=1)
+    if store.spec.task.no_class == "negative":
+        some |= np.array([label is not None for label in store.index["label"]], dtype=np.bool_)
+    return np.asarray(some)
+
+
+def left_out(store: "Samples", labels: NDArray[Any], scheme: str) -> dict[str, int]:
+    """Split -> readable samples that belong to it and yet are in none, because they have no class in the label space.
+
+    Of a cross-validation scheme it is the split `all`.
+    """
+    unused = ~labelled(store, labels)
+    if scheme == CV_SCHEME:
+        counts = {"all": int(unused[store.rows("all")].sum())}
+    else:
+        names = _split_names(store, scheme)
+        counts = {name: int((unused & (names == name)).sum()) for name in ("train", "val", "test")}
+    return {name: count for name, count in counts.items() if count}
 
 
 def units_of(store: "Samples") -> NDArray[np.str_]:
@@ -101,7 +120,7 @@ def make_trials(
 
     Args:
         store: The store.
-        labels: From `labels_of`; rows without a class are in no split.
+        labels: From `labels_of`; rows that do not count (`labelled`) are in no split.
         scheme: Split scheme: the store's own, or one that follows from the keys alone.
         fraction: Share of the training rows that is used.
         salt: Of the subset rule; the run's seed.
@@ -110,7 +129,7 @@ def make_trials(
     Raises:
         ProtocolError: If the scheme is not the store's and cannot be computed, or a split is empty.
     """
-    usable = labelled(labels)
+    usable = labelled(store, labels)
     if scheme == CV_SCHEME:
         if fraction != 1.0:
             raise ProtocolError("cross-validation uses all labels; a fraction of them is not defined", scheme)

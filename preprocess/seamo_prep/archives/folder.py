@@ -129,8 +129,10 @@ def _geo(placed: list[PlacedFile], *, finest: float) -> GeoRef | None:
 
 
 def _label(raw: Raw, cell: str, spec: DatasetSpec, *, placed: list[PlacedFile], where: str) -> Label:
-    if not cell or not spec.task.label_space:
+    if not spec.task.label_space:
         return None
+    if not cell:
+        return () if spec.task.no_class == "negative" else None
     if is_mask(spec):
         mask, place = read_mask(raw, cell, spec, placed)
         placed.append(place)
