@@ -253,7 +253,7 @@ def test_submit_copies_what_holds_and_refuses_the_rest(tmp_path):
     assert {key: one.outcome for key, one in first.items()} == {
         good.key: "copied", blank.key: "copied", bad.key: "refused",
     }  # fmt: skip
-    assert "top1" in first[bad.key].reason
+    assert "scores" in first[bad.key].reason
     assert {one.key for one in read_records(there).records} == {good.key, blank.key}
     assert (there / f"{good.key}.npz").read_bytes() == (tmp_path / "a" / f"{good.key}.npz").read_bytes()
     assert {one.outcome for one in submit(tmp_path / "a", there)} == {"there already", "refused"}
