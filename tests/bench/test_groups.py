@@ -104,7 +104,7 @@ def test_two_stores_of_one_title_have_two_headings(tmp_path: Path) -> None:
 def run_folder(root: Path, name: str, *, seed: int, dim: int = 96, settings: dict[str, object] | None = None) -> str:
     """The card of a pretraining, as a run writes it; no weights are read for it."""
     bands = {"s2": ["B02", "B03"]}
-    config = {"bands": bands, "size": 32, "patch": 4, "dim": dim, "depth": 2, "heads": 2}
+    config = {"bands": bands, "size": 32, "patch": 4, "dim": dim, "depth": 2, "heads": 2, "strategy": "unimodal"}
     numbers = dict.fromkeys(bands["s2"], 1.0)
     norm = {"kind": "two-sigma", "unit": "dn", "mean": numbers, "std": numbers, "source": "x", "eight_bit": False}
     made = {"recipe": "r", "seed": seed, "stage": 2, "step": 8, "pretrained_on": "ssl4eo-s12", "samples": 4}
@@ -115,7 +115,15 @@ def run_folder(root: Path, name: str, *, seed: int, dim: int = 96, settings: dic
         "products": {},
     }
     made |= {"settings": settings} if settings is not None else {}
-    card = {"config": config, "weights": {"sha256": f"{seed}" * 64}, "normalisation": {"s2": norm}, "provenance": made}
+    weights = {"sha256": f"{seed}" * 64, "bytes": 1}
+    card = {
+        "format": "seamo-model/1",
+        "seamo": "0",
+        "config": config,
+        "weights": weights,
+        "normalisation": {"s2": norm},
+        "provenance": made,
+    }
     folder = root / name / "final"
     folder.mkdir(parents=True)
     (folder / "card.json").write_text(json.dumps(card))

@@ -8,7 +8,7 @@ import seamo_bench
 from seamo.errors import ManifestError
 from seamo.manifest import TaskSpec, parse_spec, shipped_manifest
 from seamo.sample import Sample
-from seamo.store.writer import BuildPlan, build8
+from seamo.store.buildplan import BuildPlan, view8
 from seamo_bench.cli.plan_view import listing, overview
 from seamo_bench.records.record import load_predictions, read_records
 from seamo_bench.runs.plan import Places, make_plan
@@ -161,9 +161,9 @@ def test_tiles_whose_pixels_are_all_ignored_are_counted(tmp_path):
 
 def test_the_field_is_of_multi_label_tasks_and_moves_no_address():
     assert TaskSpec(kind="multi-label", label_space="a").model_dump() == {"kind": "multi-label", "label_space": "a"}
-    plain, told = (build8(BuildPlan(spec_of(value), "official")) for value in ("", "left out"))
+    plain, told = (view8(BuildPlan(spec_of(value), "official")) for value in ("", "left out"))
     assert plain == told
-    assert build8(BuildPlan(spec_of("negative"), "official")) != plain
+    assert view8(BuildPlan(spec_of("negative"), "official")) != plain
     assert parse_spec(spec_of("negative").model_dump(mode="json"), "again").task.no_class == "negative"
     entry = {**toy_spec().model_dump(exclude_defaults=True), "task": {"kind": "single-label", "no_class": "negative"}}
     with pytest.raises(ManifestError, match="multi-label"):

@@ -198,18 +198,18 @@ def test_counts_that_are_not_of_the_masks(results, root, tmp_path, kind):
     told = " ".join(problems(forge(results, record.key, tmp_path / "a", arrays=perfect), root))
     assert "labels are not the store's" in told
 
-    def right(arrays):
-        """The true rows' sums, all on the diagonal; the class ids stay."""
-        diagonal = np.zeros_like(arrays["confusion"])
-        k = np.arange(diagonal.shape[1])
-        diagonal[:, k, k] = arrays["confusion"].sum(axis=2)
-        return {**arrays, "confusion": diagonal}
+    def others(arrays):
+        """Other counts with the true rows' sums; the class ids stay."""
+        turned = np.zeros_like(arrays["confusion"])
+        k = np.arange(turned.shape[1])
+        turned[:, k, (arrays["confusion"].argmax(axis=2)[0, k] + 1) % len(k)] = arrays["confusion"].sum(axis=2)
+        return {**arrays, "confusion": turned}
 
-    told = " ".join(problems(forge(results, record.key, tmp_path / "b", arrays=right), root))
+    told = " ".join(problems(forge(results, record.key, tmp_path / "b", arrays=others), root))
     assert "class ids" in told
 
     def without_ids(arrays):
-        return {**right(arrays), "ids": arrays["ids"][:0], "shapes": arrays["shapes"][:0]}
+        return {**others(arrays), "ids": arrays["ids"][:0], "shapes": arrays["shapes"][:0]}
 
     told = " ".join(problems(forge(results, record.key, tmp_path / "c", arrays=without_ids), root))
     assert "class ids are missing" in told
@@ -282,11 +282,25 @@ def test_lines_are_those_of_the_documentation(results):
     assert digests(lines).rows == record.about.samples["test"]
 
 
+@pytest.mark.parametrize("kind", ["single-label", "sets", "derived sets"])
+def test_store_json_tells_the_truth_of_a_record(results, root, kind):
+    """Whoever has store.json alone can judge a record of a whole test split."""
+    protocol, about = KINDS[kind]
+    record = found(results, protocol, **about)
+    told = json.loads(next((root / about["store"]).glob("*/store.json")).read_text())["truth"]["test"]
+    mine = digests(lines_of_predictions(load_predictions(record, results)))
+    if kind != "derived sets":  # where samples without a class are left out, its lines are fewer
+        assert (mine.rows, mine.keys) == (told["rows"], told["keys"])
+        assert mine.labels == told["labels"][record.facts.task.label_space]
+    else:
+        assert mine.rows <= told["rows"]
+
+
 def test_lines_of_sets_and_masks():
     sets = ClassPredictions(np.array(["b", "a"]), np.array([[1, 0, 1], [0, 0, 0]]), np.zeros((2, 3), np.float32))
     assert lines_of_predictions(sets) == {"b": "0,2", "a": ""}
     tiles = TilePredictions(np.array(["t"]), np.array([[[3, 1], [2, 5]]]))
-    assert lines_of_predictions(tiles) == {"t": "4,7"}
+    assert lines_of_predictions(tiles) == {"t": "0:4,1:7"}
     folds = ClassPredictions(
         np.array(["a", "a"]), np.array([1, 1]), np.zeros((2, 2), np.float32),
         repeats=np.array([0, 1]), folds=np.array([2, 0]),

@@ -97,9 +97,9 @@ def _strays(results: Path) -> Iterator[str]:
 
 
 def _is_machine_changed(record: Record) -> bool:
-    said = record.environment.get(SEAL)
+    """Whether cost or environment are not those that were written; unknown of records of before there were seals."""
     told = record.model_dump(mode="json", include={"cost", "environment"}, exclude_unset=True)
-    return said is not None and said != machine_seal({"cost": {}, **told})
+    return bool(record.seal) and record.environment.get(SEAL) != machine_seal({"cost": {}, "environment": {}, **told})
 
 
 def verify(record: Record, results: Path) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class About(Value):
 
     Args:
         stores: Titles, such as "EuroSAT subset (202 of 27,000)".
-        identity: Of each store: its build, and name -> sha256 of its documents; empty in records of before.
+        identity: Of each store: build, view, hash of its pixels and seal of its files; empty in records of before.
         backbone: Title of the backbone.
         family: Its family (`BackboneCard.family`); empty in records of before there was this field.
         group: Backbones that differ only in their pretraining seed share it (`seamo`); empty = the backbone's id.

@@ -13,6 +13,7 @@ import numpy as np
 
 from seamo.errors import ProtocolError, SeamoError
 from seamo.store.samples import Samples
+from seamo_bench.card import owner_of
 from seamo_bench.facts import Facts
 from seamo_bench.predictions import Predictions, TilePredictions, tile_confusion
 from seamo_bench.protocol import Split
@@ -24,13 +25,14 @@ from seamo_bench.tasks.stores import open_facts, stores_facts, titles_of
 from seamo_bench.tasks.trials import labels_of, make_trials, sample_counts, split_facts, task_facts, units_of
 from seamo_bench.tasks.truth import (
     Lines,
+    counts_text,
     image_truth,
     lines_of_predictions,
     lines_of_samples,
     pixels_of,
     scored_images,
 )
-from seamo_bench.zoo.catalogue import base_id, budget_card, card_digest, cards, find_card
+from seamo_bench.zoo.catalogue import budget_card, card_digest, cards, find_card
 
 _PLACE_TOLERANCE = 1e-3  # degrees; records round to 1e-4
 
@@ -110,7 +112,7 @@ def _of_protocol(facts: Facts) -> list[str]:
 def _of_backbone(facts: Facts) -> list[str]:
     """A listed backbone is the one of its card; a run of somebody's own is known to them alone."""
     mine = facts.backbone
-    if base_id(mine.id) not in cards():
+    if owner_of(mine.id) not in cards():
         return []
     card = budget_card(find_card(mine.id), facts.budget)
     if card_digest(card) != mine.card:
@@ -219,7 +221,7 @@ def _of_images(
             ours[image.key] = ""
             continue
         number, truth = place[image.key], image_truth(store, image, facts)
-        ours[image.key] = ",".join(map(str, pixels_of(truth.mask, count).tolist()))
+        ours[image.key] = counts_text(pixels_of(truth.mask, count))
         if tilewise is not None and not np.array_equal(tilewise[number].sum(axis=1), truth.tilewise):
             wrong.append(f"the tile-wise counts of {image.key} are not of the store's masks")
         if kept and not _fits(kept[image.key], truth.mask, predictions.confusion[number], count):

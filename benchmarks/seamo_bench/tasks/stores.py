@@ -79,9 +79,8 @@ def open_facts(root: Path, facts: Sequence[StoreFacts], scheme: str = "") -> Sam
 
 def _of_content(root: Path, facts: StoreFacts, scheme: str) -> Store:
     inside = Path(facts.id).name == facts.id  # a record is from outside: its ids stay below the root
-    builds = sorted(path.parent for path in (root / facts.id).glob(f"[!.]*/{META_NAME}")) if inside else []
     stores, unread = [], ""
-    for path in builds:
+    for path in store_folders(root / facts.id) if inside else ():
         try:
             stores.append(open_store(path))
         except StoreError as error:
@@ -121,8 +120,9 @@ def stores_facts(store: Samples) -> tuple[StoreFacts, ...]:
 
 
 def store_identity(store: Samples) -> tuple[dict[str, str], ...]:
-    """What a record tells of the very stores that were read, beside its facts: build, and sha256 of their documents."""
-    return tuple({"build": part.meta.build, **part.meta.checksums} for part in parts_of(store))
+    """What a record tells of the very stores that were read, beside its facts: build, view, and their hashes."""
+    metas = [part.meta for part in parts_of(store)]
+    return tuple({"build": one.build, "view": one.view, "pixels": one.pixels, "seal": one.seal} for one in metas)
 
 
 def no_stores(datasets: Sequence[str]) -> tuple[StoreFacts, ...]:

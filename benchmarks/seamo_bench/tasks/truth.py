@@ -1,16 +1,10 @@
 """The truth of a task, a line a sample: what a store says, what a record's predictions repeat, and digests of both.
 
-A line is `key<TAB>label`, and a list of lines is sorted and joined by newlines. Labels are written in one way:
-
-* a class id: `7`; no class: `-1`;
-* a set of classes: their ids ascending, joined by commas; empty for none;
-* a mask: the number of pixels of each class in id order, joined by commas, ignored pixels left out. The confusion
-  counts of an image have them as row sums.
-
-Samples of a cross-validation scheme stand once a repeat: their key is followed by ` repeat R fold F`.
+Lines and digests are those of `seamo.store.truth`, so that a record's test split can be held against the `truth` of a
+store.json, too. The row sums of an image's confusion counts are the pixels of its mask. Samples of a cross-validation
+scheme stand once a repeat: their key is followed by ` repeat R fold F`.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +14,7 @@ from numpy.typing import NDArray
 from seamo.errors import ProtocolError
 from seamo.sample import IGNORE
 from seamo.store.format import finest_layer
+from seamo.store.truth import keys_digest, line_text
 from seamo_bench.facts import Facts, TaskFacts
 from seamo_bench.predictions import Ints, Predictions, TilePredictions
 from seamo_bench.protocol import Rows, Split
@@ -47,15 +42,14 @@ class Truth(NamedTuple):
 
 
 def digests(lines: Lines) -> Truth:
-    r"""What is kept of a split's truth where its lines are too many.
+    """What is kept of a split's truth where its lines are too many.
 
     Example:
-        >>> digests({"b": "1", "a": "0"}).labels == hashlib.sha256(b"a\t0\nb\t1").hexdigest()
+        >>> from seamo.store.truth import labels_digest
+        >>> digests({"b": "1", "a": "0"}).labels == labels_digest(["a", "b"], [0, 1])
         True
     """
-    keys = sorted(lines)
-    told = ("\n".join(keys), "\n".join(f"{key}\t{lines[key]}" for key in keys))
-    return Truth(len(keys), *(hashlib.sha256(text.encode()).hexdigest() for text in told))
+    return Truth(len(lines), keys_digest(lines), keys_digest(f"{key}\t{label}" for key, label in lines.items()))
 
 
 def lines_of_predictions(predictions: Predictions) -> Lines:
@@ -65,7 +59,7 @@ def lines_of_predictions(predictions: Predictions) -> Lines:
         ProtocolError: If a sample stands twice (in one repeat of a cross-validation scheme).
     """
     if isinstance(predictions, TilePredictions):
-        return _lines(predictions.keys.tolist(), _counted(predictions.confusion.sum(axis=2)))
+        return _lines(predictions.keys.tolist(), [counts_text(one) for one in predictions.confusion.sum(axis=2)])
     keys = predictions.keys.tolist()
     if len(predictions.folds):
         numbers = zip(keys, predictions.repeats.tolist(), predictions.folds.tolist(), strict=True)
@@ -97,12 +91,13 @@ def label_texts(labels: Ints) -> list[str]:
         (['2', '0'], ['0,2', ''])
     """
     if labels.ndim == 1:
-        return [str(label) for label in labels.tolist()]
-    return [",".join(map(str, np.flatnonzero(row).tolist())) for row in labels]
+        return [line_text(label if label >= 0 else None) for label in labels.tolist()]
+    return [line_text(tuple(np.flatnonzero(row).tolist())) for row in labels]
 
 
-def _counted(counts: Ints) -> list[str]:
-    return [",".join(map(str, row)) for row in counts.tolist()]
+def counts_text(counts: Ints) -> str:
+    """Pixels of each class, (K,), as lines have them."""
+    return line_text({number: count for number, count in enumerate(counts.tolist()) if count})
 
 
 def _in_fold(key: str, repeat: int, fold: int) -> str:
