@@ -19,7 +19,7 @@ MASK = "a mask or class ids"
 DECIBEL = "decibel (db)"
 DECIBEL_X100 = "decibel times 100 (db*100)"
 LINEAR = "linear power, not its logarithm"
-AMPLITUDE = "digital numbers of a radar, not decibel"
+AMPLITUDE = "digital numbers of a radar"
 _CUT = 0.002  # share of pixels at 255 from which on they are cut off there, and not the brightest by chance
 _MOST = 100_000  # values that are looked at
 

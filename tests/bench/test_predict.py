@@ -335,8 +335,11 @@ def test_pixels_in_another_unit_than_stated_are_refused(scenes, tmp_path):
     store, results, records = scenes
     pixels = (whole_scene(store, "scene3") / 10000).astype(np.float32)  # reflectance
     image = write_tiff(tmp_path / "reflectance.tif", pixels, FOUR)
-    with pytest.raises(ProtocolError, match="after normalisation the first batch has mean"):
+    with pytest.raises(UsageError, match=r"look like reflectance \(0 to 1\), not dn"):
         apply(results, records["dense", "scenes"], [image], tmp_path / "out.tif")
+    shifted = write_tiff(tmp_path / "shifted.tif", pixels * 10000 + 12_000, FOUR)  # bright, but no other unit
+    with pytest.raises(ProtocolError, match="after normalisation the first batch has mean"):
+        apply(results, records["dense", "scenes"], [shifted], tmp_path / "out.tif")
     assert not (tmp_path / "out.tif").exists()
 
 

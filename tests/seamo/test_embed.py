@@ -149,7 +149,7 @@ def test_other_window_sizes_lay_positions_over_the_trained_grid(pretrained, tmp_
 
 
 def test_two_sensors_are_encoded_together(pretrained, tmp_path):
-    optical, radar = scene(24, 24), scene(24, 24, bands=2, seed=1).astype(np.float32)
+    optical, radar = scene(24, 24), scene(24, 24, bands=2, seed=1).astype(np.float32) - 1010
     optical[:, 4:8, 8:12] = NODATA  # a patch without light
     radar[1, 12:16, :4] = np.nan  # and one without cross-polarisation
     one = write_image(tmp_path / "s2.tif", optical)
@@ -212,7 +212,7 @@ def test_a_real_pair_of_both_sensors(pretrained, samples, tmp_path):
 def test_images_on_other_grids_are_refused_with_the_way_to_warp_them(pretrained, tmp_path, shift, nodata):
     one = write_image(tmp_path / "s2.tif", scene(24, 24))
     moved = Affine.translation(*shift) @ PLACE
-    radar = scene(24, 24, bands=2, seed=1).astype(np.float32)
+    radar = scene(24, 24, bands=2, seed=1).astype(np.float32) - 1010
     two = write_image(tmp_path / "s1.tif", radar, names=("VV", "VH"), transform=moved, nodata=nodata)
     with pytest.raises(UsageError, match="not on the grid") as caught:
         embed_image(pretrained, Source(one, Unit.DN), tmp_path / "out.tif", others=[Source(two, Unit.DB)])
@@ -387,7 +387,8 @@ def test_the_command(pretrained, tmp_path):
     assert "typed in the test" in done.stderr  # where the numbers come from is said
     with rasterio.open(tmp_path / "out.tif") as source:
         assert (source.count, source.width) == (16, 6)
-    radar = write_image(tmp_path / "s1.tif", scene(24, 24, bands=2), described=False)
+    decibels_x100 = scene(24, 24, bands=2).astype(np.int16) - np.int16(2000)
+    radar = write_image(tmp_path / "s1.tif", decibels_x100, described=False, nodata=None)
     both = (path, "-o", tmp_path / "both.zarr", "--unit", "dn", "--with", f"s1={radar}", "--device", "cpu")
     done = seamo("embed", pretrained.path, *both, "--unit", "s1=db*100", "--bands", "s1=VV,VH", "--nodata", "s1=-9999")
     assert done.returncode == 0, done.stderr
