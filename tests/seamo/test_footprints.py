@@ -8,14 +8,14 @@ import pytest
 import shapely
 
 from seamo.sample import GeoRef
-from seamo.store.footprints import Grid, footprints, geo_metadata
+from seamo.store.footprints import ImageGrid, footprints, geo_metadata
 from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan
 from tests.seamo.store_samples import build, seasons_samples, seasons_spec
 
 
 def one(crs: str, transform: tuple[float, ...], size: int = 256):
-    (box,), (shape,) = footprints([Grid("k", crs, transform, size, size)])
+    (box,), (shape,) = footprints([ImageGrid("k", crs, transform, size, size)])
     return box, shapely.from_wkb(shape)
 
 
