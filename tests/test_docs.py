@@ -4,10 +4,13 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 
 FILES = sorted((ROOT / "tests").rglob("test_*.py"))
 TESTS = {path.name: "".join(one.read_text("utf-8") for one in FILES if one.name == path.name) for path in FILES}
+SOAK = re.compile(r"\(soak: ([a-z0-9 ,]+)\)")
 
 
 def test_the_page_of_commands_is_up_to_date():
@@ -17,12 +20,16 @@ def test_the_page_of_commands_is_up_to_date():
     assert done.returncode == 0, done.stderr
 
 
-def test_tests_that_guard_traps_exist():
-    page = (ROOT / "docs/traps.md").read_text("utf-8")
-    cells = [line.split("|")[-2] for line in page.splitlines() if line.startswith("| ") and "test_" in line]
-    assert len(cells) > 40
-    for cell in cells:
-        for file, words in re.findall(r"`(test_\w+\.py)`(?:: ([a-z0-9 ]+))?", cell):
+@pytest.mark.parametrize(("page", "rows"), [("docs/traps.md", 60), ("docs/reliability.md", 60), ("SECURITY.md", 6)])
+def test_tests_that_pages_name_exist(page: str, rows: int) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| ") and "`test_" in line]
+    assert len(lines) >= rows
+    for line in lines:
+        found = re.findall(r"`(test_\w+\.py)`(?:: ([a-z0-9 ,]+))?((?: \(soak: [a-z0-9 ,]+\))?)", line)
+        assert len(found) == line.count("`test_"), line
+        for file, words, soak in found:
             assert file in TESTS, file
-            name = f"def test_{words.strip().replace(' ', '_')}("
-            assert not words or name in TESTS[file], f"{file}: {words}"
+            for name in [*words.split(","), *",".join(SOAK.findall(soak)).split(",")]:
+                wanted = f"def test_{name.strip().replace(' ', '_')}("
+                assert not name.strip() or wanted in TESTS[file], f"{file}: {name}"
