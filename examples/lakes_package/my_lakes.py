@@ -30,7 +30,7 @@ def index(raw: Raw, spec: DatasetSpec) -> pd.DataFrame:
 
 
 def read(raw: Raw, rows: pd.DataFrame, spec: DatasetSpec) -> Iterator[Sample]:
-    """The samples of some rows, in their order; runs in worker processes."""
+    """The samples of some rows, in their order; runs in several threads at once."""
     layer = spec.layer("s1")
     order = positions(FILE_ORDER, layer.bands)
     for key in rows["key"]:
