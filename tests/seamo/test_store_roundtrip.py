@@ -161,6 +161,27 @@ def test_shards_are_the_bytes_that_zarr_python_writes(tmp_path, codec):
             assert (store.path / "data.zarr" / name / file).read_bytes() == (tmp_path / name / file).read_bytes()
 
 
+@pytest.mark.parametrize("codec", ["lz4", "compact", "none"])
+def test_other_readers_notice_damage(tmp_path, codec):
+    store = open_store(build(tmp_path, plan_of(seasons_spec(), codec=codec), seasons_samples()))
+    group, row = store.path / "data.zarr", store.index.iloc[17]
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(group / "s2_10m")}}
+    readers = {
+        "zarr": lambda i: zarr.open_array(group / "s2_10m", mode="r")[i],
+        "xarray": lambda i: xr.open_zarr(group)["s2_10m"][i].values,
+        "tensorstore": lambda i: tensorstore.open(spec, read=True).result()[i].read().result(),
+    }
+    shard = group / "s2_10m/c/1/0/0/0/0"
+    sound = shard.read_bytes()
+    start, end = int(row["s2_10m.offset"]), int(row["s2_10m.offset"] + row["s2_10m.length"])
+    for at in (start, (start + end) // 2, end - 1):  # tensorstore inflates before it compares
+        shard.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
+        for name, read in readers.items():
+            with pytest.raises((ValueError, RuntimeError), match=r"(?i)checksum|crc|digest|blosc|zstd"):
+                pytest.fail(f"{name} read {read(17).shape} in silence")
+            assert_array_equal(read(18), seasons_samples()[18].layers["s2_10m"])
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [None, (40, 64)])
 def test_masks_and_varying_sizes(tmp_path, layout, size):
