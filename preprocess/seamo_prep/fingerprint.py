@@ -18,6 +18,7 @@ from seamo.errors import ArchiveError, SeamoError, UsageError
 from seamo.identity import digest, file_sha256, write_atomically
 from seamo.manifest import DatasetSpec
 from seamo.seal import open_document, seal_document
+from seamo_prep.archives._folder_table import cell_label, is_mask
 from seamo_prep.archives.folder import SPEC, TABLE
 from seamo_prep.unpack import Raw
 
@@ -73,7 +74,7 @@ def own_fingerprint(raw: Raw, rows: "pd.DataFrame", spec: DatasetSpec, kept: Pat
     hashes: dict[str, str] = {}
     fresh: dict[str, _Kept] = {}
     told = {SPEC, TABLE, *(one.file for scheme in spec.splits.values() for one in scheme.files)}
-    cells = rows[[name for name in rows.columns if name not in _MEANING and (name != "_label" or _has_masks(spec))]]
+    cells = rows[[name for name in rows.columns if name not in _MEANING and (name != "_label" or is_mask(spec))]]
     for name in sorted(told | _images(rows, spec)):
         path = raw.path(name)
         if path is None:
@@ -107,21 +108,10 @@ def own_labels(rows: "pd.DataFrame", spec: DatasetSpec, where: str) -> dict[str,
     Raises:
         ArchiveError: For a class that the spec does not have, or two of them where one belongs.
     """
-    if "_label" not in rows or not spec.task.label_space or _has_masks(spec):
+    if "_label" not in rows or is_mask(spec):
         return None
-    ids = {name: number for number, name in enumerate(spec.label_space().names)}
-    is_set = spec.task.kind == "multi-label"
-    found: dict[str, int | tuple[int, ...] | None] = {}
-    for key, cell in zip(rows["key"], rows["_label"], strict=True):
-        names = str(cell).split("|") if cell else []
-        wrong = [name for name in names if name not in ids]
-        if wrong:
-            raise ArchiveError(f"no class {wrong[0]!r}", f"{where}, key {key}", f"Classes: {', '.join(ids)}.")
-        if len(names) > 1 and not is_set:
-            raise ArchiveError(f"{cell!r} are {len(names)} labels where one belongs", f"{where}, key {key}")
-        several = tuple(sorted({ids[name] for name in names}))
-        found[str(key)] = None if not names else several if is_set else several[0]
-    return found
+    cells = zip(rows["key"], rows["_label"], strict=True)
+    return {str(key): cell_label(str(cell), spec, f"{where}, key {key}") for key, cell in cells}
 
 
 def kept_hashes(root: Path, spec: DatasetSpec, raw: Raw) -> Path:
@@ -154,13 +144,9 @@ def _images(rows: "pd.DataFrame", spec: DatasetSpec) -> set[str]:
     dates = tuple(f"_{stack}.date" for stack in spec.stacks)
     files: set[str] = set()
     for column in rows.columns:
-        if column.startswith("_") and not column.startswith(dates) and (column != "_label" or _has_masks(spec)):
+        if column.startswith("_") and not column.startswith(dates) and (column != "_label" or is_mask(spec)):
             files |= {str(cell) for cell in rows[column] if cell}
     return files
-
-
-def _has_masks(spec: DatasetSpec) -> bool:
-    return spec.task.kind in ("segmentation", "change")
 
 
 def _look(path: Path, sha256: str) -> _Kept:

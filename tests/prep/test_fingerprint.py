@@ -52,9 +52,10 @@ def test_a_corrected_label_is_a_view_of_the_same_pixels(raw: Path, tmp_path: Pat
 def test_images_that_are_exchanged_in_the_table_make_another_store(raw: Path, tmp_path: Path) -> None:
     first = build_quietly("folder", raw, tmp_path / "root")
     table = (raw / "samples.csv").read_text()
-    (raw / "samples.csv").write_text(
-        table.replace("0_0.tif", "x").replace("2_0.tif", "0_0.tif").replace("x", "2_0.tif")
-    )
+    for date in "01":  # both, as all files of a sample lie on one ground
+        first_file, other = f",0_{date}.tif,", f",2_{date}.tif,"
+        table = table.replace(first_file, ",?,").replace(other, first_file).replace(",?,", other)
+    (raw / "samples.csv").write_text(table)
     second = build_quietly("folder", raw, tmp_path / "root")
     assert second.path.parent == first.path.parent
     one, two = (open_store(built.path)[0].layers["s2"] for built in (first, second))
@@ -150,3 +151,26 @@ def test_stores_inside_raw_are_refused(raw: Path, demo_raw: Path, tmp_path: Path
     inner = shutil.copytree(raw, tmp_path / "root" / name / "raw")
     with pytest.raises(UsageError, match="folder of its own stores"):
         build_quietly("folder", inner, tmp_path / "root")
+
+
+def test_labels_of_the_table_are_read_as_the_archive_reads_them(raw: Path, tmp_path: Path) -> None:
+    """A name may hold a bar where one label belongs, and an empty cell is a negative where the task says so."""
+    spec = yaml.safe_load((raw / "seamo.yaml").read_text())
+    entry = spec["datasets"]["own-imagery"]
+    entry["label_spaces"]["cover"]["classes"] = [{"name": "forest"}, {"name": "river|lake"}]
+    (raw / "seamo.yaml").write_text(yaml.safe_dump(spec))
+    table = (raw / "samples.csv").read_text()
+    (raw / "samples.csv").write_text(table.replace(",water,", ",river|lake,"))
+    store = open_store(build_quietly("folder", raw, tmp_path / "root").path)
+    assert [store.read_label(row) for row in range(len(store))] == [0, 1] * 3
+    entry["task"] |= {"kind": "multi-label", "no_class": "negative"}
+    entry["label_spaces"]["cover"]["classes"] = [{"name": "forest"}, {"name": "water"}]
+    (raw / "seamo.yaml").write_text(yaml.safe_dump(spec))
+    (raw / "samples.csv").write_text(table.replace(",water,", ",,"))
+    store = open_store(build_quietly("folder", raw, tmp_path / "root").path)
+    assert [store.read_label(row) for row in range(len(store))] == [(0,), ()] * 3
+    (raw / "samples.csv").write_text(table.replace(",water,", ",,").replace(",forest,", ",water,"))
+    view = build_quietly("folder", raw, tmp_path / "root").path
+    assert view.parent.parent == store.path
+    store = open_store(view)
+    assert [store.read_label(row) for row in range(len(store))] == [(1,), ()] * 3

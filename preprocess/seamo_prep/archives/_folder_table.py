@@ -117,6 +117,22 @@ def class_ids(cell: str, spec: DatasetSpec, where: str) -> tuple[int, ...]:
     return tuple(sorted(space.names.index(name) for name in names))
 
 
+def cell_label(cell: str, spec: DatasetSpec, where: str) -> int | tuple[int, ...] | None:
+    """What a cell says of a sample whose label is no mask.
+
+    An empty one is the empty set where the task takes images without any class for negatives, else no label.
+
+    Raises:
+        ArchiveError: See `class_ids`.
+    """
+    if not spec.task.label_space:
+        return None
+    if not cell:
+        return () if spec.task.no_class == "negative" else None
+    ids = class_ids(cell, spec, where)
+    return ids if spec.task.kind == "multi-label" else ids[0]
+
+
 def stack_dates(
     cells: dict[str, str], stack: str, spec: DatasetSpec, where: str
 ) -> tuple[list[int], list[np.datetime64]]:

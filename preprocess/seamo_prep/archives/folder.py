@@ -29,7 +29,7 @@ from seamo.manifest import DatasetSpec, load_manifest
 from seamo.sample import Array, GeoRef, Label, Sample
 from seamo.testing.world import World
 from seamo_prep.archives._folder_pixels import PlacedFile, check_one_ground, read_layer, read_mask
-from seamo_prep.archives._folder_table import cell_name, class_ids, is_mask, read_table, stack_dates
+from seamo_prep.archives._folder_table import cell_label, cell_name, is_mask, read_table, stack_dates
 from seamo_prep.tiff import write_tiff
 from seamo_prep.unpack import Raw, declare_synthetic
 
@@ -129,13 +129,8 @@ def _geo(placed: list[PlacedFile], *, finest: float) -> GeoRef | None:
 
 
 def _label(raw: Raw, cell: str, spec: DatasetSpec, *, placed: list[PlacedFile], where: str) -> Label:
-    if not spec.task.label_space:
-        return None
-    if not cell:
-        return () if spec.task.no_class == "negative" else None
-    if is_mask(spec):
-        mask, place = read_mask(raw, cell, spec, placed)
-        placed.append(place)
-        return mask
-    ids = class_ids(cell, spec, where)
-    return ids if spec.task.kind == "multi-label" else ids[0]
+    if not cell or not is_mask(spec) or not spec.task.label_space:
+        return cell_label(cell, spec, where)
+    mask, place = read_mask(raw, cell, spec, placed)
+    placed.append(place)
+    return mask
