@@ -156,8 +156,17 @@ def missing_pixels(
         >>> missing_pixels(np.array([[[0, 1]]], np.uint16), [[0.0]], None).tolist()
         [[[True, False]]]
     """
-    is_float = pixels.dtype.kind in "fc"
-    missing = ~np.isfinite(pixels) if is_float else np.zeros(pixels.shape, dtype=np.bool_)
+    missing = declared_missing(pixels, nodata, mask)
+    if pixels.dtype.kind in "fc":
+        missing |= ~np.isfinite(pixels)
+    return missing
+
+
+def declared_missing(
+    pixels: NDArray[Any], nodata: Sequence[Sequence[float | None]], mask: NDArray[np.uint8] | None
+) -> NDArray[np.bool_]:
+    """As `missing_pixels`, without what is not finite and that nobody declared: nodata and masked alone."""
+    missing = np.zeros(pixels.shape, dtype=np.bool_)
     if mask is not None:
         missing |= mask == 0
     for band, values in enumerate(nodata):

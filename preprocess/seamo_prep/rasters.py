@@ -23,7 +23,15 @@ from rasterio.io import DatasetReader, MemoryFile
 
 from seamo.errors import ArchiveError
 from seamo.manifest import LayerSpec
-from seamo.rasterfacts import GDAL_ERRORS, PixelGrid, RasterStatements, held_nodata, missing_pixels, raster_facts
+from seamo.rasterfacts import (
+    GDAL_ERRORS,
+    PixelGrid,
+    RasterStatements,
+    declared_missing,
+    held_nodata,
+    missing_pixels,
+    raster_facts,
+)
 from seamo_prep.outside import DAMAGE, is_too_much, reading
 from seamo_prep.tiff import CutShortError, Transform, decode_plain
 from seamo_prep.unpack import Raw
@@ -59,10 +67,20 @@ class Raster:
 
     def missing(self) -> NDArray[np.bool_]:
         """Pixels that are no measurement by what the file says, (C, H, W): nodata, mask, alpha 0, not finite."""
-        found = missing_pixels(self.pixels, [[one] for one in self.facts.nodata], self.mask)
-        for band in self.facts.alpha:
-            found |= self.pixels[band] == 0
+        return self._with_alpha(missing_pixels(self.pixels, [[one] for one in self.facts.nodata], self.mask))
+
+    def infinite(self) -> NDArray[np.bool_]:
+        """Pixels that are infinite, although the file does not say that they are missing, (C, H, W)."""
+        found = np.isinf(self.pixels)
+        if found.any():
+            nodata = [[one] for one in self.facts.nodata]
+            found &= ~self._with_alpha(declared_missing(self.pixels, nodata, self.mask))
         return found
+
+    def _with_alpha(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        for band in self.facts.alpha:
+            missing |= self.pixels[band] == 0
+        return missing
 
 
 def read_tiff(raw: Raw, name: str) -> Raster:
@@ -197,7 +215,9 @@ def check_promise(source: Any, stored: int, where: str) -> None:
     Raises:
         ArchiveError: Before a pixel is decoded.
     """
-    promised = source.width * source.height * sum(np.dtype(one).itemsize for one in source.dtypes)
+    # GDAL's CInt16, the pixels of Sentinel-1 SLC, has no numpy type.
+    bytes_each = (4 if one == "complex_int16" else np.dtype(one).itemsize for one in source.dtypes)
+    promised = source.width * source.height * sum(bytes_each)
     if is_too_much(promised, stored):
         what = f"promises {source.count} bands of {source.height} x {source.width} pixels in {stored:,} bytes"
         raise ArchiveError(what, where, "It is damaged or made to fill the memory; fetch it again.")

@@ -33,12 +33,11 @@ def write(path: Path, pixels: np.ndarray, *, place: Any = PLACE, crs: Any = "EPS
     """A GeoTIFF; `said` are attributes of rasterio's file, or options of its creation."""
     count, height, width = pixels.shape
     words = ("descriptions", "scales", "offsets", "colorinterp", "mask", "colormap", "gcps")
-    options = {key: value for key, value in said.items() if key not in words}
+    options = {"dtype": pixels.dtype} | {key: value for key, value in said.items() if key not in words}
     where = {key: value for key, value in (("crs", crs), ("transform", place)) if value is not None}
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(path, "w", driver="GTiff", count=count, height=height, width=width, dtype=pixels.dtype, **where,
-                      **options) as file,
+        rasterio.open(path, "w", driver="GTiff", count=count, height=height, width=width, **where, **options) as file,
     ):  # fmt: skip
         for key in ("descriptions", "scales", "offsets", "colorinterp", "gcps"):
             if key in said:
@@ -158,12 +157,16 @@ def test_floats_that_are_not_finite_are_missing(tmp_path: Path) -> None:
     layer = {"id": "s1", "stack": "s1", "sensor": "s1", "bands": ["VV", "VH"], "gsd_m": 10, "dtype": "float32",
              "unit": "db", "fill": "nan", "size": [16, 16]}  # fmt: skip
     found = read(tmp_path, layers=[layer], csv="key,s1\np,p.tif\n").layers["s1"][0]
-    assert np.isnan(found).sum() == 4
-    assert np.isnan(found[1, 1, 1])
+    assert found[0, 0, 1:3].tolist() == [-np.inf, np.inf]  # the writer stores them as missing, and counts them
+    assert np.argwhere(np.isnan(found)).tolist() == [[0, 0, 0], [1, 1, 1]]
     # What is missing need not fit another type.
     whole = LAYER | {"bands": ["B02", "B03"]}
     found = read(tmp_path, "dtype", layers=[whole]).layers["s2"][0]
     assert found[0, 0, :3].tolist() == [65535] * 3
+    write(tmp_path / "p.tif", pixels, nodata=-np.inf)  # what the file itself calls missing is nothing to count
+    found = read(tmp_path, layers=[layer], csv="key,s1\np,p.tif\n").layers["s1"][0]
+    assert np.isnan(found[0, 0, :2]).all()
+    assert found[0, 0, 2] == np.inf
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -223,6 +226,8 @@ def test_complex_numbers_and_colour_tables_are_no_measurement(tmp_path: Path) ->
         assert "p.tif: holds complex values (complex64)" in refused(
             tmp_path, *relax, layers=[LAYER | {"dtype": "float32"}]
         )
+    write(tmp_path / "p.tif", scene().astype("complex64"), dtype="complex_int16")  # as Sentinel-1 SLC has them
+    assert "p.tif: holds complex values (complex_int16)" in refused(tmp_path, "dtype")
     write(tmp_path / "p.tif", scene(1).astype("uint8"), colormap={1: (255, 0, 0, 255)})
     rgb = LAYER | {"sensor": "rgb", "bands": ["R"], "dtype": "uint8", "unit": "uint8", "fill": None}
     assert "indices into a colour table" in refused(tmp_path, layers=[rgb])

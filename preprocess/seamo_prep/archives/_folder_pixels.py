@@ -156,6 +156,10 @@ def _layer_pixels(raw: Raw, file: str, raster: Raster, layer: LayerSpec) -> Arra
             "Give the layer a `fill` that no pixel has.",
         )
     pixels[missing] = fill
+    if layer.is_float and pixels.dtype.kind == raster.pixels.dtype.kind:
+        # Left as it is for the writer, which stores it as missing too, and counts it.
+        infinite = raster.infinite()[numbers]
+        pixels[infinite] = raster.pixels[numbers][infinite]
     return pixels
 
 
