@@ -73,7 +73,13 @@ def _optical(unit: Unit, values: NDArray[np.float64]) -> str:
         and (values == 255).sum() >= max(20, _CUT * len(values))
     ):
         return EIGHT_BIT
+    if unit is Unit.DN_PLUS_1000 and _is_below(values[values != 0], 900):  # 0 is mostly a border
+        return f"{TIMES_10000} without the shift of 1,000"
     return "another scale: no ground or cloud reflects three times the light" if middle > 32_767 else ""
+
+
+def _is_below(values: NDArray[np.float64], limit: float) -> bool:
+    return bool(values.size) and float(np.median(values)) < limit
 
 
 def _radar(unit: Unit, values: NDArray[np.float64]) -> str:

@@ -49,6 +49,8 @@ def test_values_in_their_unit_raise_no_doubt(unit: Unit) -> None:
         (Unit.UINT8, GROUND * 10000, "times 10,000"),
         (Unit.DN, MADE[Unit.UINT8], "8-bit"),
         (Unit.DN, GROUND * 655_350, "another scale"),
+        (Unit.DN_PLUS_1000, RNG.integers(0, 900, 5000), "without the shift of 1,000"),
+        (Unit.DN_PLUS_1000, np.append(np.zeros(9000), GROUND * 1000 + 1), "without the shift of 1,000"),
         (Unit.UINT8, (GROUND > 0.1).astype(np.uint8), "a mask"),
         (Unit.DN, BACKSCATTER, "decibel (db)"),
         (Unit.REFLECTANCE, BACKSCATTER, "decibel (db)"),
@@ -76,6 +78,8 @@ def test_values_of_another_unit_are_named(stated: Unit, values: np.ndarray, word
         (Unit.DN, np.append(RNG.integers(20, 250, 400), 255)),  # the brightest pixel of a dark tile
         (Unit.DN, RNG.integers(1, 3, 400)),  # corrected water in the infrared, cut off at 1
         (Unit.DN, 1 + RNG.random(400)),  # the same, resampled
+        (Unit.DN_PLUS_1000, RNG.normal(1000, 12, 5000).round()),  # deep water
+        (Unit.DN_PLUS_1000, np.append(np.zeros(5000), MADE[Unit.DN_PLUS_1000])),  # a border of 0
         (Unit.REFLECTANCE, RNG.normal(0.002, 0.002, 5000)),
         (Unit.REFLECTANCE, RNG.uniform(0.6, 1.7, 5000)),  # snow and cloud
         (Unit.DB, RNG.normal(-27, 1.5, 5000)),  # calm sea
