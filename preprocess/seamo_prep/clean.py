@@ -7,6 +7,7 @@
     ROOT/<id>/.*.part                    a file that was being written beside the stores
     ROOT/<id>/.<build8>.partial/         an unfinished store: work that the next build of the same plan goes on with
     ROOT/<id>/.<build8>.partial/.work/parts/*            of it, shards that were being written
+    ROOT/<id>/.<build8>-copy.partial/    an unfinished copy, which the next `copy` of the same store goes on with
     ROOT/<id>/.<build8>.lock             the lock of a builder that ended, where nothing unfinished needs it
 
 Nothing that a manifest of a store names is touched, whatever it is called.
@@ -26,7 +27,7 @@ from seamo.seal import parse_json
 from seamo.store.format import CHECKSUMS_NAME, META_NAME, VIEWS_NAME, WORK_NAME
 from seamo.store.remote import local_path
 
-_BUILD = re.compile(r"\.?(?P<build>[0-9a-f]{8})(\.partial|\.lock)?")
+_BUILD = re.compile(r"\.?(?P<build>[0-9a-f]{8})(\.partial|-copy\.partial|\.lock)?")
 _PART = re.compile(r"\..+\.part|.+\.[0-9a-f]{32}\.partial")
 
 
@@ -101,6 +102,7 @@ def _builds(dataset: Path) -> list[str]:
 
 def _litter(dataset: Path, build8: str, *, unfinished: bool) -> Iterator[tuple[Path, str]]:
     store, begun, lock = dataset / build8, dataset / f".{build8}.partial", dataset / f".{build8}.lock"
+    copied = dataset / f".{build8}-copy.partial"
     is_published = (store / META_NAME).is_file() and not store.is_symlink()
     if is_published:
         named = _named(store)
@@ -118,7 +120,11 @@ def _litter(dataset: Path, build8: str, *, unfinished: bool) -> Iterator[tuple[P
             yield from ((path, "a shard that was being written") for path in _files(parts))
             yield from ((path, _WRITTEN) for path in _parts(begun, deep=True) if parts not in path.parents)
         yield begun, _UNFINISHED
-    if lock.is_file() and (unfinished or not begun.is_dir()):
+    if copied.is_dir() and not copied.is_symlink():
+        if not unfinished:
+            yield from ((path, _WRITTEN) for path in _parts(copied, deep=True))
+        yield copied, _UNFINISHED
+    if lock.is_file() and (unfinished or not (begun.is_dir() or copied.is_dir())):
         yield lock, "the lock of a build that ended"
 
 

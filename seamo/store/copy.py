@@ -52,6 +52,8 @@ def copy_store(source: Path, root: Path, *, layout: fmt.Layout | None, progress:
     store = open_store(source)
     if store.meta.pixels_in:
         store = Store(store.pixels_path)
+    if store.path.resolve() in (root.resolve(), *root.resolve().parents):
+        raise StoreError("the copy would lie inside the store", str(root), "Name another root.")
     if layout is not None and layout != store.meta.layout:
         return _rewrite(store, root, layout, progress)
     final = root / store.meta.id / store.meta.build
@@ -102,7 +104,11 @@ def _copy_files(store: Store, final: Path, progress: Progress | None) -> None:
 
 def _copy_file(source: Path, target: Path, sealed: SealedFile) -> None:
     state, size = hashlib.sha256(), 0
-    with source.open("rb") as have, target.open("wb") as out:
+    try:
+        have = source.open("rb")
+    except OSError as cause:  # else it would be said of the target
+        raise StoreError(f"cannot be read ({cause.strerror})", str(source), BUILD_AGAIN) from cause
+    with have, target.open("wb") as out:
         while block := have.read(_BLOCK):
             state.update(block)
             size += len(block)

@@ -98,3 +98,16 @@ def test_the_verb_says_bytes_and_a_root_that_is_none_is_one_message(root: Path) 
     assert ".store.json.4242.part" in done.stdout.replace("\n", "")
     with pytest.raises(StoreError, match="no such folder"):
         clean(root / "nowhere")
+
+
+def test_an_unfinished_copy_stays_until_it_is_asked_for(root: Path) -> None:
+    store = open_store(root / "eurosat").path
+    before = files_of(root)
+    part = store.parent / ".0a1b2c3d-copy.partial"
+    put(part, {"data.zarr/s2/c/0/0/0/0": 5, ".checksums.json.4242.part": 3})
+    assert [(one.path.name, one.goes) for one in clean(root)] == [
+        (".checksums.json.4242.part", True), (part.name, False),
+    ]  # fmt: skip
+    assert [path.name for path in part.rglob("*") if path.is_file()] == ["0"]
+    assert [(one.path, one.goes) for one in clean(root, unfinished=True)] == [(part, True)]
+    assert files_of(root) == before

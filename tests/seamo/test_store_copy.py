@@ -124,3 +124,20 @@ def test_a_damaged_store_of_the_format_before_is_refused(tmp_path, before):
         victim.write_bytes(whole)
     with pytest.raises(StoreError):
         open_store(tmp_path / "tiny")
+
+
+def test_a_copy_into_the_store_itself_is_refused(tmp_path):
+    path = build(tmp_path / "a", PLAN, SAMPLES)
+    for root in (path, path / "views", path / "new"):
+        for layout in (None, "webdataset"):
+            with pytest.raises(StoreError, match="inside the store"):
+                copy_store(path, root, layout=layout, progress=said)
+    assert list(differing_files(open_store(path), deep=True)) == []
+    assert not (path / "new").exists()
+
+
+def test_a_file_that_the_source_lacks_is_said_of_the_source(tmp_path):
+    path = build(tmp_path / "a", PLAN, SAMPLES)
+    (path / "moments.parquet").unlink()
+    with pytest.raises(StoreError, match=r"a/.*moments.parquet: cannot be read .*Copy the store again"):
+        copy_store(path, tmp_path / "b", layout=None, progress=said)
