@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,7 +90,9 @@ class Tree(Container):
     def read(self, name: str) -> bytes:
         """See `Container`."""
         try:
-            with open(self._on_disk(name), "rb", buffering=0) as file:  # noqa: PTH123 - as above
+            with open(self._on_disk(name), "rb", buffering=0, opener=_open_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise ArchiveError("is a pipe or a device, no plain file", self.where(name), "Put the file there.")
                 return file.readall()
         except OSError as error:
             if target := missing_target(self._on_disk(name)):
@@ -129,6 +132,10 @@ class Tree(Container):
                 yield from self._walk(entry.path, inner)
             elif not missing_target(entry.path):
                 yield inner, entry.stat().st_size
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would be waited for
 
 
 def _scan(folder: str) -> tuple[list["os.DirEntry[str]"], list["os.DirEntry[str]"]]:

@@ -1,6 +1,7 @@
 """`Raw`: the same answers from folders, tars and zips, whole or in parts; nothing leads out of them."""
 
 import io
+import os
 import pickle
 import tarfile
 import zipfile
@@ -174,3 +175,15 @@ def test_relax_takes_five_words(tmp_path: Path, spec: DatasetSpec) -> None:
         Raw(tmp_path, spec, ("sizes",))
     with pytest.raises(ArchiveError, match="no such folder"):
         Raw(tmp_path / "none", spec)
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(spec: DatasetSpec, tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    name = "EuroSAT_MS/River/River_3.tif"
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "EuroSAT_MS/River/River_4.tif").symlink_to("/dev/zero")
+    raw = Raw(tmp_path, spec)
+    for one in (name, "EuroSAT_MS/River/River_4.tif"):
+        with pytest.raises(ArchiveError, match="is a pipe or a device"):
+            raw.read(one)
