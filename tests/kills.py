@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ rows:
   - {store: eurosat, protocol: knn}
   - {store: eurosat, protocol: logreg}
 """
+SCHEDULER = "build-scheduler"
 _ENTRY = {"seamo": "seamo.cli", "seamo-prep": "seamo_prep.cli", "seamo-bench": "seamo_bench.cli"}
 _LITTER = (".part", ".partial", ".tmp")
 
@@ -148,6 +150,7 @@ VERBS: dict[str, Verb] = {
         stores_of,
         _copied("stores"),
     ),
+    SCHEDULER: Verb(lambda _made, _out: [], stores_of, share=0.5),  # its workers are killed: `attack_workers`
     "copy": Verb(
         lambda made, out: ["seamo-prep", "copy", _one(made / "stores" / "eurosat"), f"{out}/s"],
         stores_of,
@@ -249,6 +252,41 @@ def attack(verb: Verb, made: Path, root: Path, *, kills: int, seed: int) -> tupl
     return hits, faults
 
 
+def attack_workers(made: Path, root: Path, *, kills: int, seed: int) -> tuple[int, list[str]]:
+    """Kill workers of a scheduler while a build uses them, at most four a build; see `attack`."""
+    from tests.prep.dask_cluster import Cluster
+
+    drawn = random.Random(seed)  # noqa: S311 - no secret
+    os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "10"  # as the guide advises where workers come and go
+    words = ["seamo-prep", "build", "eurosat", "--raw", f"{made}/raw", "--store"]
+    _ended([*words, f"{root}/sound", "--workers", "1"])
+    want = stores_of(root / "sound")
+    hits, faults, number = 0, [], 0
+    while hits < kills and number < 2 * kills:
+        number += 1
+        out, place = root / f"round{number}", root / f"cluster{number}"
+        place.mkdir()
+        with Cluster(place, seconds=0.3) as cluster:
+            for _ in range(2):
+                cluster.start_worker()
+            build = [*words, str(out), "--scheduler", cluster.address]
+            process = subprocess.Popen(command_line(build), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            killed = 0
+            while process.poll() is None:
+                time.sleep(drawn.uniform(0.2, 1.5))
+                if killed < min(4, kills - hits) and list(cluster.marks.iterdir()) and process.poll() is None:
+                    cluster.workers[-2 + killed % 2].kill()
+                    killed += 1
+                    cluster.start_worker()
+            said = process.stderr.read().decode() if process.stderr else ""
+            hits += killed
+        if process.returncode:
+            faults.append(f"{killed} workers killed: ended with {process.returncode}: {said[-300:]}")
+        elif stores_of(out) != want:
+            faults.append(f"{killed} workers killed: something else came out")
+    return hits, faults
+
+
 def _names(folder: Path) -> set[str]:
     return {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file()}
 
@@ -303,7 +341,8 @@ def main(arguments: list[str]) -> int:
         prepare(Path(made))
         for name, kills in shares(verbs, chosen.kills).items():
             with tempfile.TemporaryDirectory() as root:
-                hits, faults = attack(verbs[name], Path(made), Path(root), kills=kills, seed=chosen.seed)
+                how = attack_workers if name == SCHEDULER else partial(attack, verbs[name])
+                hits, faults = how(Path(made), Path(root), kills=kills, seed=chosen.seed)
             wrong += len(faults)
             _say("\n  ".join([f"{name}: {hits} kills, {len(faults)} faults", *faults]))
     return 1 if wrong else 0

@@ -17,6 +17,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,9 +76,9 @@ def clean(root: Path, *, unfinished: bool = False, dry_run: bool = False) -> lis
                         found.append(Litter(path, _bytes(path), what, goes=what != _UNFINISHED or unfinished))
                         if found[-1].goes and not dry_run:
                             _remove(path)
-            # Beside the stores no lock says who is at work: the file names its process.
+            # Beside the stores no lock says who is at work, and only small files are written there.
             for path in _parts(dataset, deep=False):
-                if not _is_running(path):
+                if not _is_young(path):
                     found.append(Litter(path, _bytes(path), _WRITTEN, goes=True))
                     if not dry_run:
                         _remove(path)
@@ -87,6 +88,7 @@ def clean(root: Path, *, unfinished: bool = False, dry_run: bool = False) -> lis
 
 
 _WRITTEN = "a file that was being written"
+_MOMENT_S = 600  # more than the writing of a small file takes anywhere
 _UNFINISHED = "an unfinished store"
 
 
@@ -167,10 +169,9 @@ def _locked(path: Path, *, make: bool) -> Generator[bool]:
         os.close(lock)
 
 
-def _is_running(path: Path) -> bool:
-    """Whether the process that a `.<name>.<pid>.part` names is there; one of another machine is taken for ended."""
-    number = path.name.removesuffix(".part").rpartition(".")[2]
-    return number.isdigit() and Path(f"/proc/{number}").exists()
+def _is_young(path: Path) -> bool:
+    """Whether a file may still be being written: small files are, for a moment."""
+    return time.time() - path.lstat().st_mtime < _MOMENT_S
 
 
 def _bytes(path: Path) -> int:
