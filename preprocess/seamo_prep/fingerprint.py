@@ -20,6 +20,7 @@ from seamo.manifest import DatasetSpec
 from seamo.seal import open_document, seal_document
 from seamo_prep.archives._folder_table import cell_label, is_mask
 from seamo_prep.archives.folder import SPEC, TABLE
+from seamo_prep.rasters import beside
 from seamo_prep.unpack import Raw
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class OwnFingerprint(NamedTuple):
 def own_fingerprint(raw: Raw, rows: "pd.DataFrame", spec: DatasetSpec, kept: Path) -> OwnFingerprint:
     """Sha256 over the names and hashes of every file that a build of one's own imagery reads.
 
-    Other files of the folder do not count. A file that is named and not there counts as such: adding it is a change.
+    What lies beside an image and says more of it counts (`beside`), other files of the folder do not. A file that is
+    named and not there counts as such: adding it is a change.
 
     Args:
         raw: One's own imagery.
@@ -75,7 +77,9 @@ def own_fingerprint(raw: Raw, rows: "pd.DataFrame", spec: DatasetSpec, kept: Pat
     fresh: dict[str, _Kept] = {}
     told = {SPEC, TABLE, *(one.file for scheme in spec.splits.values() for one in scheme.files)}
     cells = rows[[name for name in rows.columns if name not in _MEANING and (name != "_label" or is_mask(spec))]]
-    for name in sorted(told | _images(rows, spec)):
+    images = _images(rows, spec)
+    said_beside = {one for name in images for one in beside(name) if raw.exists(one)}
+    for name in sorted(told | images | said_beside):
         path = raw.path(name)
         if path is None:
             hashes[name] = "not there"

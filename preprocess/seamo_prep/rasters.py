@@ -12,7 +12,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +37,7 @@ from seamo_prep.unpack import Raw
 
 _FETCH_AGAIN = "Unpack or fetch it again."
 _BESIDE = (".aux.xml", ".msk")  # files in which GDAL keeps what a TIFF cannot, or shall not, hold
+_WORLD = (".tfw", ".TFW", ".tifw", ".tiffw", ".wld", ".WLD")  # six numbers that place an image
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?|nan")  # as GDAL writes nodata
 
 
@@ -133,7 +133,7 @@ def read_own(raw: Raw, name: str) -> Raster:
         ArchiveError: If the file is not there, cut short, or not a TIFF.
     """
     path = raw.path(name)
-    if path is None or not any(one.is_file() for one in _beside(path)):
+    if path is None or not any(raw.exists(one) for one in beside(name)):
         return read_tiff(raw, name)
     with _gdal(raw.where(name)), rasterio.open(path, driver="GTiff") as source:
         check_promise(source, path.stat().st_size, raw.where(name))
@@ -259,9 +259,16 @@ def _read_gdal(source: DatasetReader) -> Raster:
     return Raster(source.read(), facts, source.read_masks() if facts.has_mask else None)
 
 
-def _beside(path: Path) -> list[Path]:
-    """Where GDAL looks for what a TIFF does not say itself."""
-    return [path.with_name(path.name + end) for end in _BESIDE] + [path.with_suffix(end) for end in (".tfw", ".wld")]
+def beside(name: str) -> list[str]:
+    """Where GDAL looks for what a TIFF does not say itself: its statistics and nodata, its mask, its place.
+
+    Example:
+        >>> beside("a/b.tif")[:3]
+        ['a/b.tif.aux.xml', 'a/b.tif.msk', 'a/b.tfw']
+    """
+    folder, slash, file = name.rpartition("/")
+    stem = file.rpartition(".")[0] or file
+    return [name + end for end in _BESIDE] + [f"{folder}{slash}{stem}{end}" for end in _WORLD]
 
 
 @dataclass(frozen=True, slots=True)

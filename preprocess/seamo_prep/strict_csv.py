@@ -161,7 +161,7 @@ def _shown(text: str) -> str:
 
 def _check_cells(cells: list[str], here: str) -> None:
     for cell in cells:
-        if any(unicodedata.category(char) == "Cc" for char in cell):
+        if not cell.isprintable() and any(unicodedata.category(char) == "Cc" for char in cell):
             what = "a line break" if set(cell) & set("\r\n") else "a control character"
             raise ArchiveError(f"holds {what} inside a cell: {_shown(cell)}", here, "Take it out.")
         if cell != cell.strip():

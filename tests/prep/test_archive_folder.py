@@ -480,3 +480,15 @@ def test_dates_are_converted_to_utc_and_sorted(tmp_path: Path) -> None:
     sample = read(tmp_path, layers=[TWICE], csv=csv)
     assert [str(date) for date in sample.time["s2"]] == ["2021-08-01T00:00:00", "2021-08-01T22:30:00"]
     np.testing.assert_array_equal(sample.layers["s2"], [scene() + 1, scene()])
+
+
+@pytest.mark.parametrize("name", ["p.tfw", "p.tifw", "p.TFW", "p.wld"])
+def test_world_files_place_an_image_as_gdal_has_it(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "p.tif", scene(), place=None)
+    (tmp_path / name).write_text("10\n0\n0\n-10\n500005\n4999995\n")
+    with rasterio.open(tmp_path / "p.tif") as file:
+        want = tuple(file.transform)[:6]
+    assert want == (10, 0, 500000, 0, -10, 5000000)
+    geo = read(tmp_path).geo
+    assert geo is not None
+    assert geo.transform == want

@@ -174,3 +174,23 @@ def test_labels_of_the_table_are_read_as_the_archive_reads_them(raw: Path, tmp_p
     assert view.parent.parent == store.path
     store = open_store(view)
     assert [store.read_label(row) for row in range(len(store))] == [(1,), ()] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("3_1.tif.aux.xml", "<PAMDataset><PAMRasterBand band='1'><NoDataValue>0</NoDataValue></PAMRasterBand>"
+                            "</PAMDataset>"),
+        ("3_1.tfw", "10\n0\n0\n-10\n5\n5\n"),
+    ],
+)  # fmt: skip
+def test_what_lies_beside_an_image_and_speaks_of_it_counts(name: str, text: str, raw: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    first = build_quietly("folder", raw, root)
+    (raw / name).write_text(text)
+    second = build_quietly("folder", raw, root)
+    assert (second.was_there, second.path != first.path) == (False, True)
+    (raw / name).write_text(text.replace("0", "7", 1))
+    assert build_quietly("folder", raw, root).path not in (first.path, second.path)
+    (raw / name).unlink()
+    assert build_quietly("folder", raw, root) == type(first)(first.path, was_there=True)

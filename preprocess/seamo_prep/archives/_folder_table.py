@@ -1,5 +1,6 @@
 """`samples.csv` of one's own imagery: which columns it has, and what each cell must be (see `folder`)."""
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import PurePosixPath, PureWindowsPath
@@ -13,6 +14,7 @@ from seamo.sample import check_key
 from seamo.store.splits import SPLITS
 from seamo_prep.strict_csv import TableRow, at_line, read_csv, utc_date
 
+_PLAIN = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")
 ABOUT = ("split", "scene", "country")  # what the index says of a sample beside its files
 
 
@@ -162,6 +164,8 @@ def stack_dates(
 
 
 def _check_path(cell: str, here: str) -> None:
+    if _PLAIN.fullmatch(cell):  # a tenth of the time of what follows
+        return
     posix, windows = PurePosixPath(cell), PureWindowsPath(cell)
     if posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
         raise ArchiveError(f"{cell!r} leaves the folder", here, "Give a path below the folder of the table.")
