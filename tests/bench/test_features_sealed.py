@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,23 @@ import torch
 from numpy.typing import NDArray
 
 import seamo_bench
+from seamo.bands import Unit
 from seamo.errors import ProtocolError
-from seamo.store.reader import Store
+from seamo.inputs.spec import InputSpec, Step
+from seamo.inputs.statistics import store_statistics
+from seamo.inputs.wiring import wire
+from seamo.store.buildplan import BuildPlan
+from seamo.store.reader import Store, open_store
+from seamo.store.views import write_view
 from seamo_bench.facts import BackboneFacts
-from seamo_bench.features.cache import FeatureCache, Work
-from seamo_bench.features.parts import NOTES, read_parts, write_part
+from seamo_bench.features.cache import FeatureCache, Work, cache_name
+from seamo_bench.features.parts import notes_file, read_parts, write_part
 from seamo_bench.network import Backbone
 from tests.bench.bench_store import toy_store
 
 torch.set_num_threads(1)
 SAMPLES = 48
+NOTES = "first-batch-*.json"
 FACTS = BackboneFacts(id="image-statistics", card="c")
 Damage = Callable[[Path], None]
 
@@ -132,6 +140,7 @@ def test_a_thousand_bits_and_two_hundred_truncations(world, fresh, caplog):
 
 
 def test_exchanged_renamed_missing_and_forged_files_are_never_used(world, fresh, caplog):
+    store = world[0]
     names = [path.name for path in files_of(fresh())]
     kinds = {kind: [one for one in names if one.endswith(kind)] for kind in (".rows.npy", ".checksums.json")}
     kinds["features"] = [one for one in names if one.endswith(".npy") and not one.endswith(".rows.npy")]
@@ -159,11 +168,12 @@ def test_exchanged_renamed_missing_and_forged_files_are_never_used(world, fresh,
             swapped(one + kind, other + kind)(folder)
 
     def old_notes(folder: Path) -> None:
-        (folder / NOTES).write_text(json.dumps(["nothing to see"]))
+        notes_file(folder, store.content).write_text(json.dumps(["nothing to see"]))
 
     def edited_notes(folder: Path) -> None:
-        document = json.loads((folder / NOTES).read_text())
-        (folder / NOTES).write_text(json.dumps({**document, "notes": []}, sort_keys=True, separators=(",", ":")))
+        path = notes_file(folder, store.content)
+        document = json.loads(path.read_text())
+        path.write_text(json.dumps({**document, "notes": []}, sort_keys=True, separators=(",", ":")))
 
     damages: dict[str, Damage] = {
         **{f"{kind} exchanged": swapped(*found[:2]) for kind, found in kinds.items()},
@@ -181,7 +191,7 @@ def test_exchanged_renamed_missing_and_forged_files_are_never_used(world, fresh,
         damage(folder)
         caplog.clear()
         check(world, root, name)
-        if NOTES not in name and "gone" not in name:
+        if "first-batch" not in name and "gone" not in name:
             assert len(caplog.records) == 1, name
 
 
@@ -235,7 +245,7 @@ def dying(path, data):
 
 parts.write_atomically = dying
 folder = Path(sys.argv[1])
-parts.write_notes(folder, [])
+parts.write_notes(folder, "c" * 64, [])
 for start in range(0, 30, 10):
     rows = np.arange(start, start + 10)
     parts.write_part(folder, rows, np.repeat(rows[:, None], 3, 1).astype(np.float32))
@@ -279,3 +289,50 @@ def test_while_another_process_writes_nothing_is_swept(world, fresh):
         np.testing.assert_array_equal(cache_in(root, store, backbone).table(np.arange(SAMPLES)).read(), want)
         assert (folder / ".still-written.npy.1.part").is_file()
         writer.stdin.close()
+
+
+def test_views_share_features_and_each_says_what_its_own_first_images_showed(tmp_path, monkeypatch):
+    """Corrected labels and another split list cost no pass through a network."""
+    base = toy_store(tmp_path / "stores", n=SAMPLES)
+    keys = [str(key) for key in base.index["key"]]
+    plan = BuildPlan(base.spec, "hash-60-20-20", synthetic={"what": "synthetic, for tests"})
+    corrected = write_view(base.path, replace(plan, labels="l" * 64), labels=dict.fromkeys(keys, 0))
+    resplit = write_view(base.path, replace(plan, split_scheme="none"))
+    views = [base, open_store(corrected), open_store(resplit)]
+    assert len({view.content for view in views}) == 3
+    passes: list[int] = []
+    want = None
+    for number, view in enumerate(views):
+        backbone = seamo_bench.load_backbone("image-statistics", store=view)
+        forward = backbone.network.forward_features
+
+        def counted(inputs, forward=forward, number=number):
+            passes.append(number)
+            return forward(inputs)
+
+        monkeypatch.setattr(backbone.network, "forward_features", counted)
+        monkeypatch.setattr("seamo_bench.features.cache.check_range", lambda *_, number=number: [f"note {number}"])
+        cache = cache_in(tmp_path / "features", view, backbone)
+        found = cache.table(np.arange(SAMPLES)).read()
+        want = found if want is None else want
+        np.testing.assert_array_equal(found, want)
+        assert cache.notes == cache_in(tmp_path / "features", view, backbone).notes == (f"note {number}",)
+    assert set(passes) == {0}
+    assert len(list((tmp_path / "features").iterdir())) == 1
+
+
+def test_numbers_of_a_split_s_statistics_count_and_where_they_come_from_does_not(tmp_path):
+    base = toy_store(tmp_path / "stores", n=SAMPLES)
+    plan = BuildPlan(base.spec, "hash-60-20-20", synthetic={"what": "synthetic, for tests"})
+    zeros = {str(key): 0 for key in base.index["key"]}
+    corrected = open_store(write_view(base.path, replace(plan, labels="l" * 64), labels=zeros))
+    # As `train`: the statistics of all samples are other numbers.
+    names = {}
+    for name, view, part in (("base", base, "train"), ("corrected", corrected, "train"), ("all", base, "all")):
+        backbone = seamo_bench.load_backbone("image-statistics", store=view)
+        own = InputSpec("s2", ("B02", "B03"), Unit.DN, (Step("store-zscore"),), "here")
+        card = replace(backbone.card, inputs=(own,))
+        wiring = wire(card.expects, view.spec, statistics=store_statistics(view, part=part))
+        assert view.content[:12] in wiring.sensors[0].statistics
+        names[name] = cache_name(view.pixels, FACTS, wiring)
+    assert names["base"] == names["corrected"] != names["all"]

@@ -1,7 +1,8 @@
-"""Pooled features, computed once per (store content, card and weights, wiring) and kept in parts on disk.
+"""Pooled features, computed once per (pixels of the store, card and weights, wiring) and kept in parts on disk.
 
 Whoever asks for rows gets what is kept and whole (`seamo_bench.features.parts`) and computes the rest, so protocols,
-label fractions and killed runs share one cache. What they get is a `FeatureTable`, which need not fit into memory.
+label fractions, views of one store and killed runs share one cache. What they get is a `FeatureTable`, which need not
+fit into memory.
 """
 
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class FeatureCache:
     def __init__(self, root: Path, store: "Samples", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
         if backbone.adapter is None:
             raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
-        self.folder = root / cache_name(store.content, facts, backbone.adapter.wiring)
+        self.folder = root / cache_name(store.pixels, facts, backbone.adapter.wiring)
         self._store, self._backbone, self._work, self._adapter = store, backbone, work, backbone.adapter
         self._parts: CachedParts | None = None  # read when the first features are asked for, which not every cell does
         self._notes: tuple[str, ...] = ()
@@ -90,8 +91,8 @@ class FeatureCache:
         parts = self._parts
         if parts is None:
             parts = read_parts(self.folder, len(self._store))
-            notes = read_notes(self.folder)
-            # Of the very first images: a resumed run says what the first one said.
+            notes = read_notes(self.folder, self._store.content)
+            # Of the very first images: a resumed run says what the first one said, a run of another view its own.
             self._notes = self._look(np.unique(rows)[:FIRST]) if notes is None and len(rows) else notes or ()
         for _ in range(_TRIES):
             if not len(_missing(parts, rows)):
@@ -111,14 +112,14 @@ class FeatureCache:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the first batch showed after normalisation."""
-        return self._notes if self._parts is not None else read_notes(self.folder) or ()
+        return self._notes if self._parts is not None else read_notes(self.folder, self._store.content) or ()
 
     def _look(self, rows: Rows) -> tuple[str, ...]:
         wiring = self._adapter.wiring
         batch = next(iter(Loader(self._store, rows, FIRST, layers=wiring.layers, shuffle=False)))
         notes = tuple(check_range(self._adapter(batch), wiring))
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_notes(self.folder, notes)
+        write_notes(self.folder, self._store.content, notes)
         return notes
 
     def _compute(self, rows: Rows) -> None:
@@ -156,17 +157,19 @@ def _missing(parts: CachedParts, rows: Rows) -> Rows:
     return np.unique(rows[parts.where[rows, 0] < 0])
 
 
-def cache_name(content: str, backbone: BackboneFacts, wiring: Wiring) -> str:
+def cache_name(pixels: str, backbone: BackboneFacts, wiring: Wiring) -> str:
     """Folder of a cache: the digest of everything that decides the features.
 
-    That is what the record says of the store, the backbone and the way between them; and, where a missing band is
-    replaced by its neighbour, which one that is.
+    That is the pixels of the store with their keys, dates and places, whatever their labels and splits are (rows are
+    the same in every view of them); what the record says of the backbone and of the way to it, the numbers of a store's
+    statistics included, the words of where they come from not; and, where a missing band is replaced by its neighbour,
+    which one that is.
     """
     facts: dict[str, Any] = {
         "version": VERSION,
-        "content": content,
+        "pixels": pixels,
         "backbone": backbone.model_dump(mode="json"),
-        "adapter": adapter_facts(wiring).model_dump(mode="json"),
+        "adapter": adapter_facts(wiring).model_dump(mode="json", exclude={"inputs": {"__all__": {"statistics"}}}),
     }
     channels = [channel for sensor in wiring.sensors for channel in sensor.channels]
     neighbours = [[channel.band, channel.source] for channel in channels if channel.filled and channel.source]

@@ -37,7 +37,6 @@ from seamo_bench.features.table import Floats, Part, Rows
 log = logging.getLogger(__name__)
 
 PART_ROWS = 2048
-NOTES = "first-batch.json"
 _ROWS, _FEATURES, _SEAL = ".rows.npy", ".npy", f".{MANIFEST}"
 _AGAIN = "It is computed again."
 
@@ -160,9 +159,19 @@ def _npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def read_notes(folder: Path) -> tuple[str, ...] | None:
-    """What the first images showed after normalisation; None where nobody looked, or the file is damaged."""
-    path = folder / NOTES
+def notes_file(folder: Path, content: str) -> Path:
+    """Where a cache keeps what the first images of a store showed: views share features alone."""
+    return folder / f"first-batch-{content[:12]}.json"
+
+
+def read_notes(folder: Path, content: str) -> tuple[str, ...] | None:
+    """What the first images showed after normalisation; None where nobody looked, or the file is damaged.
+
+    Args:
+        folder: Of the cache.
+        content: Of the store.
+    """
+    path = notes_file(folder, content)
     if not path.exists():
         return None
     try:
@@ -171,16 +180,17 @@ def read_notes(folder: Path) -> tuple[str, ...] | None:
         log.warning("%s", error)
         return None
     notes = facts.get("notes")
-    if facts.get("cache") != folder.name or not isinstance(notes, list):
-        log.warning("%s: is of another cache. The images are looked at again.", path)
+    if (facts.get("cache"), facts.get("content")) != (folder.name, content) or not isinstance(notes, list):
+        log.warning("%s: is of another cache or store. The images are looked at again.", path)
         return None
     return tuple(map(str, notes))
 
 
-def write_notes(folder: Path, notes: Sequence[str]) -> None:
-    """Keep what the first images showed."""
+def write_notes(folder: Path, content: str, notes: Sequence[str]) -> None:
+    """Keep what the first images of a store of this content showed."""
+    document = seal_document({"cache": folder.name, "content": content, "notes": list(notes)})
     with _locked(folder, fcntl.LOCK_SH):
-        write_atomically(folder / NOTES, seal_document({"cache": folder.name, "notes": list(notes)}))
+        write_atomically(notes_file(folder, content), document)
 
 
 def sweep(folder: Path, num_rows: int) -> CachedParts:
