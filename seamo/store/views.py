@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,7 @@ def write_view(
     *,
     splits: Mapping[str, str] | Assignment | None = None,
     labels: Mapping[str, ClassLabel] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Path:
     """Publish other splits, label spaces or labels of the pixels of a store. No shard is read or written.
 
@@ -46,6 +48,8 @@ def write_view(
         plan: What is built; its pixels are the store's.
         splits: As for `StoreWriter.publish`.
         labels: key -> class id, sorted ids or None; None keeps the store's.
+        provenance: Facts that the builder gave, beside the store's own. What the store was before it was copied is
+            said of its own labels and splits: of a view it is the builder's to say.
 
     Returns:
         The view's folder.
@@ -68,6 +72,7 @@ def write_view(
     moments = read_moments(store)
     by_layer = {layer.id: moments.layer(spec, layer.id) for layer in spec.layers}
     train = part_statistics(spec, by_layer, np.array([name == "train" for name in meaning.splits]))
+    told = store.meta.provenance
     meta = store.meta.model_copy(
         update={
             "view": view,
@@ -87,6 +92,7 @@ def write_view(
             "truth": meaning.truth(spec),
             "index": row_groups(index),
             "statistics": {"all": store.meta.statistics["all"], "train": train},
+            "provenance": {name: one for name, one in told.items() if name != "was"} | dict(provenance or {}),
         }
     )
     seal(folder, meta, known={})

@@ -164,7 +164,9 @@ class StoreWriter:
         there = self.published
         if there is not None:
             view = find_view(there, view8(self.plan))
-            return write_view(there, self.plan, splits=splits, labels=labels) if view is None else view
+            if view is not None:
+                return view
+            return write_view(there, self.plan, splits=splits, labels=labels, provenance=provenance)
         missing = [k for k in range(self.num_shards) if not self.is_done(k)]
         if missing:
             raise StoreError(f"{len(missing)} of {self.num_shards} shards are not done", str(self._folder))

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError, StoreError
 from seamo.sample import IGNORE
-from seamo.store.format import META_NAME
 from seamo.store.joined import JoinedStore
 from seamo.store.pictures import MISSING, Picture, stack_strips
-from seamo.store.reader import Store, open_store
+from seamo.store.reader import Store, open_store, store_folders
 from seamo.store.samples import Samples
 from seamo_bench.board.compare import Column, column_of, row_of
 from seamo_bench.facts import Facts
@@ -21,6 +20,7 @@ from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.tasks.stitch import StitchedImage
+from seamo_bench.tasks.stores import store_of_facts
 from seamo_bench.tasks.trials import labels_of, make_trials
 from seamo_bench.tasks.truth import mask_of, mask_size, scored_images
 
@@ -83,12 +83,12 @@ class Spot:
 
 
 def stores_under(root: Path) -> list[Store]:
-    """Every published store under a folder, `<root>/<dataset-id>/<build8>`.
+    """Every published store under a folder, `<root>/<dataset-id>/<build8>`, and its views.
 
     Raises:
         StoreError: If there is none.
     """
-    found = [open_store(path.parent) for path in sorted(root.glob(f"*/[!.]*/{META_NAME}"))]
+    found = [open_store(path) for dataset in sorted(root.glob("[!.]*")) for path in store_folders(dataset)]
     if not found:
         raise StoreError("there is no store", str(root), "Name the folder that `seamo-prep build --store` filled.")
     return found
@@ -102,13 +102,13 @@ def store_of(record: Record, stores: Sequence[Store]) -> Samples:
     """
     parts = []
     for wanted in record.facts.stores:
-        same = [store for store in stores if store.content == wanted.content]
-        if not same:
+        chosen = store_of_facts([store for store in stores if store.spec.id == wanted.id], wanted, record.facts)
+        if chosen is None:
             others = [store.content[:12] for store in stores if store.spec.id == wanted.id]
             what = f"with the content {wanted.content[:12]}"
             what += f", there is {', '.join(others)}" if others else ""
             raise StoreError(f"no store of {wanted.id} {what}", fix="Records and stores belong together.")
-        parts.append(same[0])
+        parts.append(chosen)
     return parts[0] if len(parts) == 1 else JoinedStore(parts)
 
 

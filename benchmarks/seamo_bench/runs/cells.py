@@ -102,7 +102,8 @@ def cell_id(backbone: str, row: Row) -> str:
     scheme = f" {row.split}" if row.split else ""
     share = f" {row.fraction:.0%}" if row.fraction < 1 else ""
     asks = f" {row.asks}" if row.asks else ""
-    return f"{backbone} | {row.store}{scheme}{share}{asks} | {row.protocol}"
+    view = f" view {row.view}" if row.view else ""
+    return f"{backbone} | {row.store}{view}{scheme}{share}{asks} | {row.protocol}"
 
 
 def blanks_of(facts: Facts, row: Row) -> tuple[Facts, ...]:

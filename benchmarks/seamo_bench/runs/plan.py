@@ -110,6 +110,13 @@ def _candidate(name: str, budget: Budget) -> _Candidate:
     return _Candidate(name, budget_card(found, budget), found.family)
 
 
+_Data = tuple[str, str, str, str]  # what decides which stores a row reads
+
+
+def _data(row: Row) -> _Data:
+    return row.store, row.split, row.label_space, row.view
+
+
 @dataclass(slots=True, eq=False)
 class _Known:
     """What the cells of a plan share: stores are opened, labels read and rows drawn once."""
@@ -117,25 +124,26 @@ class _Known:
     places: Places
     budget: Budget
     past: Past
-    stores: dict[tuple[str, str], tuple[Samples | None, str]] = field(default_factory=dict)
-    labels: dict[tuple[str, str, str], NDArray[Any]] = field(default_factory=dict)
-    trials: dict[tuple[str, str, str, str, float, int], tuple[Split, ...]] = field(default_factory=dict)
+    stores: dict[_Data, tuple[Samples | None, str]] = field(default_factory=dict)
+    labels: dict[tuple[_Data, str], NDArray[Any]] = field(default_factory=dict)
+    trials: dict[tuple[_Data, str, str, float, int], tuple[Split, ...]] = field(default_factory=dict)
 
     def open(self, row: Row) -> tuple[Samples | None, str]:
         """The store of a row, or why there is none; both where it is damaged."""
-        place = (row.store, row.split)
+        place = _data(row)
         if place not in self.stores:
-            self.stores[place] = open_row(*(self.places.stores / name for name in row.datasets), scheme=row.split)
+            folders = (self.places.stores / name for name in row.datasets)
+            self.stores[place] = open_row(*folders, scheme=row.split, label_space=row.label_space, view=row.view)
         return self.stores[place]
 
     def labels_of(self, row: Row, store: Samples, task: TaskFacts) -> NDArray[Any]:
-        place = (row.store, row.split, task.label_space)
+        place = (_data(row), task.label_space)
         if place not in self.labels:
             self.labels[place] = labels_of(store, task)
         return self.labels[place]
 
     def trials_of(self, row: Row, store: Samples, task: TaskFacts, scheme: str, salt: int) -> tuple[Split, ...]:
-        place = (row.store, row.split, task.label_space, scheme, row.fraction, salt)
+        place = (_data(row), task.label_space, scheme, row.fraction, salt)
         if place not in self.trials:
             labels = self.labels_of(row, store, task)
             self.trials[place] = make_trials(

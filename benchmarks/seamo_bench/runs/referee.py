@@ -21,7 +21,7 @@ from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.tasks.locate import locate
 from seamo_bench.tasks.stitch import StitchedImage, keeps_ids
-from seamo_bench.tasks.stores import open_facts, stores_facts, titles_of
+from seamo_bench.tasks.stores import open_facts, store_identity, stores_facts, titles_of
 from seamo_bench.tasks.trials import labels_of, make_trials, sample_counts, split_facts, task_facts, units_of
 from seamo_bench.tasks.truth import (
     Lines,
@@ -72,15 +72,14 @@ class Referee:
             return (f"cannot be held against the data: {error}",)
 
     def _open(self, facts: Facts) -> Samples:
-        name = f"{[one.model_dump() for one in facts.stores]} {facts.split.scheme}"
+        name = _data_of(facts)
         if name not in self._stores:
-            self._stores[name] = open_facts(self.root, facts.stores, facts.split.scheme)
+            self._stores[name] = open_facts(self.root, facts)
         return self._stores[name]
 
     def _trials_of(self, facts: Facts, store: Samples) -> tuple[Split, ...]:
         split = facts.split
-        asked = (split.scheme, split.fraction, split.salt, facts.budget, facts.task.label_space)
-        name = f"{[one.content for one in facts.stores]} {asked}"
+        name = f"{_data_of(facts)} {(split.fraction, split.salt, facts.budget)}"
         if name not in self._trials:
             self._trials[name] = make_trials(
                 store,
@@ -91,6 +90,10 @@ class Referee:
                 budget=facts.budget,
             )
         return self._trials[name]
+
+
+def _data_of(facts: Facts) -> str:
+    return f"{[one.model_dump() for one in facts.stores]} {(facts.split.scheme, facts.task.label_space)}"
 
 
 def _of_protocol(facts: Facts) -> list[str]:
@@ -125,10 +128,14 @@ def _of_backbone(facts: Facts) -> list[str]:
 
 def _of_stores(record: Record, store: Samples) -> list[str]:
     found = []
-    if stores_facts(store) != record.facts.stores:
+    ours = [one.model_copy(update={"content": ""}) for one in stores_facts(store)]  # by which they were found
+    if ours != [one.model_copy(update={"content": ""}) for one in record.facts.stores]:
         found.append("what it says of its stores (synthetic, subset) is not what they say")
     if titles_of(store) != record.about.stores:
         found.append(f"it calls its stores {' + '.join(record.about.stores)}, they are {' + '.join(titles_of(store))}")
+    pixels = [one["pixels"] for one in store_identity(store)]
+    if record.about.identity and [one.get("pixels") for one in record.about.identity] != pixels:
+        found.append("the pixels that it names are not those of its stores")
     return found
 
 

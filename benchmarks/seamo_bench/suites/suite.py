@@ -33,6 +33,8 @@ class Row(BaseModel):
         fraction: Share of the training labels.
         params: Overrides of the protocol's defaults.
         label_space: Label space; empty = that of the split scheme, or the task's default.
+        view: Which one is meant of several stores with this split and label space (corrected labels): the first
+            digits of its view, as `seamo-prep ls` has it; of stores that are joined, of the first.
         missing: Missing-band policy; None = the card's.
         size: Image size in pixels; None = the card's.
         date: Which date of every stack, for stores with several.
@@ -55,6 +57,7 @@ class Row(BaseModel):
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
     params: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     label_space: str = ""
+    view: str = ""
     missing: MissingPolicy | None = None
     size: int | None = None
     date: int = 0

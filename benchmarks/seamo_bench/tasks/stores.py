@@ -8,10 +8,10 @@ from seamo.store.check import differing_files
 from seamo.store.joined import JoinedStore
 from seamo.store.reader import Store, open_store, store_folders
 from seamo.store.samples import Samples
-from seamo_bench.facts import StoreFacts
+from seamo_bench.facts import Facts, StoreFacts
 
 
-def open_row(*paths: Path, scheme: str = "") -> tuple[Samples | None, str]:
+def open_row(*paths: Path, scheme: str = "", label_space: str = "", view: str = "") -> tuple[Samples | None, str]:
     """The store of a row, or why there is none; both where it is damaged. Reasons name no folder.
 
     Its index, ledger and file sizes are held against store.json here; pixels against their checksums when they are
@@ -20,15 +20,17 @@ def open_row(*paths: Path, scheme: str = "") -> tuple[Samples | None, str]:
     Args:
         paths: `<root>/<dataset-id>`; several are joined by key.
         scheme: Split scheme that is asked for; empty = the store's own.
+        label_space: Label space that is asked for; empty = any.
+        view: Which one of several stores (of the first path): see `find_build`.
     """
     stores: list[Store] = []
     damage = ""
     for path in paths:
         try:
-            stores.append(find_build(path, scheme))
+            stores.append(find_build(path, scheme, label_space=label_space, view="" if stores else view))
         except StoreError as error:
-            how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one"
-            return None, f"no store of {path.name}: {error.what}. {how}."
+            how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one."
+            return None, f"no store of {path.name}: {error.what}. {error.fix if store_folders(path) else how}"
         wrong = next(differing_files(stores[-1]), None)
         if wrong is not None:
             how = "Copy it again, or build it anew"
@@ -39,61 +41,99 @@ def open_row(*paths: Path, scheme: str = "") -> tuple[Samples | None, str]:
         return None, str(error)
 
 
-def find_build(folder: Path, scheme: str = "") -> Store:
+def find_build(folder: Path, scheme: str = "", *, label_space: str = "", view: str = "") -> Store:
     """The store of a data set.
 
     Args:
         folder: `<root>/<dataset-id>`.
         scheme: Split scheme; empty = the data set's own default. Only asked where there are several stores.
+        label_space: Label space; empty = any. Likewise.
+        view: The one that is meant where several have both: its view, or the first digits of it.
 
     Raises:
-        StoreError: If there is none, or several and not exactly one of them has the scheme.
+        StoreError: If there is none, or several and not exactly one of them fits. Views that hold the very same
+            samples, labels and splits are one.
     """
     found = store_folders(folder)
-    if len(found) < 2:
+    if len(found) < 2 and not view:
         return open_store(folder)
     stores = [open_store(path) for path in found]
-    wanted = scheme or stores[0].spec.default_split
-    fitting = [store for store in stores if store.meta.split_scheme == wanted]
-    if len(fitting) == 1:
+    wanted = scheme or (stores[0].spec.default_split if stores else "")
+    if view:
+        fitting = [store for store in stores if store.meta.view.startswith(view)]
+    else:
+        fitting = [store for store in stores if store.meta.split_scheme == wanted]
+        fitting = [store for store in fitting if not label_space or label_space in store.spec.label_spaces]
+    if fitting and len({(store.content, label_space or store.spec.task.label_space) for store in fitting}) == 1:
         return fitting[0]
-    listed = ", ".join(f"{store.path.relative_to(folder).as_posix()} ({store.meta.split_scheme})" for store in stores)
+    listed = ", ".join(
+        f"{store.path.relative_to(folder).as_posix()} ({store.meta.split_scheme}, view {store.meta.view})"
+        for store in stores
+    )
+    asked = f"split scheme {wanted}" + (f" and label space {label_space}" if label_space else "")
+    asked = f"a view {view}" if view else asked
     count = f"{len(fitting)} of them have" if fitting else "none of them has"
-    raise StoreError(f"holds {len(stores)} stores, {listed}; {count} split scheme {wanted}", folder.name)
+    raise StoreError(
+        f"holds {len(stores)} stores, {listed}; {count} {asked}",
+        folder.name,
+        "Say in the row of the suite which one is meant: `view: ...`.",
+    )
 
 
-def open_facts(root: Path, facts: Sequence[StoreFacts], scheme: str = "") -> Samples:
+def open_facts(root: Path, facts: Facts) -> Samples:
     """The very stores that a record names, by their content.
 
     Args:
         root: Folder of stores.
         facts: Of the record.
-        scheme: Split scheme of the record: preferred among stores of one content.
 
     Raises:
         StoreError: If one is not there, or is damaged.
     """
-    stores = [_of_content(root, one, scheme) for one in facts]
+    stores = []
+    for one in facts.stores:
+        inside = Path(one.id).name == one.id  # a record is from outside: its ids stay below the root
+        there, unread = [], ""
+        for path in store_folders(root / one.id) if inside else ():
+            try:
+                there.append(open_store(path))
+            except StoreError as error:
+                unread = f", and {path.name} cannot be read: {error.what}"
+        chosen = store_of_facts(there, one, facts)
+        if chosen is None:
+            known = ", ".join(store.content[:12] for store in there) or "none"
+            raise StoreError(f"has no store of content {one.content[:12]} (there: {known}{unread})", one.id)
+        wrong = next(differing_files(chosen), None)
+        if wrong is not None:
+            raise StoreError(f"is damaged: {wrong.where} {wrong.what}", one.id, "Copy it again, or build it anew.")
+        stores.append(chosen)
     return stores[0] if len(stores) == 1 else JoinedStore(stores)
 
 
-def _of_content(root: Path, facts: StoreFacts, scheme: str) -> Store:
-    inside = Path(facts.id).name == facts.id  # a record is from outside: its ids stay below the root
-    stores, unread = [], ""
-    for path in store_folders(root / facts.id) if inside else ():
-        try:
-            stores.append(open_store(path))
-        except StoreError as error:
-            unread = f", and {path.name} cannot be read: {error.what}"
-    same = [store for store in stores if store.content == facts.content]
-    chosen = next((store for store in same if store.meta.split_scheme == scheme), same[0] if same else None)
-    if chosen is None:
-        there = ", ".join(store.content[:12] for store in stores) or "none"
-        raise StoreError(f"has no store of content {facts.content[:12]} (there: {there}{unread})", facts.id)
-    wrong = next(differing_files(chosen), None)
-    if wrong is not None:
-        raise StoreError(f"is damaged: {wrong.where} {wrong.what}", facts.id, "Copy it again, or build it anew.")
-    return chosen
+def store_of_facts(stores: Sequence[Store], one: StoreFacts, facts: Facts) -> Store | None:
+    """The store that a record names, by its content; None if it is not among them.
+
+    A store of the format before had another content hash of the same samples: of its copy, that one counts, too.
+    Of several with one content (views in other label spaces), one that has the record's split scheme and label space.
+
+    Args:
+        stores: To choose from.
+        one: What the record says about the store.
+        facts: Of the record.
+    """
+    same = [store for store in stores if store.content == one.content]
+    same += [store for store in stores if _content_before(store) == one.content]
+
+    def fits(store: Store) -> int:
+        return 2 * (facts.task.label_space in store.spec.label_spaces) + (store.meta.split_scheme == facts.split.scheme)
+
+    return max(same, key=fits, default=None)
+
+
+def _content_before(store: Store) -> str:
+    """Content hash of the store of the format before that this one was copied from; empty for any other."""
+    was = store.meta.provenance.get("was")
+    return str(was.get("content", "")) if isinstance(was, dict) else ""
 
 
 def store_facts(store: Samples) -> StoreFacts:
