@@ -20,6 +20,8 @@ Scale = Literal["logits", "probabilities"]
 Kind = Literal["single-label", "multi-label", "segmentation", "change"]
 LARGEST = 4 * 2**30  # bytes of all arrays of a file: the class ids of 2^28 pixels, and counts of a million images
 _WHERE = "predictions"
+_MOST_PIXELS = 2**53  # counts are summed as float64, too
+_ROUNDING = 1e-3
 # Array -> kinds of its dtype, numbers of dimensions.
 _SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
     "keys": ("U", (1,)),
@@ -133,57 +135,82 @@ class Scoring:
     positive: int | None = None
 
 
-def check_predictions(predictions: Predictions, num_classes: int) -> None:
+def check_predictions(predictions: Predictions, num_classes: int, kind: Kind) -> None:
     """Refuse predictions that no metric can be computed from.
 
+    Args:
+        predictions: Just made, or from a file of somebody else.
+        num_classes: K.
+        kind: Of the task that they answer.
+
     Raises:
-        ProtocolError: If shapes do not fit, there is no sample, a label is outside the classes, a score is
-            not finite, or (without folds) a key stands twice.
+        ProtocolError: If they answer another kind of task, shapes do not fit, there is no sample, a label is outside
+            the classes, a score is not finite or no probability where it is said to be one, folds do not stand
+            against each other, or a key stands twice (in one repeat).
     """
     n = len(predictions.keys)
-    where = "predictions"
     if n == 0:
-        raise ProtocolError("there is no sample to score", where, "Check the split: the test list is empty.")
+        raise ProtocolError("there is no sample to score", _WHERE, "Check the split: the test list is empty.")
+    if isinstance(predictions, TilePredictions) != (kind in ("segmentation", "change")):
+        raise ProtocolError(f"are not those of a {kind} task", _WHERE)
     if isinstance(predictions, TilePredictions):
-        if predictions.confusion.shape != (n, num_classes, num_classes):
-            raise ProtocolError(
-                f"confusion {predictions.confusion.shape} is not {(n, num_classes, num_classes)}", where
-            )
-        if len(predictions.tilewise) and predictions.tilewise.shape != predictions.confusion.shape:
-            raise ProtocolError(f"tile-wise counts {predictions.tilewise.shape} do not fit the confusion", where)
-        if (predictions.confusion < 0).any() or (predictions.tilewise < 0).any():
-            raise ProtocolError("a confusion count is negative", where)
-        if len(predictions.ids) and int(predictions.shapes.prod(axis=1).sum()) != len(predictions.ids):
-            raise ProtocolError(f"{len(predictions.ids)} class ids do not fill the stated shapes", where)
+        _check_counts(predictions, n, num_classes)
     else:
-        _check_scores(predictions, n, num_classes)
+        _check_scores(predictions, n, num_classes, kind)
     if len(predictions.units) not in (0, n):
-        raise ProtocolError(f"{len(predictions.units)} units for {n} samples", where)
+        raise ProtocolError(f"{len(predictions.units)} units for {n} samples", _WHERE)
     if predictions.places.shape not in ((0, 2), (n, 2)) or len(predictions.countries) not in (0, n):
-        raise ProtocolError(f"places or countries are not those of {n} samples", where)
+        raise ProtocolError(f"places or countries are not those of {n} samples", _WHERE)
+    keys = predictions.keys.tolist()
     folded = isinstance(predictions, ClassPredictions) and len(predictions.folds) > 0
-    if not folded and len(np.unique(predictions.keys)) != n:
-        raise ProtocolError("a key stands twice, so a sample would count twice", where)
+    if len(set(zip(keys, predictions.repeats.tolist(), strict=True) if folded else keys)) != n:  # type: ignore[union-attr]
+        raise ProtocolError("a key stands twice, so a sample would count twice", _WHERE)
 
 
-def _check_scores(predictions: ClassPredictions, n: int, num_classes: int) -> None:
-    where, labels = "predictions", predictions.labels
-    if predictions.scores.shape != (n, num_classes):
-        raise ProtocolError(f"scores {predictions.scores.shape} are not {(n, num_classes)}", where)
-    bad = ~np.isfinite(predictions.scores).all(axis=1)
+def _check_counts(predictions: TilePredictions, n: int, num_classes: int) -> None:
+    if predictions.confusion.shape != (n, num_classes, num_classes):
+        raise ProtocolError(f"confusion {predictions.confusion.shape} is not {(n, num_classes, num_classes)}", _WHERE)
+    if len(predictions.tilewise) and predictions.tilewise.shape != predictions.confusion.shape:
+        raise ProtocolError(f"tile-wise counts {predictions.tilewise.shape} do not fit the confusion", _WHERE)
+    for counts in (predictions.confusion, predictions.tilewise):
+        if (counts < 0).any():
+            raise ProtocolError("a confusion count is negative", _WHERE)
+        if counts.sum(dtype=np.float64) > _MOST_PIXELS:
+            raise ProtocolError("confusion counts are of more pixels than there are", _WHERE)
+    if not len(predictions.ids):
+        return
+    shapes = predictions.shapes
+    sides = shapes.tolist() if shapes.shape == (n, 2) else []
+    if not sides or min(map(min, sides)) < 0 or sum(h * w for h, w in sides) != len(predictions.ids):
+        raise ProtocolError(f"{len(predictions.ids)} class ids do not fill the stated shapes", _WHERE)
+    if predictions.ids.dtype != np.uint8:
+        raise ProtocolError(f"class ids are {predictions.ids.dtype}", _WHERE)
+
+
+def _check_scores(predictions: ClassPredictions, n: int, num_classes: int, kind: Kind) -> None:
+    labels, scores = predictions.labels, predictions.scores
+    if scores.shape != (n, num_classes):
+        raise ProtocolError(f"scores {scores.shape} are not {(n, num_classes)}", _WHERE)
+    bad = ~(np.abs(scores) <= np.finfo(np.float32).max).all(axis=1)  # as they are stored
     if bad.any():
         raise ProtocolError(
             f"{int(bad.sum())} of {n} samples have scores that are not finite, first {predictions.keys[bad][0]}",
-            where,
+            _WHERE,
             "The features or the head overflowed: look at the loss curve and the normalisation.",
         )
-    if labels.shape not in ((n,), (n, num_classes)):
-        raise ProtocolError(f"labels {labels.shape} are neither {(n,)} nor {(n, num_classes)}", where)
+    if predictions.scale == "probabilities" and not -_ROUNDING <= scores.min() <= scores.max() <= 1 + _ROUNDING:
+        raise ProtocolError(f"probabilities run from {scores.min():.4g} to {scores.max():.4g}", _WHERE)
+    if labels.shape != ((n, num_classes) if kind == "multi-label" else (n,)):
+        raise ProtocolError(f"labels {labels.shape} are not those of a {kind} task", _WHERE)
     top = num_classes - 1 if labels.ndim == 1 else 1
     if labels.min() < 0 or labels.max() > top:
-        raise ProtocolError(f"labels run from {labels.min()} to {labels.max()}, outside 0..{top}", where)
-    if len(predictions.folds) not in (0, n) or len(predictions.repeats) != len(predictions.folds):
-        raise ProtocolError("folds and repeats must both be given for every sample", where)
+        raise ProtocolError(f"labels run from {labels.min()} to {labels.max()}, outside 0..{top}", _WHERE)
+    repeats, folds = predictions.repeats, predictions.folds
+    if len(folds) not in (0, n) or len(repeats) != len(folds):
+        raise ProtocolError("folds and repeats must both be given for every sample", _WHERE)
+    lone = [repeat for repeat in np.unique(repeats) if len(np.unique(folds[repeats == repeat])) < 2]
+    if lone:
+        raise ProtocolError(f"repeat {lone[0]} has one fold, so nothing was left to train on", _WHERE)
 
 
 def tile_confusion(truth: Ints, predicted: Ints, num_classes: int, *, ignore: int = 255) -> Ints:

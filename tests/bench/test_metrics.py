@@ -275,7 +275,7 @@ def test_confusion_refuses_ids_outside_the_classes():
 
 def test_bad_predictions_are_refused():
     good = single(n=10)
-    check_predictions(good, 7)
+    check_predictions(good, 7, "single-label")
     scores = good.scores.copy()
     scores[3, 2] = np.nan
     bad = {
@@ -291,7 +291,7 @@ def test_bad_predictions_are_refused():
     }
     for message, predictions in bad.items():
         with pytest.raises(ProtocolError, match=message):
-            check_predictions(predictions, 7)
+            check_predictions(predictions, 7, "single-label")
 
 
 def test_a_metric_of_another_task_is_refused():

@@ -7,6 +7,7 @@ import resource
 import shutil
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ import pytest
 from seamo.errors import ProtocolError, SeamoError
 from seamo_bench import facts as f
 from seamo_bench.board.leaderboard import build_table
-from seamo_bench.predictions import ClassPredictions, TilePredictions, predictions_bytes, predictions_from_bytes
+from seamo_bench.predictions import (
+    ClassPredictions,
+    Kind,
+    TilePredictions,
+    check_predictions,
+    predictions_bytes,
+    predictions_from_bytes,
+)
 from seamo_bench.records import record as r
 from seamo_bench.records.examine import examine
 from seamo_bench.records.heads import load_head
@@ -263,6 +271,45 @@ def test_predictions_of_a_forger_end_in_our_error() -> None:
     for bit in rng.integers(0, 8 * len(data), 500).tolist():
         with contextlib.suppress(ProtocolError):
             predictions_from_bytes(flipped(data, bit))
+
+
+def test_predictions_that_no_run_makes_are_refused_before_they_are_scored() -> None:
+    """Of every kind of task; a referee would end in an index of numpy's otherwise, and a table show a score."""
+    one = ClassPredictions(np.array(["a", "b"]), np.array([0, 1]), np.zeros((2, 2), np.float32))
+    sets = replace(one, labels=np.eye(2, dtype=np.uint8))
+    counts = np.full((2, 2, 2), 3, np.int64)
+    sides = np.array([[3, 4], [3, 4]], np.int32)
+    maps = TilePredictions(one.keys, counts, ids=np.zeros(24, np.uint8), shapes=sides)
+    folds = {"repeats": np.array([0, 0]), "folds": np.array([0, 1])}
+    sevens = np.full((2, 2), 7.0)
+    check_predictions(one, 2, "single-label")
+    check_predictions(replace(one, **folds), 2, "single-label")
+    check_predictions(sets, 2, "multi-label")
+    check_predictions(maps, 2, "segmentation")
+    odd: list[tuple[ClassPredictions | TilePredictions, Kind, str]] = [
+        (one, "multi-label", "not those of a multi-label task"),
+        (sets, "single-label", "not those of a single-label task"),
+        (one, "segmentation", "not those of a segmentation task"),
+        (maps, "single-label", "not those of a single-label task"),
+        (replace(one, scores=np.full((2, 2), 1e300)), "single-label", "not finite"),
+        (replace(one, scores=sevens, scale="probabilities"), "single-label", "probabilities run from 7"),
+        (
+            replace(one, scores=-sevens, scale="probabilities"),
+            "single-label",
+            "probabilities run from -7",
+        ),
+        (replace(one, repeats=np.array([0, 0]), folds=np.array([0, 0])), "single-label", "repeat 0 has one fold"),
+        (replace(one, keys=np.array(["a", "a"]), **folds), "single-label", "stands twice"),
+        (replace(maps, shapes=-sides), "segmentation", "do not fill"),
+        (replace(maps, shapes=np.concatenate([sides, [[0, 0]]])), "segmentation", "do not fill"),
+        (replace(maps, shapes=np.array([[3, 4, 1], [3, 4, 1]])), "segmentation", "do not fill"),
+        (replace(maps, ids=np.zeros(24, np.uint16)), "segmentation", "class ids are uint16"),
+        (replace(maps, confusion=np.full((2, 2, 2), 2**62)), "segmentation", "more pixels"),
+        (replace(maps, tilewise=np.full((2, 2, 2), 2**63, np.uint64)), "segmentation", "more pixels"),
+    ]
+    for predictions, kind, what in odd:
+        with pytest.raises(ProtocolError, match=what):
+            check_predictions(predictions, 2, kind)
 
 
 def test_predictions_that_unpack_without_bound_are_refused_before_they_do(

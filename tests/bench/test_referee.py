@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from seamo_bench.runs.referee import Referee
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import load_suite
 from seamo_bench.tasks.truth import digests, lines_of_predictions
+from seamo_bench.zoo.catalogue import card_digest, cards
 from tests.bench.bench_store import build_store, toy_samples, toy_spec, toy_store
-from tests.bench.dense_store import map_store
+from tests.bench.dense_store import TILE, dense_samples, dense_spec, map_store, write_store
 from tests.bench.forging import forge, sealed, some
 from tests.bench.test_joined import build
 from tests.bench.test_run import quiet
@@ -40,6 +42,8 @@ rows:
   - {{store: sets, protocol: knn, label_space: two, backbones: [image-statistics]}}
   - {{store: task-segmentation, protocol: dense, params: {DENSE}, seeds: 1, backbones: [pixel-values]}}
   - {{store: mapped, protocol: dense, label_space: two, params: {DENSE}, seeds: 1, backbones: [pixel-values]}}
+  - {{store: scenes, protocol: dense, params: {DENSE}, seeds: 1, backbones: [pixel-values]}}
+  - {{store: alone, protocol: dense, params: {DENSE}, seeds: 1, backbones: [pixel-values]}}
   - {{store: task-change, protocol: change, params: {DENSE}, seeds: 1, backbones: [pixel-values]}}
   - {{stores: [optical, radar], protocol: knn, backbones: [image-statistics]}}
 """
@@ -60,6 +64,11 @@ def root(tmp_path_factory):
     toy_store(root)
     sets_store(root)
     map_store(root)
+    scenes = dense_spec()
+    samples, splits = dense_samples(scenes, stride=TILE)
+    write_store(root, scenes, samples, splits)
+    nowhere = [replace(sample, scene="", offset=(0, 0)) for sample in samples]
+    write_store(root, scenes.model_copy(update={"id": "alone"}), nowhere, splits)
     build(root, "optical", range(N))
     build(root, "radar", reversed(range(5, N + 5)))
     for kind in ("segmentation", "change"):
@@ -101,6 +110,8 @@ KINDS = {
     "derived sets": ("knn", {"store": "sets", "space": "two"}),
     "masks": ("dense", {"store": "task-segmentation"}),
     "derived masks": ("dense", {"store": "mapped"}),
+    "side by side": ("dense", {"store": "scenes"}),
+    "alone": ("dense", {"store": "alone"}),
     "change": ("change", {}),
     "joined": ("knn", {"store": "optical"}),
 }
@@ -118,10 +129,10 @@ def problems(path, root):
 def test_honest_records_of_every_kind_pass(results, root):
     checked = examine(results, Referee(root).problems)
     assert [one for one in checked if one.problems] == []
-    assert sum(one.held and HELD in one.verdict for one in checked) == 10  # the fraction has two seeds
+    assert sum(one.held and HELD in one.verdict for one in checked) == 12  # the fraction has two seeds
     assert all(one.held or "no score" in one.verdict for one in checked)
     alone = examine(results)
-    assert sum(NOT_HELD in one.verdict for one in alone) == 10
+    assert sum(NOT_HELD in one.verdict for one in alone) == 12
     assert not any(one.held for one in alone)
 
 
@@ -246,6 +257,21 @@ def edit(*place, value):
         (edit("facts", "backbone", "card", value="0" * 64), "the card of backbone image-statistics"),
         (edit("about", "stores", value=["Toy"]), "it calls its stores Toy"),
         (edit("about", "samples", "test", value=9999), "it counts samples"),
+        (edit("about", "identity", value=[{"pixels": "0" * 64}]), "the pixels that it names"),
+        (edit("about", "backbone", value="Prithvi-EO-2.0"), "of backbone image-statistics (backbone)"),
+        (edit("about", "floor", value=""), "of backbone image-statistics (floor)"),
+        (edit("about", "group", value="base"), "of backbone image-statistics (group)"),
+        (edit("facts", "backbone", "id", value="mine"), "it calls backbone mine Image statistics"),
+        (edit("facts", "backbone", "weights", value="f" * 64), "the weights of backbone image-statistics"),
+        (edit("facts", "seed", value=-1), "such that no run has"),
+        (edit("facts", "split", "fraction", value=7.0), "such that no run has"),
+        (edit("facts", "precision", value="fp4"), "such that no run has"),
+        (edit("facts", "adapter", value=None), "such that no run has"),
+        (edit("facts", "stores", value=[]), "names no store"),
+        *(
+            (edit("facts", "stores", 0, "id", value=one), "has no store of content")
+            for one in ("", "..", "*", "a" * 999)
+        ),
     ],
 )
 def test_facts_that_are_not_the_store_s(results, root, tmp_path, change, what):
@@ -254,6 +280,38 @@ def test_facts_that_are_not_the_store_s(results, root, tmp_path, change, what):
         what = "" if max(record.about.samples.values()) <= 64 else "split lists"
     path = forge(results, record.key, tmp_path / "forged", document=change)
     assert what in " ".join(problems(path, root))
+
+
+def test_a_store_that_was_seen_in_pretraining_is_said_to_be(results, root, tmp_path, monkeypatch):
+    record = found(results, "knn", store="toy")
+    listed = cards()["image-statistics"]
+    seen = replace(listed, card=replace(listed.card, pretrained_on=("toy",)))
+    monkeypatch.setattr("seamo_bench.runs.referee.cards", lambda: {"image-statistics": seen})
+    monkeypatch.setattr("seamo_bench.runs.referee.find_card", lambda _name: seen)
+    card = edit("facts", "backbone", "card", value=card_digest(seen.card))
+    path = forge(results, record.key, tmp_path / "silent", document=card)
+    assert "saw its store in pretraining" in " ".join(problems(path, root))
+
+    def said(document):
+        card(document)
+        document["flags"] += [{"kind": "seen-in-pretraining", "text": "pretrained on toy"}]
+
+    assert problems(forge(results, record.key, tmp_path / "said", document=said), root) == ()
+
+
+@pytest.mark.parametrize(("kind", "what"), [("alone", "of no stitched image"), ("side by side", "are not of the")])
+def test_tile_wise_counts_that_class_ids_contradict(results, root, tmp_path, kind, what):
+    """Of images that are one tile there are none; where no tiles overlap, they are the image's own counts."""
+    protocol, about = KINDS[kind]
+    record = found(results, protocol, **about)
+
+    def perfect(arrays):
+        """The rows' sums are the masks'."""
+        return {**arrays, "tilewise": np.stack([np.diag(counts.sum(axis=1)) for counts in arrays["confusion"]])}
+
+    told = " ".join(problems(forge(results, record.key, tmp_path / "forged", arrays=perfect), root))
+    assert "tile-wise counts" in told
+    assert what in told
 
 
 def test_scenes_that_intervals_rest_on(results, root, tmp_path):

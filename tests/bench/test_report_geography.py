@@ -94,9 +94,9 @@ def test_files_with_and_without_geography(placed):
     assert predictions_from_bytes(predictions_bytes(plain)).places.shape == (0, 2)
     assert predictions_from_bytes(predictions_bytes(tiles(["a"]))).countries.shape == (0,)
     with pytest.raises(ProtocolError, match="places or countries"):
-        check_predictions(dataclasses.replace(plain, places=np.zeros((3, 2))), 3)
+        check_predictions(dataclasses.replace(plain, places=np.zeros((3, 2))), 3, "single-label")
     with pytest.raises(ProtocolError, match="places or countries"):
-        check_predictions(dataclasses.replace(plain, countries=np.array(["Fiji"])), 3)
+        check_predictions(dataclasses.replace(plain, countries=np.array(["Fiji"])), 3, "single-label")
 
 
 def right(keys, hits, **more):

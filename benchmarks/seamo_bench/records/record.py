@@ -218,7 +218,7 @@ def write_record(
     scores: dict[str, float | None] = {}
     classes: dict[str, tuple[float | None, ...]] = {}
     if predictions is not None:
-        check_predictions(predictions, len(facts.task.classes))
+        check_predictions(predictions, len(facts.task.classes), facts.task.kind)
         scores, classes = scores_of(predictions, facts)
         flags = (*flags, ONE_CLASS) if classes_tested(predictions) < 2 else flags
         data = predictions_bytes(predictions)
@@ -396,14 +396,17 @@ def load_predictions(record: Record, results: Path) -> Predictions:
     """The predictions beside a record.
 
     Raises:
-        ProtocolError: If there are none, or their sha256 is not the record's.
+        ProtocolError: If there are none, their sha256 is not the record's, or they do not answer its task.
     """
     path = predictions_file(record, results)
     data = path.read_bytes()
     if record.predictions is not None and hashlib.sha256(data).hexdigest() != record.predictions.sha256:
         raise ProtocolError("changed while it was read", where=str(path))
+    task = record.facts.task
     try:
-        return predictions_from_bytes(data)
+        predictions = predictions_from_bytes(data)
+        check_predictions(predictions, len(task.classes), task.kind)
+        return predictions
     except ProtocolError as error:
         raise ProtocolError(error.what, where=str(path)) from error
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from seamo.store.samples import Samples
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import Facts, TaskFacts, run_key
 from seamo_bench.protocol import Split
-from seamo_bench.records.record import About, Flag, Record, read_records
+from seamo_bench.records.record import About, Flag, Floor, Record, read_records
 from seamo_bench.suites.suite import Row
 from seamo_bench.tasks.stores import parts_of
 from seamo_bench.tasks.trials import left_out, tested_in_statistics
@@ -32,13 +32,32 @@ def flags_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[Flag, 
     new = [f"{one.input.sensor}:{'+'.join(one.input.bands)}" for one in wiring.sensors if one.new]
     if new:
         flags.append(Flag(kind="filled-bands", text=f"a new tokenizer for {' and '.join(new)}"))
-    seen = [part.spec.id for part in parts_of(store) if part.spec.id in card.pretrained_on]
-    flags.extend(Flag(kind="seen-in-pretraining", text=f"pretrained on {name}") for name in seen)
+    flags.extend(seen_flags(card, store))
     if card.weights is not None and card.weights.noncommercial:
         flags.append(Flag(kind="licence", text=f"weights are licensed {card.weights.licence}: not for commercial use"))
     if not card.verified:
         flags.append(Flag(kind="unverified-card", text="no reference output proves this implementation"))
     return tuple(flags)
+
+
+def seen_flags(card: BackboneCard, store: Samples) -> tuple[Flag, ...]:
+    """What was seen in pretraining of what is tested on."""
+    seen = [part.spec.id for part in parts_of(store) if part.spec.id in card.pretrained_on]
+    return tuple(Flag(kind="seen-in-pretraining", text=f"pretrained on {name}") for name in seen)
+
+
+def told_of_card(card: BackboneCard) -> dict[str, Any]:
+    """What records say about a backbone beside their facts: fields of `About`."""
+    options = dict(card.variant)
+    seed, floor = options.get("pretraining_seed"), str(options.get("floor", ""))
+    return {
+        "backbone": card.title,
+        "family": card.family,
+        "group": str(options.get("group", "")),
+        "pretraining_seed": seed if isinstance(seed, int) else None,
+        "pretraining": dict(card.pretraining),
+        "floor": floor if floor in get_args(Floor) else "",
+    }
 
 
 def row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:

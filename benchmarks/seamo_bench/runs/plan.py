@@ -20,9 +20,18 @@ from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, Split
 from seamo_bench.family import Family
 from seamo_bench.protocol import Params, Progress, Protocol, Split, silent
 from seamo_bench.protocols import find_protocol
-from seamo_bench.records.record import About, Floor
+from seamo_bench.records.record import About
 from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, blanks_of, cell_id
-from seamo_bench.runs.notes import Past, checks_of, flags_of, left_out_flags, read_past, row_flags, split_flags
+from seamo_bench.runs.notes import (
+    Past,
+    checks_of,
+    flags_of,
+    left_out_flags,
+    read_past,
+    row_flags,
+    split_flags,
+    told_of_card,
+)
 from seamo_bench.suites.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
 from seamo_bench.tasks.stores import no_stores, open_row, store_identity, stores_facts, titles_of
 from seamo_bench.tasks.trials import labels_of, make_trials, sample_counts, split_facts, task_facts
@@ -313,24 +322,7 @@ class _Planner:
         return Impossible(cell_id(self.candidate.name, row), self.candidate.name, row, facts, about, reason, hindrance)
 
     def _about(self, titles: tuple[str, ...], trials: Sequence[Split]) -> About:
-        options = dict(self.card.variant)
-        seed = options.get("pretraining_seed")
-        floor = str(options.get("floor", ""))
-        floors: dict[str, Floor] = {
-            "image statistics": "image statistics",
-            "random init": "random init",
-            "supervised": "supervised",
-        }
-        return About(
-            stores=titles,
-            backbone=self.card.title,
-            family=self.card.family,
-            group=str(options.get("group", "")),
-            pretraining_seed=seed if isinstance(seed, int) else None,
-            pretraining=dict(self.card.pretraining),
-            floor=floors.get(floor, ""),
-            samples=sample_counts(trials),
-        )
+        return About(stores=titles, samples=sample_counts(trials), **told_of_card(self.card))
 
 
 def _specs(stores: Path) -> dict[str, DatasetSpec]:

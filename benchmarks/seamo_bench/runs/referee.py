@@ -8,6 +8,7 @@ the right samples and labels.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -19,11 +20,14 @@ from seamo_bench.predictions import Predictions, TilePredictions, tile_confusion
 from seamo_bench.protocol import Split
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import Record, load_predictions
+from seamo_bench.runs.notes import seen_flags, told_of_card
+from seamo_bench.suites.suite import Row
 from seamo_bench.tasks.locate import locate
 from seamo_bench.tasks.stitch import StitchedImage, keeps_ids
 from seamo_bench.tasks.stores import open_facts, store_identity, stores_facts, titles_of
 from seamo_bench.tasks.trials import labels_of, make_trials, sample_counts, split_facts, task_facts, units_of
 from seamo_bench.tasks.truth import (
+    ImageTruth,
     Lines,
     counts_text,
     image_truth,
@@ -34,6 +38,7 @@ from seamo_bench.tasks.truth import (
 )
 from seamo_bench.zoo.catalogue import budget_card, card_digest, cards, find_card
 
+_PRECISIONS = get_args(Row.model_fields["precision"].annotation)
 _PLACE_TOLERANCE = 1e-3  # degrees; records round to 1e-4
 
 
@@ -61,7 +66,7 @@ class Referee:
         facts = record.facts
         try:
             store = self._open(facts)
-            found = [*_of_protocol(facts), *_of_backbone(facts), *_of_stores(record, store)]
+            found = [*_of_protocol(facts), *_of_backbone(record, store), *_of_stores(record, store)]
             task = task_facts(store, facts.split.scheme, facts.task.label_space)
             if task != facts.task:
                 return (*found, "its task (kind, classes, label space) is not the store's")
@@ -97,7 +102,9 @@ def _data_of(facts: Facts) -> str:
 
 
 def _of_protocol(facts: Facts) -> list[str]:
-    asked = facts.protocol
+    asked, split = facts.protocol, facts.split
+    if not (0 < split.fraction <= 1 and facts.seed >= 0 and facts.precision in _PRECISIONS) or facts.adapter is None:
+        return ["its fraction, seed, precision or adapter are such that no run has"]
     known = find_protocol(asked.id)
     if asked.version != known.version:
         return [f"it is of version {asked.version} of protocol {asked.id}, here is version {known.version}"]
@@ -112,18 +119,27 @@ def _of_protocol(facts: Facts) -> list[str]:
     return []
 
 
-def _of_backbone(facts: Facts) -> list[str]:
+def _of_backbone(record: Record, store: Samples) -> list[str]:
     """A listed backbone is the one of its card; a run of somebody's own is known to them alone."""
-    mine = facts.backbone
+    mine, about = record.facts.backbone, record.about
     if owner_of(mine.id) not in cards():
-        return []
-    card = budget_card(find_card(mine.id), facts.budget)
+        theirs = [name for name, found in cards().items() if found.card.title == about.backbone]
+        return [f"it calls backbone {mine.id} {about.backbone}, as {theirs[0]} is called"] if theirs else []
+    card = budget_card(find_card(mine.id), record.facts.budget)
     if card_digest(card) != mine.card:
         return [f"the card of backbone {mine.id} is not the one that is listed here"]
     published = card.weights.sha256 if card.weights is not None else ""
-    if published and not mine.weights.startswith(published):
+    if (published and not mine.weights.startswith(published)) or (card.weights is None and mine.weights):
         return [f"the weights of backbone {mine.id} are not the published ones"]
-    return []
+    told = told_of_card(card)  # records of before may say less
+    if about.group.startswith(mine.id):  # records of groups that do not hold are read as rows of their own
+        told["group"] = about.group
+    said = {name: getattr(about, name) for name in told}
+    wrong = [name for name, value in told.items() if said[name] != value and (said[name] or name == "floor")]
+    found = [f"what it says of backbone {mine.id} ({', '.join(wrong)}) is not what its card says"] if wrong else []
+    if not set(seen_flags(card, store)) <= set(record.flags):
+        found.append(f"it does not say that backbone {mine.id} saw its store in pretraining")
+    return found
 
 
 def _of_stores(record: Record, store: Samples) -> list[str]:
@@ -219,8 +235,9 @@ def _of_images(
     wrong: list[str] = []
     kept = _kept_ids(predictions)
     tilewise = predictions.tilewise if len(predictions.tilewise) else None
-    if tilewise is None and any(len(image.rows) > 1 for image in images):
-        wrong.append("its tile-wise counts are missing")
+    stitched = any(len(image.rows) > 1 for image in images)
+    if stitched != (tilewise is not None):
+        wrong.append(f"its tile-wise counts are {'missing' if stitched else 'of no stitched image'}")
     if not kept and keeps_ids(images):
         wrong.append("its class ids are missing")
     for image in images:
@@ -229,11 +246,18 @@ def _of_images(
             continue
         number, truth = place[image.key], image_truth(store, image, facts)
         ours[image.key] = counts_text(pixels_of(truth.mask, count))
-        if tilewise is not None and not np.array_equal(tilewise[number].sum(axis=1), truth.tilewise):
+        if tilewise is not None and not _fits_tiles(tilewise[number], predictions.confusion[number], truth):
             wrong.append(f"the tile-wise counts of {image.key} are not of the store's masks")
         if kept and not _fits(kept[image.key], truth.mask, predictions.confusion[number], count):
             wrong.append(f"the class ids of {image.key} do not give its counts")
     return [*differences(lines_of_predictions(predictions), ours, "image"), *wrong[:1]]
+
+
+def _fits_tiles(tilewise: np.ndarray, confusion: np.ndarray, truth: ImageTruth) -> bool:
+    """Whether tile-wise counts are of the image's masks; where no tiles overlap, they are its counts."""
+    return np.array_equal(tilewise.sum(axis=1), truth.tilewise) and (
+        truth.overlaps or np.array_equal(tilewise, confusion)
+    )
 
 
 def _kept_ids(predictions: TilePredictions) -> Mapping[str, np.ndarray]:

@@ -90,11 +90,13 @@ def open_facts(root: Path, facts: Facts) -> Samples:
     Raises:
         StoreError: If one is not there, or is damaged.
     """
+    if not facts.stores:
+        raise StoreError("names no store", "record")
+    datasets = {path.name for path in root.iterdir()}  # a record is from outside: its ids are looked up, not opened
     stores = []
     for one in facts.stores:
-        inside = Path(one.id).name == one.id  # a record is from outside: its ids stay below the root
         there, unread = [], ""
-        for path in store_folders(root / one.id) if inside else ():
+        for path in store_folders(root / one.id) if one.id in datasets else ():
             try:
                 there.append(open_store(path))
             except StoreError as error:

@@ -161,23 +161,30 @@ class ImageTruth(NamedTuple):
     Args:
         mask: (H, W) class ids of the whole image, 255 where no tile has a class.
         tilewise: (K,) pixels of each class, those in overlaps as often as tiles show them.
+        overlaps: Whether a pixel is in two tiles.
     """
 
     mask: Ids
     tilewise: NDArray[np.int64]
+    overlaps: bool
 
 
 def image_truth(store: "Samples", image: StitchedImage, facts: Facts) -> ImageTruth:
     """Read the masks of an image's tiles and lay them where they belong."""
     count = len(facts.task.classes)
     whole = np.full(image.size, IGNORE, dtype=np.uint8)
+    seen = np.zeros(image.size, dtype=np.bool_)
     tilewise = np.zeros(count, dtype=np.int64)
+    overlaps = False
     for row, y0, x0 in zip(image.rows.tolist(), image.y0.tolist(), image.x0.tolist(), strict=True):
         mask = mask_of(store, row, facts.task.label_space)
-        part = whole[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
+        place = np.s_[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
+        overlaps |= bool(seen[place].any())
+        seen[place] = True
+        part = whole[place]
         np.copyto(part, mask, where=part == IGNORE)
         tilewise += pixels_of(mask, count)
-    return ImageTruth(whole, tilewise)
+    return ImageTruth(whole, tilewise, overlaps)
 
 
 def pixels_of(mask: Ids, num_classes: int) -> NDArray[np.int64]:
