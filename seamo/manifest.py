@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -74,6 +75,11 @@ class LayerSpec(_Spec):
     size: tuple[int, int] | None
     times: int = Field(default=1, ge=1)
 
+    @field_validator("fill", mode="before")
+    @classmethod
+    def _nan_of_yaml(cls, fill: Any) -> Any:
+        return "nan" if isinstance(fill, float) and math.isnan(fill) else fill  # `.nan`, as YAML spells the number
+
     @model_validator(mode="after")
     def _bands_exist(self) -> "LayerSpec":
         if self.sensor not in SENSORS:
@@ -83,6 +89,8 @@ class LayerSpec(_Spec):
                 band(self.sensor, name)
             except BandError as error:
                 raise ValueError(str(error)) from error
+        if self.fill == "nan" and not self.is_float:
+            raise ValueError(f"fill nan does not fit {self.dtype}")
         return self
 
     @property

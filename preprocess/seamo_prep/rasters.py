@@ -71,7 +71,7 @@ class Raster:
 
     def infinite(self) -> NDArray[np.bool_]:
         """Pixels that are infinite, although the file does not say that they are missing, (C, H, W)."""
-        found = np.isinf(self.pixels)
+        found: NDArray[np.bool_] = np.isinf(self.pixels)
         if found.any():
             nodata = [[one] for one in self.facts.nodata]
             found &= ~self._with_alpha(declared_missing(self.pixels, nodata, self.mask))

@@ -12,7 +12,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 
 from seamo.bands import Unit
-from seamo.errors import ArchiveError
+from seamo.errors import ArchiveError, ManifestError
 from seamo.sample import Sample, check_sample
 from seamo.use.imagery import open_imagery
 from seamo_prep.archives import folder
@@ -492,3 +492,14 @@ def test_world_files_place_an_image_as_gdal_has_it(tmp_path: Path, name: str) ->
     geo = read(tmp_path).geo
     assert geo is not None
     assert geo.transform == want
+
+
+def test_a_fill_of_nan_is_for_floats_however_yaml_spells_it(tmp_path: Path) -> None:
+    pixels = scene()
+    pixels[0, 0, 0] = 0
+    write(tmp_path / "p.tif", pixels, nodata=0)
+    for fill in ("nan", float("nan")):
+        found = read(tmp_path, "dtype", layers=[LAYER | {"dtype": "float32", "fill": fill}]).layers["s2"]
+        assert np.argwhere(np.isnan(found)).tolist() == [[0, 0, 0, 0]]
+        with pytest.raises(ManifestError, match="fill nan does not fit uint16"):
+            read(tmp_path, layers=[LAYER | {"fill": fill}])
