@@ -34,7 +34,7 @@ def unit_doubt(unit: Unit, values: NDArray[Any]) -> str:
 
     Example:
         >>> unit_doubt(Unit.DN, np.array([0.05, 0.1, 0.31]))
-        'values from 0.05 to 0.31 look like reflectance (0 to 1), not dn'
+        'values from 0.051 to 0.3058 look like reflectance (0 to 1), not dn'
         >>> unit_doubt(Unit.DB, np.array([-21.0, -14.5, -9.0]))
         ''
     """
