@@ -163,6 +163,8 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     for path in reversed(checkpoints(folder)):
         try:
             facts = read_checkpoint_facts(path)
+            if path.name != f"step-{facts.progress.step:08d}":
+                raise TrainingError(f"is of step {facts.progress.step}", str(path / FACTS), _FIX)
             found = next(checkpoint_damages(path, facts), None)
             if found is None:
                 return Checkpoint(path, facts, _read_state(path))
@@ -208,9 +210,12 @@ def read_checkpoint_facts(path: Path) -> CheckpointFacts:
         place = TrainingProgress(**{name: _whole_number(facts[name]) for name in _PLACE})
         files = {name: SealedFile(-1, one) if not sealed else SealedFile(**one) for name, one in facts["files"].items()}
         logs = {name: SealedFile(**one) for name, one in facts.get("logs", {}).items()}
-        return CheckpointFacts(place, float(facts["loss"]), files, logs, sealed)
+        found = CheckpointFacts(place, float(facts["loss"]), files, logs, sealed)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrainingError(f"does not say what it must ({error!r})", where, _FIX) from error
+    if place.stage not in (1, 2):
+        raise TrainingError(f"is of stage {place.stage}, which no run has", where, _FIX)
+    return found
 
 
 def checkpoint_damages(path: Path, facts: CheckpointFacts) -> Iterator[DamagedFile]:

@@ -20,6 +20,7 @@ from seamo.pretrain.describe import describe
 from seamo.pretrain.facts import read_run
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.recipe import apply_changes, parse_recipe
+from seamo.seal import seal_document
 from seamo.store.reader import Store
 from seamo.use.inputs import load_pretrained
 from tests.seamo.small_model import seal_again, write_card
@@ -183,6 +184,24 @@ def test_edited_facts_are_named(
     found = latest_checkpoint(tmp_path / "run" / "checkpoints")
     assert found is not None
     assert found.progress.step == 6
+    assert f"checkpoint.json {message}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"stage": 9}, "is of stage 9, which no run has"), ({"step": 6}, "is of step 6")]
+)
+def test_facts_that_no_run_writes_are_named_whatever_their_seal(
+    broken_off: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: dict[str, int], message: str
+) -> None:
+    """Also of a checkpoint under another one's name: its steps would be gone through twice."""
+    shutil.copytree(broken_off, tmp_path / "run")
+    file = checkpoints(tmp_path / "run" / "checkpoints")[-1] / "checkpoint.json"
+    facts = json.loads(file.read_text())
+    del facts["digest"]
+    file.write_bytes(seal_document({**facts, **change}))
+    found = latest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert found is not None
+    assert found.path != file.parent
     assert f"checkpoint.json {message}" in caplog.text
 
 
