@@ -24,12 +24,7 @@ from seamo.errors import ProtocolError
 from seamo.identity import digest, file_sha256, write_atomically
 from seamo.seal import parse_json
 from seamo_bench.facts import Facts, Scalar, Value, run_key, scoring_of
-from seamo_bench.predictions import (
-    Predictions,
-    check_predictions,
-    predictions_bytes,
-    predictions_from_bytes,
-)
+from seamo_bench.predictions import Predictions, check_predictions, predictions_bytes, predictions_from_bytes
 from seamo_bench.records.groups import held_groups
 from seamo_bench.scores.metrics import classes_tested, per_class, score
 
