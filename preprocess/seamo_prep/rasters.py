@@ -67,7 +67,8 @@ class Raster:
 
     def missing(self) -> NDArray[np.bool_]:
         """Pixels that are no measurement by what the file says, (C, H, W): nodata, mask, alpha 0, not finite."""
-        return self._with_alpha(missing_pixels(self.pixels, [[one] for one in self.facts.nodata], self.mask))
+        missing: NDArray[np.bool_] = missing_pixels(self.pixels, [[one] for one in self.facts.nodata], self.mask)
+        return self._with_alpha(missing)
 
     def infinite(self) -> NDArray[np.bool_]:
         """Pixels that are infinite, although the file does not say that they are missing, (C, H, W)."""
