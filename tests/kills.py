@@ -196,8 +196,17 @@ def command_line(words: list[str]) -> list[str]:
     return [sys.executable, "-m", _ENTRY[words[0]], *words[1:]]
 
 
-def prepare(made: Path) -> None:
-    """Archives, stores, a suite and results that the verbs need."""
+def prepare(made: Path, *, small: bool = False) -> None:
+    """Archives, stores, a suite and results that the verbs need.
+
+    Args:
+        made: An empty folder.
+        small: Only EuroSAT and its store: what `build-*` and `copy` need.
+    """
+    if small:
+        _ended(["seamo-prep", "demo", f"{made}/raw", "--size", "tiny", "--only", "eurosat", "--workers", "1"])
+        _ended(["seamo-prep", "build", "eurosat", "--raw", f"{made}/raw", "--store", f"{made}/stores"])
+        return
     for words in (
         ["seamo-prep", "demo", f"{made}/raw", "--size", "tiny", "--only", "ssl4eo-s12,eurosat", "--workers", "1"],
         ["seamo-prep", "build", "eurosat", "--raw", f"{made}/raw", "--store", f"{made}/stores", "--workers", "1"],

@@ -10,9 +10,9 @@ from tests import damage, kills
 @pytest.mark.parametrize("name", damage.SUBJECTS)
 def test_damage_is_never_silent(name: str, tmp_path: Path) -> None:
     subject = damage.SUBJECTS[name](tmp_path)
-    found = list(damage.attack(subject, flips=24, cuts=8, seed=1))
+    found = list(damage.attack(subject, flips=18, cuts=6, seed=1))
     assert [one for one in found if one.fault] == []
-    assert len(found) == 32
+    assert len(found) == 24
     assert any(one.how != "verify" for one in found)
 
 
@@ -42,7 +42,7 @@ def test_an_attack_sees_what_is_silent(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kills")
-    kills.prepare(folder)
+    kills.prepare(folder, small=True)
     return folder
 
 

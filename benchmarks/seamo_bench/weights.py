@@ -246,11 +246,13 @@ def match(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], rules: KeyR
             )
         else:
             consumed[key] = name
-            if not _is_plain(tensor):
+            if not _is_plain(tensor) and not (tensor.is_meta and wanted[name].is_meta):  # shapes alone: no numbers yet
                 raise CheckpointError(f"{key} is no plain array of numbers", where, "The file is not as published.")
             if tensor.shape != wanted[name].shape:
                 shapes.append(f"{key} is {_text(tensor)} in the file and {_text(wanted[name])} in the network")
-            elif _kind(tensor) != _kind(wanted[name]):  # torch would round, or drop imaginary parts
+            elif not tensor.is_meta and _kind(tensor) != _kind(
+                wanted[name]
+            ):  # torch would round, or drop imaginary parts
                 shapes.append(f"{key} holds {_kind(tensor)} in the file and {_kind(wanted[name])} in the network")
     filled = set(consumed.values())
     absent = [name for name in wanted if name not in filled]

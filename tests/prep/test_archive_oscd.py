@@ -229,7 +229,8 @@ def test_a_tree_without_lists_dates_and_published_band_names(tmp_path: Path) -> 
     samples = read_all("oscd", tmp_path, "shape", "names")
     np.testing.assert_array_equal(samples["test/y00000_x00000"].label, noise != 0)
     assert samples["test/y00000_x00000"].time == {}
-    built = open_store(build_quietly("oscd", tmp_path, tmp_path / "stores", relax=("names", "shape")).path)
+    stores = tmp_path.with_name(f"{tmp_path.name}-stores")
+    built = open_store(build_quietly("oscd", tmp_path, stores, relax=("names", "shape")).path)
     assert built.meta.counts.samples == 3
 
 

@@ -277,7 +277,7 @@ def test_what_is_missing(tmp_path: Path) -> None:
     assert (sample.layers["s2a"][0, :, 0, 0] == -32768).all()
     assert sample.layers["s2a"][2, 0, 0, 2] == 1000
     assert sorted(map(tuple, np.argwhere(np.isnan(sample.layers["s1"])))) == [(0, 0, 0, 0), (0, 1, 0, 1), (0, 1, 0, 2)]
-    store = built(ID, tmp_path, tmp_path / "out", relax=("shape",))
+    store = built(ID, tmp_path, tmp_path.with_name(f"{tmp_path.name}-stores"), relax=("shape",))
     assert store.meta.subset.startswith("1 of 246,144")
     assert store.meta.counts.without == {"s2c": 1}
 

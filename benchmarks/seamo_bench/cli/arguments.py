@@ -12,28 +12,12 @@ Results = Annotated[Path, typer.Option("--results", help="Folder of records.")]
 ResultsArgument = Annotated[Path, typer.Argument(help="Folder of records.")]
 SuiteArgument = Annotated[str, typer.Argument(help="A shipped suite, or a YAML file.")]
 Backbones = Annotated[str, typer.Option("--backbones", help="Comma-separated; default: the suite's.")]
-HeldAgainst = Annotated[Path | None, typer.Option("--stores", help="Folder of stores to hold the records against.")]
 Budget = Annotated[str, typer.Option("--budget", help="full | demo (2 epochs, 64 samples; part of the key).")]
 Weights = Annotated[Path, typer.Option("--weights", help="Folder of checkpoint files.")]
 Mixed = Annotated[bool, typer.Option("--mixed", help="Mix records that differ in a number-changing fact.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves the libraries their choice.")]
 WEIGHTS = Path("weights")
-
-
-def held_against(stores: Path | None) -> Any:
-    """What holds a record against the stores of a folder; None without one.
-
-    Raises:
-        UsageError: If there is no such folder.
-    """
-    if stores is None:
-        return None
-    if not stores.is_dir():
-        raise UsageError("is no folder of stores", str(stores))
-    from seamo_bench.runs.referee import Referee
-
-    return Referee(stores).problems
 
 
 def chosen_budget(text: str) -> Any:

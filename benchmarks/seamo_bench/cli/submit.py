@@ -7,7 +7,8 @@ import typer
 
 from seamo.options import Json
 from seamo.terminal import FAILED, say, show
-from seamo_bench.cli.arguments import HeldAgainst, ResultsArgument, held_against
+from seamo_bench.cli.against import HeldAgainst, held_against
+from seamo_bench.cli.arguments import ResultsArgument
 
 
 def submit(

@@ -8,7 +8,7 @@ import typer
 from seamo.errors import ProtocolError
 from seamo.options import Json
 from seamo.terminal import FAILED, show
-from seamo_bench.cli.arguments import HeldAgainst, held_against
+from seamo_bench.cli.against import HeldAgainst, held_against
 
 
 def verify(
