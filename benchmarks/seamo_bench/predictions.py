@@ -161,7 +161,7 @@ def check_predictions(predictions: Predictions, num_classes: int, kind: Kind) ->
         raise ProtocolError(f"{len(predictions.units)} units for {n} samples", _WHERE)
     if predictions.places.shape not in ((0, 2), (n, 2)) or len(predictions.countries) not in (0, n):
         raise ProtocolError(f"places or countries are not those of {n} samples", _WHERE)
-    keys = predictions.keys.tolist()
+    keys = list(predictions.keys)
     folded = isinstance(predictions, ClassPredictions) and len(predictions.folds) > 0
     if len(set(zip(keys, predictions.repeats.tolist(), strict=True) if folded else keys)) != n:  # type: ignore[union-attr]
         raise ProtocolError("a key stands twice, so a sample would count twice", _WHERE)
