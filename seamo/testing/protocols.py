@@ -221,7 +221,7 @@ def _check_predictions(where: str, context: "Context", outcome: "Outcome") -> No
 
     found = outcome.predictions
     try:
-        check_predictions(found, len(context.task.classes))
+        check_predictions(found, len(context.task.classes), context.task.kind)
     except SeamoError as error:
         raise AssertionError(f"{where}: {error}") from error
     trials = context.splits[outcome.seed]
