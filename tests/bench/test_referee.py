@@ -380,7 +380,7 @@ def test_the_command_line_says_what_was_held_and_refuses(results, root, tmp_path
     assert NOT_HELD in said
     code, said = run("verify", results, "--stores", root)
     assert code == 0
-    assert said.count(HELD) == 10
+    assert said.count(HELD) == len(list(results.glob("*.json"))) > 9
     code, said = run("verify", results / f"{record.key}.json", "--stores", tmp_path)
     assert code == 1
     assert "has no store of content" in said
