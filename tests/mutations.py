@@ -160,7 +160,9 @@ MUTATIONS = (
         "cache: key without the adapter",
         (
             Edit(
-                f"{BENCH}/features/cache.py", '        "adapter": adapter_facts(wiring).model_dump(mode="json"),\n', ""
+                f"{BENCH}/features/cache.py",
+                '"adapter": adapter_facts(wiring)',
+                '"adapter": {} and adapter_facts(wiring)',
             ),
         ),
         (CACHE,),
@@ -172,7 +174,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cache: key without the store",
-        (Edit(f"{BENCH}/features/cache.py", '        "content": content,\n', ""),),
+        (Edit(f"{BENCH}/features/cache.py", '        "pixels": pixels,\n', ""),),
         (CACHE,),
     ),
     Mutation(
