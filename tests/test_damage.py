@@ -46,6 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.soak
 def test_a_kill_loses_nothing(made: Path, tmp_path: Path) -> None:
     hits, faults = kills.attack(kills.VERBS["build-view"], made, tmp_path, kills=1, seed=3)
     assert (hits, faults) == (1, [])

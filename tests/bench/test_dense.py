@@ -313,6 +313,7 @@ for _ in run_plan(cells, places, machine=Machine(), progress=tell, inner=tell):
 """
 
 
+@pytest.mark.soak
 def test_killed_in_training_and_started_again_gives_the_same_records(tmp_path, results, stores, suite):
     command = [sys.executable, "-c", KILLED, suite, str(stores), str(tmp_path)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)

@@ -162,6 +162,7 @@ def kill_at(moments, suite, stores, folder):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
 
 
+@pytest.mark.soak
 def test_killed_and_started_again_gives_the_same_records(tmp_path, results, stores, suite):
     kill_at([0.3, 1.2], suite, stores, tmp_path)
     assert same(tmp_path) == same(results)

@@ -270,6 +270,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.soak
 def test_promises_of_gigabytes_take_no_memory(corpus, tmp_path):
     """Sizes that a file invents: a deflated part, a tensor, a header and a `bytearray` of many GB."""
     zeros = io.BytesIO()

@@ -54,6 +54,7 @@ def run(bench, tmp_path: Path, rows: str, backbones: str) -> dict[str, dict]:
     return {record["facts"]["backbone"]["id"]: record for record in records}
 
 
+@pytest.mark.soak
 def test_eurosat_subset_with_published_and_converted_weights(
     bench, golden: Path, samples: Path, tmp_path: Path
 ) -> None:

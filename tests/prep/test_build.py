@@ -106,6 +106,7 @@ def kill_and_resume(raw: Path, root: Path, chance: np.random.Generator, workers:
     subprocess.run(command(raw, root, "--workers", "1"), check=True, capture_output=True)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("moment", [0, 1, pytest.param(2, id="2-two-workers")])
 def test_a_killed_build_resumes(moment: int, demo_raw: Path, demo_root: Path, tmp_path: Path) -> None:
     kill_and_resume(demo_raw / "eurosat", tmp_path, np.random.default_rng(moment), "2" if moment == 2 else "1")

@@ -188,6 +188,7 @@ def build_on(address: str, raw: Path, root: Path, meanwhile: Callable[[], None] 
         side.join()
 
 
+@pytest.mark.soak
 def test_workers_lost_in_turn_change_nothing(demo_raw: Path, demo_root: Path, tmp_path: Path) -> None:
     with Cluster(tmp_path, seconds=0.5) as cluster:
         cluster.start_worker()

@@ -170,6 +170,7 @@ def made(run: Path, store: Store, image: Path, tmp_path: Path) -> dict[str, Path
 VERBS = ("export", "reconstruct", "embed tif", "embed zarr", "embed npz", "embed parquet")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["export", "embed zarr"])
 def test_a_verb_killed_at_a_few_effects(dying: Dying, made: dict[str, Path], tmp_path: Path, name: str) -> None:
     (tmp_path / "outputs").mkdir()

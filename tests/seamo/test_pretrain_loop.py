@@ -175,6 +175,7 @@ def _kill_and_resume(store, out, undisturbed, kills):
     assert not list(out.rglob(".*"))  # no litter
 
 
+@pytest.mark.soak
 def test_killed_anywhere_it_resumes_to_the_same_curve(undisturbed, store, tmp_path):
     _kill_and_resume(store, tmp_path / "run", undisturbed, kills=(5, 13))
 

@@ -34,6 +34,7 @@ def bench(monkeypatch, capsys, *arguments):
     return done.out
 
 
+@pytest.mark.soak
 def test_stage_one_on_the_real_pairs_reaches_the_report(samples, tmp_path, monkeypatch, capsys):
     pairs = 0
     for folder in (samples / "bigearthnet_v1", samples / "bigearthnet_v1_configilm"):

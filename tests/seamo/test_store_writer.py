@@ -53,6 +53,7 @@ def run_and_kill(root: Path, layout: str, kills: int, seed: int) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("layout", ["zarr", "webdataset"])
 def test_a_killed_build_resumes_to_the_same_content(tmp_path, layout, content):
     assert run_and_kill(tmp_path, layout, 2, len(layout)) == content
