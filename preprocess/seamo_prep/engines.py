@@ -8,9 +8,14 @@ lost one can be computed again; each opens the archive once, keyed by what descr
 import os
 import threading
 import warnings
-from asyncio import CancelledError  # dask's FutureCancelledError is one
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,  # dask's FutureCancelledError is one
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
