@@ -135,13 +135,13 @@ class Scoring:
     positive: int | None = None
 
 
-def check_predictions(predictions: Predictions, num_classes: int, kind: Kind) -> None:
+def check_predictions(predictions: Predictions, num_classes: int, kind: Kind | None = None) -> None:
     """Refuse predictions that no metric can be computed from.
 
     Args:
         predictions: Just made, or from a file of somebody else.
         num_classes: K.
-        kind: Of the task that they answer.
+        kind: Of the task that they answer; None takes that of their shape.
 
     Raises:
         ProtocolError: If they answer another kind of task, shapes do not fit, there is no sample, a label is outside
@@ -151,6 +151,8 @@ def check_predictions(predictions: Predictions, num_classes: int, kind: Kind) ->
     n = len(predictions.keys)
     if n == 0:
         raise ProtocolError("there is no sample to score", _WHERE, "Check the split: the test list is empty.")
+    if kind is None:
+        kind = _kind_of(predictions)
     if isinstance(predictions, TilePredictions) != (kind in ("segmentation", "change")):
         raise ProtocolError(f"are not those of a {kind} task", _WHERE)
     if isinstance(predictions, TilePredictions):
@@ -165,6 +167,12 @@ def check_predictions(predictions: Predictions, num_classes: int, kind: Kind) ->
     folded = isinstance(predictions, ClassPredictions) and len(predictions.folds) > 0
     if len(set(zip(keys, predictions.repeats.tolist(), strict=True) if folded else keys)) != n:  # type: ignore[union-attr]
         raise ProtocolError("a key stands twice, so a sample would count twice", _WHERE)
+
+
+def _kind_of(predictions: Predictions) -> Kind:
+    if isinstance(predictions, TilePredictions):
+        return "segmentation"
+    return "multi-label" if predictions.labels.ndim == 2 else "single-label"
 
 
 def _check_counts(predictions: TilePredictions, n: int, num_classes: int) -> None:
