@@ -38,7 +38,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fmt, "rows_per_shard", lambda _spec, _layout, num: max(1, num // 8))
 
 
-QUICK = ("bigearthnet-v2", "dfc2020-croma", "eurosat", "ssl4eo-s12-v1.1")  # TIFFs, tensors, a file a sample, zarr
+QUICK = ("eurosat", "ssl4eo-s12-v1.1")  # a file a sample, zarr
 
 
 @pytest.mark.parametrize(
