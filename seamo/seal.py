@@ -78,7 +78,22 @@ def open_document(data: bytes, where: str, *, error: type[SeamoError], fix: str)
         >>> open_document(seal_document({"a": 1}), "store.json", error=StoreError, fix="Build it again.")
         {'a': 1}
     """
-    facts = parse_json(data, where, error=error, fix=fix)
+    return check_seal(parse_json(data, where, error=error, fix=fix), data, where, error=error, fix=fix)
+
+
+def check_seal(facts: dict[str, Any], data: bytes, where: str, *, error: type[SeamoError], fix: str) -> dict[str, Any]:
+    """The second half of `open_document`, for facts that were looked at first (another format carries no seal).
+
+    Args:
+        facts: `parse_json` of `data`; its field `digest` is taken out.
+        data: All bytes of the file.
+        where: The file, for messages.
+        error: What is raised.
+        fix: What to do about a damaged file of this kind.
+
+    Raises:
+        SeamoError: Of the class `error`: if these are not the bytes that were sealed.
+    """
     said = facts.pop(_DIGEST, None)
     if said is None:
         raise error("carries no digest of itself", where, fix)

@@ -1,6 +1,5 @@
 """Checking a store against itself: content, files, statistics recomputed from what is stored."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,8 @@ from seamo.errors import StoreError
 from seamo.sample import valid_pixels
 from seamo.seal import damage, file_names
 from seamo.store import format as fmt
-from seamo.store.content import bad_digest, class_counts, pixel_digest, pixels_hash
-from seamo.store.meaning import Meaning, read_moments
+from seamo.store.content import bad_digest, class_counts, pixel_digest
+from seamo.store.meaning import Meaning, read_ledger, read_moments
 from seamo.store.meta import folds_of
 from seamo.store.publish import is_apart
 from seamo.store.reader import Store
@@ -34,8 +33,8 @@ class Mismatch:
     what: str
 
 
-def hashes_of(store: Store, *, deep: bool = True) -> tuple[str, str]:
-    """The hash of the pixels and the content hash, recomputed; equal to `store.pixels` and `store.content` if sound.
+def content_of(store: Store, *, deep: bool = True) -> str:
+    """The content hash, recomputed; equal to `store.content` if the store is sound.
 
     Args:
         store: The store.
@@ -48,16 +47,10 @@ def hashes_of(store: Store, *, deep: bool = True) -> tuple[str, str]:
     Example:
         >>> from seamo.testing.stores import tiny_store
         >>> store = tiny_store()
-        >>> hashes_of(store) == (store.pixels, store.content)
+        >>> content_of(store) == store.content
         True
     """
-    meaning = read_meaning(store, deep=deep)
-    return pixels_hash(store.spec, meaning.keys, meaning.digests), meaning.content(store.spec)
-
-
-def content_of(store: Store, *, deep: bool = True) -> str:
-    """The content hash, recomputed (`hashes_of`)."""
-    return hashes_of(store, deep=deep)[1]
+    return read_meaning(store, deep=deep).content(store.spec)
 
 
 def read_meaning(store: Store, *, deep: bool = False) -> Meaning:
@@ -143,10 +136,10 @@ def infinite_pixels(store: Store) -> Iterator[tuple[str, str]]:
     """(layer and band, what) of pixels that were infinite in the archive, as the ledger has them."""
     bands = {f"{layer.id} {name}" for layer in store.spec.layers for name in layer.bands}
     try:
-        ledger = json.loads((store.path / fmt.LEDGER_NAME).read_bytes())
-    except (OSError, ValueError):
+        ledger = read_ledger(store)
+    except StoreError:
         return  # the check of files names it
-    yield from ((entry["name"], entry["reason"]) for entry in ledger if entry["name"] in bands)
+    yield from (entry for entry in ledger if entry[0] in bands)
 
 
 def band_statistics(store: Store, layer: str, rows: Iterable[int]) -> dict[str, Mapping[str, Any]]:

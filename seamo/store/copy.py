@@ -1,7 +1,6 @@
 """Copying stores from root to root: every byte checked on the way, resumable, of the format before too."""
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from seamo.sample import Sample
 from seamo.seal import SealedFile, damage
 from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan
+from seamo.store.meaning import read_ledger
 from seamo.store.meta import BUILD_AGAIN, PREVIOUS, StoreMeta, folds_of
 from seamo.store.previous import PreviousStore, damaged_files, previous_content
 from seamo.store.publish import build_lock, put_in_place
@@ -189,16 +189,6 @@ def _write_anew(
             subset=_said_by_the_archive(meta),
             countries=_countries(store, keys),
         )
-
-
-def read_ledger(store: Store) -> list[tuple[str, str]]:
-    """(name, reason) of what could not be read or was left out when the store was built."""
-    home = store if not store.meta.pixels_in else Store(store.pixels_path)
-    try:
-        entries = json.loads(home.read_file(fmt.LEDGER_NAME))
-        return [(str(one["name"]), str(one["reason"])) for one in entries]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"is no ledger ({error})", str(home.path / fmt.LEDGER_NAME), BUILD_AGAIN) from error
 
 
 def _countries(store: Store, keys: list[str]) -> dict[str, str] | None:

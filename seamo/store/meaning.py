@@ -1,5 +1,7 @@
 """What is said about the samples of a store: labels, splits and folds, and the hashes and digests that follow."""
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +44,7 @@ class Meaning:
 
     def split_counts(self) -> dict[str, int]:
         """Samples of each split."""
-        return {split: list(self.splits).count(split) for split in sorted(set(self.splits))}
+        return dict(sorted(Counter(self.splits).items()))
 
     def content(self, spec: DatasetSpec) -> str:
         """The content hash."""
@@ -62,7 +64,7 @@ def read_moments(store: Store) -> SampleMoments:
     Raises:
         StoreError: If it is missing or damaged.
     """
-    home = store if not store.meta.pixels_in else Store(store.pixels_path)
+    home = _home(store)
     where = home.path / fmt.MOMENTS_NAME
     sealed = home.read_manifest().get(fmt.MOMENTS_NAME)
     if sealed is None:
@@ -72,3 +74,22 @@ def read_moments(store: Store) -> SampleMoments:
     if problem:
         raise StoreError(problem, str(where), BUILD_AGAIN)
     return SampleMoments(data, str(where))
+
+
+def read_ledger(store: Store) -> list[tuple[str, str]]:
+    """(name, reason) of what could not be read or was left out when the store was built.
+
+    Raises:
+        StoreError: If it is missing or no ledger.
+    """
+    home = _home(store)
+    try:
+        entries = json.loads(home.read_file(fmt.LEDGER_NAME))
+        return [(str(one["name"]), str(one["reason"])) for one in entries]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"is no ledger ({error})", str(home.path / fmt.LEDGER_NAME), BUILD_AGAIN) from error
+
+
+def _home(store: Store) -> Store:
+    """The store that holds the pixels: itself, or of a view the one that it is of."""
+    return Store(store.pixels_path) if store.meta.pixels_in else store

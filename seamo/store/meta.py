@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from seamo.bands import band
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec
-from seamo.seal import open_document, parse_json, seal_document
+from seamo.seal import check_seal, parse_json, seal_document
 from seamo.store.format import FORMAT, LABEL, CodecName, Layout, blosc_settings, stored_ids
 
 BUILD_AGAIN = "Copy the store again, or build it again."
@@ -155,8 +155,9 @@ def read_meta(data: bytes, where: Path) -> StoreMeta:
     Raises:
         StoreError: If it is not such a document, naming the first wrong field, or of another format.
     """
-    check_format(data, where)
-    facts = open_document(data, str(where), error=StoreError, fix=BUILD_AGAIN)
+    facts = parse_json(data, str(where), error=StoreError, fix=BUILD_AGAIN)
+    _check_format(facts.get("format"), where)
+    facts = check_seal(facts, data, str(where), error=StoreError, fix=BUILD_AGAIN)
     try:
         meta = StoreMeta.model_validate(facts)
     except ValidationError as error:
@@ -178,13 +179,8 @@ def _in_order(meta: StoreMeta) -> dict[str, dict[str, dict[str, dict[str, Any]]]
     }
 
 
-def check_format(data: bytes, where: Path) -> None:
-    """Refuse a store.json of another format, saying what to do.
-
-    Raises:
-        StoreError: If it is none, of the format before, or of a later one.
-    """
-    said = parse_json(data, str(where), error=StoreError, fix=BUILD_AGAIN).get("format")
+def _check_format(said: Any, where: Path) -> None:
+    """Refuse a store.json of another format, saying what to do."""
     if said == PREVIOUS:
         raise StoreError(
             f"is a store of the format before ({PREVIOUS})",

@@ -5,9 +5,9 @@ sample and band, a histogram of the shard, and the sizes of its files.
 """
 
 import errno
+import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -126,20 +126,25 @@ def sidecar_path(folder: Path, k: int) -> Path:
 
 
 def recorded_files(folder: Path, k: int) -> dict[str, SealedFile] | None:
-    """The files of a finished shard, None if there is no sidecar."""
-    path = sidecar_path(folder, k)
-    try:
-        with np.load(path) as arrays:
-            return _files(arrays["files"])
-    except FileNotFoundError:
+    """The files of a finished shard; None if there is no sidecar, or a damaged one: the shard is written again."""
+    data = _sealed_bytes(sidecar_path(folder, k))
+    if data is None:
         return None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StoreError(f"is damaged ({error})", where=str(path), fix="Delete it and build again.") from error
+    with np.load(io.BytesIO(data)) as arrays:
+        return _files(arrays["files"])
 
 
 def read_sidecar(folder: Path, k: int) -> Sidecar:
-    """The sidecar of a finished shard."""
-    with np.load(sidecar_path(folder, k)) as arrays:
+    """The sidecar of a finished shard.
+
+    Raises:
+        StoreError: If it is not there, or damaged.
+    """
+    path = sidecar_path(folder, k)
+    data = _sealed_bytes(path)
+    if data is None:
+        raise StoreError("is missing or damaged", str(path), "Build again: that shard is written anew.")
+    with np.load(io.BytesIO(data)) as arrays:
         rows = [_row_from_json(entry) for entry in json.loads(arrays["rows"].tobytes())]
         layers = [name.removesuffix("|bins") for name in arrays.files if name.endswith("|bins")]
         moments = {
@@ -150,6 +155,15 @@ def read_sidecar(folder: Path, k: int) -> Sidecar:
         for layer, counts in histograms.items():
             counts.reshape(-1)[arrays[f"{layer}|bins"]] = arrays[f"{layer}|counts"]
         return Sidecar(rows, _files(arrays["files"]), moments, histograms)
+
+
+def _sealed_bytes(path: Path) -> bytes | None:
+    """The bytes of a sidecar behind their sha256; None if they are not there or not those that were written."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return data[32:] if hashlib.sha256(data[32:]).digest() == data[:32] else None
 
 
 @contextmanager
@@ -294,7 +308,7 @@ def _sidecar_bytes(sidecar: Sidecar) -> bytes:
         arrays |= {f"{layer}|{part}": getattr(one, part) for part in ("count", "mean", "m2", "low", "high")}
     sink = io.BytesIO()
     np.savez(sink, allow_pickle=False, **arrays)
-    return sink.getvalue()
+    return hashlib.sha256(sink.getvalue()).digest() + sink.getvalue()
 
 
 def _text(data: bytes) -> NDArray[np.uint8]:

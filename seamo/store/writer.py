@@ -303,7 +303,7 @@ class StoreWriter:
             said = {"num": len(self.keys), "sha256": keys_sha256(self.keys)}
             if not begun.is_file():
                 write_atomically(begun, canonical_json(said))
-            elif json.loads(begun.read_bytes()) != said:
+            elif begun.read_bytes() != canonical_json(said):
                 raise StoreError(
                     "was begun with other samples", str(self._folder), "If the archive was changed, delete that folder."
                 )

@@ -140,6 +140,19 @@ def test_countries_are_a_column_of_the_index_and_no_part_of_the_content(tmp_path
     assert "country" not in open_store(build(tmp_path / "without", PLAN, SAMPLES)).index
 
 
+def test_what_a_finished_shard_says_is_held_to_its_hash(tmp_path, content):
+    with StoreWriter(tmp_path, PLAN, KEYS) as writer:
+        writer.write_shard(1, [SAMPLES[row] for row in writer.rows_of(1)])
+        (sidecar,) = (writer.folder / ".work" / "done").iterdir()
+    whole = sidecar.read_bytes()
+    for place in (0, 40, len(whole) // 2, len(whole) - 1):
+        sidecar.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with StoreWriter(tmp_path, PLAN, KEYS) as writer:
+            assert not writer.is_done(1)
+    sidecar.write_bytes(whole[:-7])
+    assert open_store(build(tmp_path, PLAN, SAMPLES)).content == content  # it is written again
+
+
 def test_two_builders_do_not_meet(tmp_path):
     with StoreWriter(tmp_path, PLAN, KEYS):
         with pytest.raises(StoreError, match=f"another process.*process {os.getpid()}\\)"):
