@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from seamo.manifest import DatasetSpec, LabelSpace
 from seamo.store.content import label_text
-from seamo.store.format import label_kind
 from seamo.store.meta import SplitTruth
 
 EVERYTHING = "all"  # every readable sample, beside the splits
@@ -53,10 +52,15 @@ def line_text(label: int | tuple[int, ...] | Mapping[int, int] | None) -> str:
     return label_text(label)
 
 
-def in_space(label: int | tuple[int, ...] | None, space: LabelSpace) -> int | tuple[int, ...] | None:
-    """A label of the stored space in one that derives from it; a class that has none there is no label."""
+def in_space(
+    label: int | tuple[int, ...] | Mapping[int, int] | None, space: LabelSpace
+) -> int | tuple[int, ...] | Mapping[int, int] | None:
+    """A label of the stored space in one that derives from it; a class that has none there is no label, or ignored."""
     if label is None or not space.source:
         return label
+    if isinstance(label, Mapping):
+        counts = {own: sum(label.get(one, 0) for one in theirs) for own, theirs in space.derived.items()}
+        return {own: count for own, count in counts.items() if count}
     ids = space.map_from_source(label if isinstance(label, tuple) else (label,))
     return ids if isinstance(label, tuple) else ids[0] if ids else None
 
@@ -67,7 +71,7 @@ def label_spaces(spec: DatasetSpec) -> tuple[str, ...]:
     if not own:
         return ()
     derived = [name for name, space in spec.label_spaces.items() if space.source == own]
-    return (own,) if label_kind(spec) == "mask" else (own, *derived)
+    return (own, *derived)
 
 
 def truth_of(
@@ -96,7 +100,7 @@ def truth_of(
         for name in label_spaces(spec):
             space = spec.label_space(name)
             told = [labels[row] for row in rows]
-            mapped = [one if isinstance(one, Mapping) else in_space(one, space) for one in told]
+            mapped = [in_space(one, space) for one in told]
             spaces[name] = labels_digest(chosen, mapped)
         result[split] = SplitTruth(rows=len(rows), keys=keys_digest(chosen), labels=spaces)
     return result

@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from seamo.errors import StoreError
+from seamo.manifest import parse_spec
 from seamo.seal import open_document
 from seamo.store.buildplan import BuildPlan
 from seamo.store.catalog import list_stores
@@ -115,6 +116,19 @@ def test_truth_of_masks_counts_pixels(tmp_path):
         lines.append(one.key + "\t" + ",".join(f"{i}:{n}" for i, n in zip(ids, counts, strict=True)))
     want = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
     assert list(store.meta.truth["train"].labels.values()) == [want]
+
+
+def test_truth_of_masks_in_a_space_that_derives(tmp_path):
+    samples = [mask_sample(i, ((32, 32),)) for i in range(20)]
+    spec = masks_spec((32, 32))
+    spaces = {name: space.model_dump() for name, space in spec.label_spaces.items()}
+    spaces["one"] = {"classes": [{"name": "any"}], "source": spec.task.label_space, "derived": {0: [0, 1]}}
+    spec = parse_spec({**spec.model_dump(mode="json"), "label_spaces": spaces}, "test")
+    store = open_store(build(tmp_path, BuildPlan(spec=spec, split_scheme="none"), samples))
+    counted = [(one.key, int(np.isin(one.label, (0, 1)).sum())) for one in samples]
+    lines = sorted(f"{key}\t{f'0:{count}' if count else ''}" for key, count in counted)
+    want = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert store.meta.truth["train"].labels["one"] == want
 
 
 def test_statistics_of_a_view_are_those_of_its_pixels(tmp_path):
