@@ -7,6 +7,7 @@ import secrets
 import struct
 import tarfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from seamo.store.format import CRC_BYTES, CodecName, array_name, compress, crc32
 Array = NDArray[Any]
 _ABSENT = 2**64 - 1  # offset and length of a chunk that a zarr shard does not hold
 _TAR_BLOCK = 512
+_BLOCK = 2**20
 
 
 class Place(NamedTuple):
@@ -86,20 +88,26 @@ class _Part:
         self.path = parts / f"{name.replace('/', '+')}.{secrets.token_hex(8)}"
         self.file = self.path.open("w+b")
 
-    def commit(self, folder: Path) -> SealedFile:
-        self.file.flush()
+    def sync(self) -> None:
+        """Put the bytes onto the disk; in any thread, after `flush`."""
         os.fsync(self.file.fileno())
-        self.file.seek(0)
-        sha256 = hashlib.file_digest(self.file, "sha256").hexdigest()
-        size = self.file.tell()
+
+    def seal(self) -> SealedFile:
+        """Read the bytes once for size and sha256; in any thread, after `flush`."""
+        handle = self.file.fileno()
+        state, size = hashlib.sha256(), os.fstat(handle).st_size
+        for start in range(0, size, _BLOCK):  # by place, for the position of the file is another thread's
+            state.update(os.pread(handle, min(_BLOCK, size - start), start))
+        return SealedFile(size, state.hexdigest())
+
+    def put(self, folder: Path) -> None:
+        """Give the finished file its name."""
         self.file.close()
         final = folder / self.name
         final.parent.mkdir(parents=True, exist_ok=True)
         self.path.replace(final)
-        return SealedFile(size, sha256)
 
     def read(self, offset: int, length: int) -> bytes:
-        self.file.flush()
         return os.pread(self.file.fileno(), length, offset)
 
     def drop(self) -> None:
@@ -129,6 +137,25 @@ def _read_back(part: _Part, checks: list[_Check], codec: CodecName, *, has_crc: 
         decompress(data, codec, pixels)
         if crc32c(pixels) != check.raw_crc32c:
             raise StoreError("decodes to other pixels than were written", where, "Check the memory, build again.")
+
+
+def _settle(
+    parts: Mapping[_Part, list[_Check]], folder: Path, codec: CodecName, *, has_crc: bool
+) -> dict[str, SealedFile]:
+    """Read every complete file back, while other threads wait for the disk and hash; then put them in place."""
+    for part in parts:
+        part.file.flush()
+    with ThreadPoolExecutor(max_workers=2) as beside:
+        synced = [beside.submit(part.sync) for part in parts]
+        sealed = {part.name: beside.submit(part.seal) for part in parts}
+        for part, checks in parts.items():
+            _read_back(part, checks, codec, has_crc=has_crc)
+    for one in synced:
+        one.result()
+    files = {name: one.result() for name, one in sealed.items()}
+    for part in parts:
+        part.put(folder)
+    return files
 
 
 class ZarrShard:
@@ -177,8 +204,8 @@ class ZarrShard:
         for array, part in self._parts.items():
             index = self._index[array].tobytes()
             part.file.write(index + struct.pack("<I", crc32c(index)))
-            _read_back(part, self._checks[array], self._codec, has_crc=True)
-        return {part.name: part.commit(self._folder) for part in self._parts.values()}
+        checks = {part: self._checks[array] for array, part in self._parts.items()}
+        return _settle(checks, self._folder, self._codec, has_crc=True)
 
     def __enter__(self) -> "ZarrShard":
         return self
@@ -231,8 +258,7 @@ class TarShard:
     def finish(self) -> dict[str, SealedFile]:
         """See `ShardFiles`."""
         self._tar.close()
-        _read_back(self._part, self._checks, "none", has_crc=False)
-        return {self._part.name: self._part.commit(self._folder)}
+        return _settle({self._part: self._checks}, self._folder, "none", has_crc=False)
 
     def __enter__(self) -> "TarShard":
         return self
