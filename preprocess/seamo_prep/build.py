@@ -25,7 +25,7 @@ from seamo.store.writer import StoreWriter
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
 from seamo_prep.engines import ArchiveSource, Engine, OnBad, Progress, Say, write_shards
 from seamo_prep.fingerprint import OwnFingerprint, check_apart, kept_hashes, own_fingerprint, own_labels
-from seamo_prep.physics import UNIT_ROWS, doubtful_units
+from seamo_prep.physics import doubtful_units
 from seamo_prep.splits import has_lists, official_lists
 from seamo_prep.unpack import Raw
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Built", "Engine", "Options", "build"]
+
+
+_LOOKED_AT = 16  # samples of a new store whose values are held against their unit; `verify` looks at more
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +172,7 @@ def _remarks(store: Store) -> Iterator[str]:
     """What is odd about the values of a store that was just built."""
     for where, what in infinite_pixels(store):
         yield f"{where}: {what}"
-    rows = store.rows("all")
-    for where, what in doubtful_units(store, rows[:: -(-len(rows) // UNIT_ROWS) or 1]):
+    for where, what in doubtful_units(store, store.rows("all"), most=_LOOKED_AT):
         yield f"{where}: {what}. State the right unit and build again"
 
 

@@ -197,8 +197,15 @@ def _in_dn(seen: Seen) -> Seen:
     return replace(seen, **parts)
 
 
-def doubtful_units(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[tuple[str, str]]:
-    """(layer, what) where the values of some samples are not in the unit that the store states."""
+def doubtful_units(store: Store, rows: NDArray[np.int64], *, most: int = UNIT_ROWS) -> Iterator[tuple[str, str]]:
+    """(layer, what) where the values of some samples are not in the unit that the store states.
+
+    Args:
+        store: The store.
+        rows: Of the samples that may be looked at.
+        most: How many of them are, spread evenly.
+    """
+    rows = rows[:: -(-len(rows) // most) or 1]
     for layer in store.spec.layers:
         values = []
         for row in rows:

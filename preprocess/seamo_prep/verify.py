@@ -21,7 +21,7 @@ from seamo.store.format import TAR_FOLDER, ZARR_NAME, label_kind
 from seamo.store.reader import Store
 from seamo_prep import labels
 from seamo_prep.leaks import find_leaks, same_images
-from seamo_prep.physics import UNIT_ROWS, doubtful_units, explain, observe, oddities
+from seamo_prep.physics import doubtful_units, explain, observe, oddities
 
 Severity = Literal["error", "warning", "note"]
 ENOUGH = 64  # samples from which on a physical oddity is an error
@@ -246,7 +246,7 @@ def _samples(store: Store, *, deep: bool) -> Iterator[Finding]:
 def physics(store: Store, *, deep: bool) -> Iterator[Finding]:
     """What the pixels of Sentinel-1 and Sentinel-2 must look like, and which exchange of bands explains it if not."""
     rows = chosen_rows(store, deep=deep, most=_LOOKED_AT)
-    for where, what in doubtful_units(store, rows[:: -(-len(rows) // UNIT_ROWS) or 1]):
+    for where, what in doubtful_units(store, rows):
         yield Finding("physics", "error", where, f"{what}: state the right unit and build again")
     for stack in store.spec.stacks:
         layer = store.spec.stack_layers(stack)[0]
