@@ -4,8 +4,6 @@ Archives hold millions of small plain files, which `seamo_prep.tiff` decodes; ev
 plain file may state its nodata; whatever else is said (masks, alpha, scale, offset, descriptions) is GDAL's to read.
 """
 
-import re
-import struct
 import sys
 import warnings
 from collections.abc import Generator, Sequence
@@ -38,7 +36,6 @@ from seamo_prep.unpack import Raw
 _FETCH_AGAIN = "Unpack or fetch it again."
 _BESIDE = (".aux.xml", ".msk")  # files in which GDAL keeps what a TIFF cannot, or shall not, hold
 _WORLD = (".tfw", ".TFW", ".tifw", ".tiffw", ".wld", ".WLD")  # six numbers that place an image
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?|nan")  # as GDAL writes nodata
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,15 +103,14 @@ def decode_tiff(data: bytes, where: str) -> Raster:
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         raise ArchiveError("is not a TIFF file", where, _FETCH_AGAIN)
     try:
-        said = _plain_words(data)
-        plain = decode_plain(data) if said is not None else None
+        plain = decode_plain(data)
     except (CutShortError, *DAMAGE) as error:
         raise ArchiveError("is cut short or damaged", where, _FETCH_AGAIN) from error
-    if plain is None or said is None:
+    if plain is None:
         return _decode_gdal(data, where)
     count, height, width = plain.pixels.shape
-    nodata = None if said.nodata is None else held_nodata(said.nodata, plain.pixels.dtype)
-    first = ("red", "green", "blue") if said.is_rgb and count >= 3 else ("gray",)
+    nodata = None if plain.nodata is None else held_nodata(plain.nodata, plain.pixels.dtype)
+    first = ("red", "green", "blue") if plain.is_rgb and count >= 3 else ("gray",)
     facts = RasterStatements(
         grid=PixelGrid(height, width, plain.crs, plain.transform),
         dtypes=(_name_of(plain.pixels.dtype),) * count,
@@ -270,48 +266,3 @@ def beside(name: str) -> list[str]:
     folder, slash, file = name.rpartition("/")
     stem = file.rpartition(".")[0] or file
     return [name + end for end in _BESIDE] + [f"{folder}{slash}{stem}{end}" for end in _WORLD]
-
-
-@dataclass(frozen=True, slots=True)
-class _PlainWords:
-    """What a plain file says beside its layout."""
-
-    nodata: float | None = None
-    is_rgb: bool = False
-
-
-def _plain_words(data: bytes) -> _PlainWords | None:
-    """What the first directory says; None if the file says anything that only GDAL reads.
-
-    Tags: 262 photometric, 338 extra samples (1, 2: alpha), 42112 GDAL's metadata, where `role` marks what is said of
-    a band, 42113 GDAL's nodata; a further directory may hold a mask.
-
-    Raises:
-        struct.error: If the directory is cut short.
-    """
-    order = "<" if data[:2] == b"II" else ">"
-    if data[2:4] not in (b"*\0", b"\0*"):
-        return None
-    (start,) = struct.unpack_from(order + "I", data, 4)
-    (number,) = struct.unpack_from(order + "H", data, start)
-    (following,) = struct.unpack_from(order + "I", data, start + 2 + 12 * number)
-    if following:
-        return None
-    entries = struct.unpack_from(order + "HHI4s" * number, data, start + 2)
-    nodata, is_rgb = None, False
-    for at in (n for n, tag in enumerate(entries[::4]) if tag in (262, 338, 42112, 42113)):
-        tag, kind, count, inline = entries[4 * at : 4 * at + 4]
-        if tag == 262:
-            is_rgb = struct.unpack(order + "H", inline[:2]) == (2,)
-            continue
-        size = count * (2 if tag == 338 else 1)
-        (where,) = struct.unpack(order + "I", inline)
-        value = inline[:size] if size <= 4 else data[where : where + size]
-        if (tag == 338 and (kind != 3 or any(value))) or (tag == 42112 and b"role" in value):
-            return None
-        if tag == 42113:
-            text = value.rstrip(b"\0").decode("latin-1").strip()
-            if not _NUMBER.fullmatch(text):  # a hexadecimal float, an infinity, ...
-                return None
-            nodata = float(text)
-    return _PlainWords(nodata, is_rgb)

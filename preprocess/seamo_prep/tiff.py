@@ -6,6 +6,7 @@ real sample. Format: TIFF 6.0 (Adobe, 1992), Technical Note 3 for the floating-p
 """
 
 import math
+import re
 import struct
 import zlib
 from functools import lru_cache
@@ -19,14 +20,16 @@ from rasterio.errors import CRSError
 
 Transform = tuple[float, float, float, float, float, float]
 
-_TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d"}  # TIFF type -> struct
+_TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 11: "f", 12: "d"}  # TIFF type -> struct
+_BIG_TYPES = _TYPES | {16: "Q", 17: "q"}
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?|nan")  # as GDAL writes nodata
 _KINDS = {1: "u", 2: "i", 3: "f"}  # SampleFormat -> numpy kind
 _DTYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8"}
 # The layout of the image: whole numbers. Those that stand once, with what holds where they are not there.
 _ONCE: dict[int, int] = {254: 0, 256: 0, 257: 0, 259: 1, 262: 1, 266: 1, 274: 1, 277: 1, 284: 1, 317: 1}
-_WHOLE_TAGS = {*_ONCE, 258, 273, 278, 279, 338, 339}
-# The above, descriptions, resolution, GeoTIFF's own, and GDAL's metadata and nodata, which change no pixel.
-_PLAIN_TAGS = _WHOLE_TAGS | {269, 270, 282, 283, 296, 305, 306}
+_LAYOUT_TAGS = frozenset({*_ONCE, 258, 278, 338, 339})
+# The above, where strips lie, descriptions, resolution, GeoTIFF's own, and GDAL's metadata and nodata.
+_PLAIN_TAGS = _LAYOUT_TAGS | {269, 270, 273, 279, 282, 283, 296, 305, 306}
 _PLAIN_TAGS |= {33550, 33922, 34735, 34736, 34737, 42112, 42113}
 _PLAIN_KEYS = {1024, 1025, 1026, 2048, 2049, 2054, 2057, 2059, 3072, 3073, 3076}  # GeoKeys that change nothing else
 
@@ -38,11 +41,15 @@ class PlainImage(NamedTuple):
         pixels: (C, H, W) in the file's own dtype, native byte order.
         crs: `EPSG:32633`; empty if the file names none.
         transform: Affine (a, b, c, d, e, f); None if the file has none.
+        nodata: Value that is no measurement, as it is written; None if the file names none.
+        is_rgb: Whether the first three bands are colours.
     """
 
     pixels: NDArray[Any]
     crs: str
     transform: Transform | None
+    nodata: float | None
+    is_rgb: bool
 
 
 class CutShortError(Exception):
@@ -57,19 +64,44 @@ def decode_plain(data: bytes) -> PlainImage | None:
     Raises:
         struct.error, IndexError, zlib.error, CutShortError: If the bytes are cut short or damaged.
     """
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    if order is None:
-        return None
-    tags, is_plain = _read_tags(data, order)
-    _check_blocks(tags)
-    if not is_plain:
-        return None
-    layout = _layout(tags, order)
+    order = "<" if data[:2] == b"II" else ">"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    tags, is_all = _read_tags(data, order, is_big=is_big)
+    image = _plain_image(data, tags, order) if is_all and not is_big else None
+    if image is None:
+        _check_blocks(tags)
+    return image
+
+
+def _plain_image(data: bytes, tags: dict[int, tuple[Any, ...]], order: str) -> PlainImage | None:
+    if 273 not in tags or 279 not in tags or not tags.keys() <= _PLAIN_TAGS:
+        return None  # tiles, palettes, sub-directories, rational polynomials, tags of other compressions, ...
+    words = _words(tags)
+    # Archives hold millions of files whose headers differ in offsets and places alone.
+    layout = _layout(tuple((tag, tags[tag]) for tag in tags if tag in _LAYOUT_TAGS), order)
     located = _locate(tags)
-    if layout is None or located is None:
+    if words is None or layout is None or located is None:
+        return None
+    if any(not isinstance(value, int) or value < 0 for tag in (273, 279) for value in tags[tag]):
         return None
     pixels = _decode_strips(data, tags[273], tags[279], layout)
-    return None if pixels is None else PlainImage(pixels, *located)
+    return None if pixels is None else PlainImage(pixels, *located, *words, tags.get(262) == (2,))
+
+
+def _words(tags: dict[int, tuple[Any, ...]]) -> tuple[float | None] | None:
+    """GDAL's nodata, if the file names one; None if the file says anything that only GDAL reads.
+
+    Tag 42112 is GDAL's metadata, where `role` marks what is said of a band (offset, scale, description), 42113 its
+    nodata.
+    """
+    if any(not isinstance(tags[tag][0], bytes) for tag in (42112, 42113) if tags.get(tag)):
+        return None
+    if b"role" in (tags.get(42112) or (b"",))[0]:
+        return None
+    if not tags.get(42113):
+        return (None,)
+    text = tags[42113][0].rstrip(b"\0").decode("latin-1").strip()
+    return (float(text),) if _NUMBER.fullmatch(text) else None  # else a hexadecimal float, an infinity, ...
 
 
 class _Layout(NamedTuple):
@@ -92,10 +124,12 @@ class _Layout(NamedTuple):
     rows: int
 
 
-def _layout(tags: dict[int, tuple[Any, ...]], order: str) -> _Layout | None:
-    if not {256, 257, 258, 259, 262, 273, 279} <= tags.keys() or not tags.keys() <= _PLAIN_TAGS:
-        return None  # tiles, palettes, sub-directories, rational polynomials, tags of other compressions, ...
-    if any(not isinstance(value, int) or value < 0 for tag in tags.keys() & _WHOLE_TAGS for value in tags[tag]):
+@lru_cache(maxsize=256)
+def _layout(told: tuple[tuple[int, tuple[Any, ...]], ...], order: str) -> _Layout | None:
+    tags = dict(told)
+    if not {256, 257, 258, 259, 262} <= tags.keys():
+        return None
+    if any(not isinstance(value, int) or value < 0 for values in tags.values() for value in values):
         return None
     one = {tag: tags.get(tag, (usual,)) for tag, usual in _ONCE.items()}
     if any(len(values) != 1 for values in one.values()):
@@ -190,21 +224,25 @@ def _undo_float_predictor(data: bytes, shape: tuple[int, int, int], dtype: np.dt
     return joined.view(dtype.newbyteorder(">")).reshape(shape)
 
 
-def _read_tags(data: bytes, order: str) -> tuple[dict[int, tuple[Any, ...]], bool]:
+def _read_tags(data: bytes, order: str, *, is_big: bool) -> tuple[dict[int, tuple[Any, ...]], bool]:
     """The tags of the first directory, and whether that is all: no further one, no tag twice, no other type."""
-    (start,) = struct.unpack_from(order + "I", data, 4)
-    (number,) = struct.unpack_from(order + "H", data, start)
-    (further,) = struct.unpack_from(order + "I", data, start + 2 + 12 * number)  # masks, overviews, pages
+    head, word, counter, types = (8, "Q", "Q", _BIG_TYPES) if is_big else (4, "I", "H", _TYPES)
+    wide = struct.calcsize(word)
+    entry, first = struct.Struct(f"{order}HH{word}"), struct.calcsize(counter)
+    (start,) = struct.unpack_from(order + word, data, head)
+    (number,) = struct.unpack_from(order + counter, data, start)
+    step, start = 4 + 2 * wide, start + first
+    (further,) = struct.unpack_from(order + word, data, start + step * number)  # masks, overviews, pages
     tags: dict[int, tuple[Any, ...]] = {}
     is_all = further == 0
-    for at in range(start + 2, start + 2 + 12 * number, 12):
-        tag, kind, count = struct.unpack_from(order + "HHI", data, at)
-        if kind not in _TYPES or tag in tags:
+    for at in range(start, start + step * number, step):
+        tag, kind, count = entry.unpack_from(data, at)
+        if kind not in types or tag in tags:
             is_all = False
             continue
-        layout = f"{order}{count}{_TYPES[kind]}" if kind != 5 else f"{order}{2 * count}I"
+        layout = f"{order}{count}{types[kind]}" if kind != 5 else f"{order}{2 * count}I"
         size = struct.calcsize(layout)
-        (where,) = (at + 8,) if size <= 4 else struct.unpack_from(order + "I", data, at + 8)
+        (where,) = (at + 4 + wide,) if size <= wide else struct.unpack_from(order + word, data, at + 4 + wide)
         if where + size > len(data):
             raise CutShortError
         tags[tag] = struct.unpack_from(layout, data, where)
@@ -237,26 +275,32 @@ def _locate(tags: dict[int, tuple[Any, ...]]) -> tuple[str, Transform | None] | 
         return None
     if any(not isinstance(one, int) for one in keys) or any(not isinstance(one, float) for one in (*scale, *tie)):
         return None
+    if any(tie[:3]) or not all(map(math.isfinite, (*scale, *tie))) or scale[0] <= 0 or scale[1] <= 0:
+        return None  # a tie point inside the image, rows that run upwards
+    crs = _crs(keys)
+    return None if crs is None else (crs, (scale[0], 0.0, tie[3], 0.0, -scale[1], tie[4]))
+
+
+@lru_cache(maxsize=256)
+def _crs(keys: tuple[int, ...]) -> str | None:
+    """The CRS that GeoKeys name by its code; None if GDAL must work it out."""
     if len(keys) != 4 * keys[3] + 4 or keys[:2] != (1, 1):
         return None
     entries = [keys[i : i + 4] for i in range(4, len(keys), 4)]
     values = {key: value for key, place, _, value in entries if place == 0}
     if len({entry[0] for entry in entries}) != len(entries) or not {entry[0] for entry in entries} <= _PLAIN_KEYS:
         return None
-    if (values.get(1025, 1), values.get(2054, 9102), values.get(3076, 9001)) != (1, 9102, 9001) or any(tie[:3]):
-        return None  # pixels are points, other units, a tie point inside the image
-    if not all(map(math.isfinite, (*scale, *tie))) or scale[0] <= 0 or scale[1] <= 0:
-        return None
+    if (values.get(1025, 1), values.get(2054, 9102), values.get(3076, 9001)) != (1, 9102, 9001):
+        return None  # pixels are points, other units
     is_projected = values.get(1024) == 1
     if is_projected and {2048, 2057, 2059} & {entry[0] for entry in entries}:
         return None  # a datum beside the projection, which may be another than its own
     code = values.get(3072 if is_projected else 2048)
     if values.get(1024) not in (1, 2) or code is None or not _is_code(code, is_projected):
         return None
-    return f"EPSG:{code}", (scale[0], 0.0, tie[3], 0.0, -scale[1], tie[4])
+    return f"EPSG:{code}"
 
 
-@lru_cache(maxsize=256)
 def _is_code(code: int, is_projected: bool) -> bool:
     """Whether PROJ knows a CRS of that EPSG code and kind, and calls it by the same code."""
     try:

@@ -1,6 +1,7 @@
 """Every kind of TIFF that the plain path may meet or must leave alone: the same as rasterio reads."""
 
 import itertools
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,33 @@ def test_words_that_are_not_text_are_an_archive_error(tmp_path: Path) -> None:
         decode_tiff(data, "a.tif")
     except ArchiveError as error:
         assert error.where == "a.tif"  # noqa: PT017 - some versions of GDAL read it in Latin-1
+
+
+@pytest.mark.parametrize("says_more", [False, True])
+@pytest.mark.parametrize("kind", ["NO", "YES"])
+@pytest.mark.parametrize("blocks", [{"blockysize": 4}, {"tiled": True, "blockxsize": 16, "blockysize": 16}])
+def test_fewer_blocks_than_the_image_takes_are_refused(
+    tmp_path: Path, blocks: dict[str, object], kind: str, says_more: bool
+) -> None:
+    """GDAL gives what lies in memory, or zeros, for blocks that the header does not list."""
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", count=1, dtype="uint16", BIGTIFF=kind, **(PLAIN | blocks)) as file:
+        file.write(sample("uint16", 1))
+        if says_more:
+            file.scales = [0.5]
+    data = bytearray(path.read_bytes())
+    agree(path)
+    # Lists of offsets (273, 324) and lengths (279, 325) that are half as long: entries of (tag, type, count, value).
+    first, step, layout = {"NO": (4, 12, "<HHI"), "YES": (8, 20, "<HHQ")}[kind]
+    (start,) = struct.unpack_from("<I" if kind == "NO" else "<Q", data, first)
+    (number,) = struct.unpack_from("<H" if kind == "NO" else "<Q", data, start)
+    entries = range(start + (2 if kind == "NO" else 8), len(data), step)[:number]
+    halved = 0
+    for at in entries:
+        tag, dtype, count = struct.unpack_from(layout, data, at)
+        if tag in (273, 279, 324, 325):
+            struct.pack_into(layout, data, at, tag, dtype, count // 2)
+            halved += 1
+    assert halved == 2
+    with pytest.raises(ArchiveError, match="cut short"):
+        decode_tiff(bytes(data), "a.tif")
