@@ -10,6 +10,7 @@ from seamo.errors import UsageError
 
 Rows = NDArray[np.int64]
 _SHUFFLE = 0x5EA0_0001  # the stream of the shuffle, apart from every other use of the same seed
+_STEPS = 2**16  # of a place, in `block_order`: ties between samples are rare
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,10 +37,10 @@ class ShardPlan:
     its state is (epoch, cursor), the cursor being the number of global batches done. A batch whose size W
     does not divide is filled up with repeats of its own rows, marked as padding (fewer than W of them).
 
-    Shuffling is one full permutation of the rows, drawn anew each epoch. A chunk is one sample of a layer
-    (hundreds of kilobytes to megabytes) found by its byte range, and at that size random reads reach about
-    three quarters of sequential ones on a disk and cost the same on a bucket; shuffling within blocks of
-    shards would save little and make neighbours in the archive neighbours in the batch.
+    Shuffling is one full permutation of the rows, drawn anew each epoch: on a disk, where a chunk is one sample of
+    a layer, random reads reach about three quarters of sequential ones. Over a network every range costs a request;
+    `block` neighbours are then shuffled together, and a window of `buffer` samples mixes what lies near each other in
+    that order. What this costs in independence is `block_price`. The order is the same wherever the store lies.
 
     Args:
         rows: Rows of the store to read, each once an epoch.
@@ -49,6 +50,8 @@ class ShardPlan:
         shuffle: Permute; otherwise the order of `rows` is kept.
         drop_last: Leave out what does not fill a batch (training).
         groups: (len(rows),) group of each row (size bucket); a batch never mixes groups.
+        block: Neighbours of `rows` that are shuffled as one; 0 or 1 shuffles every sample by itself.
+        buffer: With `block`: samples in the window that mixes them.
 
     Example:
         >>> plan = ShardPlan(rows=np.arange(10, 17), batch=4)
@@ -66,12 +69,16 @@ class ShardPlan:
     shuffle: bool = False
     drop_last: bool = False
     groups: Rows | None = None
+    block: int = 0
+    buffer: int = 0
     _order: Rows = field(init=False, repr=False)  # rows in reading order
     _spans: Rows = field(init=False, repr=False)  # start and stop of each batch in it, flat
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise UsageError(f"a batch of {self.batch} samples", where="ShardPlan")
+        if min(self.block, self.buffer) < 0 or (self.block > 1 and self.buffer < self.block):
+            raise UsageError(f"a buffer of {self.buffer} samples for blocks of {self.block}", where="ShardPlan")
         if self.groups is not None and len(self.groups) != len(self.rows):
             raise UsageError(f"{len(self.groups)} groups for {len(self.rows)} rows", where="ShardPlan")
         order, starts = _arrange(self)
@@ -120,9 +127,55 @@ def random_order(n: int, seed: int, epoch: int) -> Rows:
     return np.argsort(np.asarray(words, dtype=np.uint64), kind="stable").astype(np.int64)
 
 
+def block_order(n: int, seed: int, epoch: int, *, block: int, buffer: int) -> Rows:
+    """An order of n numbers that shuffles blocks of neighbours, and mixes samples within a window of them.
+
+    The sample at place i of the shuffled blocks is put at i + u, u uniform in [0, buffer): where a batch is drawn,
+    the samples of about `buffer` places are equally likely. Depends on its arguments alone, as `random_order`.
+
+    Args:
+        n: How many.
+        seed: Of the shuffle.
+        epoch: Every epoch has its own order.
+        block: Neighbours that stay near each other.
+        buffer: The window.
+    """
+    blocks = random_order(-(-n // block), seed, epoch)
+    order = (blocks[:, None] * block + np.arange(block)).reshape(-1)
+    order = order[order < n]
+    words = np.random.Philox(key=seed, counter=[0, 1, epoch, _SHUFFLE]).random_raw(n)
+    shift = np.asarray(words, dtype=np.uint64) % np.uint64(buffer * _STEPS)
+    place = np.arange(n, dtype=np.int64) * _STEPS + shift.astype(np.int64)
+    return np.asarray(order[np.argsort(place, kind="stable")], dtype=np.int64)
+
+
+def block_price(classes: NDArray[np.float64], *, block: int, buffer: int, batch: int) -> float:
+    """How much more the class shares of a batch vary in block order than in a full shuffle: 1 = no more.
+
+    1 + rho * batch * (block - 1) / buffer, rho being the correlation of labels inside a block (the intraclass
+    correlation, Fisher 1925, summed over classes).
+
+    Args:
+        classes: (N, K) which classes each row has, in the order of the rows.
+        block: As in `ShardPlan`.
+        buffer: As in `ShardPlan`.
+        batch: As in `ShardPlan`.
+    """
+    n = len(classes) // block * block
+    if block < 2 or n == 0:
+        return 1.0
+    apart = classes[:n] - classes[:n].mean(axis=0)
+    spread = float(np.square(apart).mean(axis=0).sum())
+    if spread == 0:
+        return 1.0
+    sums = apart.reshape(-1, block, classes.shape[1]).sum(axis=1)
+    pairs = (np.square(sums).sum() - np.square(apart).sum()) / (n * (block - 1))
+    return 1.0 + max(float(pairs) / spread, 0.0) * batch * (block - 1) / min(buffer, n)
+
+
 def _arrange(plan: ShardPlan) -> tuple[Rows, Rows]:
     rows = np.asarray(plan.rows, dtype=np.int64)
-    place = random_order(len(rows), plan.seed, plan.epoch) if plan.shuffle else np.arange(len(rows), dtype=np.int64)
+    place = _shuffled(plan) if plan.shuffle else np.arange(len(rows), dtype=np.int64)
     if plan.groups is not None:
         # One group after another, the order inside a group kept.
         place = place[np.argsort(np.asarray(plan.groups)[place], kind="stable")]
@@ -142,3 +195,9 @@ def _arrange(plan: ShardPlan) -> tuple[Rows, Rows]:
         # Groups must not follow one another: small images first would be a curriculum nobody asked for.
         spans = [spans[i] for i in random_order(len(spans), plan.seed, plan.epoch)]
     return rows[place], np.asarray(spans, dtype=np.int64).reshape(-1)
+
+
+def _shuffled(plan: ShardPlan) -> Rows:
+    if plan.block > 1:
+        return block_order(len(plan.rows), plan.seed, plan.epoch, block=plan.block, buffer=plan.buffer)
+    return random_order(len(plan.rows), plan.seed, plan.epoch)
