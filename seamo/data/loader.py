@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seamo.data.ahead import ReadAhead
 from seamo.data.batch import Batch
 from seamo.data.reading import LabelReader, read_seconds, read_valid
 from seamo.errors import SeamoError, StoreError, UsageError
 from seamo.manifest import LayerSpec
-from seamo.store.format import bucket_of
+from seamo.store.format import LABEL, bucket_of
 from seamo.store.plan import ShardPlan
 from seamo.store.samples import Samples
 from seamo.store.stacks import layer_ids
@@ -48,6 +49,8 @@ class Loader:
         epochs: Number of epochs to read.
         cursor: Global batches of the first epoch that are done.
         shuffle: New order each epoch; otherwise the order of `rows`.
+        block: With `shuffle`: neighbours of `rows` that are shuffled as one (`seamo.store.plan.ShardPlan`); 0 = none.
+        buffer: With `block`: samples in the window that mixes them.
         drop_last: Leave out what does not fill a batch (training).
         rank: Rank of this process.
         world: Number of ranks; each gets an equal share of every global batch.
@@ -83,6 +86,8 @@ class Loader:
         epochs: int = 1,
         cursor: int = 0,
         shuffle: bool = False,
+        block: int = 0,
+        buffer: int = 0,
         drop_last: bool = False,
         rank: int = 0,
         world: int = 1,
@@ -120,6 +125,8 @@ class Loader:
             shuffle=shuffle,
             drop_last=drop_last,
             groups=_buckets(self._height_width[rows].max(axis=1)) if self._vary else None,
+            block=block,
+            buffer=buffer,
         )
         if not 0 <= cursor <= len(self.plan):
             raise UsageError(f"cursor {cursor} is outside the epoch's {len(self.plan)} batches", where="Loader")
@@ -131,16 +138,22 @@ class Loader:
         return sum(1 for _ in self._units())
 
     def __iter__(self) -> Generator[Batch, None, None]:
-        units = self._units()
+        ids = [layer.id for layer in self.spec.layers] + ([LABEL] if self._labels.kind == "mask" else [])
+        plan = self.plan
+        ahead = ReadAhead(self.store, plan.rows, ids, is_shuffled=plan.shuffle, buffer=plan.buffer)
+        units = ahead.announce(self._units())
         executor = ThreadPoolExecutor(self._workers, thread_name_prefix="seamo-loader")
         try:
-            pending = deque(self._start(executor, unit) for unit in itertools.islice(units, self._prefetch))
+            pending = deque(
+                self._start(executor, ahead.samples, unit) for unit in itertools.islice(units, self._prefetch)
+            )
             while pending:
-                pending.extend(self._start(executor, unit) for unit in itertools.islice(units, 1))
+                pending.extend(self._start(executor, ahead.samples, unit) for unit in itertools.islice(units, 1))
                 yield self._finish(pending.popleft())
         finally:
             # Also on an error, Ctrl-C and an early break: what has not begun is dropped, what runs is one sample long.
             executor.shutdown(wait=True, cancel_futures=True)
+            ahead.close()
 
     def _units(self) -> Iterator["_Unit"]:
         for offset in range(self._epochs):
@@ -151,7 +164,7 @@ class Loader:
                 )
                 yield from (_Unit(rows, padding) for rows, padding in pieces if len(rows))
 
-    def _start(self, executor: ThreadPoolExecutor, unit: "_Unit") -> "_Pending":
+    def _start(self, executor: ThreadPoolExecutor, samples: Samples, unit: "_Unit") -> "_Pending":
         n = len(unit.rows)
         finest = min(layer.gsd_m for layer in self.spec.layers)
         side = bucket_of(*self._height_width[unit.rows].max(axis=0)) if self._vary else 0
@@ -169,23 +182,27 @@ class Loader:
         mask_target = None if mask is None else mask.numpy()
         futures = [
             executor.submit(
-                self._read, int(row), {name: target[i] for name, target in targets.items()}, _item(mask_target, i)
+                self._read,
+                samples,
+                int(row),
+                {name: target[i] for name, target in targets.items()},
+                _item(mask_target, i),
             )
             for i, row in enumerate(unit.rows)
         ]
         return _Pending(unit, layers, mask, futures)
 
-    def _read(self, row: int, out: dict[str, Array], mask: Array | None) -> "_Facts":
+    def _read(self, samples: Samples, row: int, out: dict[str, Array], mask: Array | None) -> "_Facts":
         for name, target in out.items():
-            self.store.read_layer(row, name, target)
+            samples.read_layer(row, name, target)
         label = None
         if mask is not None:
-            self.store.read_layer(row, "label", mask)
+            samples.read_layer(row, LABEL, mask)
             self._labels.map_mask(mask)
         elif self._labels.kind != "none":
-            label = self._labels.row(self.store.read_label(row), str(self._keys[row]))
-        times = read_seconds(self.store, self.spec, row)
-        valid = read_valid(self.store, self.spec, row, times)
+            label = self._labels.row(samples.read_label(row), str(self._keys[row]))
+        times = read_seconds(samples, self.spec, row)
+        valid = read_valid(samples, self.spec, row, times)
         holes = frozenset[str]()
         if self._find_holes:
             holes = frozenset(

@@ -51,6 +51,8 @@ def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, Non
         epochs=recipe.stage1.epochs + recipe.stage2.epochs - epoch,
         cursor=start.batch,
         shuffle=True,
+        block=recipe.data.block,
+        buffer=recipe.data.buffer,
         drop_last=True,
         rank=ranks.rank,
         world=ranks.world,

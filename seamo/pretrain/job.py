@@ -1,5 +1,6 @@
 """Job: everything that the stages of one run share, and the order of its steps."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import seamo
+from seamo.data.price import DEAR, order_price
 from seamo.errors import TrainingError
 from seamo.pretrain.checkpoint import TrainingProgress
 from seamo.pretrain.facts import TrainingStoreFacts
@@ -20,6 +22,8 @@ from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import Recipe
 from seamo.pretrain.run import begin_run, code_digest
 from seamo.store.reader import Store
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,6 +129,8 @@ def begin_job(recipe: Recipe, store: Store, out: Path, *, resume: bool, ranks: R
         )
     if batch % ranks.world:
         raise TrainingError(f"a batch of {batch} cannot be shared by {ranks.world} ranks", "optimiser.batch")
+    if ranks.writes and recipe.data.block > 1:
+        _say_price(recipe, store, rows)
     folder, ended = RunFolder(out), False
     if ranks.writes:
         facts = TrainingStoreFacts(store.spec.id, store.title, store.content, recipe.data.split, len(rows))
@@ -136,6 +142,17 @@ def begin_job(recipe: Recipe, store: Store, out: Path, *, resume: bool, ranks: R
         dtype = torch.bfloat16 if recipe.compute.precision == "bf16" else torch.float32
         peak = given * 1e12 if given > 0 else matmul_rate(dtype, ranks.device)
     return Job(recipe, store, rows, folder, ranks, plans, ended, peak)
+
+
+def _say_price(recipe: Recipe, store: Store, rows: NDArray[np.int64]) -> None:
+    block, buffer = recipe.data.block, recipe.data.buffer
+    price = order_price(store, rows, block=block, buffer=buffer, batch=recipe.optimiser.batch)
+    if price is not None and price > DEAR:
+        log.warning(
+            "%s: in blocks of %d, mixed over %d, the class shares of a batch vary %.2f times as much as in a full "
+            "shuffle: a larger data.buffer or a smaller data.block lowers that",
+            store.title, block, buffer, price,
+        )  # fmt: skip
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device) -> float:

@@ -30,6 +30,9 @@ class DataPart(_Part):
         scaling: See `seamo.inputs.normalise.Normalisation`.
         eight_bit: Round to 8 bits, as reference pipelines that store 8-bit images do.
         season_sampling: Single-season training sees the `first` season of every place, or a `random` one.
+        block: Neighbours in the store that are shuffled as one, for stores behind a network that are too large for
+            memory (`seamo.store.plan.ShardPlan`); 0 shuffles every place by itself.
+        buffer: With `block`: places in the window that mixes them.
     """
 
     stacks: dict[str, str]
@@ -38,6 +41,8 @@ class DataPart(_Part):
     scaling: Kind = "two-sigma"
     eight_bit: bool = False
     season_sampling: Literal["first", "random"] = "first"
+    block: int = Field(default=0, ge=0)
+    buffer: int = Field(default=0, ge=0)
 
 
 class StagePart(_Part):
@@ -119,6 +124,9 @@ class Recipe(_Part):
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `parse_recipe` reads them back."""
         plain = self.model_dump(mode="json", exclude={"model", "crop"})
+        for name in ("block", "buffer"):  # a full shuffle is said as it was before there was another order
+            if not plain["data"][name]:
+                del plain["data"][name]
         return {**plain, "model": self.model.to_dict(), "crop": {**asdict(self.crop), "rate": list(self.crop.rate)}}
 
     def settings(self) -> dict[str, Any]:
@@ -219,6 +227,12 @@ def _hint(unknown: str, known: Sequence[str]) -> str:
 
 
 def _check(recipe: Recipe, where: str) -> None:
+    if recipe.data.block > 1 and recipe.data.buffer < recipe.data.block:
+        raise RecipeError(
+            f"a buffer of {recipe.data.buffer} places for blocks of {recipe.data.block}",
+            where=f"{where}: data.buffer",
+            fix="Take 32 times the batch or more.",
+        )
     sensors = set(recipe.model.sensors)
     for name, given in (("stacks", recipe.data.stacks), ("statistics", recipe.data.statistics)):
         if set(given) != sensors:

@@ -4,7 +4,8 @@ The first store decides: its row order, labels, splits and subset rule hold for 
 uses the very samples of the first store's own rows. What only one of the stores has is left out, and said.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,16 @@ class JoinedStore(Faces):
             class_of=lambda row: self.parts[0].class_of(int(self._rows[0][row])),
             scene_of=lambda row: str(index["scene"].iloc[row]),
         )
+
+    def rows_in(self, part: int) -> NDArray[np.int64]:
+        """(N,) the row of every sample in one of the stores."""
+        return self._rows[part]
+
+    def with_parts(self, parts: Mapping[int, Store]) -> "JoinedStore":
+        """The same samples, some of the stores exchanged for ones that hold the same."""
+        other = copy.copy(self)
+        other.parts = tuple(parts.get(n, part) for n, part in enumerate(self.parts))
+        return other
 
     def shape(self, i: int, layer: str) -> tuple[int, ...]:
         """True shape of one sample's layer."""

@@ -1,8 +1,9 @@
 """Reading a store: samples, layers, stacks and rows of splits, by direct byte ranges."""
 
+import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,13 @@ def store_folders(dataset: Path) -> list[Path]:
     ]
 
 
+class PixelFiles(Protocol):
+    """Files of which parts can be read."""
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """Some bytes of a file; fewer than asked for where the file ends early."""
+
+
 class Store(Faces):
     """A published store, or a view of one. Opening reads store.json only; the index is read when first needed.
 
@@ -90,7 +98,7 @@ class Store(Faces):
         self._files = LocalFiles(path)
         self.meta = read_meta(self._files.read(fmt.META_NAME), path / fmt.META_NAME)
         self._columns = IndexColumns(self._files, self.meta.spec, self.meta.index)
-        self._pixels = LocalFiles(self.pixels_path) if self.meta.pixels_in else self._files
+        self._pixels: PixelFiles = LocalFiles(self.pixels_path) if self.meta.pixels_in else self._files
 
     def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
         return Store, (self.path,)
@@ -125,6 +133,22 @@ class Store(Faces):
     def pixels_path(self) -> Path:
         """The folder with data.zarr or shards/: `path`, or of a view the store that it is of."""
         return self.path.parent.parent if self.meta.pixels_in else self.path
+
+    @property
+    def pixel_files(self) -> PixelFiles:
+        """Where chunks are read from."""
+        return self._pixels
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether chunks lie on a disk, which the kernel reads ahead, and not behind a network."""
+        return isinstance(self._pixels, LocalFiles)
+
+    def reading_from(self, files: PixelFiles) -> "Store":
+        """The same store, its chunks read through other files."""
+        other = copy.copy(self)
+        other._pixels = files
+        return other
 
     def read_table(self) -> Any:
         """The whole index as an Arrow table, with its metadata."""

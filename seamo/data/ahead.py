@@ -1,0 +1,119 @@
+"""What a loader fetches ahead of its decoders, where a store lies behind a network."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.store.ahead import AheadFiles, find_chunks
+from seamo.store.format import LABEL
+from seamo.store.joined import JoinedStore
+from seamo.store.reader import Store
+from seamo.store.samples import Samples
+
+KEEP = 512 * 2**20
+"""Bytes of stored chunks that a loader keeps in memory; a split that takes no more is fetched once."""
+
+_REQUESTS = 64  # chunks that are asked for ahead where each takes a request of its own
+
+Rows = NDArray[np.int64]
+
+
+class _HasRows(Protocol):
+    @property
+    def rows(self) -> Rows:
+        """Rows that are read together."""
+
+
+Unit = TypeVar("Unit", bound=_HasRows)
+
+
+class ReadAhead:
+    """Fetches what batches will need; of a store on a disk nothing, which the kernel reads ahead itself.
+
+    A split that fits into memory is fetched in spans, and kept. Of a larger one, spans are fetched and forgotten where
+    neighbours are read together (in order, or in an order of blocks), and else every chunk takes a request.
+
+    Args:
+        samples: What is read.
+        rows: That are read, each once an epoch.
+        layers: Ids of layers, `label` for masks.
+        is_shuffled: Whether rows are drawn from all over.
+        buffer: Samples in the window of an order of blocks; 0 without blocks.
+    """
+
+    def __init__(
+        self, samples: Samples, rows: Rows, layers: Sequence[str], *, is_shuffled: bool, buffer: int = 0
+    ) -> None:
+        self._files: list[tuple[AheadFiles, Rows | None]] = []
+        self._is_whole, self._per_row, self._chunks_per_row = False, 1.0, len(layers)
+        self.samples = samples
+        """The same samples, read through what was fetched."""
+        remote = _remote_parts(samples)
+        if not remote or not len(rows):
+            return
+        parts = {}
+        chunks = {
+            n: find_chunks(store, _rows_of(home, rows), [layer for layer in layers if _is_in(store, layer, n)])
+            for n, (store, home) in remote.items()
+        }
+        total = sum(int(one.length.sum()) for one in chunks.values())
+        self._per_row = max(total / len(rows), 1.0)
+        self._is_whole = is_shuffled and total <= KEEP
+        keep = max(KEEP, int(1.5 * buffer * self._per_row))
+        for n, (store, home) in remote.items():
+            share = int(keep * int(chunks[n].length.sum()) / max(total, 1)) + 2**20
+            joined = self._is_whole or not is_shuffled or buffer > 0
+            files = AheadFiles(store.pixel_files, chunks[n], keep=share, joined=joined)
+            self._files.append((files, home))
+            parts[n] = store.reading_from(files)
+        self.samples = samples.with_parts(parts) if isinstance(samples, JoinedStore) else parts[0]
+
+    def announce(self, units: Iterator[Unit]) -> Iterator[Unit]:
+        """The same units; what those that follow will need is fetched meanwhile."""
+        if not self._files:
+            yield from units
+            return
+        waiting: deque[Unit] = deque()
+        for number, unit in enumerate(units):
+            for files, home in self._files:
+                rows = _rows_of(home, unit.rows)
+                if number == 0 and self._is_whole:
+                    files.expect_chunks(rows)  # the first batch need not wait for all that lies beside it
+                else:
+                    files.expect(rows)
+            waiting.append(unit)
+            if len(waiting) > self._depth(len(unit.rows)):
+                yield waiting.popleft()
+        yield from waiting
+
+    def close(self) -> None:
+        """Begin nothing more, and forget what was fetched."""
+        for files, _ in self._files:
+            files.close()
+
+    def _depth(self, rows: int) -> int:
+        """Units that are fetched ahead: a quarter of the memory, all of it where all is kept."""
+        room = KEEP if self._is_whole else KEEP // 4
+        fitting = int(room // (self._per_row * rows))
+        enough = fitting if self._is_whole else max(4, -(-_REQUESTS // (rows * self._chunks_per_row)))
+        return max(1, min(fitting, enough))
+
+
+def _remote_parts(samples: Samples) -> dict[int, tuple[Store, Rows | None]]:
+    """The stores that lie behind a network, by their place, with the rows of a joined store in each."""
+    if isinstance(samples, Store):
+        return {} if samples.is_on_disk else {0: (samples, None)}
+    if isinstance(samples, JoinedStore):
+        return {n: (part, samples.rows_in(n)) for n, part in enumerate(samples.parts) if not part.is_on_disk}
+    return {}
+
+
+def _rows_of(home: Rows | None, rows: Rows) -> Rows:
+    return rows if home is None else home[rows]
+
+
+def _is_in(store: Store, layer: str, part: int) -> bool:
+    return part == 0 if layer == LABEL else any(layer == one.id for one in store.spec.layers)
