@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.store.ahead import AheadFiles, find_chunks
+from seamo.store.cache import cached
 from seamo.store.format import LABEL
 from seamo.store.joined import JoinedStore
 from seamo.store.reader import Store
@@ -66,7 +67,7 @@ class ReadAhead:
         for n, (store, home) in remote.items():
             share = int(keep * int(chunks[n].length.sum()) / max(total, 1)) + 2**20
             joined = self._is_whole or not is_shuffled or buffer > 0
-            files = AheadFiles(store.pixel_files, chunks[n], keep=share, joined=joined)
+            files = AheadFiles(cached(store.pixel_files, store.pixels), chunks[n], keep=share, joined=joined)
             self._files.append((files, home))
             parts[n] = store.reading_from(files)
         self.samples = samples.with_parts(parts) if isinstance(samples, JoinedStore) else parts[0]

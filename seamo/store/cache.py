@@ -1,0 +1,147 @@
+"""A cache of what was fetched from far, on a disk, with a limit; off unless `SEAMO_CACHE` names a folder.
+
+An entry is a range of a file of pixels that never change, so it is right for ever; a damaged one is fetched again. Any
+number of processes share the folder, and any of them may be killed: an entry appears by a rename.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from seamo.errors import UsageError
+from seamo.store.format import crc32c
+from seamo.store.reader import PixelFiles
+
+FOLDER, LIMIT = "SEAMO_CACHE", "SEAMO_CACHE_LIMIT"
+_LEFT = 0.9  # of the limit, when entries must go
+_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+_CRC = struct.Struct("<I")
+
+
+class CachedFiles:
+    """Files of which every range that was read is kept. Thread-safe.
+
+    Args:
+        files: What is read where the cache has nothing.
+        folder: Of the cache.
+        limit: Bytes that it may take.
+        pixels: Content hash of what the files hold.
+    """
+
+    def __init__(self, files: PixelFiles, folder: Path, limit: int, pixels: str) -> None:
+        self._files, self._folder, self._limit, self._pixels = files, folder, limit, pixels
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """Some bytes of a file, from the cache if they are there and sound.
+
+        Raises:
+            StoreError: If they cannot be read. A cache that cannot be written to, or is full, is no error.
+        """
+        key = hashlib.sha256(f"{self._pixels}\n{name}\n{offset}\n{length}".encode()).hexdigest()
+        path = self._folder / key[:2] / key[2:]
+        found = _read(path, length)
+        if found is not None:
+            return found
+        data = self._files.read_range(name, offset, length)
+        if len(data) == length:
+            with suppress(OSError):
+                self._write(path, data)
+        return data
+
+    def _write(self, path: Path, data: bytes) -> None:
+        size = len(data) + _CRC.size
+        if size > self._limit:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _counted(self._folder) as count:
+            if count.bytes + size > self._limit:
+                count.bytes = _make_room(self._folder, int(self._limit * _LEFT) - size)
+            if count.bytes + size > self._limit:
+                return
+            count.bytes += size  # before it is there: a kill leaves room unused, never too much used
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.write(_CRC.pack(crc32c(data)))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def cached(files: PixelFiles, pixels: str) -> PixelFiles:
+    """The files, behind the cache that the environment asks for, if it does.
+
+    Args:
+        files: Of a store that lies behind a network.
+        pixels: Its content hash.
+
+    Raises:
+        UsageError: If the limit is missing, or no number of bytes.
+    """
+    folder = os.environ.get(FOLDER, "")
+    if not folder:
+        return files
+    said = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|TB)", os.environ.get(LIMIT, ""))
+    if said is None:
+        raise UsageError(f"{os.environ.get(LIMIT, '')!r} is no size", LIMIT, "For example 200GB.")
+    return CachedFiles(files, Path(folder), int(float(said[1]) * _UNITS[said[2]]), pixels)
+
+
+def _read(path: Path, length: int) -> bytes | None:
+    try:
+        data = path.read_bytes()
+        os.utime(path)  # when it was used last
+    except OSError:
+        return None
+    if len(data) != length + _CRC.size or _CRC.unpack(data[length:])[0] != crc32c(data[:length]):
+        with suppress(OSError):
+            path.unlink()
+        return None
+    return data[:length]
+
+
+class _Count:
+    """Bytes that entries take, as far as is known."""
+
+    def __init__(self, said: bytes) -> None:
+        self.bytes = int(said) if said.isdigit() else -1
+
+
+@contextmanager
+def _counted(folder: Path) -> Iterator[_Count]:
+    """The folder's count, which one process at a time may change; the kernel forgets the lock of one that dies."""
+    handle = os.open(folder / ".bytes", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        count = _Count(os.pread(handle, 32, 0))
+        if count.bytes < 0:
+            count.bytes = _make_room(folder, None)
+        yield count
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(count.bytes).encode(), 0)
+    finally:
+        os.close(handle)
+
+
+def _make_room(folder: Path, most: int | None) -> int:
+    """Remove what was unused for longest until no more than so many bytes are left; how many are."""
+    entries = []
+    for path in folder.glob("*/*"):
+        with suppress(OSError):
+            facts = path.stat()
+            entries.append((facts.st_mtime, facts.st_size, path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if most is None or total <= most:
+            break
+        with suppress(OSError):
+            path.unlink()
+        total -= size
+    return total
