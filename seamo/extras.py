@@ -15,6 +15,8 @@ EXTRA_OF = {
     "tifffile": "prep",
     "xarray": "prep",
     "zarr": "prep",
+    "boto3": "aws",
+    "botocore": "aws",
     "safetensors": "torch",
     "scipy": "torch",
     "sklearn": "torch",

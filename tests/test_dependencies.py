@@ -16,11 +16,14 @@ imports = cache(test_layers.imports)  # reading the source is what takes time he
 
 # Imported under another name than the distribution's.
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-EXTRAS = {"prep", "torch", "zoo", "docs", "dev", "exchange", "lightning"}
-FOR_USERS = ("prep", "torch", "zoo", "exchange", "lightning")  # the rest is for who works on seamo
+EXTRAS = {"prep", "torch", "zoo", "aws", "docs", "dev", "exchange", "lightning"}
+FOR_USERS = ("prep", "torch", "zoo", "aws", "exchange", "lightning")  # the rest is for who works on seamo
 # Declared and imported nowhere, each with its reason.
 NOT_IMPORTED = {
+    "flask": "moto's server needs it",
+    "flask-cors": "moto's server needs it",
     "mkdocs-material": "a theme of the command mkdocs",
+    "moto": "a command: a server of buckets for the tests",
     "mypy": "a command",
     "pandas-stubs": "types",
     "pytest-xdist": "a plugin of pytest",

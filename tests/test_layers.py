@@ -15,13 +15,17 @@ PACKAGES = {
     "seamo_bench": ROOT / "benchmarks" / "seamo_bench",
 }
 VALUES = {
+    "seamo.addresses",
     "seamo.bands",
+    "seamo.buckets",
+    "seamo.credentials",
     "seamo.discovery",
     "seamo.disk",
     "seamo.download",
     "seamo.errors",
     "seamo.escapes",
     "seamo.extras",
+    "seamo.files",
     "seamo.identity",
     "seamo.progress",
     "seamo.seal",

@@ -1,0 +1,298 @@
+"""Files below one address: the same methods for a folder of a local disk and for a bucket or a web server.
+
+What is put is there whole or not at all, and is never changed (`put_once`); the one small object that changes does so
+by compare-and-swap (`swap`). On a local disk that is a link and a lock of the kernel, in a bucket a condition that the
+server checks.
+"""
+
+import os
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+from seamo.addresses import checked_name, disk_path
+from seamo.disk import hold, sync
+from seamo.errors import StoreError
+from seamo.identity import write_atomically
+
+Change = Callable[[bytes | None], bytes]
+"""From the bytes that are there (None: none) to those that shall be; gives back its argument if its change is in."""
+
+BLOCK = 8 * 2**20  # bytes of a piece of a stream
+_MAX_OPEN = 256  # files a folder keeps open; a default Linux process may have 1,024
+_LONGEST_WAIT_S = 60.0  # for others who change the same object
+_PART = ".part"  # the end of the hidden name of a file that is being written
+
+
+class Files(Protocol):
+    """Files below one address. Names are relative, with `/`. Thread-safe; pickles as its address.
+
+    Every method raises a StoreError that says what is wrong where, and what to do about it.
+    """
+
+    @property
+    def url(self) -> str:
+        """The address that names are below."""
+
+    def where(self, name: str) -> str:
+        """The address of a name, for messages."""
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a file."""
+
+    def find(self, name: str) -> bytes | None:
+        """All bytes of a file; None if it is not there."""
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """Some bytes of a file; fewer than asked for only where the file ends early."""
+
+    def read_ranges(self, name: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """Several ranges of one file, each as `read_range` gives it; near ones are fetched together."""
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        """All bytes of a file, piece by piece."""
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None if it is not there."""
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    def names(self, below: str = "") -> Iterator[str]:
+        """Every file below a name (a folder), in no order. A listing: slow and paid for in buckets."""
+
+    def put_once(self, name: str, data: bytes) -> bytes | None:
+        """Write a file that is not there yet.
+
+        Returns:
+            None if these bytes are there now, ours or an equal writer's; else the other bytes that are there.
+        """
+
+    def swap(self, name: str, change: Change) -> bytes:
+        """Change one small file as if nobody else did at the same time; `change` is called again if somebody did.
+
+        Returns:
+            The bytes that `change` gave.
+        """
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files; those that are not there are no error."""
+
+    def probe(self) -> None:
+        """Try whether conditions are honoured here, on a file that is gone afterwards: before the first write.
+
+        Raises:
+            StoreError: If they are not, so that two writers would overwrite each other.
+        """
+
+
+def open_files(place: str | Path) -> Files:
+    """The files below an address. Nothing is asked yet.
+
+    Raises:
+        StoreError: If it is no address.
+
+    Example:
+        >>> import tempfile
+        >>> files = open_files(tempfile.mkdtemp())
+        >>> files.put_once("a/b", b"one"), files.put_once("a/b", b"one"), files.put_once("a/b", b"two")
+        (None, None, b'one')
+    """
+    path = disk_path(place)
+    if path is not None:
+        return DiskFiles(path)
+    from seamo.buckets import BucketFiles
+
+    return BucketFiles(str(place))
+
+
+class DiskFiles:
+    """`Files` of a folder of a local disk; safe after a fork, too (reads carry their offset).
+
+    Args:
+        root: The folder; made when the first file is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()
+        self._lock = Lock()
+        self._pid = os.getpid()
+
+    def __reduce__(self) -> tuple[type["DiskFiles"], tuple[Path]]:
+        return DiskFiles, (self.root,)
+
+    def __repr__(self) -> str:
+        return f"DiskFiles({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """The folder."""
+        return str(self.root)
+
+    def where(self, name: str) -> str:
+        """The path of a name, for messages."""
+        return str(self.root / name)
+
+    def read(self, name: str) -> bytes:
+        """All bytes of a file."""
+        try:
+            return (self.root / name).read_bytes()
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+
+    def find(self, name: str) -> bytes | None:
+        """All bytes of a file; None if it is not there."""
+        try:
+            return (self.root / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """Some bytes of a file; fewer than asked for where the file ends early."""
+        try:
+            return os.pread(self._file(name).fd, length, offset)
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+
+    def read_ranges(self, name: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """Several ranges of one file."""
+        return [self.read_range(name, start, length) for start, length in zip(starts, lengths, strict=True)]
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        """All bytes of a file, piece by piece."""
+        try:
+            with (self.root / name).open("rb") as file:
+                while block := file.read(BLOCK):
+                    yield block
+        except OSError as error:
+            raise _unreadable(self.root / name, error) from error
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None if it is not there."""
+        path = self.root / name
+        try:
+            return path.stat().st_size if path.is_file() else None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return (self.root / name).is_file()
+
+    def names(self, below: str = "") -> Iterator[str]:
+        """Every file below a name, but those that are being written."""
+        for path in (self.root / below).rglob("*"):
+            if not path.is_dir() and not (path.name.startswith(".") and path.name.endswith(_PART)):
+                yield path.relative_to(self.root).as_posix()
+
+    def put_once(self, name: str, data: bytes) -> bytes | None:
+        """Write a file that is not there yet: whole, synced, and linked to its name, which fails if it is taken."""
+        path = self.root / checked_name(name)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_PART}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with part.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.link(part, path)
+                sync(path.parent)
+            finally:
+                part.unlink(missing_ok=True)
+        except FileExistsError:
+            there = self.read(name)
+            return None if there == data else there
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        return None
+
+    def swap(self, name: str, change: Change) -> bytes:
+        """Change one small file under a lock of the kernel; other machines see it where the file system has locks."""
+        path = self.root / checked_name(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.with_name(f".{path.name}.lock")
+            handle = _held(lock)
+            try:
+                old = self.find(name)
+                new = change(old)
+                if new != old:
+                    write_atomically(path, new)
+                return new
+            finally:
+                lock.unlink(missing_ok=True)
+                os.close(handle)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files, and the folders that are empty then."""
+        for name in names:
+            path = self.root / checked_name(name)
+            try:
+                path.unlink(missing_ok=True)
+                for folder in path.relative_to(self.root).parents:
+                    if folder != Path() and not any((self.root / folder).iterdir()):
+                        (self.root / folder).rmdir()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise _unwritable(path, error) from error
+
+    def probe(self) -> None:
+        """Try whether this file system links files, which `put_once` needs."""
+        name = f".probe-{secrets.token_hex(8)}"
+        try:
+            if self.put_once(name, b"1") is not None or self.put_once(name, b"2") != b"1":
+                raise StoreError("this disk does not refuse a name that is taken", self.url, "Use another disk.")
+        finally:
+            self.delete([name])
+
+    def _file(self, name: str) -> "_OpenFile":
+        if self._pid != os.getpid():
+            # A fork copies the lock as another thread of the parent may have held it: nobody here would open it.
+            self._lock, self._pid = Lock(), os.getpid()
+        with self._lock:
+            file = self._open.get(name)
+            if file is None:
+                file = self._open[name] = _OpenFile(self.root / name)
+                if len(self._open) > _MAX_OPEN:
+                    # Only forgotten here: it closes when the last thread that reads from it lets go.
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(name)
+            return file
+
+
+class _OpenFile:
+    def __init__(self, path: Path) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):  # not if opening failed
+            os.close(self.fd)
+
+
+def _held(lock: Path) -> int:
+    give_up = time.monotonic() + _LONGEST_WAIT_S
+    while (handle := hold(lock, folder=False)) is None:
+        if time.monotonic() > give_up:
+            raise StoreError("another process is changing it", str(lock.parent), "Wait for it, or stop it.")
+        time.sleep(0.002 + secrets.randbelow(20) / 1000)
+    return handle
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot be read ({error.strerror})", where=str(path), fix="Build or copy the store again.")
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot be written ({error.strerror})", str(path), "Make room, or choose another folder.")
