@@ -1,7 +1,7 @@
 """Addresses of files and folders: a path of a local disk, a bucket, or a web server, as one line of text.
 
 An address holds no secret: who may read a bucket is for the provider's own variables and profiles to say
-(`seamo.buckets`), so user names, queries and fragments are refused before anything is asked.
+(`seamo.files`), so user names, queries and fragments are refused before anything is asked.
 """
 
 import ipaddress

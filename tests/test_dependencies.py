@@ -15,7 +15,7 @@ from tests.test_layers import PACKAGES, ROOT, modules, within
 imports = cache(test_layers.imports)  # reading the source is what takes time here
 
 # Imported under another name than the distribution's.
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"botocore": "boto3", "PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 EXTRAS = {"prep", "torch", "zoo", "aws", "docs", "dev", "exchange", "lightning"}
 FOR_USERS = ("prep", "torch", "zoo", "aws", "exchange", "lightning")  # the rest is for who works on seamo
 # Declared and imported nowhere, each with its reason.

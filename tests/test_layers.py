@@ -17,8 +17,6 @@ PACKAGES = {
 VALUES = {
     "seamo.addresses",
     "seamo.bands",
-    "seamo.buckets",
-    "seamo.credentials",
     "seamo.discovery",
     "seamo.disk",
     "seamo.download",

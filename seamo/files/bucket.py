@@ -17,9 +17,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from seamo.addresses import WEB, Location, checked_name, location
-from seamo.credentials import azure_account, s3_credentials
 from seamo.errors import StoreError
-from seamo.files import BLOCK, Change
+from seamo.files.credentials import azure_account, s3_credentials
+from seamo.files.protocol import BLOCK, Change
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -47,7 +47,7 @@ _used_in: list[int] = []  # the process that used the engine first; a fork copie
 class BucketFiles:
     """`Files` of a bucket, or of a web server, which is read only.
 
-    Credentials are found by the provider's own variables and profiles in every process anew (`seamo.credentials`).
+    Every process finds credentials anew, by the provider's own variables and profiles (`seamo.files.credentials`).
 
     Args:
         url: Its address.

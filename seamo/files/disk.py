@@ -1,113 +1,22 @@
-"""Files below one address: the same methods for a folder of a local disk and for a bucket or a web server.
-
-What is put is there whole or not at all, and is never changed (`put_once`); the one small object that changes does so
-by compare-and-swap (`swap`). On a local disk that is a link and a lock of the kernel, in a bucket a condition that the
-server checks.
-"""
+"""Files of a folder of a local disk: links of whole files, and locks of the kernel."""
 
 import os
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
 
-from seamo.addresses import checked_name, disk_path
+from seamo.addresses import checked_name
 from seamo.disk import hold, sync
 from seamo.errors import StoreError
+from seamo.files.protocol import BLOCK, Change
 from seamo.identity import write_atomically
 
-Change = Callable[[bytes | None], bytes]
-"""From the bytes that are there (None: none) to those that shall be; gives back its argument if its change is in."""
-
-BLOCK = 8 * 2**20  # bytes of a piece of a stream
 _MAX_OPEN = 256  # files a folder keeps open; a default Linux process may have 1,024
 _LONGEST_WAIT_S = 60.0  # for others who change the same object
 _PART = ".part"  # the end of the hidden name of a file that is being written
-
-
-class Files(Protocol):
-    """Files below one address. Names are relative, with `/`. Thread-safe; pickles as its address.
-
-    Every method raises a StoreError that says what is wrong where, and what to do about it.
-    """
-
-    @property
-    def url(self) -> str:
-        """The address that names are below."""
-
-    def where(self, name: str) -> str:
-        """The address of a name, for messages."""
-
-    def read(self, name: str) -> bytes:
-        """All bytes of a file."""
-
-    def find(self, name: str) -> bytes | None:
-        """All bytes of a file; None if it is not there."""
-
-    def read_range(self, name: str, offset: int, length: int) -> bytes:
-        """Some bytes of a file; fewer than asked for only where the file ends early."""
-
-    def read_ranges(self, name: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """Several ranges of one file, each as `read_range` gives it; near ones are fetched together."""
-
-    def stream(self, name: str) -> Iterator[bytes]:
-        """All bytes of a file, piece by piece."""
-
-    def size(self, name: str) -> int | None:
-        """Bytes of a file; None if it is not there."""
-
-    def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
-
-    def names(self, below: str = "") -> Iterator[str]:
-        """Every file below a name (a folder), in no order. A listing: slow and paid for in buckets."""
-
-    def put_once(self, name: str, data: bytes) -> bytes | None:
-        """Write a file that is not there yet.
-
-        Returns:
-            None if these bytes are there now, ours or an equal writer's; else the other bytes that are there.
-        """
-
-    def swap(self, name: str, change: Change) -> bytes:
-        """Change one small file as if nobody else did at the same time; `change` is called again if somebody did.
-
-        Returns:
-            The bytes that `change` gave.
-        """
-
-    def delete(self, names: Iterable[str]) -> None:
-        """Delete files; those that are not there are no error."""
-
-    def probe(self) -> None:
-        """Try whether conditions are honoured here, on a file that is gone afterwards: before the first write.
-
-        Raises:
-            StoreError: If they are not, so that two writers would overwrite each other.
-        """
-
-
-def open_files(place: str | Path) -> Files:
-    """The files below an address. Nothing is asked yet.
-
-    Raises:
-        StoreError: If it is no address.
-
-    Example:
-        >>> import tempfile
-        >>> files = open_files(tempfile.mkdtemp())
-        >>> files.put_once("a/b", b"one"), files.put_once("a/b", b"one"), files.put_once("a/b", b"two")
-        (None, None, b'one')
-    """
-    path = disk_path(place)
-    if path is not None:
-        return DiskFiles(path)
-    from seamo.buckets import BucketFiles
-
-    return BucketFiles(str(place))
 
 
 class DiskFiles:
