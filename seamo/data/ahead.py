@@ -82,7 +82,7 @@ class ReadAhead:
             for files, home in self._files:
                 rows = _rows_of(home, unit.rows)
                 if number == 0 and self._is_whole:
-                    files.expect_chunks(rows)  # the first batch need not wait for all that lies beside it
+                    files.expect_first(rows)
                 else:
                     files.expect(rows)
             waiting.append(unit)

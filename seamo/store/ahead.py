@@ -23,6 +23,7 @@ from seamo.store.reader import PixelFiles, Store
 
 _SPAN = 4 * 2**20
 _GAP = 2**16  # bytes between two chunks that are fetched along rather than asked for apart
+_BESIDE = 4  # times the bytes of a first batch that may be fetched along with it
 _REQUESTS = 16
 
 Rows = NDArray[np.int64]
@@ -117,10 +118,15 @@ class AheadFiles:
                     elif self._make_room(span):
                         self._begin(span)
 
-    def expect_chunks(self, rows: Rows) -> None:
-        """Begin to fetch the chunks of these rows one by one: sooner there than their spans."""
+    def expect_first(self, rows: Rows) -> None:
+        """The same for a first batch, which need not wait for much that lies beside it: then chunk by chunk."""
         chunks = self._chunks
-        for at in np.flatnonzero(np.isin(chunks.row, rows)).tolist():
+        places = np.flatnonzero(np.isin(chunks.row, rows))
+        spans = {span for row in rows.tolist() for span in self._spans_of_row.get(row, ())}
+        if sum(map(self._size, spans)) <= _BESIDE * int(chunks.length[places].sum()):
+            self.expect(rows)
+            return
+        for at in places.tolist():
             name, offset = chunks.names[chunks.file[at]], int(chunks.offset[at])
             length = int(chunks.length[at])
             if (name, offset) not in self._single:
