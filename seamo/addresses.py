@@ -15,9 +15,12 @@ from seamo.errors import StoreError
 BUCKETS = ("s3", "gs", "az", "abfss")
 WEB = ("https", "http")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)  # a Path swallows one slash
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_PORT = re.compile(r"(:[0-9]{1,5})?")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_HOST = re.compile(rf"({_NAME.pattern}|\[[0-9A-Fa-f:.]+\])(:[0-9]{{1,5}})?")
 _KINDS = "Name a path, or s3://BUCKET/..., gs://, az://, abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/..., https://."
+
+
+_COPY = "Work on a local disk and copy the store."
 
 
 class Location(NamedTuple):
@@ -82,7 +85,7 @@ def local_path(place: str | Path) -> Path:
     path = disk_path(place)
     if path is None:
         scheme = str(place).partition(":")[0]
-        raise StoreError(f"{scheme}:// addresses are not supported here", shown(place), "Name a local path.")
+        raise StoreError(f"{scheme}:// addresses are not supported yet", shown(place), _COPY)
     return path
 
 
@@ -169,6 +172,12 @@ def checked_name(name: str) -> str:
     return name
 
 
+def is_web(place: str | Path) -> bool:
+    """Whether an address is on a web server: read only, and without listings."""
+    found = location(place)
+    return found is not None and found.scheme in WEB
+
+
 def shown(place: str | Path) -> str:
     """An address for a message: without a user's name and password, and without a query, which may be signed."""
     text = re.sub(r"[?#].*", "", str(place), flags=re.DOTALL)
@@ -179,34 +188,28 @@ def _check_authority(scheme: str, authority: str, text: str) -> None:
     name = authority
     if scheme == "abfss":
         container, at, name = authority.partition("@")
-        if not at or not _HOST.fullmatch(container) or "." not in name:
+        if not at or not _NAME.fullmatch(container) or "." not in name:
             fix = "Write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/..."
             raise StoreError("does not name a container and an account", shown(text), fix)
     elif "@" in authority:
         fix = "Leave out the part before @; credentials come from the provider's variables and profiles."
         raise StoreError("an address names no user", shown(text), fix)
-    host, colon, port = name.partition(":") if not name.startswith("[") else (name, "", "")
-    is_web = scheme in WEB
-    if not (_HOST.fullmatch(host) or (is_web and _is_ip(host))) or not _PORT.fullmatch(colon + port if is_web else ""):
-        raise StoreError(f"names no {'host' if is_web else 'bucket'}", shown(text), _KINDS)
-    if colon and not is_web:
-        raise StoreError("names no bucket", shown(text), _KINDS)
-    if scheme == "http" and not _is_near(host):
+    if scheme not in WEB:
+        if not _NAME.fullmatch(name):
+            raise StoreError("names no bucket", shown(text), _KINDS)
+        return
+    found = _HOST.fullmatch(name)
+    if found is None:
+        raise StoreError("names no host", shown(text), _KINDS)
+    if scheme == "http" and not _is_near(found[1].strip("[]")):
         raise StoreError("http:// is for servers of the own network", shown(text), "Use https://.")
 
 
 def _is_near(host: str) -> bool:
-    if not _is_ip(host):
-        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
-    return ipaddress.ip_address(host.strip("[]")).is_private
-
-
-def _is_ip(host: str) -> bool:
     try:
-        ipaddress.ip_address(host.strip("[]"))
+        return ipaddress.ip_address(host).is_private
     except ValueError:
-        return False
-    return True
+        return "." not in host or host.endswith((".local", ".internal", ".localhost"))
 
 
 def _clean(path: str, text: str) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seamo.errors import SeamoError
+from seamo.errors import SeamoError, StoreError
+from seamo.files import Files, open_files
 from seamo.identity import canonical_json, digest, file_sha256
 
 MANIFEST = "checksums.json"
@@ -177,17 +178,33 @@ def damages(folder: Path, files: Mapping[str, SealedFile], *, deep: bool) -> Ite
 
 
 def damage(path: Path, sealed: SealedFile, *, deep: bool) -> str:
-    """What is wrong with one file; empty if nothing is."""
+    """What is wrong with one file of a local disk; empty if nothing is."""
+    return file_damage(open_files(path.parent), path.name, sealed, deep=deep)
+
+
+def file_damage(files: Files, name: str, sealed: SealedFile, *, deep: bool) -> str:
+    """What is wrong with one file; empty if nothing is.
+
+    Args:
+        files: That it is among.
+        name: Of it.
+        sealed: What it must be.
+        deep: Read it and compare its sha256, not only its size.
+    """
     try:
-        size = path.stat().st_size
+        size = files.size(name)
+        if size is None:
+            return "is missing"
         if size != sealed.bytes:
             return f"has {size:,} bytes instead of {sealed.bytes:,}"
-        if deep and file_sha256(path) != sealed.sha256:
-            return "has another sha256 than its manifest says"
-    except FileNotFoundError:
-        return "is missing"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        if deep:
+            state = hashlib.sha256()
+            for block in files.stream(name):
+                state.update(block)
+            if state.hexdigest() != sealed.sha256:
+                return "has another sha256 than its manifest says"
+    except StoreError as error:
+        return error.what
     return ""
 
 

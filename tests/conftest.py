@@ -1,9 +1,12 @@
 """Fixtures that every test may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import servers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,3 +28,30 @@ def samples() -> Path:
 def golden() -> Path:
     """Reference outputs of official model codes (`SEAMO_GOLDEN`)."""
     return _shelf("SEAMO_GOLDEN", "golden")
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[str]:
+    """A server of buckets: its address. Skipped, with the reason in the summary, where moto is not installed."""
+    pytest.importorskip("moto", reason="moto serves the buckets of these tests: pip install 'seamo[dev]'")
+    with servers.moto() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(bucket_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty bucket, and the variables by which it is found."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, text in servers.environment(bucket_server).items():
+        monkeypatch.setenv(name, text)
+    return servers.new_bucket(bucket_server)
+
+
+@pytest.fixture
+def proxy(bucket: str, bucket_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.FaultProxy]:
+    """A proxy in front of the bucket's server, that makes the faults it is told to."""
+    made = servers.FaultProxy(bucket_server, bucket)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+    yield made
+    made.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seamo.addresses import local_path
 from seamo.errors import ArchiveError, UsageError
 from seamo.identity import digest
 from seamo.manifest import DatasetSpec
@@ -18,7 +19,6 @@ from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.check import infinite_pixels
 from seamo.store.format import META_NAME, Layout
 from seamo.store.reader import Store, open_store
-from seamo.store.remote import local_path
 from seamo.store.splits import COMPUTED, HASH_SCHEME
 from seamo.store.views import find_view
 from seamo.store.writer import StoreWriter

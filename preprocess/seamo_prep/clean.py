@@ -23,10 +23,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from seamo.addresses import local_path
 from seamo.errors import SeamoError, StoreError
 from seamo.seal import parse_json
 from seamo.store.format import CHECKSUMS_NAME, META_NAME, VIEWS_NAME, WORK_NAME
-from seamo.store.remote import local_path
 
 _BUILD = re.compile(r"\.?(?P<build>[0-9a-f]{8})(\.partial|-copy\.partial|\.lock)?")
 _PART = re.compile(r"\..+\.part|.+\.[0-9a-f]{32}\.partial")

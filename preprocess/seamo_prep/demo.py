@@ -8,8 +8,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from seamo.addresses import local_path
 from seamo.errors import UsageError
-from seamo.store.remote import local_path
 from seamo.testing.world import World
 from seamo_prep.archives import archive_ids, load_archive
 from seamo_prep.unpack import SYNTHETIC

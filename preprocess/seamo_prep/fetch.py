@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seamo.addresses import local_path
 from seamo.download import RemoteFile, download
 from seamo.errors import DownloadError, UsageError
 from seamo.manifest import DatasetSpec
-from seamo.store.remote import local_path
 
 SPLITS = "splits"  # the part that holds the published split lists
 

@@ -37,9 +37,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from seamo.addresses import local_path
 from seamo.errors import ArchiveError, UsageError
 from seamo.manifest import DatasetSpec
-from seamo.store.remote import local_path
 from seamo_prep.containers import Container, Joined, Several, Tree
 from seamo_prep.links import broken_link, missing_target
 from seamo_prep.outside import reading

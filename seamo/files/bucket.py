@@ -132,12 +132,14 @@ class BucketFiles:
 
     def names(self, below: str = "") -> Iterator[str]:
         """Every file below a name. A listing: a request each 1,000 names."""
-        if self._place.scheme in WEB:
-            raise StoreError("a web server lists no files", self.where(below), "Name one store.")
-        told = self._ask(
-            below, lambda engine, client, path: [m["path"] for page in engine.list(client, path or None) for m in page]
-        )
-        yield from told or ()
+        self._check_lists(below)
+        yield from self._ask(below, lambda engine, client, path: _names(engine.list(client, path or None))) or ()
+
+    def folders(self, below: str = "") -> list[str]:
+        """Names of the folders that lie directly in a folder, sorted. A listing, too."""
+        self._check_lists(below)
+        told = self._ask(below, lambda engine, client, path: engine.list_with_delimiter(client, path or None))
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in told["common_prefixes"]) if told else []
 
     def put_once(self, name: str, data: bytes) -> bytes | None:
         """Write a file that is not there yet, in one request with a condition.
@@ -233,7 +235,6 @@ class BucketFiles:
 
     def _put(self, name: str, data: bytes, *, mode: Any, attributes: dict[str, str]) -> None:
         self._check_writable(name)
-        checked_name(name)
         self._ask(
             name,
             lambda engine, client, path: engine.put(
@@ -242,13 +243,17 @@ class BucketFiles:
             writing=max(1, len(data)),
         )
 
+    def _check_lists(self, name: str) -> None:
+        if self._place.scheme in WEB:
+            raise StoreError("a web server lists no files", self.where(name), "Name one store.")
+
     def _check_writable(self, name: str) -> None:
         if self._place.scheme in WEB:
             raise StoreError("https:// is read only", self.where(name), "Write to a bucket or a disk.")
 
     def _ask(self, name: str, request: Callable[[Any, Any, str], Any], *, writing: int = 0) -> Any:
         """The answer of one request; None if there is no such file."""
-        where = self.where(name)
+        where = self.where(checked_name(name))
         _check_process(where)
         if self._lost_s > BUDGET_S:
             raise StoreError(f"did not answer for {self._lost_s:.0f} s in all", where, _AGAIN)
@@ -316,6 +321,10 @@ class _RangeError(StoreError):
 _NO_RANGES = "Serve the store by something that answers ranges (nginx, Apache, a bucket)."
 
 
+def _names(pages: Iterable[Sequence[Any]]) -> list[str]:
+    return [one["path"] for page in pages for one in page]
+
+
 def _delete(names: str | list[str], engine: Any, client: Any, _: str) -> bool:
     engine.delete(client, names)
     return True
@@ -369,7 +378,8 @@ def _pause() -> None:
 
 
 def _absent(where: str) -> StoreError:
-    return StoreError("there is no such file", where, "Look whether the address is right; the store may be damaged.")
+    fix = "A store that names it is damaged or incomplete, or was deleted; else look whether the address is right."
+    return StoreError("is not there", where, fix)
 
 
 def _may_have_landed(error: Exception) -> bool:

@@ -101,6 +101,11 @@ class DiskFiles:
             if not path.is_dir() and not (path.name.startswith(".") and path.name.endswith(_PART)):
                 yield path.relative_to(self.root).as_posix()
 
+    def folders(self, below: str = "") -> list[str]:
+        """Names of the folders that lie directly in a folder, sorted."""
+        folder = self.root / below
+        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
     def put_once(self, name: str, data: bytes) -> bytes | None:
         """Write a file that is not there yet: whole, synced, and linked to its name, which fails if it is taken."""
         path = self.root / checked_name(name)

@@ -46,6 +46,9 @@ class Files(Protocol):
     def names(self, below: str = "") -> Iterator[str]:
         """Every file below a name (a folder), in no order. A listing: slow and paid for in buckets."""
 
+    def folders(self, below: str = "") -> list[str]:
+        """Names of the folders that lie directly in a folder, sorted. A listing, too."""
+
     def put_once(self, name: str, data: bytes) -> bytes | None:
         """Write a file that is not there yet.
 

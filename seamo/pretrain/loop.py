@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from seamo.addresses import local_path
 from seamo.disk import locked, remove
 from seamo.errors import TrainingError
 from seamo.model.checkpoint import assign, read_state, save_model, transfer
@@ -35,7 +36,6 @@ from seamo.pretrain.recipe import Recipe
 from seamo.pretrain.run import end_run
 from seamo.seal import MANIFEST
 from seamo.store.reader import Store
-from seamo.store.remote import local_path
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to stop, and did

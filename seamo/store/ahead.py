@@ -132,6 +132,10 @@ class AheadFiles:
             if (name, offset) not in self._single:
                 self._single[name, offset] = self._pool.submit(self._files.read_range, name, offset, length)
 
+    def where(self, name: str) -> str:
+        """The address of a name, for messages."""
+        return self._files.where(name)
+
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         """Some bytes of a file, from what was fetched if they are there.
 

@@ -37,6 +37,10 @@ class CachedFiles:
     def __init__(self, files: PixelFiles, folder: Path, limit: int, pixels: str) -> None:
         self._files, self._folder, self._limit, self._pixels = files, folder, limit, pixels
 
+    def where(self, name: str) -> str:
+        """The address of a name, for messages."""
+        return self._files.where(name)
+
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         """Some bytes of a file, from the cache if they are there and sound.
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from seamo.addresses import local_path
 from seamo.errors import StoreError
 from seamo.store import format as fmt
 from seamo.store.meta import StoreMeta, read_meta
-from seamo.store.remote import local_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _entry(dataset_id: str, path: Path) -> Entry | None:
     if not meta_path.is_file():
         return None
     try:
-        meta = read_meta(meta_path.read_bytes(), meta_path)
+        meta = read_meta(meta_path.read_bytes(), str(meta_path))
     except StoreError as error:
         return Entry(dataset_id, _name(path), path, "damaged", "", problem=str(error))
     return Entry(meta.id, _name(path), path, "published", meta.created, meta.title, meta)

@@ -1,15 +1,17 @@
 """Checking a store against itself: content, files, statistics recomputed from what is stored."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from seamo import stats
+from seamo.addresses import is_web
 from seamo.errors import StoreError
 from seamo.sample import valid_pixels
-from seamo.seal import damage, file_names
+from seamo.seal import SealedFile, file_damage
 from seamo.store import format as fmt
 from seamo.store.content import bad_digest, class_counts, pixel_digest
 from seamo.store.meaning import Meaning, read_ledger, read_moments
@@ -18,6 +20,7 @@ from seamo.store.publish import is_apart
 from seamo.store.reader import Store
 
 REQUIRED = (fmt.INDEX_NAME,)
+_READERS = 8  # files that are read at the same time: of a bucket each waits for its answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def differing_files(store: Store, *, deep: bool = False) -> Iterator[Mismatch]:
     homes = [store]
     if store.meta.pixels_in:
         try:
-            homes.append(Store(store.pixels_path))
+            homes.append(Store(store.pixels_url))
         except StoreError as error:
             yield Mismatch(fmt.META_NAME, f"of the store that holds the pixels: {error}")
         else:
@@ -119,17 +122,23 @@ def differing_files(store: Store, *, deep: bool = False) -> Iterator[Mismatch]:
         for name in REQUIRED if home.meta.pixels_in else (*REQUIRED, fmt.MOMENTS_NAME):
             if name not in files:
                 yield Mismatch(name, "is not in the manifest")
-        for name, sealed in sorted(files.items()):
+
+        def problem(name: str, home: Store = home, files: Mapping[str, SealedFile] = files) -> str:
             is_shard = name.partition("/")[0] in (fmt.ZARR_NAME, fmt.TAR_FOLDER)
-            found = damage(home.path / name, sealed, deep=deep or not is_shard)
-            if found:
-                yield Mismatch(name, found)
+            return file_damage(home.files, name, files[name], deep=deep or not is_shard)
+
+        names = sorted(files)
+        with ThreadPoolExecutor(_READERS) as pool:
+            yield from (
+                Mismatch(name, what) for name, what in zip(names, pool.map(problem, names), strict=True) if what
+            )
 
 
 def strange_files(store: Store) -> Iterator[str]:
     """Files in a store's folder that no manifest names: nobody vouches for them."""
     files = store.read_manifest()
-    yield from (name for name in file_names(store.path) if name not in files and not is_apart(name))
+    if not is_web(store.url):  # which lists no files
+        yield from sorted(name for name in store.files.names() if name not in files and not is_apart(name))
 
 
 def infinite_pixels(store: Store) -> Iterator[tuple[str, str]]:

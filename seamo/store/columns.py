@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from seamo.addresses import disk_path
 from seamo.errors import StoreError
+from seamo.files import Files
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import GeoRef
 from seamo.store.format import INDEX_NAME, finest_layer, label_kind, varying_layers
 from seamo.store.meta import BUILD_AGAIN, RowGroup
-from seamo.store.remote import LocalFiles
 from seamo.store.shards import Place
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ class IndexColumns:
         groups: Row groups that the index must have, and what follows them.
     """
 
-    def __init__(self, files: LocalFiles, spec: DatasetSpec, groups: Sequence[RowGroup]) -> None:
+    def __init__(self, files: Files, spec: DatasetSpec, groups: Sequence[RowGroup]) -> None:
         self._files, self._spec, self._groups = files, spec, tuple(groups)
         self._is_checked = False
+        self._path = disk_path(files.where(INDEX_NAME))
+        self._data: bytes | None = None  # the whole file, of a store that is not on this disk
         self._arrays: dict[str, NDArray[Any]] = {}
         self._lock = RLock()
         self._varying = varying_layers(spec)
@@ -141,13 +144,13 @@ class IndexColumns:
 
     @property
     def _where(self) -> str:
-        return str(self._files.root / INDEX_NAME)
+        return self._files.where(INDEX_NAME)
 
     def _check_groups(self) -> None:
         """Every row group must have the bytes that were sealed: one pass, at the rate of sha256."""
         start = first = 0
         for group in self._groups[:-1]:
-            data = self._files.read_range(INDEX_NAME, start, group.bytes)
+            data = self._bytes(start, group.bytes)
             if hashlib.sha256(data).hexdigest() != group.sha256:
                 what = f"rows {first} to {first + group.rows - 1} are damaged: another sha256 than store.json says"
                 raise StoreError(what, self._where, BUILD_AGAIN)
@@ -159,13 +162,35 @@ class IndexColumns:
             raise StoreError("has no row groups in store.json", self._where, BUILD_AGAIN)
         start = sum(group.bytes for group in self._groups[:-1])
         if not self._is_checked:
-            footer = self._files.read_range(INDEX_NAME, start, self._groups[-1].bytes + 1)
+            footer = self._bytes(start, self._groups[-1].bytes + 1)
             if hashlib.sha256(footer).hexdigest() != self._groups[-1].sha256:
                 raise StoreError("is damaged: another sha256 than store.json says", self._where, BUILD_AGAIN)
         try:
-            return pq.ParquetFile(self._files.root / INDEX_NAME, memory_map=True)
+            if self._path is not None:
+                return pq.ParquetFile(self._path, memory_map=True)
+            return pq.ParquetFile(pa.BufferReader(self._fetched()))
         except (OSError, pa.ArrowException) as error:
             raise StoreError(f"cannot be read ({error})", self._where, BUILD_AGAIN) from error
+
+    def _bytes(self, start: int, length: int) -> bytes:
+        if self._path is not None:
+            return self._files.read_range(INDEX_NAME, start, length)
+        return self._fetched()[start : start + length]
+
+    def _fetched(self) -> bytes:
+        """All bytes of the file, asked for once; a second time if they came wrong, which is then for the checks."""
+        if self._data is None:
+            data = self._files.read(INDEX_NAME)
+            self._data = data if self._is_sealed(data) else self._files.read(INDEX_NAME)
+        return self._data
+
+    def _is_sealed(self, data: bytes) -> bool:
+        start = 0
+        for group in self._groups:
+            if hashlib.sha256(data[start : start + group.bytes]).hexdigest() != group.sha256:
+                return False
+            start += group.bytes
+        return True
 
 
 def _to_numpy(name: str, column: Any) -> NDArray[Any]:

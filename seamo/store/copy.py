@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from seamo.addresses import local_path
 from seamo.disk import sync_tree
 from seamo.errors import StoreError
 from seamo.identity import write_atomically
@@ -19,7 +20,6 @@ from seamo.store.meta import BUILD_AGAIN, PREVIOUS, StoreMeta, folds_of
 from seamo.store.previous import PreviousStore, damaged_files, previous_content
 from seamo.store.publish import build_lock, put_in_place
 from seamo.store.reader import Store, open_store
-from seamo.store.remote import local_path
 from seamo.store.sidecar import BadSample, disk_errors
 from seamo.store.splits import Assignment
 from seamo.store.writer import StoreWriter
@@ -51,7 +51,7 @@ def copy_store(source: Path, root: Path, *, layout: fmt.Layout | None, progress:
         return _rewrite_previous(PreviousStore(source), root, layout, progress)
     store = open_store(source)
     if store.meta.pixels_in:
-        store = Store(store.pixels_path)
+        store = Store(store.pixels_url)
     if store.path.resolve() in (root.resolve(), *root.resolve().parents):
         raise StoreError("the copy would lie inside the store", str(root), "Name another root.")
     if layout is not None and layout != store.meta.layout:

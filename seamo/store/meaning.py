@@ -65,15 +65,15 @@ def read_moments(store: Store) -> SampleMoments:
         StoreError: If it is missing or damaged.
     """
     home = _home(store)
-    where = home.path / fmt.MOMENTS_NAME
+    where = home.files.where(fmt.MOMENTS_NAME)
     sealed = home.read_manifest().get(fmt.MOMENTS_NAME)
     if sealed is None:
-        raise StoreError("is not in the manifest", str(where), BUILD_AGAIN)
+        raise StoreError("is not in the manifest", where, BUILD_AGAIN)
     data = home.read_file(fmt.MOMENTS_NAME)
     problem = bytes_damage(data, sealed)
     if problem:
-        raise StoreError(problem, str(where), BUILD_AGAIN)
-    return SampleMoments(data, str(where))
+        raise StoreError(problem, where, BUILD_AGAIN)
+    return SampleMoments(data, where)
 
 
 def read_ledger(store: Store) -> list[tuple[str, str]]:
@@ -87,9 +87,9 @@ def read_ledger(store: Store) -> list[tuple[str, str]]:
         entries = json.loads(home.read_file(fmt.LEDGER_NAME))
         return [(str(one["name"]), str(one["reason"])) for one in entries]
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"is no ledger ({error})", str(home.path / fmt.LEDGER_NAME), BUILD_AGAIN) from error
+        raise StoreError(f"is no ledger ({error})", home.files.where(fmt.LEDGER_NAME), BUILD_AGAIN) from error
 
 
 def _home(store: Store) -> Store:
     """The store that holds the pixels: itself, or of a view the one that it is of."""
-    return Store(store.pixels_path) if store.meta.pixels_in else store
+    return Store(store.pixels_url) if store.meta.pixels_in else store

@@ -1,11 +1,11 @@
 """store.json: what a store says of itself, sealed."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from seamo.addresses import parent
 from seamo.bands import band
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec
@@ -149,21 +149,21 @@ class StoreMeta(_Strict):
     versions: dict[str, str]
 
 
-def read_meta(data: bytes, where: Path) -> StoreMeta:
+def read_meta(data: bytes, where: str) -> StoreMeta:
     """Parse store.json strictly, after its seal was checked.
 
     Raises:
         StoreError: If it is not such a document, naming the first wrong field, or of another format.
     """
-    facts = parse_json(data, str(where), error=StoreError, fix=BUILD_AGAIN)
+    facts = parse_json(data, where, error=StoreError, fix=BUILD_AGAIN)
     _check_format(facts.get("format"), where)
-    facts = check_seal(facts, data, str(where), error=StoreError, fix=BUILD_AGAIN)
+    facts = check_seal(facts, data, where, error=StoreError, fix=BUILD_AGAIN)
     try:
         meta = StoreMeta.model_validate(facts)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise StoreError(f"is not a {FORMAT} description ({place}: {first['msg']})", str(where), BUILD_AGAIN) from error
+        raise StoreError(f"is not a {FORMAT} description ({place}: {first['msg']})", where, BUILD_AGAIN) from error
     return meta.model_copy(update={"statistics": _in_order(meta)})
 
 
@@ -179,18 +179,18 @@ def _in_order(meta: StoreMeta) -> dict[str, dict[str, dict[str, dict[str, Any]]]
     }
 
 
-def _check_format(said: Any, where: Path) -> None:
+def _check_format(said: Any, where: str) -> None:
     """Refuse a store.json of another format, saying what to do."""
     if said == PREVIOUS:
         raise StoreError(
             f"is a store of the format before ({PREVIOUS})",
-            str(where.parent),
-            f"Bring it to {FORMAT}, checked on the way: seamo-prep copy {where.parent} ROOT.",
+            parent(where),
+            f"Bring it to {FORMAT}, checked on the way: seamo-prep copy {parent(where)} ROOT.",
         )
     if said != FORMAT:
         raise StoreError(
             f"is of format {str(said)[:40]!r}, not {FORMAT}",
-            str(where),
+            where,
             "Read it with the version of seamo that wrote it.",
         )
 

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seamo.errors import StoreError
+from seamo.files import open_files
 from seamo.identity import canonical_json, file_sha256
 from seamo.manifest import DatasetSpec
 from seamo.sample import Sample
@@ -23,7 +24,6 @@ from seamo.store.columns import IndexColumns
 from seamo.store.content import bad_digest, date_seconds
 from seamo.store.meta import BUILD_AGAIN, PREVIOUS, Counts, StoreMeta, array_facts, band_facts, folds_of
 from seamo.store.reader import Store
-from seamo.store.remote import LocalFiles
 from seamo.store.table import row_groups
 
 _BLOCK = 2**20
@@ -68,10 +68,9 @@ class PreviousStore(Store):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._files = self._pixels = LocalFiles(path)
+        self.files = self._pixels = open_files(path)
         where = path / fmt.META_NAME
-        facts = parse_json(self._files.read(fmt.META_NAME), str(where), error=StoreError, fix=BUILD_AGAIN)
+        facts = parse_json(self.files.read(fmt.META_NAME), str(where), error=StoreError, fix=BUILD_AGAIN)
         try:
             old = _PreviousMeta.model_validate(facts)
         except ValidationError as error:
@@ -81,7 +80,7 @@ class PreviousStore(Store):
         for name, said in old.checksums.items():
             if not (path / name).is_file() or file_sha256(path / name) != said:
                 raise StoreError("is missing or has another sha256 than store.json says", str(path / name), BUILD_AGAIN)
-        index = self._files.read(fmt.INDEX_NAME)
+        index = self.files.read(fmt.INDEX_NAME)
         kept = {name: getattr(old, name) for name in _PreviousMeta.model_fields if name not in ("format", "checksums")}
         self.meta = StoreMeta.model_construct(
             **kept,
@@ -97,7 +96,7 @@ class PreviousStore(Store):
             index=row_groups(index),
             seal="",
         )
-        self._columns = IndexColumns(self._files, self.meta.spec, self.meta.index)
+        self._columns = IndexColumns(self.files, self.meta.spec, self.meta.index)
 
 
 def damaged_files(store: PreviousStore) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from seamo.addresses import address_of, disk_path, last_name, parent
 from seamo.errors import StoreError, UsageError
+from seamo.files import Files, open_files
+from seamo.files.disk import DiskFiles
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import GeoRef, Label, Sample
 from seamo.seal import SealedFile, document_digest, open_manifest
@@ -16,21 +19,21 @@ from seamo.store import format as fmt
 from seamo.store.columns import IndexColumns
 from seamo.store.faces import Faces
 from seamo.store.meta import BUILD_AGAIN, read_meta
-from seamo.store.remote import LocalFiles, local_path
 from seamo.store.subsets import Subset, draw
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[Any]
+_LIST = "`seamo-prep ls ROOT` lists stores."
 
 
 def open_store(url: str | Path) -> "Store":
     """Open a published store.
 
     Args:
-        url: The build's folder, a view's folder in it (`views/<view8>`), the store.json of either, or
-            `<root>/<dataset-id>` when that holds exactly one store.
+        url: A path or the address of a bucket or a web server (`seamo.addresses`): of the build, of a view in it
+            (`views/<view8>`), of the store.json of either, or `<root>/<dataset-id>` when that holds exactly one store.
 
     Raises:
         StoreError: If there is no store, only an unfinished one, or several.
@@ -42,39 +45,37 @@ def open_store(url: str | Path) -> "Store":
         >>> store.title, len(store), store[0].layers["s2_10m"].shape
         ('Tiny synthetic (12 samples)', 12, (2, 4, 24, 24))
     """
-    path = local_path(url)
-    if path.name == fmt.META_NAME:
-        path = path.parent
-    if not path.is_dir():
-        raise StoreError("there is no such folder", where=str(path), fix="`seamo-prep ls ROOT` lists stores.")
-    if (path / fmt.META_NAME).is_file():
-        return Store(path)
-    folders = store_folders(path)
-    if len(folders) == 1:
-        return Store(folders[0])
-    if folders:
-        names = ", ".join(folder.relative_to(path).as_posix() for folder in folders)
-        raise StoreError(f"holds {len(folders)} stores ({names})", str(path), "Name one of them.")
-    if path.name.endswith(".partial") or any(path.glob(".*.partial")):
-        raise StoreError("is not finished", str(path), "Run the same `seamo-prep build` again: it goes on.")
-    raise StoreError("holds no store (no store.json)", str(path), "`seamo-prep ls ROOT` lists stores.")
+    url = parent(url) if last_name(url) == fmt.META_NAME else address_of(url)
+    path = disk_path(url)
+    if path is not None and not path.is_dir():
+        raise StoreError("there is no such folder", where=url, fix=_LIST)
+    if open_files(url).exists(fmt.META_NAME):
+        return Store(url)
+    found = store_urls(url)
+    if len(found) == 1:
+        return Store(found[0])
+    if found:
+        names = ", ".join(one.removeprefix(f"{url}/") for one in found)
+        raise StoreError(f"holds {len(found)} stores ({names})", url, "Name one of them.")
+    if path is not None and (path.name.endswith(".partial") or any(path.glob(".*.partial"))):
+        raise StoreError("is not finished", url, "Run the same `seamo-prep build` again: it goes on.")
+    raise StoreError("holds no store (no store.json)", url, _LIST)
 
 
-def store_folders(dataset: Path) -> list[Path]:
+def store_urls(dataset: str | Path) -> list[str]:
     """The published stores below `<root>/<dataset-id>`, each followed by its views.
 
     Args:
-        dataset: The folder; not there = none.
+        dataset: The address; not there = none. In a bucket its folders are listed.
     """
-    builds = sorted(meta.parent for meta in dataset.glob(f"[!.]*/{fmt.META_NAME}"))
-    return [
-        folder
-        for build in builds
-        for folder in (
-            build,
-            *sorted(meta.parent for meta in build.glob(f"{fmt.VIEWS_NAME}/[!.]*/{fmt.META_NAME}")),
-        )
-    ]
+    files = open_files(dataset)
+    found = []
+    for build in files.folders():
+        if not build.startswith(".") and files.exists(f"{build}/{fmt.META_NAME}"):
+            views = f"{build}/{fmt.VIEWS_NAME}"
+            names = [build, *(f"{views}/{view}" for view in files.folders(views) if not view.startswith("."))]
+            found += [files.where(name) for name in names if files.exists(f"{name}/{fmt.META_NAME}")]
+    return found
 
 
 class PixelFiles(Protocol):
@@ -83,31 +84,51 @@ class PixelFiles(Protocol):
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         """Some bytes of a file; fewer than asked for where the file ends early."""
 
+    def where(self, name: str) -> str:
+        """The address of a name, for messages."""
+
 
 class Store(Faces):
     """A published store, or a view of one. Opening reads store.json only; the index is read when first needed.
 
-    Thread-safe; may be used after a fork and pickles as its path.
+    Thread-safe; pickles as its address. A store on a local disk may be used after a fork.
 
     Args:
-        path: Folder that holds store.json.
+        place: Address of the folder that holds store.json.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._files = LocalFiles(path)
-        self.meta = read_meta(self._files.read(fmt.META_NAME), path / fmt.META_NAME)
-        self._columns = IndexColumns(self._files, self.meta.spec, self.meta.index)
-        self._pixels: PixelFiles = LocalFiles(self.pixels_path) if self.meta.pixels_in else self._files
+    def __init__(self, place: str | Path) -> None:
+        self.files: Files = open_files(place)
+        self.meta = read_meta(self.files.read(fmt.META_NAME), self.files.where(fmt.META_NAME))
+        self._columns = IndexColumns(self.files, self.meta.spec, self.meta.index)
+        self._origin: PixelFiles = open_files(self.pixels_url) if self.meta.pixels_in else self.files
+        self._pixels: PixelFiles = self._origin
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
-        return Store, (self.path,)
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        return Store, (self.url,)
 
     def __repr__(self) -> str:
-        return f"Store({self.title!r}, {self.path})"
+        return f"Store({self.title!r}, {self.url})"
 
     def __len__(self) -> int:
         return self.meta.counts.samples
+
+    @property
+    def url(self) -> str:
+        """Its address: a path, or that of a bucket or a web server."""
+        return self.files.url
+
+    @property
+    def path(self) -> Path:
+        """Its folder.
+
+        Raises:
+            UsageError: If it is not on a local disk.
+        """
+        path = disk_path(self.url)
+        if path is None:
+            raise UsageError("is not on this disk, so it has no path", self.url, "Use `store.url`, or copy it.")
+        return path
 
     @property
     def spec(self) -> DatasetSpec:
@@ -130,9 +151,9 @@ class Store(Faces):
         return self.meta.pixels
 
     @property
-    def pixels_path(self) -> Path:
-        """The folder with data.zarr or shards/: `path`, or of a view the store that it is of."""
-        return self.path.parent.parent if self.meta.pixels_in else self.path
+    def pixels_url(self) -> str:
+        """Where data.zarr or shards/ is: `url`, or of a view the store that it is of."""
+        return parent(parent(self.url)) if self.meta.pixels_in else self.url
 
     @property
     def pixel_files(self) -> PixelFiles:
@@ -142,10 +163,10 @@ class Store(Faces):
     @property
     def is_on_disk(self) -> bool:
         """Whether chunks lie on a disk, which the kernel reads ahead, and not behind a network."""
-        return isinstance(self._pixels, LocalFiles)
+        return isinstance(self._pixels, DiskFiles)
 
     def reading_from(self, files: PixelFiles) -> "Store":
-        """The same store, its chunks read through other files."""
+        """The same store, its chunks read through other files; what comes wrong from them is read past them."""
         other = copy.copy(self)
         other._pixels = files
         return other
@@ -160,7 +181,7 @@ class Store(Faces):
         Raises:
             StoreError: If it cannot be read.
         """
-        return self._files.read(name)
+        return self.files.read(name)
 
     def read_manifest(self) -> dict[str, SealedFile]:
         """Size and sha256 of every file of the store but store.json and the views.
@@ -168,11 +189,11 @@ class Store(Faces):
         Raises:
             StoreError: If the manifest is damaged, or not the one that store.json names.
         """
-        where = self.path / fmt.CHECKSUMS_NAME
-        data = self._files.read(fmt.CHECKSUMS_NAME)
+        where = self.files.where(fmt.CHECKSUMS_NAME)
+        data = self.files.read(fmt.CHECKSUMS_NAME)
         if document_digest(data) != self.meta.seal:
-            raise StoreError("is not the manifest that store.json names", str(where), BUILD_AGAIN)
-        return open_manifest(data, str(where), error=StoreError, fix=BUILD_AGAIN)
+            raise StoreError("is not the manifest that store.json names", where, BUILD_AGAIN)
+        return open_manifest(data, where, error=StoreError, fix=BUILD_AGAIN)
 
     @cached_property
     def index(self) -> "pd.DataFrame":
@@ -293,24 +314,25 @@ class Store(Faces):
         place = self._columns.place(i, layer)
         shard = int(self._columns.array("shard")[i])
         name = fmt.shard_file(self.meta.layout, shard, fmt.array_name(layer, place.bucket))
-        data = self._pixels.read_range(name, place.offset, place.length)
-        problem = ""
-        if len(data) != place.length:
-            problem = f"the file ends early ({len(data)} of {place.length} bytes)"
-        elif fmt.crc32c(data) != place.crc32c:
-            problem = "the bytes are damaged (crc32c differs)"
-        else:
+        for files in (self._pixels, self._origin):  # what came wrong over a network once comes right the second time
             try:
-                fmt.decompress(data, self.meta.codec, target)
+                data = files.read_range(name, place.offset, place.length)
+                problem = ""
+                if len(data) != place.length:
+                    problem = f"the file ends early ({len(data)} of {place.length} bytes)"
+                elif fmt.crc32c(data) != place.crc32c:
+                    problem = "the bytes are damaged (crc32c differs)"
+                else:
+                    fmt.decompress(data, self.meta.codec, target)
+                    return
+            except StoreError as error:
+                raise StoreError(error.what, self._named(name, i, layer), error.fix) from error
             except (RuntimeError, ValueError) as error:
                 problem = f"the bytes do not decode ({error})"
-        if problem:
-            key = self._columns.text("key")[i]
-            raise StoreError(
-                problem,
-                where=f"{self.pixels_path / name}: sample {key} layer {layer}",
-                fix="Copy the store again, or delete it and build it again.",
-            )
+        raise StoreError(problem, self._named(name, i, layer), "Copy the store again, or delete it and build it again.")
+
+    def _named(self, name: str, i: int, layer: str) -> str:
+        return f"{self._pixels.where(name)}: sample {self._columns.text('key')[i]} layer {layer}"
 
     def read_label(self, i: int) -> Label:
         """The label as in `Sample.label`."""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo import stats
+from seamo.addresses import local_path
 from seamo.errors import StoreError
 from seamo.identity import canonical_json, write_atomically
 from seamo.manifest import DatasetSpec
@@ -31,7 +32,6 @@ from seamo.store.meaning import Meaning
 from seamo.store.meta import Counts, StoreMeta, array_facts, band_facts
 from seamo.store.moments import all_statistics, moments_bytes, part_statistics
 from seamo.store.publish import build_lock, put_in_place, seal, sweep
-from seamo.store.remote import local_path
 from seamo.store.sidecar import BadSample, ShardJob, disk_errors, read_sidecar, recorded_files, write_shard
 from seamo.store.splits import Assignment, SampleFacts, assign
 from seamo.store.subsets import keys_sha256

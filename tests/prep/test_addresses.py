@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from seamo.addresses import local_path
 from seamo.errors import StoreError
-from seamo.store.remote import local_path
 
 BUCKET = "s3://bucket/place"
 

@@ -22,6 +22,7 @@ class FarFiles:
         self.files, self.seconds, self.failing = files, seconds, Counter(failing)
         self.asked, self.under_way, self.most = [], 0, 0
         self.lock = Lock()
+        self.where = files.where
 
     def read_range(self, name, offset, length):
         with self.lock:
@@ -120,6 +121,24 @@ def test_what_failed_once_is_asked_for_again_and_what_goes_on_failing_is_named(s
     other, _ = far(store, failing={names[0]: 10**6})
     with pytest.raises(StoreError, match="does not answer"):
         epochs(other)
+
+
+def test_bytes_that_came_wrong_are_read_again_past_what_was_fetched(store, tmp_path, monkeypatch):
+    class Wrong(FarFiles):
+        def read_range(self, name, offset, length):
+            data = bytearray(super().read_range(name, offset, length))
+            if self.asked.count((name, offset, length)) == 1:
+                data[len(data) // 2] ^= 16
+            return bytes(data)
+
+    monkeypatch.setenv("SEAMO_CACHE", str(tmp_path))  # where a wrong span is kept
+    monkeypatch.setenv("SEAMO_CACHE_LIMIT", "1GB")
+    want = epochs(store)
+    files = Wrong(store.pixel_files)
+    other = store.reading_from(files)
+    other._origin = files
+    for _ in range(2):
+        same(epochs(other), want)
 
 
 def test_joined_stores_fetch_the_parts_that_are_far():

@@ -150,6 +150,7 @@ def test_the_environment_switches_it_on_and_states_a_limit(tmp_path, monkeypatch
 class Counted:
     def __init__(self, files):
         self.files, self.asked = files, 0
+        self.where = files.where
 
     def read_range(self, name, offset, length):
         self.asked += 1

@@ -11,7 +11,7 @@ from seamo.errors import ProtocolError, StoreError
 from seamo.sample import IGNORE
 from seamo.store.joined import JoinedStore
 from seamo.store.pictures import MISSING, Picture, stack_strips
-from seamo.store.reader import Store, open_store, store_folders
+from seamo.store.reader import Store, open_store, store_urls
 from seamo.store.samples import Samples
 from seamo_bench.board.compare import Column, column_of, row_of
 from seamo_bench.facts import Facts
@@ -88,7 +88,7 @@ def stores_under(root: Path) -> list[Store]:
     Raises:
         StoreError: If there is none.
     """
-    found = [open_store(path) for dataset in sorted(root.glob("[!.]*")) for path in store_folders(dataset)]
+    found = [open_store(path) for dataset in sorted(root.glob("[!.]*")) for path in store_urls(dataset)]
     if not found:
         raise StoreError("there is no store", str(root), "Name the folder that `seamo-prep build --store` filled.")
     return found

@@ -7,12 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from seamo.addresses import address_of, is_web, join, local_path
 from seamo.errors import CheckpointError, ProtocolError, SeamoError, StoreError, UsageError
+from seamo.files import open_files
 from seamo.inputs.statistics import store_statistics
 from seamo.inputs.wiring import Wiring, check_trained, wire
 from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.store.format import finest_layer
-from seamo.store.remote import local_path
 from seamo.store.samples import Samples
 from seamo.store.splits import COMPUTED
 from seamo_bench.card import BackboneCard
@@ -54,17 +55,18 @@ class Places:
     """Where a suite runs.
 
     Args:
-        stores: Folder of stores, one folder a data set id.
+        stores: Address of a folder of stores, one folder a data set id.
         results: Folder of records.
         weights: Folder of checkpoint files.
     """
 
-    stores: Path
+    stores: str | Path
     results: Path
     weights: Path
 
     def __post_init__(self) -> None:
-        for path in (self.stores, self.results, self.weights):
+        address_of(self.stores)
+        for path in (self.results, self.weights):
             local_path(path)  # an address of a bucket is refused, not made a folder
 
 
@@ -141,7 +143,7 @@ class _Known:
         """The store of a row, or why there is none; both where it is damaged."""
         place = _data(row)
         if place not in self.stores:
-            folders = (self.places.stores / name for name in row.datasets)
+            folders = (join(self.places.stores, name) for name in row.datasets)
             self.stores[place] = open_row(*folders, scheme=row.split, label_space=row.label_space, view=row.view)
         return self.stores[place]
 
@@ -325,14 +327,14 @@ class _Planner:
         return About(stores=titles, samples=sample_counts(trials), **told_of_card(self.card))
 
 
-def _specs(stores: Path) -> dict[str, DatasetSpec]:
+def _specs(stores: str | Path) -> dict[str, DatasetSpec]:
     """Every data set that a row with a `task` may mean: of the manifest, then of stores that are not in it."""
     specs = dict(shipped_manifest())
-    for path in sorted(stores.iterdir()) if stores.is_dir() else []:
-        if path.is_dir() and path.name not in specs:
-            store, _ = open_row(path)
+    for name in [] if is_web(stores) else open_files(stores).folders():
+        if name not in specs:
+            store, _ = open_row(join(stores, name))
             if store is not None:
-                specs[path.name] = store.spec
+                specs[name] = store.spec
     return specs
 
 

@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from seamo.addresses import address_of, disk_path, is_web, join, last_name
 from seamo.errors import StoreError
+from seamo.files import open_files
 from seamo.store.check import differing_files
 from seamo.store.joined import JoinedStore
-from seamo.store.reader import Store, open_store, store_folders
+from seamo.store.reader import Store, open_store, store_urls
 from seamo.store.samples import Samples
 from seamo_bench.facts import Facts, StoreFacts
 
 
-def open_row(*paths: Path, scheme: str = "", label_space: str = "", view: str = "") -> tuple[Samples | None, str]:
+def open_row(*paths: str | Path, scheme: str = "", label_space: str = "", view: str = "") -> tuple[Samples | None, str]:
     """The store of a row, or why there is none; both where it is damaged. Reasons name no folder.
 
     Its index, ledger and file sizes are held against store.json here; pixels against their checksums when they are
     read.
 
     Args:
-        paths: `<root>/<dataset-id>`; several are joined by key.
+        paths: Addresses, `<root>/<dataset-id>`; several are joined by key.
         scheme: Split scheme that is asked for; empty = the store's own.
         label_space: Label space that is asked for; empty = any.
         view: Which one of several stores (of the first path): see `find_build`.
@@ -26,26 +28,28 @@ def open_row(*paths: Path, scheme: str = "", label_space: str = "", view: str = 
     stores: list[Store] = []
     damage = ""
     for path in paths:
+        name = last_name(path)
         try:
             stores.append(find_build(path, scheme, label_space=label_space, view="" if stores else view))
         except StoreError as error:
-            how = f"`seamo-prep fetch {path.name}` and `seamo-prep build {path.name}` make one."
-            return None, f"no store of {path.name}: {error.what}. {error.fix if store_folders(path) else how}"
+            how = f"`seamo-prep fetch {name}` and `seamo-prep build {name}` make one."
+            is_local = disk_path(path) is not None
+            return None, f"no store of {name}: {error.what}. {how if is_local and not store_urls(path) else error.fix}"
         wrong = next(differing_files(stores[-1]), None)
         if wrong is not None:
             how = "Copy it again, or build it anew"
-            damage = f"the store of {path.name} is damaged: {wrong.where} {wrong.what}. {how}."
+            damage = f"the store of {name} is damaged: {wrong.where} {wrong.what}. {how}."
     try:
         return (stores[0] if len(stores) == 1 or damage else JoinedStore(stores)), damage
     except StoreError as error:
         return None, str(error)
 
 
-def find_build(folder: Path, scheme: str = "", *, label_space: str = "", view: str = "") -> Store:
+def find_build(folder: str | Path, scheme: str = "", *, label_space: str = "", view: str = "") -> Store:
     """The store of a data set.
 
     Args:
-        folder: `<root>/<dataset-id>`.
+        folder: Its address, `<root>/<dataset-id>`.
         scheme: Split scheme; empty = the data set's own default. Only asked where there are several stores.
         label_space: Label space; empty = any. Likewise.
         view: The one that is meant where several have both: its view, or the first digits of it.
@@ -54,7 +58,7 @@ def find_build(folder: Path, scheme: str = "", *, label_space: str = "", view: s
         StoreError: If there is none, or several and not exactly one of them fits. Views that hold the very same
             samples, labels and splits are one.
     """
-    found = store_folders(folder)
+    found = [] if is_web(folder) else store_urls(folder)
     if len(found) < 2 and not view:
         return open_store(folder)
     stores = [open_store(path) for path in found]
@@ -67,7 +71,7 @@ def find_build(folder: Path, scheme: str = "", *, label_space: str = "", view: s
     if fitting and len({(store.content, label_space or store.spec.task.label_space) for store in fitting}) == 1:
         return fitting[0]
     listed = ", ".join(
-        f"{store.path.relative_to(folder).as_posix()} ({store.meta.split_scheme}, view {store.meta.view})"
+        f"{store.url.removeprefix(address_of(folder) + '/')} ({store.meta.split_scheme}, view {store.meta.view})"
         for store in stores
     )
     asked = f"split scheme {wanted}" + (f" and label space {label_space}" if label_space else "")
@@ -75,16 +79,16 @@ def find_build(folder: Path, scheme: str = "", *, label_space: str = "", view: s
     count = f"{len(fitting)} of them have" if fitting else "none of them has"
     raise StoreError(
         f"holds {len(stores)} stores, {listed}; {count} {asked}",
-        folder.name,
+        last_name(folder),
         "Say in the row of the suite which one is meant: `view: ...`.",
     )
 
 
-def open_facts(root: Path, facts: Facts) -> Samples:
+def open_facts(root: str | Path, facts: Facts) -> Samples:
     """The very stores that a record names, by their content.
 
     Args:
-        root: Folder of stores.
+        root: Address of a folder of stores.
         facts: Of the record.
 
     Raises:
@@ -92,15 +96,15 @@ def open_facts(root: Path, facts: Facts) -> Samples:
     """
     if not facts.stores:
         raise StoreError("names no store", "record")
-    datasets = {path.name for path in root.iterdir()}  # a record is from outside: its ids are looked up, not opened
+    datasets = set(open_files(root).folders())  # a record is from outside: its ids are looked up, not opened
     stores = []
     for one in facts.stores:
         there, unread = [], ""
-        for path in store_folders(root / one.id) if one.id in datasets else ():
+        for path in store_urls(join(root, one.id)) if one.id in datasets else ():
             try:
                 there.append(open_store(path))
             except StoreError as error:
-                unread = f", and {path.name} cannot be read: {error.what}"
+                unread = f", and {last_name(path)} cannot be read: {error.what}"
         chosen = store_of_facts(there, one, facts)
         if chosen is None:
             known = ", ".join(store.content[:12] for store in there) or "none"

@@ -1,0 +1,233 @@
+"""Servers that tests start: buckets (moto), a web server with and without ranges, and a proxy that makes faults."""
+
+import asyncio
+import contextlib
+import http.server
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from seamo.files import open_files
+
+KEY, SECRET = "AKIASEAMOTESTS000000", "seamo/tests/secret/0000000000000000000000"
+_SIGNED = f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+
+
+@contextlib.contextmanager
+def moto() -> Iterator[str]:
+    """A server of buckets in memory: its address, `http://127.0.0.1:PORT`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    env = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=env, start_new_session=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait(lambda: urllib.request.urlopen(f"{url}/moto-api/", timeout=5).close())  # noqa: S310
+        yield url
+    finally:
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def new_bucket(server: str) -> str:
+    """A bucket of a server that has none of that name: its address."""
+    name = f"seamo-{uuid.uuid4().hex[:12]}"
+    request = urllib.request.Request(f"{server}/{name}", method="PUT", headers={"Authorization": _SIGNED})  # noqa: S310
+    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+    return f"s3://{name}"
+
+
+def upload(folder: Path, address: str) -> None:
+    """Put every file below a folder."""
+    files = open_files(address)
+    for name in open_files(folder).names():
+        assert files.put_once(name, (folder / name).read_bytes()) is None
+
+
+def environment(server: str) -> dict[str, str]:
+    """The variables by which clients find a server of buckets."""
+    given = {"AWS_ENDPOINT_URL": server, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    return given | {"AWS_REGION": "us-east-1"}
+
+
+def _wait(ready: Callable[[], None]) -> None:
+    give_up = time.monotonic() + 60
+    while True:
+        try:
+            return ready()
+        except OSError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.05)
+
+
+class _Plain(http.server.SimpleHTTPRequestHandler):
+    """Files without ranges."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Ranged(_Plain):
+    """Files with ranges of one piece."""
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if not path.is_file() or not asked:
+            return super().do_GET()
+        size, first = path.stat().st_size, int(asked[1])
+        last = min(int(asked[2]), size - 1)
+        if first >= size:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
+        self.end_headers()
+        with path.open("rb") as file:
+            file.seek(first)
+            self.wfile.write(file.read(last - first + 1))
+        return None
+
+
+@contextlib.contextmanager
+def web(folder: Path, *, ranges: bool = True) -> Iterator[str]:
+    """A web server of a folder: its address."""
+    handler = partial(_Ranged if ranges else _Plain, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass(slots=True)
+class Fault:
+    """What a proxy does instead of its duty.
+
+    Args:
+        kind: A status (`503`), `reset`, `hang`, `lost` (done, but not answered), `truncated`, `short` (with a fitting
+            length), `wrong byte`, `range ignored`, or `none` (counts).
+        method: Of the requests that are meant.
+        path: A part of their path.
+        times: How often.
+    """
+
+    kind: str
+    method: str = "GET"
+    path: str = ""
+    times: int = 1
+
+
+class FaultProxy:
+    """A server in front of another one that makes faults. The Host header stays, so that signatures stay valid.
+
+    Args:
+        server: Address of the other one.
+        bucket: Address of a bucket there, for who uses it.
+    """
+
+    def __init__(self, server: str, bucket: str) -> None:
+        self.bucket = bucket
+        host, _, port = server.removeprefix("http://").partition(":")
+        self._to = (host, int(port))
+        self.faults: list[Fault] = []
+        self.requests: list[str] = []
+        self._loop = asyncio.new_event_loop()
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0.01))
+        self._loop.close()
+
+    def _fault(self, method: str, path: str) -> str:
+        for fault in self.faults:
+            if fault.times and fault.method == method and fault.path in path:
+                fault.times -= 1
+                return fault.kind
+        return "none"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while await self._request(reader, writer):
+                pass
+        writer.close()
+
+    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, path, _ = head.split(b"\r\n")[0].decode().split(" ")
+        body = await reader.readexactly(int(_header(head, "content-length") or 0))
+        self.requests.append(f"{method} {path}")
+        kind = self._fault(method, path)
+        if kind.isdigit():
+            writer.write(f"HTTP/1.1 {kind} fault\r\nContent-Length: 7\r\n\r\n<Error>".encode())
+            return True
+        if kind == "hang":
+            await asyncio.sleep(60)
+        if kind == "reset":
+            return _abort(writer)
+        if kind == "range ignored":
+            head = re.sub(rb"(?i)\r\nrange:[^\r]*", b"", head)
+        head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)[:-2] + b"Connection: close\r\n\r\n"
+        back, forth = await asyncio.open_connection(*self._to)
+        forth.write(head + body)
+        answer = await back.read()
+        forth.close()
+        if kind == "lost":
+            return _abort(writer)
+        top, _, content = answer.partition(b"\r\n\r\n")
+        top = re.sub(rb"(?i)\r\n(connection|transfer-encoding):[^\r]*", b"", top)
+        if kind == "short":
+            content = content[: len(content) // 2]
+            top = re.sub(rb"(?i)(\r\ncontent-length:)[^\r]*", rb"\1 %d" % len(content), top)
+        if kind == "wrong byte":
+            middle = len(content) // 2
+            content = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        if kind == "truncated":
+            content = content[: len(content) // 2]
+        writer.write(top + b"\r\n\r\n" + content)
+        await writer.drain()
+        return kind != "truncated"
+
+
+def _header(head: bytes, name: str) -> str:
+    found = re.search(rf"(?i)\r\n{name}:\s*([^\r]*)".encode(), head)
+    return found[1].decode() if found else ""
+
+
+def _abort(writer: asyncio.StreamWriter) -> bool:
+    writer.transport.abort()
+    return False
