@@ -160,6 +160,7 @@ class BucketFiles:
 
     def swap(self, name: str, change: Change) -> bytes:
         """Change one small file by compare-and-swap: redone from what is there whenever somebody was faster."""
+        self._check_writable(name)
         give_up = time.monotonic() + _SWAP_S
         tried: bytes | None = None
         while True:

@@ -305,7 +305,5 @@ def test_titles_and_catalogue(tmp_path):
     assert [one.state for one in list_stores(tmp_path)].count("damaged") == 1
     with pytest.raises(StoreError, match="is of format 'seamo-store/9'"):
         open_store(second)
-    with pytest.raises(StoreError, match="s3:// addresses are not supported yet"):
-        open_store("s3://bucket/toy")
     with pytest.raises(StoreError, match="holds no store"):
         open_store(tmp_path)
