@@ -48,6 +48,9 @@ def _facts(spec: DatasetSpec) -> list[tuple[str, str]]:
         ("samples", f"{samples:,}" if samples is not None else "not known before the archive is read"),
         ("bytes to fetch", total),
         ("licence", _text(spec.licence)),
+        ("attribution", _text(spec.attribution)),
+        ("redistribution", _text(f"{spec.redistribution}: {spec.redistribution_why}")),
+        *([("must be accepted before it is fetched", spec.accept)] if spec.accept else []),
         ("homepage", spec.homepage),
     ]
 

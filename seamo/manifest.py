@@ -25,6 +25,7 @@ from seamo.yamlfile import read_mapping
 
 TaskKind = Literal["pretrain", "single-label", "multi-label", "segmentation", "change", "none"]
 DType = Literal["uint8", "uint16", "int16", "float32"]
+Redistribution = Literal["allowed", "forbidden", "unknown"]
 
 
 class _Spec(BaseModel):
@@ -211,13 +212,25 @@ class Expected(_Spec):
 
 
 class DatasetSpec(_Spec):
-    """Everything seamo knows about one data set before it reads a byte of it."""
+    """Everything seamo knows about one data set before it reads a byte of it.
+
+    Of its licence (`seamo.licences` says what follows from it):
+
+    * `licence`: what it is published under, in words.
+    * `attribution`: what is shown wherever the data, or something made of it, is passed on.
+    * `redistribution`: whether the data itself may be passed on to everybody; `redistribution_why`: who says so.
+    * `accept`: name of the licence that a person must accept before `fetch` brings a file; empty where none must be.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     title: str
     summary: str
     homepage: str = ""
     licence: str
+    attribution: str = ""
+    redistribution: Redistribution = "unknown"
+    redistribution_why: str = ""
+    accept: str = Field(default="", pattern=r"^[A-Za-z0-9.+-]*$")  # one word, as it is typed behind --accept
     citation: str
     archives: tuple[ArchiveFile, ...] = ()
     layers: tuple[LayerSpec, ...]

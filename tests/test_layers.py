@@ -29,7 +29,15 @@ VALUES = {
     "seamo.seal",
     "seamo.yamlfile",
 }
-SPECS = {"seamo.manifest", "seamo.rasterfacts", "seamo.sample", "seamo.stats", "seamo.resample", "seamo.units"}
+SPECS = {
+    "seamo.licences",
+    "seamo.manifest",
+    "seamo.rasterfacts",
+    "seamo.resample",
+    "seamo.sample",
+    "seamo.stats",
+    "seamo.units",
+}
 SHELL = {"seamo.options", "seamo.terminal"}
 STORE = VALUES | SPECS | {"seamo.store"}
 # The suites that outside packages test themselves with: they reach every room, and no room imports them.

@@ -154,7 +154,7 @@ def _parts(folder: Path, *, deep: bool) -> list[Path]:
 def _locked(path: Path, *, make: bool) -> Generator[bool]:
     """Hold the lock of a build, if no builder does; `make` it where it is not there."""
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o644)
+        lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0), 0o666)
     except FileNotFoundError:
         yield True
         return

@@ -3,11 +3,13 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from seamo.addresses import local_path
 from seamo.download import RemoteFile, download
 from seamo.errors import DownloadError, UsageError
+from seamo.licences import accept_licence
 from seamo.manifest import DatasetSpec
 
 SPLITS = "splits"  # the part that holds the published split lists
@@ -86,7 +88,9 @@ def fetch(
     raw: Path,
     *,
     only: Sequence[str] = (),
+    accept: str = "",
     on_progress: Callable[[str, int, int | None], None] | None = None,
+    now: datetime | None = None,
 ) -> list[Item]:
     """Bring the files of a data set into RAW; what is there and right is left alone.
 
@@ -94,18 +98,24 @@ def fetch(
         spec: The manifest's entry.
         raw: Target folder; made if it does not exist.
         only: See `items`.
+        accept: Licence that the user accepts, where one must be; remembered in RAW.
         on_progress: Called with (file name, bytes so far, bytes expected or None).
+        now: Time of acceptance, for tests.
 
     Returns:
         The files that a person has to get and that are not in RAW yet, with instructions.
 
     Raises:
+        UsageError: If a licence must be accepted and was not.
         DownloadError: After everything was tried, naming each file that could not be brought; also before
             the first byte if the disk cannot hold what is missing.
     """
     raw = local_path(raw)
     raw.mkdir(parents=True, exist_ok=True)
     chosen = items(spec, only)
+    if spec.accept and not all(item.by_hand for item in chosen):
+        what = f"its data is licensed {spec.accept}, which must be accepted ({spec.homepage})"
+        accept_licence(raw, spec.accept, accept, what=what, where=spec.id, now=now)
     _check_room(chosen, raw)
     failures: list[DownloadError] = []
     for item in chosen:

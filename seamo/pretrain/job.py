@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import seamo
 from seamo.data.price import DEAR, order_price
 from seamo.errors import TrainingError
+from seamo.licences import terms_of
 from seamo.pretrain.checkpoint import TrainingProgress
 from seamo.pretrain.facts import TrainingStoreFacts
 from seamo.pretrain.inputs import InputPlan, plan_inputs
@@ -102,6 +103,7 @@ class Job:
             "seed": self.recipe.seed,
             "pretrained_on": self.store.spec.id,
             "store": {"title": self.store.title, "content": self.store.content, "synthetic": bool(meta.synthetic)},
+            "data": {self.store.spec.id: terms_of(self.store.spec)},
             "stacks": dict(self.recipe.data.stacks),
             "crop": self.recipe.to_dict()["crop"],
             "products": {s: sorted({layer.product for layer in layers}) for s, layers in plan.layers.items()},

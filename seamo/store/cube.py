@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from seamo.errors import UsageError
+from seamo.licences import terms_of
 from seamo.manifest import LayerSpec
 from seamo.store import format as fmt
 from seamo.store.samples import Samples
@@ -91,7 +92,7 @@ def open_cube(samples: Samples, rows: Rows, *, layers: Sequence[str] | None = No
     elif kind == "set":
         variables["label"] = (("sample", "class"), _multi_hot(samples, rows))
         coords["class"] = np.array(spec.label_space().names, dtype=object)
-    return xr.Dataset(variables, coords, {"title": samples.title, "content": samples.content})
+    return xr.Dataset(variables, coords, {"title": samples.title, "content": samples.content, **terms_of(spec)})
 
 
 def _attributes(layer: LayerSpec) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from seamo.errors import StoreError
 from seamo.identity import digest
+from seamo.licences import joined_terms
 from seamo.manifest import DatasetSpec
 from seamo.sample import GeoRef, Label, Sample
 from seamo.store.faces import Faces
@@ -230,7 +231,7 @@ class JoinedStore(Faces):
         return first.model_copy(
             update={
                 "title": names,
-                "spec": first.spec.model_copy(update={"layers": layers}),
+                "spec": first.spec.model_copy(update={"layers": layers, **joined_terms([meta.spec for meta in metas])}),
                 "synthetic": next((meta.synthetic for meta in metas if meta.synthetic is not None), None),
                 "subset": "; ".join(subset),
                 "counts": Counts(

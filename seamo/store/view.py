@@ -9,6 +9,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from seamo.errors import StoreError
+from seamo.licences import terms_of
 from seamo.resample import Kernel
 from seamo.store import format as fmt
 from seamo.store.samples import Samples
@@ -77,7 +78,7 @@ def to_dataset(
                 f"masks are {mask.shape} pixels, the images {(height, width)}", samples.title, "Use read_layer."
             )
         variables["label"] = (("y", "x"), mask, {"nodata": fmt.IGNORE_FILL})
-    dataset = xr.Dataset(variables, coords, {"key": _key(samples, i), "title": samples.title})
+    dataset = xr.Dataset(variables, coords, {"key": _key(samples, i), "title": samples.title, **terms_of(samples.spec)})
     return _georeferenced(dataset, samples, i, height=height, width=width)
 
 

@@ -19,6 +19,7 @@ from seamo.inputs.adapter import Adapter, measured
 from seamo.inputs.check import check_range
 from seamo.inputs.spec import MissingPolicy
 from seamo.inputs.statistics import pretraining_part, store_statistics
+from seamo.licences import terms_of
 from seamo.manifest import Statistics
 from seamo.model.seamo import SeaMo
 from seamo.progress import Progress
@@ -192,6 +193,7 @@ def embed_store(
     about: dict[str, Any] = {
         "weights_sha256": pretrained.identity,
         "store": {"title": store.title, "content": store.content, "split": reading.split},
+        "data": {store.spec.id: terms_of(store.spec)},
         "size": plan.adapter.wiring.size[0] if plan.adapter.wiring.size else 0,
         "inputs": plan.inputs,
         "pooling": "mean of all tokens after the final norm",

@@ -14,10 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from seamo.errors import CheckpointError, DownloadError, UsageError
+from seamo.licences import ACCEPTED
 from seamo_bench.card import BackboneCard
 from seamo_bench.cli.weights import app
 from seamo_bench.zoo.catalogue import cards
-from seamo_bench.zoo.weights_files import LICENCES, check, convert, fetch_weights
+from seamo_bench.zoo.weights_files import check, convert, fetch_weights
 
 BODY = bytes(range(256)) * 40
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -91,7 +92,7 @@ def test_a_non_commercial_licence_is_accepted_once(url: str, tmp_path: Path) -> 
         fetch_weights(limited, tmp_path, accept="yes")
     assert Handler.asked == []
     fetch_weights(limited, tmp_path, accept="CC-BY-NC-4.0", now=datetime(2026, 1, 2, tzinfo=UTC))
-    assert json.loads((tmp_path / LICENCES).read_text()) == {"CC-BY-NC-4.0": "2026-01-02T00:00:00+00:00"}
+    assert json.loads((tmp_path / ACCEPTED).read_text()) == {"CC-BY-NC-4.0": "2026-01-02T00:00:00+00:00"}
     (tmp_path / "weights.pth").unlink()
     fetch_weights(limited, tmp_path)  # not asked again
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,14 @@ import torch
 from safetensors.torch import save_file
 
 from seamo.download import Progress, RemoteFile, download
-from seamo.errors import CheckpointError, DownloadError, UsageError
+from seamo.errors import CheckpointError, DownloadError
 from seamo.identity import file_sha256, write_atomically
-from seamo.seal import parse_json
+from seamo.licences import accept_licence
 from seamo_bench.card import BackboneCard
 from seamo_bench.family import KeyRules
 from seamo_bench.weights import CONVERTED, Coverage, check_values, converted_for, match, open_checkpoint, tensors_at
 from seamo_bench.zoo.catalogue import Found, check_published
 from seamo_bench.zoo.loading import load_network
-
-LICENCES = "accepted-licences.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,8 @@ def fetch_weights(
         raise CheckpointError(f"has no weights to fetch ({card.availability})", card.id)
     folder.mkdir(parents=True, exist_ok=True)
     if weights.noncommercial:
-        _accept(folder, weights.licence, accept, card.id, now or datetime.now(UTC))
+        what = f"its weights are licensed {weights.licence}: not for commercial use"
+        accept_licence(folder, weights.licence, accept, what=what, where=card.id, now=now)
     if not weights.urls:
         raise CheckpointError("has no direct link", card.id, f"{weights.how} Save it as {folder / weights.filename}.")
     whole = weights.sha256 if len(weights.sha256) == 64 else None
@@ -80,21 +79,6 @@ def fetch_weights(
         path.replace(quarantine)
         raise DownloadError(f"its sha256 does not begin with {weights.sha256}", str(quarantine), "Fetch it again.")
     return path
-
-
-def _accept(folder: Path, licence: str, accept: str, backbone: str, now: datetime) -> None:
-    book = folder / LICENCES
-    try:
-        data = book.read_bytes() if book.is_file() else b"{}"
-    except OSError as error:
-        raise UsageError(f"cannot be read ({error.strerror})", str(book), "Delete it and accept again.") from error
-    accepted = parse_json(data, str(book), error=UsageError, fix="Delete it and accept again.")
-    if licence in accepted:
-        return
-    if accept != licence:
-        fix = f"Read it; if you accept it, repeat with --accept {licence} (once for this folder)."
-        raise UsageError(f"its weights are licensed {licence}: not for commercial use", backbone, fix)
-    write_atomically(book, json.dumps(accepted | {licence: now.isoformat(timespec="seconds")}, indent=1).encode())
 
 
 def coverage_of(found: Found, path: Path) -> tuple[Coverage, dict[str, torch.Tensor]]:

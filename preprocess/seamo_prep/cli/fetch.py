@@ -16,10 +16,11 @@ def fetch(
     *,
     to: Annotated[Path, typer.Option("--to", help="RAW: where the files go.")],
     only: Annotated[str, typer.Option(help="Parts or files, separated by commas.")] = "",
+    accept: Annotated[str, typer.Option(help="Licence that you accept, where one must be.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what there is and its size, bring nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Bring a data set's published files; resumes, checks bytes and hash."""
+    """Bring a data set's published files; resumes, checks bytes and hash, shows the licence."""
     from seamo_prep import fetch as fetching
     from seamo_prep.archives import find_spec
 
@@ -31,6 +32,11 @@ def fetch(
     ]
     if json or dry_run:
         show(rows, json=json, title=spec.title)
+    remark(f"licence: {spec.licence}")
+    if spec.attribution:
+        remark(f"attribution: {spec.attribution}")
+    why = f" ({spec.redistribution_why})" if spec.redistribution_why else ""
+    remark(f"redistribution: {spec.redistribution}{why}")
     if dry_run:
         return
     for item in chosen:
@@ -44,7 +50,7 @@ def fetch(
             progress.begin("bytes", of, done=have)
         progress.at(have, of)
 
-    by_hand = fetching.fetch(spec, to, only=names(only), on_progress=tell)
+    by_hand = fetching.fetch(spec, to, only=names(only), accept=accept, on_progress=tell)
     progress.close()
     for item in by_hand:
         remark(f"by hand: {item.file.name}: {item.how}")

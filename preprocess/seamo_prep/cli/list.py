@@ -5,7 +5,7 @@ from seamo.terminal import show
 
 
 def list_datasets(*, json: Json = False) -> None:
-    """Show the data sets: task, bands, samples, archive bytes, licence, status."""
+    """Show the data sets: task, bands, samples, archive bytes, licence, redistribution, status."""
     from seamo_prep.archives import archive_ids, known_specs
 
     readable = set(archive_ids())
@@ -23,6 +23,7 @@ def list_datasets(*, json: Json = False) -> None:
                 "samples": spec.expected.samples,
                 "archive_bytes": size,
                 "licence": spec.licence,
+                "redistribution": spec.redistribution,
                 "status": "ready" if spec.id in readable else "no reader",
             }
         )

@@ -23,6 +23,8 @@ def list_stores(root: Annotated[Path, typer.Argument(help="Folder of stores.")],
             "layout": entry.meta.layout if entry.meta else "",
             "splits": entry.meta.split_scheme if entry.meta else "",
             "content": entry.meta.content[:12] if entry.meta else "",
+            "licence": entry.meta.spec.licence if entry.meta else "",
+            "redistribution": entry.meta.spec.redistribution if entry.meta else "",
             "created": entry.created,
             "path": str(entry.path),
         }

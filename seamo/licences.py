@@ -1,0 +1,102 @@
+"""What licences ask for: what goes along with data, what a public root takes, what a person has accepted."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypedDict
+
+from seamo.errors import StoreError, UsageError
+from seamo.identity import write_atomically
+from seamo.manifest import DatasetSpec, Redistribution
+from seamo.seal import parse_json
+
+ACCEPTED = "accepted-licences.json"
+_WORST_FIRST: tuple[Redistribution, ...] = ("forbidden", "unknown", "allowed")
+
+
+class Terms(TypedDict):
+    """What is said of a data set's licence wherever something is made of it; plain, for JSON."""
+
+    licence: str
+    attribution: str
+    redistribution: Redistribution
+
+
+def terms_of(spec: DatasetSpec) -> Terms:
+    """Licence, attribution and whether the data may be passed on.
+
+    Example:
+        >>> from seamo.manifest import shipped_manifest
+        >>> terms_of(shipped_manifest()["eurosat"])["redistribution"]
+        'allowed'
+    """
+    return {"licence": spec.licence, "attribution": spec.attribution, "redistribution": spec.redistribution}
+
+
+def joined_terms(specs: Sequence[DatasetSpec]) -> dict[str, str]:
+    """The fields of a spec that stands for several: all that each one asks for, and the least that one permits."""
+
+    def both(field: str) -> str:
+        said = {spec.id: str(getattr(spec, field)) for spec in specs}
+        alone = len(set(said.values())) == 1
+        return said[specs[0].id] if alone else "; ".join(f"{name}: {text}" for name, text in said.items() if text)
+
+    found = {spec.redistribution for spec in specs}
+    return {
+        "licence": both("licence"),
+        "attribution": both("attribution"),
+        "redistribution": next(one for one in _WORST_FIRST if one in found),
+        "redistribution_why": both("redistribution_why"),
+    }
+
+
+def check_redistribution(spec: DatasetSpec, where: str) -> None:
+    """Refuse data for a public place, unless its licence is known to permit that everybody gets it.
+
+    Args:
+        spec: Of the store.
+        where: The public root.
+
+    Raises:
+        StoreError: If it is forbidden, or unknown.
+    """
+    if spec.redistribution == "allowed":
+        return
+    said = "may not be redistributed" if spec.redistribution == "forbidden" else "is not known to be redistributable"
+    why = f"; {spec.redistribution_why}" if spec.redistribution_why else ""
+    raise StoreError(
+        f"is a public root, and {spec.id} {said} (licence: {spec.licence}{why})",
+        where,
+        "Use a root that is not public. If its owner permits it, say so beside its licence "
+        "(`redistribution: allowed`) and build it again.",
+    )
+
+
+def accept_licence(folder: Path, licence: str, given: str, *, what: str, where: str, now: datetime | None) -> None:
+    """Ask for a licence to be accepted, once for a folder, which remembers it.
+
+    Args:
+        folder: Where the files go; is there.
+        licence: Its name.
+        given: The name that the user gave to accept it; empty if none.
+        what: Is licensed so, as a sentence without a full stop.
+        where: Of what.
+        now: Time of acceptance, for tests.
+
+    Raises:
+        UsageError: If it has not been accepted.
+    """
+    book = folder / ACCEPTED
+    try:
+        data = book.read_bytes() if book.is_file() else b"{}"
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", str(book), "Delete it and accept again.") from error
+    accepted = parse_json(data, str(book), error=UsageError, fix="Delete it and accept again.")
+    if licence in accepted:
+        return
+    if given != licence:
+        fix = f"Read it; if you accept it, repeat with --accept {licence} (once for this folder)."
+        raise UsageError(what, where, fix)
+    moment = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+    write_atomically(book, json.dumps(accepted | {licence: moment}, indent=1).encode())
