@@ -40,6 +40,8 @@ def build(root, name, keys, *, dataset="", scheme="official", wrong=()):
         "title": name.capitalize(),
         "summary": "synthetic, for tests",
         "licence": "none",
+        "attribution": f"{name} by its makers",
+        "redistribution": "allowed" if name == "optical" else "forbidden",
         "citation": "none",
         "layers": [{**LAYERS[name], "gsd_m": 10.0, "size": (8, 8)}],
         "task": {"kind": "single-label", "label_space": "own"},
@@ -74,6 +76,11 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def joined(root):
     return JoinedStore([open_store(root / name) for name in ("optical", "radar")])
+
+
+def test_the_terms_are_those_of_all_stores(joined):
+    assert joined.spec.attribution == "optical: optical by its makers; radar: radar by its makers"
+    assert joined.spec.redistribution == "forbidden"
 
 
 def test_rows_labels_and_splits_are_the_first_store_s(joined):

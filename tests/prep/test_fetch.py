@@ -3,14 +3,19 @@
 import functools
 import hashlib
 import http.server
+import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from seamo.errors import DownloadError, UsageError
+from seamo.licences import ACCEPTED
 from seamo.manifest import DatasetSpec, parse_spec, shipped_manifest
+from seamo_prep.cli.program import app
 from seamo_prep.fetch import fetch, items
 
 
@@ -63,6 +68,29 @@ def test_only_some_parts(mirror: str, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["train.txt"]
     with pytest.raises(UsageError, match=r"'image'.*extra, images, splits"):
         items(toy(mirror), only=("image",))
+
+
+def test_a_licence_is_accepted_once_before_the_first_byte(mirror: str, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    spec = toy(mirror).model_copy(update={"accept": "CC-BY-NC-4.0"})
+    for given in ("", "yes", "CC-BY-4.0"):
+        with pytest.raises(UsageError, match=r"toy: .*CC-BY-NC-4\.0.*example\.org/toy.*--accept CC-BY-NC-4\.0"):
+            fetch(spec, raw, accept=given)
+        assert not list(raw.iterdir())
+    assert [item.file.name for item in fetch(spec, raw, only=("extra",))] == ["login.zip"]  # brings nothing itself
+    fetch(spec, raw, only=("splits",), accept="CC-BY-NC-4.0", now=datetime(2026, 1, 2, tzinfo=UTC))
+    assert json.loads((raw / ACCEPTED).read_text()) == {"CC-BY-NC-4.0": "2026-01-02T00:00:00+00:00"}
+    fetch(spec, raw)  # remembered
+    assert (raw / "images.zip").exists()
+
+
+def test_the_command_shows_the_licence_and_asks(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["fetch", "oscd", "--to", str(tmp_path), "--dry-run"])
+    assert "attribution: OSCD by R. Caye Daudt et al." in shown.stderr
+    assert "redistribution: unknown (" in shown.stderr
+    asked = CliRunner().invoke(app, ["fetch", "oscd", "--to", str(tmp_path)])
+    assert "--accept CC-BY-NC-SA" in str(asked.exception)
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_bad_file_does_not_stop_the_others(mirror: str, tmp_path: Path) -> None:

@@ -127,7 +127,9 @@ def test_a_store_by_hand(pretrained, tmp_path):
     assert table["date.s1"][1] == pd.Timestamp("2020-04-09")
     row = table[(table["key"] == "0000003") & (table["slot"] == 2)].iloc[0]
     np.testing.assert_array_equal(row["feature"], found["features"][3, 2])
-    assert "content" in json.loads(str(found["about"]))["store"]
+    about = json.loads(str(found["about"]))
+    assert "content" in about["store"]
+    assert about["data"][store.spec.id]["attribution"] == store.spec.attribution != ""
 
 
 def test_pixels_in_another_unit_than_the_numbers_are_refused(pretrained, tmp_path):

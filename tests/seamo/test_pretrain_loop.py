@@ -112,6 +112,11 @@ def test_a_run_learns_and_its_folder_says_everything(undisturbed, store):
     model, card = load_model(undisturbed / "final")
     assert model.config.temporal
     assert card["provenance"]["store"] == {"title": store.title, "content": store.content, "synthetic": True}
+    assert card["provenance"]["data"][store.spec.id] == {
+        "licence": store.spec.licence,
+        "attribution": store.spec.attribution,
+        "redistribution": store.spec.redistribution,
+    }
     seen = EventAccumulator(str(undisturbed / "tensorboard")).Reload()  # TensorBoard's own reader
     assert [one.step for one in seen.Scalars("loss/total")] == list(range(1, STEPS + 1))
     np.testing.assert_allclose([one.value for one in seen.Scalars("loss/total")], curves["loss"], rtol=1e-6)
