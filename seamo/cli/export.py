@@ -7,7 +7,7 @@ import typer
 
 from seamo.cli.arguments import Model
 from seamo.options import Json
-from seamo.terminal import show
+from seamo.terminal import remark, show
 
 
 def export(
@@ -21,7 +21,11 @@ def export(
 
     check_model(path)
 
+    from seamo.model.card import read_card
     from seamo.use.export import export as write
 
     folder = str(write(path, out, licence=licence))
+    for dataset, terms in read_card(out)["provenance"].get("data", {}).items():
+        credit = terms["attribution"] or "not stated"
+        remark(f"trained on {dataset}, licence: {terms['licence']}; attribution: {credit}")
     show([{"id": out.name, "folder": folder}], json=as_json, text=lambda: folder)

@@ -19,6 +19,7 @@ FORMAT = "seamo-model/2"
 ENCODER_FORMAT = "seamo-encoder/2"  # without TM block and decoders, as `encoder_only` leaves a model
 UNSEALED = {"seamo-model/1": FORMAT, "seamo-encoder/1": ENCODER_FORMAT}  # of 2026: without checksums.json
 OURS = ("format", "seamo", "config", "weights")  # what `save_model` writes itself
+_TERMS = ("licence", "attribution", "redistribution")  # of the data that a model was trained on
 _FIX = "Copy the folder again."
 _LONGEST = 16 * 2**20  # bytes
 
@@ -94,9 +95,12 @@ def check_card(card: Mapping[str, Any], config: SeaMoConfig, where: str) -> None
     made = card.get("provenance")
     if not isinstance(made, Mapping):
         raise CheckpointError("provenance is not a mapping", where, "Say where the weights come from.")
-    for name in ("stacks", "crop", "products"):
+    for name in ("stacks", "crop", "products", "data"):
         if not isinstance(made.get(name, {}), Mapping):
             raise CheckpointError(f"provenance.{name} is not a mapping", where)
+    for dataset, terms in made.get("data", {}).items():
+        if not isinstance(terms, Mapping) or not all(isinstance(terms.get(key), str) for key in _TERMS):
+            raise CheckpointError(f"provenance.data.{dataset} does not say {', '.join(_TERMS)}", where)
     numbers = card.get("normalisation")
     if not isinstance(numbers, Mapping) or set(numbers) != set(config.sensors):
         raise CheckpointError(f"normalisation does not cover {', '.join(config.sensors)}", where)

@@ -57,7 +57,7 @@ def test_stores_views_and_copies_follow_the_folder(shared: Path, layout: str) ->
     plan, samples = replace(PLAN, layout=layout), seasons_samples(6)
     path = build(shared / "stores", plan, samples)
     build(shared / "stores", replace(plan, split_scheme="cv5x5"), samples)
-    copy_store(path, shared / "copies", layout=None, progress=lambda done, total: None)
+    copy_store(path, shared / "copies", layout=None, progress=lambda *_: None)
     assert len(list(shared.rglob("store.json"))) == 4
     assert strangers(shared) == []
 

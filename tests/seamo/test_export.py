@@ -235,6 +235,19 @@ def test_wrong_bands_are_named():
         new_tokenizer(model, {"s2": ["B02"], "s1": ["VV"], "rgb": ["R"]}, torch.Generator())
 
 
+def test_the_data_s_licence_goes_along(tmp_path):
+    made = {"data": {"lakes": {"licence": "CC-BY-4.0", "attribution": "Lakes by A.", "redistribution": "allowed"}}}
+    card = {"normalisation": normalisation(CONFIG), "provenance": made}
+    save_model(tmp_path / "model", SeaMo(CONFIG), card)
+    done = seamo("export", tmp_path / "model", "-o", tmp_path / "out")
+    assert "trained on lakes, licence: CC-BY-4.0; attribution: Lakes by A." in done.stderr
+    assert json.loads((tmp_path / "out" / "card.json").read_text())["provenance"] == made
+    assert load_module(tmp_path / "out", "s2").meta.provenance == made
+    del made["data"]["lakes"]["attribution"]
+    with pytest.raises(CheckpointError, match=r"provenance\.data\.lakes does not say licence, attribution"):
+        save_model(tmp_path / "other", SeaMo(CONFIG), card)
+
+
 def test_the_command(exported, tmp_path):
     _, folder = exported
     done = seamo("export", folder, "-o", tmp_path / "out", "--licence", "MIT")

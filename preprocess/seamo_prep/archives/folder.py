@@ -1,6 +1,7 @@
 """One's own imagery: GeoTIFFs, `samples.csv` and `seamo.yaml` in one folder.
 
-`seamo.yaml` has the form of `data_manifest.yaml`, with one entry. `samples.csv` (UTF-8, commas) has one row a sample:
+`seamo.yaml` has the form of `data_manifest.yaml`, with one entry; what it says of licence, attribution and
+redistribution goes along with the store. `samples.csv` (UTF-8, commas) has one row a sample:
 
     key                       parts of [A-Za-z0-9_-] joined by '/'
     <layer>                   path of the layer's GeoTIFF in the folder
