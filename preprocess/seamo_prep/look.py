@@ -42,6 +42,8 @@ def look(store: Store, output: Path, *, keys: tuple[str, ...] = (), num: int = 1
     notes = [store.title, f"{len(rows)} of {len(store):,} samples", f"split scheme {store.meta.split_scheme}"]
     if store.meta.synthetic is not None:
         notes.append("SYNTHETIC: nothing here was measured")
+    if store.spec.attribution:
+        notes.append(store.spec.attribution)
     if output.suffix == ".html":
         data = page(cards, notes).encode()
     else:
@@ -73,15 +75,18 @@ def sheet(cards: list[Card], notes: list[str]) -> Image.Image:
     width = max(one.width for one in drawn)
     columns = max(1, min(len(drawn), (_SHEET - _MARGIN) // (width + _MARGIN)))
     lines = [drawn[i : i + columns] for i in range(0, len(drawn), columns)]
-    head = 58
+    wide = _MARGIN + columns * (width + _MARGIN)
+    said = _wrap("  |  ".join(notes[1:]), wide - 2 * _MARGIN, size=12)
+    head = 42 + _LINE * len(said)
     total = (
-        _MARGIN + columns * (width + _MARGIN),
+        wide,
         head + sum(max(one.height for one in line) + _MARGIN for line in lines),
     )
     canvas = Image.new("RGB", total, _BACK)
     pen = ImageDraw.Draw(canvas)
     pen.text((_MARGIN, 12), notes[0], fill=_INK, font=_font(20))
-    pen.text((_MARGIN, 37), "  |  ".join(notes[1:]), fill=_FAINT, font=_font(12))
+    for i, text in enumerate(said):
+        pen.text((_MARGIN, 37 + _LINE * i), text, fill=_FAINT, font=_font(12))
     top = head
     for line in lines:
         for i, one in enumerate(line):

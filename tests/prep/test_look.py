@@ -106,6 +106,7 @@ def test_page_is_self_contained(demo_root: Path, tmp_path: Path) -> None:
     assert len(sources) == 5 * 4  # radar, true and false colour of both products; four dates each
     assert all(one.startswith("data:image/png;base64,") for one in sources)
     assert "SYNTHETIC" in text
+    assert "SSL4EO-S12 by Y. Wang et al., CC-BY-4.0; contains modified Copernicus Sentinel data 2019-2021" in text
     assert str(store.read_times(1)["s1"][0].astype("datetime64[D]")) in text
 
 
