@@ -80,6 +80,7 @@ class _Plain(http.server.SimpleHTTPRequestHandler):
     """Files without ranges."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes
 
     def log_message(self, *_: object) -> None:
         pass
@@ -132,7 +133,7 @@ class Fault:
 
     Args:
         kind: A status (`503`), `reset`, `hang`, `lost` (done, but not answered), `truncated`, `short` (with a fitting
-            length), `wrong byte`, `range ignored`, or `none` (counts).
+            length), `wrong byte`, `range ignored`, `condition ignored`.
         method: Of the requests that are meant.
         path: A part of their path.
         times: How often.
@@ -199,8 +200,9 @@ class FaultProxy:
             await asyncio.sleep(60)
         if kind == "reset":
             return _abort(writer)
-        if kind == "range ignored":
-            head = re.sub(rb"(?i)\r\nrange:[^\r]*", b"", head)
+        ignored = {"range ignored": b"range", "condition ignored": b"if-(none-)?match"}.get(kind)
+        if ignored:
+            head = re.sub(rb"(?i)\r\n%s:[^\r]*" % ignored, b"", head)
         head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head)[:-2] + b"Connection: close\r\n\r\n"
         back, forth = await asyncio.open_connection(*self._to)
         forth.write(head + body)

@@ -261,9 +261,10 @@ class BucketFiles:
         import obstore
         from obstore import exceptions as cause
 
+        client = self._client(writing)
         began = time.monotonic()
         try:
-            answer = request(obstore, self._client(writing), name)
+            answer = request(obstore, client, name)
         except (FileNotFoundError, cause.NotFoundError) as error:
             if writing:
                 raise _explained(error, where, doing="written", how=self._how) from None
@@ -406,7 +407,9 @@ def _explained(error: Exception, where: str, *, doing: str, how: str) -> StoreEr
         return StoreError("no credentials were found", where, "docs/buckets.md says which variables are looked at.")
     if "redirect" in line:
         return StoreError(f"is in another region ({line})", where, "Set AWS_REGION to the bucket's.")
-    return StoreError(f"cannot be {doing} ({line})", where, _AGAIN)
+    silent = re.search(r"after \d+ retries|HTTP error|timed out", line)
+    what = "the server does not answer" if silent else f"cannot be {doing}"
+    return StoreError(f"{what} ({line})", where, _AGAIN)
 
 
 def _one_line(error: Exception) -> str:
