@@ -263,7 +263,7 @@ def attack(verb: Verb, made: Path, root: Path, *, kills: int, seed: int) -> tupl
 
 def attack_workers(made: Path, root: Path, *, kills: int, seed: int) -> tuple[int, list[str]]:
     """Kill workers of a scheduler while a build uses them, at most four a build; see `attack`."""
-    from tests.prep.dask_cluster import Cluster
+    from tests.dask_cluster import Cluster
 
     drawn = random.Random(seed)  # noqa: S311 - no secret
     os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "10"  # as the guide advises where workers come and go

@@ -17,6 +17,7 @@ PACKAGES = {
 VALUES = {
     "seamo.addresses",
     "seamo.bands",
+    "seamo.cluster",
     "seamo.discovery",
     "seamo.disk",
     "seamo.download",

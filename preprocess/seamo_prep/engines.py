@@ -9,13 +9,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    CancelledError,  # dask's FutureCancelledError is one
-    Future,
-    ThreadPoolExecutor,
-    wait,
-)
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,7 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from seamo.errors import ArchiveError, SampleError, SeamoError, StoreError, UsageError
+from seamo.cluster import Lost, Task, connected, place_of, run_tasks
+from seamo.errors import ArchiveError, SampleError, SeamoError, StoreError
 from seamo.manifest import DatasetSpec
 from seamo.sample import Sample, check_sample
 from seamo.store.writer import BadSample, ShardJob, StoreWriter, write_shard
@@ -32,15 +27,12 @@ from seamo_prep.unpack import Raw
 
 if TYPE_CHECKING:
     import pandas as pd
-    from distributed import Client
-    from distributed import Future as Remote
 
 OnBad = Literal["raise", "skip"]
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all); the first call tells what an earlier build left."""
 _USEFUL_THREADS = 4  # beyond that they wait for each other's Python code; `workers` asks for more
-_RETRIES = 2  # of a shard on a worker that raised what is no fault of the data
 _KEPT = "Finished shards are kept: give the same command again"
 
 
@@ -194,70 +186,29 @@ def _on_cluster(
     say: Say,
     tell: Callable[[int], None],
 ) -> None:
-    from distributed import Client  # half a second, and only for this engine
-
-    where = f"scheduler {scheduler}"
-    try:
-        client = Client(scheduler)  # type: ignore[no-untyped-call]
-    except ValueError as error:
-        raise UsageError(f"is no address ({error})", where, "Write it as tcp://HOST:PORT.") from error
-    except OSError as error:  # TimeoutError and CommClosedError are some
-        raise StoreError("does not answer", where, f"Start it, or name another. {_KEPT}.") from error
-    with client:
-        try:
-            if not client.scheduler_info(n_workers=-1)["workers"]:
-                say(f"{where} has no workers yet; waiting for the first")
-            _submit(client, writer, rows, source=source, todo=todo, tell=tell)
-        except (CancelledError, OSError) as error:
-            raise StoreError("went away while shards were being written", where, f"{_KEPT}.") from error
-
-
-def _submit(
-    client: "Client",
-    writer: StoreWriter,
-    rows: "pd.DataFrame",
-    *,
-    source: ArchiveSource,
-    todo: list[int],
-    tell: Callable[[int], None],
-) -> None:
-    from distributed import KilledWorker, as_completed
-
     spec = source.spec.model_dump_json()
     address = _Address(source.archive_id, source.raw.given.absolute(), spec, source.raw.relax, source.on_bad)
-    waiting = iter(todo)
-    ahead = 2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    shard_of: dict[Remote[SeamoError | None], int] = {}
-    again: set[int] = set()
+    shard_of = {f"shard-{writer.build}-{k}": k for k in todo}
 
-    def submit(k: int) -> "Remote[SeamoError | None]":
+    def task(key: str, k: int) -> Task:
         job = writer.job(k)
-        job = replace(job, folder=job.folder.absolute())
-        key = f"shard-{writer.build}-{k}{'-again' if k in again else ''}"
-        future = client.submit(_on_worker, address, _slice(writer, rows, k), job, pure=False, key=key, retries=_RETRIES)
-        shard_of[future] = k
-        return future
+        return Task(key, _on_worker, (address, _slice(writer, rows, k), replace(job, folder=job.folder.absolute())))
 
-    queue = as_completed([submit(k) for k in islice(waiting, ahead)])  # type: ignore[no-untyped-call]
-    for future in queue:
-        k = shard_of.pop(future)
-        try:
-            failed = future.result()
-        except KilledWorker as error:
-            if k in again:
+    with connected(scheduler, kept=_KEPT, say=say) as client:
+        tasks = (task(key, k) for key, k in shard_of.items())
+        for ended in run_tasks(client, tasks, where=place_of(scheduler), kept=_KEPT):
+            if ended is None:
+                continue
+            k, outcome = shard_of[ended[0].key], ended[1]
+            if isinstance(outcome, Lost):
                 raise StoreError(
-                    f"shard {k} was on each of {error.allowed_failures + 1} workers that died, twice",
+                    f"shard {k} {outcome}",
                     str(writer.folder),
                     f"Probably out of memory: give workers more, or fewer threads. {_KEPT}.",
-                ) from error
-            again.add(k)  # whatever was waiting at a worker that died is blamed for it: perhaps not by its own fault
-            queue.add(submit(k))  # type: ignore[no-untyped-call]
-            continue
-        if failed is not None:
-            raise failed
-        for following in islice(waiting, 1):
-            queue.add(submit(following))  # type: ignore[no-untyped-call]
-        tell(k)
+                )
+            if outcome is not None:
+                raise outcome
+            tell(k)
 
 
 def _on_worker(address: _Address, rows: "pd.DataFrame", job: ShardJob) -> SeamoError | None:

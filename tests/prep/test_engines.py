@@ -27,7 +27,7 @@ from seamo_prep.build import Options, build
 from seamo_prep.containers import Joined
 from seamo_prep.engines import Engine
 from seamo_prep.packed import open_container
-from tests.prep.dask_cluster import Cluster
+from tests.dask_cluster import Cluster
 from tests.prep.demo_stores import build_quietly
 
 
