@@ -17,6 +17,7 @@ Weights = Annotated[Path, typer.Option("--weights", help="Folder of checkpoint f
 Mixed = Annotated[bool, typer.Option("--mixed", help="Mix records that differ in a number-changing fact.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves the libraries their choice.")]
+Scheduler = Annotated[str, typer.Option(help="Address of a dask scheduler whose workers do it instead.")]
 WEIGHTS = Path("weights")
 
 
@@ -36,14 +37,3 @@ def chosen_device(text: str) -> str:
     import torch
 
     return ("cuda" if torch.cuda.is_available() else "cpu") if text == "auto" else text
-
-
-def limit_threads(threads: int) -> None:
-    """Bind torch, numpy and scikit-learn to a number of CPU threads, for the rest of the process; 0: do not."""
-    if not threads:
-        return
-    import torch
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    torch.set_num_threads(threads)
-    threadpool_limits(threads)

@@ -8,7 +8,7 @@ import typer
 
 from seamo.options import Json
 from seamo.terminal import remark, show
-from seamo_bench.cli.arguments import WEIGHTS, Device, Threads, Weights, limit_threads
+from seamo_bench.cli.arguments import WEIGHTS, Device, Threads, Weights
 
 
 def predict(

@@ -18,7 +18,6 @@ from seamo_bench.cli.arguments import (
     Threads,
     Weights,
     chosen_device,
-    limit_threads,
 )
 from seamo_bench.cli.asked import planned
 from seamo_bench.cli.cells import Cells

@@ -8,7 +8,7 @@ import typer
 
 from seamo.options import Json
 from seamo.terminal import FAILED, goes_on, remark, say, show
-from seamo_bench.cli.arguments import WEIGHTS, Device, Stores, Threads, chosen_budget, chosen_device, limit_threads
+from seamo_bench.cli.arguments import WEIGHTS, Device, Stores, Threads, chosen_budget, chosen_device
 from seamo_bench.cli.cells import Cells
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from seamo.inputs.wiring import Wiring
 from seamo.store.samples import Samples
-from seamo_bench.facts import Facts, SplitFacts
+from seamo_bench.facts import Facts, SplitFacts, run_key
 from seamo_bench.protocol import Protocol, Split
 from seamo_bench.records.record import About, Flag
 from seamo_bench.suites.suite import Row
@@ -63,6 +63,16 @@ class Planned:
     def status(self) -> Literal["done", "will run"]:
         """What will happen."""
         return "will run" if self.todo else "done"
+
+    @property
+    def claim(self) -> str:
+        """Name of its claim, the same in every plan: the key of its first seed."""
+        return run_key(next(iter(self.facts.values())))
+
+    @property
+    def group(self) -> str:
+        """The same for cells that share a network and its features on a store."""
+        return repr((self.backbone, self.row.store, self.wiring))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

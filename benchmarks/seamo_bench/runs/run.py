@@ -1,12 +1,17 @@
-"""Running a plan: cell by cell, records written as soon as a seed is done; one failure stops nothing else."""
+"""Running a plan: cell by cell, records written as soon as a seed is done; one failure stops nothing else.
+
+Several runs on one folder of results share the work: each claims the cell that it is at.
+"""
 
 import logging
 import platform
 import resource
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,8 +24,10 @@ from seamo_bench.network import Backbone
 from seamo_bench.protocol import Context, Outcome, Progress, Rows
 from seamo_bench.protocols import runner
 from seamo_bench.records.heads import keep_head
+from seamo_bench.records.put import put_once, whole_record
 from seamo_bench.records.record import Cost, Flag, Record, write_record
 from seamo_bench.runs.cells import Cell, Impossible, Planned
+from seamo_bench.runs.claims import claimed, next_cell, renewing, sweep_claims
 from seamo_bench.runs.context import context_of
 from seamo_bench.runs.plan import Places
 from seamo_bench.tasks.locate import locate
@@ -45,6 +52,7 @@ CELL_ERRORS = (
 )
 FEATURES = "features"  # folder of the cache, inside the results
 _DEGENERATE_ROWS = 1000
+_POLL_S = 1.0  # between looks at the cells of other runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ def run_plan(
     machine: Machine,
     progress: Progress,
     inner: Progress,
+    wait: bool = True,
 ) -> Iterator[Record]:
     """Run what has no record yet and yield every record as it is written.
 
@@ -80,30 +89,62 @@ def run_plan(
         machine: Where to run.
         progress: Called with (cells done, cells, name of the cell) before each cell.
         inner: Called from inside a cell.
+        wait: For cells that other runs are at, to take over what they do not end; without it those are left to them.
     """
+    blanks = [cell for cell in cells if isinstance(cell, Impossible)]
+    left = [cell for cell in cells if isinstance(cell, Planned) and cell.todo]
+    done = len(cells) - len(blanks) - len(left)
+    for number, blank in enumerate(blanks):
+        progress(done + number, len(cells), blank.id)
+        yield write_blank(blank, places, machine)
     loaded: _Loaded | None = None
-    for number, cell in enumerate(cells):
-        progress(number, len(cells), cell.id)
-        if isinstance(cell, Impossible):
-            yield write_record(
-                places.results, cell.facts, about=cell.about, status="impossible", reason=cell.reason,
-                environment=environment(machine),
-            )  # fmt: skip
+    group, waits = "", False
+    sweep_claims(places.results)
+    while left:
+        chosen = next_cell(left, places.results, after=group)
+        if chosen is None:
+            if not wait:
+                return
+            if not waits:
+                log.warning("waiting for %d cells that other runs are at; what they do not end is done here", len(left))
+            waits = True
+            time.sleep(_POLL_S)
+            left = [cell for cell in left if missing_seeds(cell, places)]
             continue
-        if not cell.todo:
-            continue
-        started = time.monotonic()
-        try:
-            wanted = repr((cell.source, cell.wiring))
-            if loaded is None or loaded.wanted != wanted:
-                loaded = None  # the old network goes before the new one comes
-                loaded = _Loaded(wanted, load_source(cell.source, cell.wiring))
-            yield from _run_cell(cell, loaded, places, machine, inner, started)
-        except CELL_ERRORS as error:
-            log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
-            reason = str(error) if isinstance(error, SeamoError) else f"{type(error).__name__}: {error}"
-            yield from _record_failure(cell, places, machine, reason or type(error).__name__)
+        progress(len(cells) - len(left), len(cells), chosen.id)
+        with claimed(places.results, chosen.claim) as claim:
+            if claim is None:
+                continue
+            left.remove(chosen)
+            cell = replace(chosen, todo=missing_seeds(chosen, places))
+            if not cell.todo:  # another run was faster
+                continue
+            group, started = cell.group, time.monotonic()
+            try:
+                wanted = repr((cell.source, cell.wiring))
+                if loaded is None or loaded.wanted != wanted:
+                    loaded = None  # the old network goes before the new one comes
+                    loaded = _Loaded(wanted, load_source(cell.source, cell.wiring))
+                yield from _run_cell(cell, loaded, places, machine, renewing(claim, inner), started)
+            except CELL_ERRORS as error:
+                log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
+                reason = str(error) if isinstance(error, SeamoError) else f"{type(error).__name__}: {error}"
+                yield from write_failure(cell, places, reason or type(error).__name__, environment(machine))
     progress(len(cells), len(cells), "")
+
+
+def missing_seeds(cell: Planned, places: Places) -> tuple[int, ...]:
+    """Which of the seeds to do have no whole record by now."""
+    return tuple(seed for seed in cell.todo if whole_record(places.results, run_key(cell.facts[seed])) is None)
+
+
+def write_blank(cell: Impossible, places: Places, machine: Machine) -> Record:
+    """The record that says why a cell cannot run."""
+    write = partial(
+        write_record, facts=cell.facts, about=cell.about, status="impossible", reason=cell.reason,
+        environment=environment(machine),
+    )  # fmt: skip
+    return put_once(places.results, run_key(cell.facts), None, write)
 
 
 @dataclass(slots=True, eq=False)
@@ -147,39 +188,50 @@ def _run_cell(
     if loaded.forward is None:
         test = next(iter(cell.trials.values()))[0].test
         loaded.forward = measure_forward(backbone, store, test, device=device, batch_size=machine.batch_size)
-    for outcome in runner(cell.protocol.id)(context):
-        own = cell.facts[outcome.seed]
-        yield write_record(
-            places.results,
-            own,
-            about=cell.about.model_copy(update={"chosen": dict(outcome.chosen)}),
-            predictions=locate(outcome.predictions, store),
-            head=keep_head(
-                places.results, run_key(own), outcome.head, store=store, wiring=cell.wiring, heavy=machine.keep_models
-            ),
-            flags=flags + tuple(Flag(kind="data-check", text=note) for note in outcome.notes),
-            cost=_cost(loaded, outcome, device, started),
-            environment=environment(machine),
-        )
+    for raw in runner(cell.protocol.id)(context):
+        outcome = replace(raw, predictions=locate(raw.predictions, store))
+        cost = _cost(loaded, outcome, device, started)
+        write = partial(_write_outcome, cell=cell, outcome=outcome, flags=flags, cost=cost, machine=machine)
+        yield put_once(places.results, run_key(cell.facts[outcome.seed]), outcome.predictions, write)
         started = time.monotonic()
     for blank in cell.blanks:  # it is not impossible any more
         (places.results / f"{run_key(blank)}.json").unlink(missing_ok=True)
 
 
-def _record_failure(cell: Planned, places: Places, machine: Machine, reason: str) -> Iterator[Record]:
-    for seed in cell.todo:
-        path = places.results / f"{run_key(cell.facts[seed])}.json"
-        if path.is_file() and path.with_suffix(".npz").is_file():
-            continue  # this seed was done before the next one failed
-        yield write_record(
-            places.results,
-            cell.facts[seed],
-            about=cell.about,
-            status="failed",
-            reason=reason,
-            flags=cell.flags,
-            environment=environment(machine),
-        )
+def _write_outcome(
+    folder: Path, *, cell: Planned, outcome: Outcome, flags: tuple[Flag, ...], cost: Cost, machine: Machine
+) -> Record:
+    facts = cell.facts[outcome.seed]
+    head = keep_head(
+        folder, run_key(facts), outcome.head, store=cell.store, wiring=cell.wiring, heavy=machine.keep_models
+    )
+    return write_record(
+        folder,
+        facts,
+        about=cell.about.model_copy(update={"chosen": dict(outcome.chosen)}),
+        predictions=outcome.predictions,
+        head=head,
+        flags=flags + tuple(Flag(kind="data-check", text=note) for note in outcome.notes),
+        cost=cost,
+        environment=environment(machine),
+    )
+
+
+def write_failure(cell: Planned, places: Places, reason: str, environment: Mapping[str, str]) -> Iterator[Record]:
+    """Records of the seeds of a cell that failed; those that were done before it did keep theirs.
+
+    Args:
+        cell: Of a plan.
+        places: Folders.
+        reason: As a sentence without a full stop.
+        environment: What the records note of the machine.
+    """
+    for seed in missing_seeds(cell, places):
+        write = partial(
+            write_record, facts=cell.facts[seed], about=cell.about, status="failed", reason=reason, flags=cell.flags,
+            environment=environment,
+        )  # fmt: skip
+        yield put_once(places.results, run_key(cell.facts[seed]), None, write)
 
 
 def _feature_flags(context: Context, cache: FeatureCache) -> tuple[Flag, ...]:

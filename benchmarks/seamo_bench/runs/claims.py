@@ -1,0 +1,127 @@
+"""Which cells the runs on one folder of results are at, so that two of them share the work.
+
+A claim is a file `<results>/claims/<key>` with a random id and a time, locked while its run is at that cell. It is a
+hint: whoever overlooks one does a cell twice, and records are put once. A claim whose run was killed is free at once,
+because the kernel lets go of the lock; one that has not been renewed for a while is old, and is taken over.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from seamo.disk import hold
+from seamo_bench.protocol import Progress
+from seamo_bench.runs.cells import Planned
+
+CLAIMS = "claims"  # folder in a folder of results
+OLD_S = 900.0  # without a sign of progress
+_RENEW_S = 30.0
+_TRIES, _PAUSE_S = 5, 0.02
+
+
+class Claim:
+    """A cell that this run is at.
+
+    Args:
+        handle: The open file, locked.
+    """
+
+    def __init__(self, handle: int) -> None:
+        self._handle, self._renewed = handle, time.monotonic()
+
+    def renew(self) -> None:
+        """Say that the work gets on; cheap enough for every step of it."""
+        if time.monotonic() - self._renewed >= _RENEW_S:
+            self._renewed = time.monotonic()
+            with suppress(OSError):
+                os.utime(self._handle)
+
+
+def is_held(results: Path, key: str) -> bool:
+    """Whether a run is at this cell and gets on."""
+    try:
+        handle = os.open(results / CLAIMS / key, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        young = time.time() - os.fstat(handle).st_mtime < OLD_S
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:  # held; or there are no locks here, and the time alone must tell
+            return young
+        return False
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def claimed(results: Path, key: str) -> Iterator[Claim | None]:
+    """Claim a cell for as long as what is inside takes; None if another run was faster.
+
+    An old claim is taken over, though its run may still hold the lock.
+    """
+    path = results / CLAIMS / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = None
+    for _ in range(_TRIES):
+        if is_held(results, key):
+            yield None
+            return
+        handle = hold(path, folder=False)
+        if handle is not None:
+            break
+        time.sleep(_PAUSE_S)  # somebody only looked, which takes the lock for a moment; or the claim is old
+    if handle is None:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        os.ftruncate(handle, 0)
+        said = {"id": secrets.token_hex(8), "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        os.pwrite(handle, json.dumps(said).encode(), 0)
+        yield Claim(handle)
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def renewing(claim: Claim, inner: Progress) -> Progress:
+    """A callback that says that the work gets on, here and in the claim."""
+
+    def tell(done: int, total: int, what: str) -> None:
+        claim.renew()
+        inner(done, total, what)
+
+    return tell
+
+
+def sweep_claims(results: Path) -> None:
+    """Remove the claims that killed runs left."""
+    folder = results / CLAIMS
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not is_held(results, path.name):
+            handle = hold(path, folder=False)
+            if handle is not None:
+                path.unlink(missing_ok=True)
+                os.close(handle)
+
+
+def next_cell(left: Sequence[Planned], results: Path, *, after: str) -> Planned | None:
+    """What to do next: on with the present group, then a group that no run is at, then what is free in those of others.
+
+    Args:
+        left: Cells that have no record yet, in the order of the plan.
+        results: Folder of the results.
+        after: The present group.
+
+    Returns:
+        None if other runs are at all of them.
+    """
+    held = {cell.claim for cell in left if is_held(results, cell.claim)}
+    busy = {cell.group for cell in left if cell.claim in held} - {after}
+    free = [cell for cell in left if cell.claim not in held]
+    return min(free, key=lambda cell: (cell.group in busy, cell.group != after), default=None)
