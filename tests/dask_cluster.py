@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Loaded by every worker, more than once: each shard takes a while, so that a kill meets one.
-SLOW = """
+SLOW_SHARDS = """
 import os, time
 from pathlib import Path
 import seamo_prep.engines as engines
@@ -21,30 +21,57 @@ def slowly(job, samples):
 
 engines.write_shard = slowly
 """
+# The same for each cell of a suite.
+SLOW_CELLS = """
+import os, time
+from pathlib import Path
+import torch
+import seamo_bench.runs.run as run
+from seamo_bench.runs.context import context_of
+
+def slowly(*arguments, **named):
+    Path({marks!r}, f"{{time.time_ns()}}-{{os.getpid()}}").touch()
+    time.sleep({seconds})
+    return context_of(*arguments, **named)
+
+torch.set_num_threads(1)
+run.context_of = slowly
+"""
 
 
 class Cluster:
-    """Use as a context manager: what still runs at its end is ended."""
+    """Use as a context manager: what still runs at its end is ended.
 
-    def __init__(self, folder: Path, *, seconds: float) -> None:
+    Args:
+        folder: An empty one.
+        seconds: That each shard or cell takes longer.
+        slow: `SLOW_SHARDS` or `SLOW_CELLS`.
+    """
+
+    def __init__(self, folder: Path, *, seconds: float, slow: str = SLOW_SHARDS) -> None:
         self.marks = folder / "marks"
-        self.marks.mkdir()
+        self.marks.mkdir(parents=True)
         self._file, self._preload = folder / "scheduler.json", folder / "slowly.py"
-        self._preload.write_text(SLOW.format(marks=str(self.marks), seconds=seconds))
+        self._preload.write_text(slow.format(marks=str(self.marks), seconds=seconds))
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
         self.workers: list[subprocess.Popen[bytes]] = []
         _until(self._file.is_file)
         _until(lambda: self._file.read_bytes().endswith(b"}"))
         self.address = str(json.loads(self._file.read_bytes())["address"])
 
-    def start_worker(self) -> None:
-        """One more, of one thread."""
-        self.workers.append(
-            self._start("worker", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--preload", str(self._preload))
-        )
+    def start_worker(self, *more: str) -> None:
+        """One more, of one thread.
 
-    def wait_for_shards(self, count: int) -> None:
-        """Wait until so many shards were begun."""
+        Args:
+            more: Options of `dask worker`.
+        """
+        preload = ("--preload", str(self._preload))
+        nanny = () if "--nanny" in more else ("--no-nanny",)
+        options = ("--nthreads", "1", "--no-dashboard", *nanny, *preload, *more)
+        self.workers.append(self._start("worker", *options))
+
+    def wait_for(self, count: int) -> None:
+        """Wait until so many shards or cells were begun."""
         _until(lambda: len(list(self.marks.iterdir())) >= count)
 
     def _start(self, what: str, *more: str) -> "subprocess.Popen[bytes]":

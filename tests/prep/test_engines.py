@@ -196,7 +196,7 @@ def test_workers_lost_in_turn_change_nothing(demo_raw: Path, demo_root: Path, tm
 
         def kill_both() -> None:
             for number in range(2):
-                cluster.wait_for_shards(1 + number)
+                cluster.wait_for(1 + number)
                 cluster.workers[number].kill()
                 cluster.start_worker()
 
@@ -212,7 +212,7 @@ def test_a_scheduler_that_goes_away_is_one_message_and_loses_nothing(
         cluster.start_worker()
 
         def kill_scheduler() -> None:
-            cluster.wait_for_shards(2)
+            cluster.wait_for(2)
             cluster.scheduler.kill()
 
         with pytest.raises(StoreError, match=r"went away.*give the same command again"):

@@ -59,6 +59,7 @@ def predict(
     dates = images_of(images, others or [], bands=bands or [], units=unit, nodata=nodata or [])
 
     from seamo_bench.predict import predict as predicting
+    from seamo_bench.runs.threads import limit_threads
 
     limit_threads(threads)
     setting = predicting.Setting(

@@ -1,6 +1,6 @@
 """`seamo-bench run`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,10 +13,12 @@ from seamo_bench.cli.arguments import (
     Budget,
     Device,
     Results,
+    Scheduler,
     Stores,
     SuiteArgument,
     Threads,
     Weights,
+    chosen_budget,
     chosen_device,
 )
 from seamo_bench.cli.asked import planned
@@ -24,6 +26,7 @@ from seamo_bench.cli.cells import Cells
 
 if TYPE_CHECKING:
     from seamo_bench.records.record import Record
+    from seamo_bench.runs.cells import Cell
 
 
 def run(
@@ -45,31 +48,55 @@ def run(
             "What was trained is kept without it where it has at most 4 MiB.",
         ),
     ] = False,
+    scheduler: Scheduler = "",
     as_json: Json = False,
 ) -> None:
     """Run what has no record yet; one failure stops nothing else."""
     cells, places = planned(suite, backbones, stores=stores, results=results, weights=weights, budget=budget)
 
     from seamo_bench.runs.run import Machine, run_plan
+    from seamo_bench.runs.threads import limit_threads
 
-    limit_threads(threads)
     progress = Cells()
-    machine = Machine(chosen_device(device), batch_size, workers, keep_models)
-    rows = _rows(run_plan(cells, places, machine=machine, progress=progress.cell, inner=progress.inner))
+    if scheduler:
+        from seamo_bench.runs.cluster import run_on_cluster
+
+        records = run_on_cluster(
+            cells, places, scheduler=scheduler, budget=chosen_budget(budget), threads=threads,
+            machine=Machine(device, batch_size, workers, keep_models), progress=progress.cell, say=remark,
+        )  # fmt: skip
+    else:
+        limit_threads(threads)
+        machine = Machine(chosen_device(device), batch_size, workers, keep_models)
+        records = run_plan(cells, places, machine=machine, progress=progress.cell, inner=progress.inner)
+    rows = _rows(records)
     progress.end()
+    elsewhere = _left_to_others(cells, rows)
     count = {state: sum(row["status"] == state for row in rows) for state in ("ok", "impossible", "failed")}
     done = sum(cell.status == "done" for cell in cells)
     if as_json:
         show(rows, json=True)
     else:
+        if elsewhere:
+            say(f"{elsewhere} records were written by other runs on these results")
         say(f"{done} cells were done; records written: " + ", ".join(f"{n} {state}" for state, n in count.items()))
         for row in rows:
             if row["status"] == "failed":
                 say(f"failed: {row['backbone']} | {row['store']} | {row['protocol']}: {row['reason']}")
-    if not done and not count["ok"]:
+    if not done and not elsewhere and not count["ok"]:
         remark("nothing could be run; `seamo-bench plan` says why")
-    if count["failed"] or not (done or count["ok"]):
+    if count["failed"] or not (done or elsewhere or count["ok"]):
         raise typer.Exit(FAILED)
+
+
+def _left_to_others(cells: "Sequence[Cell]", rows: Sequence[Mapping[str, Any]]) -> int:
+    """Records that were to do and that another run was faster with."""
+    from seamo_bench.facts import run_key
+    from seamo_bench.runs.cells import Planned
+
+    ours = {row["id"] for row in rows}
+    todo = [run_key(cell.facts[seed]) for cell in cells if isinstance(cell, Planned) for seed in cell.todo]
+    return sum(key not in ours for key in todo)
 
 
 def _rows(records: "Iterable[Record]") -> list[dict[str, Any]]:

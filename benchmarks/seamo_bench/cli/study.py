@@ -37,6 +37,7 @@ def study(
     from seamo_bench.paper import study as studies
     from seamo_bench.runs.plan import Places
     from seamo_bench.runs.run import Machine
+    from seamo_bench.runs.threads import limit_threads
 
     limit_threads(threads)
     places = Places(stores, results, WEIGHTS)

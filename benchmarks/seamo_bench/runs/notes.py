@@ -130,6 +130,9 @@ class Past:
         return rate * max(1, sum(about.samples.values())) * seeds
 
 
+NOTHING = Past(frozenset(), {})
+
+
 def read_past(results: Path) -> Past:
     """What a folder of results holds; nothing where there is none."""
     records: Sequence[Record] = read_records(results).records if results.is_dir() else ()

@@ -71,7 +71,13 @@ class Places:
 
 
 def make_plan(
-    suite: Suite, backbones: Sequence[str], places: Places, budget: Budget = "full", *, progress: Progress = silent
+    suite: Suite,
+    backbones: Sequence[str],
+    places: Places,
+    budget: Budget = "full",
+    *,
+    past: Past | None = None,
+    progress: Progress = silent,
 ) -> list[Cell]:
     """Every cell of a suite, grouped by store and backbone so that a network is loaded once.
 
@@ -80,6 +86,7 @@ def make_plan(
         backbones: Names; none = the suite's.
         places: Folders.
         budget: `full` or `demo`.
+        past: What earlier runs left; None: what the folder of results holds.
         progress: Called with (cells planned, cells, name of the next).
 
     Raises:
@@ -91,7 +98,7 @@ def make_plan(
     names = dict.fromkeys([*backbones, *(name for listed in chosen.values() for name in listed)])
     candidates = {name: _candidate(name, budget) for name in names}
     protocols = {row.protocol: find_protocol(row.protocol) for row in rows}
-    known = _Known(places, budget, read_past(places.results))
+    known = _Known(places, budget, read_past(places.results) if past is None else past)
     wanted = [
         (row, candidates[name])
         for dataset in dict.fromkeys(row.store for row in rows)

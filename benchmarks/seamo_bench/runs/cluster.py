@@ -1,0 +1,303 @@
+"""A plan on the workers of a dask scheduler: a task is a backbone on a store, with its cells in order.
+
+What travels is small: rows of the suite, a name and paths. The worker plans the group anew, opens stores and weights
+itself, and writes its records where all see them; what comes back are keys. So nothing is lost with a worker but the
+cell that it was at, and nothing with a scheduler: the same command goes on.
+"""
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from seamo import __version__
+from seamo.cluster import Lost, Task, check_resource, connected, place_of, run_tasks, workers_of
+from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
+from seamo_bench.facts import Budget, run_key
+from seamo_bench.protocol import Progress, silent
+from seamo_bench.records.put import whole_record
+from seamo_bench.records.record import Record, read_record
+from seamo_bench.runs.cells import Cell, Impossible, Planned
+from seamo_bench.runs.notes import NOTHING
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.run import Machine, run_plan, write_blank, write_failure
+from seamo_bench.runs.threads import limit_threads
+from seamo_bench.suites.suite import Row, Suite
+from seamo_bench.zoo.catalogue import cards
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+log = logging.getLogger(__name__)
+GPU = "GPU"  # the resource that workers offer: `dask worker --resources GPU=1`
+KEPT = "Finished records are kept: give the same command again"
+_LOOK_S = 2.0  # between looks into the folder of results
+_AGAIN_S = 5.0  # before cells that other runs are at are tried again
+_SEEN_S = 30.0  # until a file that another machine has written is to be seen here
+_LINES = 50  # of what a task logs, at most
+_one_at_a_time = threading.Lock()  # networks draw from the random state of the process
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What travels to a worker.
+
+    Args:
+        version: Of this package.
+        backbone: Name; of a run its absolute path.
+        rows: Of the suite.
+        keys: Of the records, so that another plan on the worker is noticed.
+        places: Absolute folders, the same on every machine.
+        budget: `full` or `demo`.
+        machine: Where to run, on the worker.
+        threads: CPU threads; 0: what the worker was started with.
+    """
+
+    version: str
+    backbone: str
+    rows: tuple[Row, ...]
+    keys: tuple[str, ...]
+    places: Places
+    budget: Budget
+    machine: Machine
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What comes back of a group.
+
+    Args:
+        written: Keys of its records, failed ones included; those of cells that other runs are at are not among them.
+        lines: (level, text) of what was logged.
+    """
+
+    written: tuple[str, ...]
+    lines: tuple[tuple[int, str], ...]
+
+
+def run_on_cluster(
+    cells: Sequence[Cell],
+    places: Places,
+    *,
+    scheduler: str,
+    budget: Budget,
+    machine: Machine,
+    threads: int,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Iterator[Record]:
+    """Run what has no record yet and yield every record as it is seen in the folder of results.
+
+    Args:
+        cells: From `seamo_bench.runs.plan.make_plan`.
+        places: Folders that all workers see under the same paths.
+        scheduler: Its address.
+        budget: Of the plan.
+        machine: Where to run, on each worker; the device `auto` means GPUs where workers offer them.
+        threads: CPU threads of a worker; 0: what it was started with.
+        progress: Called with (cells done, cells, what is going on).
+        say: Called with each remark that a person should read.
+
+    Raises:
+        UsageError: If the scheduler's address is none, or the device one of several.
+        StoreError: If the scheduler is lost, no worker offers a GPU, or a worker does not see the results.
+        ProtocolError: If a worker sees other stores or weights.
+    """
+    if ":" in machine.device:
+        raise UsageError(f"no device {machine.device!r} of a worker", fix="Start each with its CUDA_VISIBLE_DEVICES.")
+    places = Places(*(Path(os.path.abspath(one)) for one in (places.stores, places.results, places.weights)))  # noqa: PTH100
+    places.results.mkdir(parents=True, exist_ok=True)
+    for cell in cells:
+        if isinstance(cell, Impossible):
+            yield write_blank(cell, places, Machine())
+    arrivals = _Arrivals(places.results, [cell for cell in cells if isinstance(cell, Planned)])
+    groups = arrivals.groups()
+    if not groups:
+        return
+    where, waits = place_of(scheduler), False
+    with connected(scheduler, kept=KEPT, say=say) as client:
+        device = _device(client, machine.device, where=where)
+        resources = {GPU: 1.0} if device == "cuda" else None
+        machine = replace(machine, device=device)
+        while groups:
+            run = secrets.token_hex(4)  # no task of another run, or of a try before, is taken for this one
+            given = {}
+            for number, group in enumerate(groups):
+                value = _group(group, places, budget=budget, machine=machine, threads=threads)
+                given[f"cells-{run}-{number}"] = value
+            tasks = [Task(key, run_group, (value,)) for key, value in given.items()]
+            for ended in run_tasks(client, tasks, where=where, kept=KEPT, resources=resources, tick=_LOOK_S):
+                if ended is None:
+                    yield from arrivals.seen()
+                else:
+                    del given[ended[0].key]
+                    yield from arrivals.of(groups[int(ended[0].key.rpartition("-")[2])], ended[1], places)
+                going = f"{len(given)} groups to do, {len(workers_of(client))} workers"
+                progress(len(cells) - arrivals.num_open(), len(cells), going)
+            groups = arrivals.groups()
+            if groups:
+                if not waits:
+                    say(f"waiting for {arrivals.num_open()} cells that other runs are at; what they do not end is done")
+                waits = True
+                time.sleep(_AGAIN_S)
+                yield from arrivals.seen()
+                groups = arrivals.groups()
+    progress(len(cells), len(cells), "")
+
+
+class _Arrivals:
+    """Records that are waited for, as they come to be seen in the folder of results.
+
+    Args:
+        results: The folder.
+        cells: With seeds to do, or without.
+    """
+
+    def __init__(self, results: Path, cells: Sequence[Planned]) -> None:
+        self._results = results
+        self._cells = [cell for cell in cells if cell.todo]
+        self._waiting = {run_key(cell.facts[seed]) for cell in self._cells for seed in cell.todo}
+
+    def groups(self) -> list[list[Planned]]:
+        """Open cells that share a network and its features, those that take longest first, as far as that is known."""
+        found: dict[str, list[Planned]] = {}
+        for cell in self._cells:
+            if self._is_open(cell):
+                found.setdefault(cell.group, []).append(cell)
+        return sorted(found.values(), key=lambda group: -sum(cell.seconds or 0.0 for cell in group))
+
+    def num_open(self) -> int:
+        """Cells without all of their records."""
+        return sum(map(self._is_open, self._cells))
+
+    def seen(self) -> Iterator[Record]:
+        """What has ended well and was not there before."""
+        there = {path.name.partition(".")[0] for path in self._results.glob("*.json")}
+        for key in sorted(self._waiting & there):
+            record = whole_record(self._results, key)
+            if record is not None:
+                self._waiting.remove(key)
+                yield record
+
+    def of(self, group: Sequence[Planned], outcome: Ended | SeamoError | Lost, places: Places) -> Iterator[Record]:
+        """What a worker has written, failed runs included, or why there is none.
+
+        Raises:
+            SeamoError: That the worker raised; StoreError if its records are not seen here.
+        """
+        if isinstance(outcome, SeamoError):
+            raise outcome
+        if isinstance(outcome, Lost):
+            yield from self.seen()
+            for cell in filter(self._is_open, group):
+                log.warning("%s %s", cell.id, outcome)
+                for record in write_failure(cell, places, f"{outcome}: probably out of memory", {}):
+                    self._waiting.discard(record.key)
+                    yield record
+            return
+        for level, line in outcome.lines:
+            log.log(level, "%s", line)
+        for key in outcome.written:
+            record = self._read(key)
+            if key in self._waiting:
+                self._waiting.remove(key)
+                yield record
+        yield from self.seen()
+
+    def _is_open(self, cell: Planned) -> bool:
+        return any(run_key(cell.facts[seed]) in self._waiting for seed in cell.todo)
+
+    def _read(self, key: str) -> Record:
+        """A record that a worker has written; file systems of a network show it some moments later."""
+        path = self._results / f"{key}.json"
+        end = time.monotonic() + _SEEN_S
+        while not path.is_file():
+            if time.monotonic() > end:
+                raise StoreError(
+                    "does not hold the record that a worker has written", str(self._results),
+                    "All machines must see one folder under this path.",
+                )  # fmt: skip
+            time.sleep(0.2)
+        return read_record(path)
+
+
+def _device(client: "Client", asked: str, *, where: str) -> str:
+    """Where workers compute; refused where a GPU is asked for and none offers one."""
+    client.wait_for_workers(1)
+    workers = workers_of(client).values()
+    offered = any(one["resources"].get(GPU) for one in workers)
+    device = ("cuda" if offered else "cpu") if asked == "auto" else asked
+    if device == "cuda":
+        check_resource(client, GPU, where=where)
+    elif any(one["nthreads"] > 1 for one in workers):
+        log.warning("a worker does one group at a time: start several of --nthreads 1 instead of one with threads")
+    return device
+
+
+def _group(cells: Sequence[Planned], places: Places, *, budget: Budget, machine: Machine, threads: int) -> Group:
+    name = cells[0].backbone
+    path, at, how = name.partition("@")
+    if name not in cards() and Path(path).exists():  # a run
+        path = os.path.abspath(path)  # noqa: PTH100 - links are not followed: what it is called is recorded
+    rows = tuple(cell.row.model_copy(update={"backbones": ()}) for cell in cells)
+    keys = tuple(run_key(facts) for cell in cells for facts in cell.facts.values())
+    return Group(__version__, f"{path}{at}{how}", rows, keys, places, budget, machine, threads)
+
+
+def run_group(group: Group) -> Ended | SeamoError:
+    """Run the cells of a group, on a worker; what is wrong there is returned, as trying again would not help it."""
+    with _one_at_a_time, _heard() as lines:
+        try:
+            cells = _plan(group)
+            limit_threads(group.threads)
+            records = run_plan(cells, group.places, machine=group.machine, progress=silent, inner=silent, wait=False)
+            return Ended(tuple(record.key for record in records), tuple(lines[:_LINES]))
+        except SeamoError as error:
+            return error
+
+
+def _plan(group: Group) -> list[Cell]:
+    where = "a worker"
+    if group.version != __version__:
+        raise UsageError(f"has seamo {__version__}, this is {group.version}", where, "Install one version everywhere.")
+    if not group.places.results.is_dir():
+        raise StoreError(
+            f"does not see {group.places.results}", where, "All machines must see one folder under this path."
+        )
+    if group.machine.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"offers {GPU} and has none that torch can use", where, "Start it where there is one.")
+    cells = make_plan(Suite(id="group", rows=group.rows), [group.backbone], group.places, group.budget, past=NOTHING)
+    found = {run_key(facts) for cell in cells if isinstance(cell, Planned) for facts in cell.facts.values()}
+    if not found >= set(group.keys):
+        why = next((cell.reason for cell in cells if isinstance(cell, Impossible)), "its stores or weights are others")
+        raise ProtocolError(f"does not plan {group.backbone} as it was planned here: {why}", where)
+    return cells
+
+
+@contextmanager
+def _heard() -> Iterator[list[tuple[int, str]]]:
+    """What our packages log meanwhile, from warnings on."""
+    lines: list[tuple[int, str]] = []
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append((record.levelno, record.getMessage()))
+
+    handler = Lines(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("seamo", "seamo_bench")]
+    for one in loggers:
+        one.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        for one in loggers:
+            one.removeHandler(handler)
