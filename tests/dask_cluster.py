@@ -1,10 +1,11 @@
-"""A dask scheduler and workers as processes of their own, to be killed."""
+"""Dask schedulers and workers: as processes of their own, to be killed, or in this one."""
 
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Loaded by every worker, more than once: each shard takes a while, so that a kill meets one.
@@ -85,6 +86,15 @@ class Cluster:
         for process in (*self.workers, self.scheduler):
             process.kill()
             process.wait()
+
+
+@contextmanager
+def scheduler_here() -> Iterator[str]:
+    """Address of a scheduler with a worker of one thread, both in this process: at once there, and not to be killed."""
+    from distributed import LocalCluster
+
+    with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as dask:  # type: ignore[no-untyped-call]
+        yield dask.scheduler_address
 
 
 def _until(condition: Callable[[], bool]) -> None:

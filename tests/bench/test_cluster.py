@@ -21,7 +21,7 @@ from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import load_suite
 from tests.bench.bench_store import toy_store
 from tests.bench.test_kills import left
-from tests.dask_cluster import SLOW_CELLS, Cluster
+from tests.dask_cluster import SLOW_CELLS, Cluster, scheduler_here
 
 torch.set_num_threads(1)
 SUITE = """
@@ -33,20 +33,21 @@ rows:
 """
 # What kills its worker, as the kernel does where memory is out.
 DEADLY = """
+from seamo_bench.protocols import runner
+
 def dies(name):
     import os, signal
-    if name == "logreg" and "pixel-values" in CURRENT:
+    if name == "logreg" and "pixel-values" in current:
         os.kill(os.getpid(), signal.SIGKILL)
-    return RUNNER(name)
-
-RUNNER, CURRENT = run.runner, []
-run_cell = run._run_cell
+    return runner(name)
 
 def noting(cell, *arguments):
-    CURRENT[:] = [cell.backbone]
-    return run_cell(cell, *arguments)
+    current[:] = [cell.backbone]
+    return run.own(cell, *arguments)
 
-run.runner, run._run_cell = dies, noting
+if not hasattr(run, "own"):
+    run.own, current = run._run_cell, []
+    run.runner, run._run_cell = dies, noting
 """
 GROUP = cluster._group
 BACKBONES = ("image-statistics", "pixel-values")
@@ -96,10 +97,8 @@ def run_there(
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A scheduler and a worker of one thread, in this process."""
-    from distributed import LocalCluster
-
-    with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as dask:  # type: ignore[no-untyped-call]
-        yield dask.scheduler_address
+    with scheduler_here() as there:
+        yield there
 
 
 def test_a_suite_on_a_scheduler_gives_the_records_of_a_run_here(address: str, made: Path, tmp_path: Path) -> None:
@@ -189,7 +188,7 @@ def test_workers_of_a_suite_lost_in_turn_change_nothing(made: Path, tmp_path: Pa
 def test_a_scheduler_of_a_suite_is_lost_and_the_same_command_goes_on(made: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     for number in (1, 2):
-        with Cluster(tmp_path / str(number), seconds=1.0, slow=SLOW_CELLS) as dask:
+        with Cluster(tmp_path / str(number), seconds=4.0 / number, slow=SLOW_CELLS) as dask:
             dask.start_worker()
             dask.start_worker()
             words = ["run", str(made / "suite.yaml"), "--backbones", ",".join(BACKBONES), "--threads", "1"]
@@ -205,8 +204,8 @@ def test_a_scheduler_of_a_suite_is_lost_and_the_same_command_goes_on(made: Path,
                 assert "Traceback" not in errors
                 assert errors.count("went away") == 1
                 assert "give the same command again" in errors
-                assert 0 < len(read_records(results).records) < 10
-    assert "failed" in said
+                assert len(read_records(results).records) < 10
+    assert "0 failed" in said
     assert left(results) == left(made / "results")
 
 

@@ -10,12 +10,14 @@ import yaml
 from seamo.errors import ProtocolError, UsageError
 from seamo.store.reader import open_store
 from seamo_bench.paper.study import run_study, tasks_of, to_markdown, to_objects, write_report
+from seamo_bench.paper.study_cluster import run_study_on_cluster
 from seamo_bench.runs.plan import Places
 from seamo_bench.runs.run import Machine
 from seamo_bench.suites import studies
 from seamo_bench.suites.published import load_published
 from seamo_bench.suites.study_file import load_study, only_sensor, pretrainings
 from tests.bench.bench_store import toy_store
+from tests.dask_cluster import scheduler_here
 from tests.seamo.small_store import build_small_store
 
 torch.set_num_threads(1)
@@ -148,7 +150,8 @@ def go(small):
     return to_objects(study, lines, places, budget="full", store=store.title), places, said
 
 
-def test_a_whole_study_and_again(small):
+def test_a_whole_study_and_again_and_on_a_scheduler(small):
+    root, study, store = small
     report, places, said = go(small)
     rows = {row["id"]: row for row in report["rows"]}
     assert set(rows) == {"default", "none", "unimodal", "diverges", "random init"}
@@ -180,6 +183,15 @@ def test_a_whole_study_and_again(small):
     assert "SYNTHETIC" in text
     assert json.loads(path.with_suffix(".json").read_text())["reference"] == "default"
     assert to_markdown(report) == text
+
+    with scheduler_here() as address:  # the same study, from nothing
+        there = Places(root / "stores", root / "there", root / "weights")
+        lines = run_study_on_cluster(
+            study, store, there, scheduler=address, budget="full", machine=Machine(), threads=1, say=said.append,
+            progress=lambda _done, _total, _what: None,
+        )  # fmt: skip
+    again = to_objects(study, lines, there, budget="full", store=store.title)["rows"]
+    assert json.dumps(again).replace(str(there.results), str(places.results)) == json.dumps(report["rows"])
 
     kept = {one: one.stat().st_mtime_ns for one in places.results.rglob("*") if one.suffix in (".npz", ".safetensors")}
     again = go(small)[0]

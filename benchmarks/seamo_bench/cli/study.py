@@ -8,7 +8,7 @@ import typer
 
 from seamo.options import Json
 from seamo.terminal import FAILED, goes_on, remark, say, show
-from seamo_bench.cli.arguments import WEIGHTS, Device, Stores, Threads, chosen_budget, chosen_device
+from seamo_bench.cli.arguments import WEIGHTS, Device, Scheduler, Stores, Threads, chosen_budget, chosen_device
 from seamo_bench.cli.cells import Cells
 
 
@@ -20,6 +20,7 @@ def study(
     budget: Annotated[str, typer.Option("--budget", help="full | demo (tiny models, 64 samples).")] = "full",
     device: Device = "auto",
     threads: Threads = 0,
+    scheduler: Scheduler = "",
     as_json: Json = False,
 ) -> None:
     """Pretrain the rows of an ablation table on STORE and evaluate them; what is done is skipped."""
@@ -39,14 +40,22 @@ def study(
     from seamo_bench.runs.run import Machine
     from seamo_bench.runs.threads import limit_threads
 
-    limit_threads(threads)
     places = Places(stores, results, WEIGHTS)
     progress = Cells()
-    with goes_on("Give the same command again: it goes on from the last checkpoint.", Stopped):
-        lines = studies.run_study(
-            wanted, opened, places, budget=chosen, machine=Machine(chosen_device(device)), say=remark,
-            progress=progress.cell, inner=progress.inner, shown=sys.stderr,
+    if scheduler:
+        from seamo_bench.paper.study_cluster import run_study_on_cluster
+
+        lines = run_study_on_cluster(
+            wanted, opened, places, scheduler=scheduler, budget=chosen, machine=Machine(device), threads=threads,
+            say=remark, progress=progress.cell,
         )  # fmt: skip
+    else:
+        limit_threads(threads)
+        with goes_on("Give the same command again: it goes on from the last checkpoint.", Stopped):
+            lines = studies.run_study(
+                wanted, opened, places, budget=chosen, machine=Machine(chosen_device(device)), say=remark,
+                progress=progress.cell, inner=progress.inner, shown=sys.stderr,
+            )  # fmt: skip
     progress.end()
     report = studies.to_objects(wanted, lines, places, budget=chosen, store=opened.title)
     path = studies.write_report(report, results)

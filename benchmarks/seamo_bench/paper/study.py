@@ -19,6 +19,7 @@ from seamo.inputs.wiring import parse_inputs
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.places import LOCK
 from seamo.pretrain.ranks import Ranks
+from seamo.pretrain.recipe import Recipe
 from seamo.seal import MANIFEST
 from seamo.store.reader import Store
 from seamo_bench.board.compare import cell_sampling, paired_group_difference
@@ -37,6 +38,13 @@ from seamo_bench.suites.study_file import RUNS, Pretraining, Study, StudyRow, pr
 from seamo_bench.suites.suite import Row, Suite, load_suite
 
 REPORTS = "studies"
+ROW_ERRORS = (
+    SeamoError,
+    ArithmeticError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+)  # such a row fails, and the study goes on
 RANDOM = "random init"
 
 
@@ -131,12 +139,12 @@ def run_study(
             say(f"[{number + 1}/{len(lines)}] {study.id}: {line.row.label}")
             try:
                 for run in line.runs:
-                    _pretrain(run, store, places, machine=machine, shown=shown)
-            except (SeamoError, ArithmeticError, MemoryError, OSError, RuntimeError) as error:
+                    pretrain_run(run.recipe, store, folder_of(run, places), device=machine.device, shown=shown)
+            except ROW_ERRORS as error:
                 line.reason = str(error) or type(error).__name__
                 say(f"failed: {line.reason}")
                 continue
-        for name, sensors in _backbones(study, line, lines, places):
+        for name, sensors in backbones_of(study, line, lines, places):
             cells = plan_tasks(study, tasks, name, sensors, places, budget)
             for record in run_plan(cells, places, machine=machine, progress=progress, inner=inner):
                 if record.status == "failed":
@@ -162,19 +170,23 @@ def _runs(study: Study, row: StudyRow, store: Store, budget: Budget) -> tuple[Pr
     return pretrainings(study, row, seasons=seasons, places=places, content=store.content, budget=budget)
 
 
-def _pretrain(run: Pretraining, store: Store, places: Places, *, machine: Machine, shown: TextIO | None) -> None:
-    folder = places.results / RUNS / run.name
-    if (folder / MANIFEST).is_file() and not (folder / LOCK).exists():  # it has ended, and nobody was killed there
+def folder_of(run: Pretraining, places: Places) -> Path:
+    """Where a pretraining of a study lies."""
+    return places.results / RUNS / run.name
+
+
+def pretrain_run(recipe: Recipe, store: Store, folder: Path, *, device: str, shown: TextIO | None) -> None:
+    """Pretrain, or go on; nothing where it has ended and nobody was killed since."""
+    if (folder / MANIFEST).is_file() and not (folder / LOCK).exists():
         return
     threads = torch.get_num_threads()
     try:
-        ranks = Ranks(device=torch.device(machine.device))
-        pretrain(run.recipe, store, folder, resume=True, ranks=ranks, progress=shown)
+        pretrain(recipe, store, folder, resume=True, ranks=Ranks(device=torch.device(device)), progress=shown)
     finally:
         torch.set_num_threads(threads)  # the recipe's own number holds for the pretraining alone
 
 
-def _backbones(
+def backbones_of(
     study: Study, line: Line, lines: Sequence[Line], places: Places
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Names of a line's backbones and the sensors they know; the floor is the reference's network, not trained."""
@@ -201,10 +213,10 @@ def collect(study: Study, lines: Sequence[Line], places: Places, budget: Budget)
     """Find the records of every line, whether they were made now or before."""
     tasks = tasks_of(study)
     for line in lines:
-        if line.reason or (line.row is not None and not _finished(line, places)):
+        if line.reason or (line.row is not None and not is_pretrained(line, places)):
             line.reason = line.reason or "not pretrained yet"
             continue
-        for name, sensors in _backbones(study, line, lines, places):
+        for name, sensors in backbones_of(study, line, lines, places):
             for cell in plan_tasks(study, tasks, name, sensors, places, budget):
                 facts = [cell.facts] if isinstance(cell, Impossible) else list(cell.facts.values())
                 found = [find_record(places.results, one) for one in facts]
@@ -212,7 +224,8 @@ def collect(study: Study, lines: Sequence[Line], places: Places, budget: Budget)
                 mine.extend(record for record in found if record is not None)
 
 
-def _finished(line: Line, places: Places) -> bool:
+def is_pretrained(line: Line, places: Places) -> bool:
+    """Whether all of its runs have a final model."""
     return all((places.results / RUNS / run.name / "final").is_dir() for run in line.runs)
 
 

@@ -112,9 +112,7 @@ def run_on_cluster(
         StoreError: If the scheduler is lost, no worker offers a GPU, or a worker does not see the results.
         ProtocolError: If a worker sees other stores or weights.
     """
-    if ":" in machine.device:
-        raise UsageError(f"no device {machine.device!r} of a worker", fix="Start each with its CUDA_VISIBLE_DEVICES.")
-    places = Places(*(Path(os.path.abspath(one)) for one in (places.stores, places.results, places.weights)))  # noqa: PTH100
+    places = places.absolute()
     places.results.mkdir(parents=True, exist_ok=True)
     for cell in cells:
         if isinstance(cell, Impossible):
@@ -125,8 +123,7 @@ def run_on_cluster(
         return
     where, waits = place_of(scheduler), False
     with connected(scheduler, kept=KEPT, say=say) as client:
-        device = _device(client, machine.device, where=where)
-        resources = {GPU: 1.0} if device == "cuda" else None
+        device = device_there(client, machine.device, where=where)
         machine = replace(machine, device=device)
         while groups:
             run = secrets.token_hex(4)  # no task of another run, or of a try before, is taken for this one
@@ -135,7 +132,7 @@ def run_on_cluster(
                 value = _group(group, places, budget=budget, machine=machine, threads=threads)
                 given[f"cells-{run}-{number}"] = value
             tasks = [Task(key, run_group, (value,)) for key, value in given.items()]
-            for ended in run_tasks(client, tasks, where=where, kept=KEPT, resources=resources, tick=_LOOK_S):
+            for ended in run_tasks(client, tasks, where=where, kept=KEPT, resources=resources_of(device), tick=_LOOK_S):
                 if ended is None:
                     yield from arrivals.seen()
                 else:
@@ -230,8 +227,15 @@ class _Arrivals:
         return read_record(path)
 
 
-def _device(client: "Client", asked: str, *, where: str) -> str:
-    """Where workers compute; refused where a GPU is asked for and none offers one."""
+def device_there(client: "Client", asked: str, *, where: str) -> str:
+    """Where workers compute: `cpu` or `cuda`; `auto` means GPUs where workers offer them.
+
+    Raises:
+        UsageError: If one GPU of several is asked for.
+        StoreError: If GPUs are asked for and no worker offers one.
+    """
+    if ":" in asked:
+        raise UsageError(f"no device {asked!r} of a worker", fix="Start each with its CUDA_VISIBLE_DEVICES.")
     client.wait_for_workers(1)
     workers = workers_of(client).values()
     offered = any(one["resources"].get(GPU) for one in workers)
@@ -241,6 +245,25 @@ def _device(client: "Client", asked: str, *, where: str) -> str:
     elif any(one["nthreads"] > 1 for one in workers):
         log.warning("a worker does one group at a time: start several of --nthreads 1 instead of one with threads")
     return device
+
+
+def resources_of(device: str) -> dict[str, float]:
+    """What a task on this device takes of its worker."""
+    return {GPU: 1.0} if device == "cuda" else {}
+
+
+def check_worker(results: Path, device: str) -> None:
+    """Refuse, on a worker, what would fail there or land elsewhere.
+
+    Raises:
+        StoreError: If it does not see the results.
+        UsageError: If it has no GPU that torch can use, and offers one.
+    """
+    where = "a worker"
+    if not results.is_dir():
+        raise StoreError(f"does not see {results}", where, "All machines must see one folder under this path.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"offers {GPU} and has none that torch can use", where, "Start it where there is one.")
 
 
 def _group(cells: Sequence[Planned], places: Places, *, budget: Budget, machine: Machine, threads: int) -> Group:
@@ -269,12 +292,7 @@ def _plan(group: Group) -> list[Cell]:
     where = "a worker"
     if group.version != __version__:
         raise UsageError(f"has seamo {__version__}, this is {group.version}", where, "Install one version everywhere.")
-    if not group.places.results.is_dir():
-        raise StoreError(
-            f"does not see {group.places.results}", where, "All machines must see one folder under this path."
-        )
-    if group.machine.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"offers {GPU} and has none that torch can use", where, "Start it where there is one.")
+    check_worker(group.places.results, group.machine.device)
     cells = make_plan(Suite(id="group", rows=group.rows), [group.backbone], group.places, group.budget, past=NOTHING)
     found = {run_key(facts) for cell in cells if isinstance(cell, Planned) for facts in cell.facts.values()}
     if not found >= set(group.keys):

@@ -69,6 +69,10 @@ class Places:
         for path in (self.results, self.weights):
             local_path(path)  # an address of a bucket is refused, not made a folder
 
+    def absolute(self) -> "Places":
+        """The same for processes that were started elsewhere."""
+        return Places(self.stores.absolute(), self.results.absolute(), self.weights.absolute())
+
 
 def make_plan(
     suite: Suite,
