@@ -4,12 +4,14 @@ Nothing is scattered: what a task needs it opens itself, from small arguments, s
 be made again. What a task makes lies in files that all see; a future holds no more than what to say of it.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError  # dask's FutureCancelledError is one
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seamo.errors import StoreError, UsageError
@@ -61,7 +63,7 @@ def connected(scheduler: str, *, kept: str, say: Callable[[str], None]) -> "Iter
     """Be a client of a scheduler.
 
     Args:
-        scheduler: Its address.
+        scheduler: Its address, or the file that `dask scheduler --scheduler-file` has written.
         kept: What a person does after a loss, as a sentence without a full stop.
         say: Called with each remark that a person should read.
 
@@ -73,8 +75,11 @@ def connected(scheduler: str, *, kept: str, say: Callable[[str], None]) -> "Iter
 
     where = place_of(scheduler)
     try:
-        client = Client(scheduler)  # type: ignore[no-untyped-call]
-    except ValueError as error:
+        address = json.loads(Path(scheduler).read_bytes())["address"] if scheduler.endswith(".json") else scheduler
+        client = Client(address)  # type: ignore[no-untyped-call]
+    except FileNotFoundError as error:
+        raise StoreError("has not been written", where, "Start `dask scheduler --scheduler-file` first.") from error
+    except (ValueError, LookupError, TypeError) as error:
         raise UsageError(f"is no address ({error})", where, "Write it as tcp://HOST:PORT.") from error
     except OSError as error:  # TimeoutError and CommClosedError are some
         raise StoreError("does not answer", where, f"Start it, or name another. {kept}.") from error

@@ -4,8 +4,8 @@
 
 Each round starts a verb through the command line in an empty folder, kills its whole process group at a random moment
 (again and again, one to three times), lets it run to its end, and holds what is there against a run that nobody
-disturbed: the same content, and no file that a finished run does not leave. With `build-scheduler` it is dask workers
-that are killed, and the build itself that must end.
+disturbed: the same content, and no file that a finished run does not leave. With `build-scheduler` and `run-scheduler`
+it is dask workers that are killed, and the verb itself that must end.
 """
 
 import argparse
@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ rows:
   - {store: eurosat, protocol: knn}
   - {store: eurosat, protocol: logreg}
 """
-SCHEDULER = "build-scheduler"
+SCHEDULERS = ("build-scheduler", "run-scheduler")  # of these the workers are killed: `attack_workers`
 _ENTRY = {"seamo": "seamo.cli", "seamo-prep": "seamo_prep.cli", "seamo-bench": "seamo_bench.cli"}
 _LITTER = (".part", ".partial", ".tmp")
 
@@ -150,7 +149,19 @@ VERBS: dict[str, Verb] = {
         stores_of,
         _copied("stores"),
     ),
-    SCHEDULER: Verb(lambda _made, _out: [], stores_of, share=0.5),  # its workers are killed: `attack_workers`
+    "build-scheduler": Verb(
+        lambda made, out: ["seamo-prep", "build", "eurosat", "--raw", f"{made}/raw", "--store", f"{out}/stores"],
+        stores_of,
+        share=0.5,
+    ),
+    "run-scheduler": Verb(
+        lambda made, out: [
+            *("seamo-bench", "run", f"{made}/suite.yaml", "--stores", f"{made}/stores", "--results", f"{out}/results"),
+            *("--backbones", "image-statistics,pixel-values", "--threads", "1"),
+        ],
+        records_of,
+        share=0.5,
+    ),
     "copy": Verb(
         lambda made, out: ["seamo-prep", "copy", _one(made / "stores" / "eurosat"), f"{out}/s"],
         stores_of,
@@ -261,25 +272,25 @@ def attack(verb: Verb, made: Path, root: Path, *, kills: int, seed: int) -> tupl
     return hits, faults
 
 
-def attack_workers(made: Path, root: Path, *, kills: int, seed: int) -> tuple[int, list[str]]:
-    """Kill workers of a scheduler while a build uses them, at most four a build; see `attack`."""
-    from tests.dask_cluster import Cluster
+def attack_workers(verb: Verb, made: Path, root: Path, *, kills: int, seed: int) -> tuple[int, list[str]]:
+    """Kill workers of a scheduler while a verb uses them, at most four a round; see `attack`."""
+    from tests.dask_cluster import SLOW_CELLS, SLOW_SHARDS, Cluster
 
     drawn = random.Random(seed)  # noqa: S311 - no secret
     os.environ["DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES"] = "10"  # as the guide advises where workers come and go
-    words = ["seamo-prep", "build", "eurosat", "--raw", f"{made}/raw", "--store"]
-    _ended([*words, f"{root}/sound", "--workers", "1"])
-    want = stores_of(root / "sound")
+    sound = root / "sound"
+    _ended(verb.command(made, sound))
+    want = verb.result(sound)
+    slow = SLOW_SHARDS if verb.result is stores_of else SLOW_CELLS
     hits, faults, number = 0, [], 0
     while hits < kills and number < 2 * kills:
         number += 1
         out, place = root / f"round{number}", root / f"cluster{number}"
-        place.mkdir()
-        with Cluster(place, seconds=0.3) as cluster:
+        with Cluster(place, seconds=0.3, slow=slow) as cluster:
             for _ in range(2):
                 cluster.start_worker()
-            build = [*words, str(out), "--scheduler", cluster.address]
-            process = subprocess.Popen(command_line(build), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            words = [*verb.command(made, out), "--scheduler", cluster.address]
+            process = subprocess.Popen(command_line(words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             killed = 0
             while process.poll() is None:
                 time.sleep(drawn.uniform(0.2, 1.5))
@@ -291,7 +302,7 @@ def attack_workers(made: Path, root: Path, *, kills: int, seed: int) -> tuple[in
             hits += killed
         if process.returncode:
             faults.append(f"{killed} workers killed: ended with {process.returncode}: {said[-300:]}")
-        elif stores_of(out) != want:
+        elif verb.result(out) != want:
             faults.append(f"{killed} workers killed: something else came out")
     return hits, faults
 
@@ -350,8 +361,8 @@ def main(arguments: list[str]) -> int:
         prepare(Path(made))
         for name, kills in shares(verbs, chosen.kills).items():
             with tempfile.TemporaryDirectory() as root:
-                how = attack_workers if name == SCHEDULER else partial(attack, verbs[name])
-                hits, faults = how(Path(made), Path(root), kills=kills, seed=chosen.seed)
+                how = attack_workers if name in SCHEDULERS else attack
+                hits, faults = how(verbs[name], Path(made), Path(root), kills=kills, seed=chosen.seed)
             wrong += len(faults)
             _say("\n  ".join([f"{name}: {hits} kills, {len(faults)} faults", *faults]))
     return 1 if wrong else 0

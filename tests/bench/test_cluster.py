@@ -108,11 +108,17 @@ def test_a_suite_on_a_scheduler_gives_the_records_of_a_run_here(address: str, ma
     assert run_there(address, made, tmp_path) == []
 
 
-def test_a_resource_that_no_worker_has_is_one_message(address: str, made: Path, tmp_path: Path) -> None:
+def test_a_gpu_that_no_worker_has_is_one_message(
+    address: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(StoreError, match="none of its 1 workers offers GPU=1"):
         run_there(address, made, tmp_path, device="cuda")
     with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES"):
         run_there(address, made, tmp_path, device="cuda:1")
+    monkeypatch.setattr(cluster, "GPU", "FAST")  # which the worker offers
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="offers FAST and has none that torch can use"):
+        run_there(address, made, tmp_path, device="auto")
 
 
 def test_a_worker_that_sees_other_things_is_one_message(

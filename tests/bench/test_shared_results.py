@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import load_suite
 from tests.bench.bench_store import toy_store
+from tests.bench.test_kills import left
 from tests.bench.test_records import make_facts
 
 torch.set_num_threads(1)
@@ -189,3 +191,81 @@ def test_what_another_run_has_done_meanwhile_is_not_done_again(places: Places) -
     assert names([next(late)]) == [("image-statistics", "knn")]
     assert len(list(work(places))) == 3
     assert list(late) == []
+
+
+# Two runs at once, as processes.
+
+CHILD = """
+import os, sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from seamo_bench.runs import run
+from seamo_bench.runs.context import context_of
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.suites.suite import load_suite
+root, backbones = Path(sys.argv[1]), sys.argv[2].split(",")
+
+def noted(*arguments, **named):
+    Path(root, "marks", f"{time.time_ns()}-{os.getpid()}").touch()
+    time.sleep(0.3)
+    return context_of(*arguments, **named)
+
+def quiet(done, total, what):
+    pass
+
+run.context_of = noted
+places = Places(root / "stores", root / "results", root / "weights")
+cells = make_plan(load_suite(str(root / "suite.yaml")), backbones, places)
+print("planned", flush=True)
+sys.stdin.readline()
+for record in run.run_plan(cells, places, machine=run.Machine(), progress=quiet, inner=quiet):
+    assert record.status == "ok", record.reason
+"""
+
+
+def started(places: Places) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", CHILD, str(places.stores.parent), ",".join(BACKBONES)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    return child
+
+
+def go(*children: "subprocess.Popen[bytes]") -> None:
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+        child.stdin.close()
+
+
+@pytest.mark.soak
+def test_two_runs_do_every_cell_once(places: Places) -> None:
+    marks = places.stores.parent / "marks"
+    marks.mkdir()
+    calm = Places(places.stores, places.stores.parent / "calm", places.weights)
+    list(work(calm))
+    children = [started(places) for _ in range(2)]
+    go(*children)
+    assert [child.wait() for child in children] == [0, 0]
+    assert len(list(marks.iterdir())) == 4
+    assert len({path.name.partition("-")[2] for path in marks.iterdir()}) == 2
+    assert left(places.results) == left(calm.results)
+
+
+@pytest.mark.soak
+def test_two_runs_of_which_one_is_killed_give_the_records_of_one(places: Places) -> None:
+    marks = places.stores.parent / "marks"
+    marks.mkdir()
+    calm = Places(places.stores, places.stores.parent / "calm", places.weights)
+    list(work(calm))
+    for moment in np.random.default_rng(0).uniform(0.0, 1.5, 4):
+        children = [started(places) for _ in range(2)]
+        go(*children)
+        time.sleep(moment)
+        children[0].kill()
+        children[0].wait()
+        assert children[1].wait() == 0
+        assert left(places.results) == left(calm.results)
+        assert not list((places.results / CLAIMS).iterdir())
+        shutil.rmtree(places.results)

@@ -228,5 +228,7 @@ def test_a_scheduler_that_is_not_there_is_one_message(demo_raw: Path, tmp_path: 
     with dask.config.set({"distributed.comm.timeouts.connect": "0.5s"}):
         with pytest.raises(StoreError, match=r"127\.0\.0\.1:9: does not answer"):
             build_on("tcp://127.0.0.1:9", demo_raw, tmp_path)
+        with pytest.raises(StoreError, match=r"not-there\.json: has not been written"):
+            build_on(str(tmp_path / "not-there.json"), demo_raw, tmp_path)
         with pytest.raises(UsageError, match="is no address"):
             build_on("nonsense://x", demo_raw, tmp_path)

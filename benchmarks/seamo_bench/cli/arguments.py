@@ -17,7 +17,7 @@ Weights = Annotated[Path, typer.Option("--weights", help="Folder of checkpoint f
 Mixed = Annotated[bool, typer.Option("--mixed", help="Mix records that differ in a number-changing fact.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves the libraries their choice.")]
-Scheduler = Annotated[str, typer.Option(help="Address of a dask scheduler whose workers do it instead.")]
+Scheduler = Annotated[str, typer.Option(help="Address or file of a dask scheduler whose workers do it.")]
 WEIGHTS = Path("weights")
 
 

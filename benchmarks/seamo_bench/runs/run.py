@@ -130,6 +130,7 @@ def run_plan(
                 log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
                 reason = str(error) if isinstance(error, SeamoError) else f"{type(error).__name__}: {error}"
                 yield from write_failure(cell, places, reason or type(error).__name__, environment(machine))
+    sweep_claims(places.results)
     progress(len(cells), len(cells), "")
 
 
