@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from seamo.addresses import address_of, is_web, join, local_path
+from seamo.addresses import address_of, disk_path, is_web, join, local_path
 from seamo.errors import CheckpointError, ProtocolError, SeamoError, StoreError, UsageError
 from seamo.files import open_files
 from seamo.inputs.statistics import store_statistics
@@ -71,7 +71,10 @@ class Places:
 
     def absolute(self) -> "Places":
         """The same for processes that were started elsewhere."""
-        return Places(self.stores.absolute(), self.results.absolute(), self.weights.absolute())
+        stores = disk_path(self.stores)
+        return Places(
+            self.stores if stores is None else stores.absolute(), self.results.absolute(), self.weights.absolute()
+        )
 
 
 def make_plan(
