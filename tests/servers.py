@@ -62,7 +62,7 @@ def upload(folder: Path, address: str) -> None:
 def environment(server: str) -> dict[str, str]:
     """The variables by which clients find a server of buckets."""
     given = {"AWS_ENDPOINT_URL": server, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-    return given | {"AWS_REGION": "us-east-1"}
+    return given | {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 def _wait(ready: Callable[[], None]) -> None:

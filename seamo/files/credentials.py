@@ -6,7 +6,6 @@ whenever the engine needs it.
 
 import os
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from seamo.addresses import Location
@@ -26,8 +25,8 @@ _ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
 def s3_credentials(where: str) -> tuple[str, dict[str, Any]]:
     """How an S3 client asks, and what it is made with beside its address: nothing where the environment says all.
 
-    A key in the environment comes first, then roles of containers, then profiles (with boto3), then nothing: a public
-    bucket is read without a signature.
+    A key in the environment comes first, then roles of containers, then what boto3 finds where it is installed (a
+    profile, the role of this machine), then nothing: a public bucket is read without a signature.
 
     Args:
         where: The address, for messages.
@@ -47,13 +46,15 @@ def s3_credentials(where: str) -> tuple[str, dict[str, Any]]:
     if any(env.get(name) for name in _ROLES):
         return "with the role of this container", {}
     is_named = any(env.get(name) for name in _PROFILE)
-    if is_named or ((Path.home() / ".aws").is_dir() and find_spec("boto3")):
+    if is_named or find_spec("boto3"):
         with needing(f"{where}, by a profile,"):
             import boto3
             from botocore.exceptions import BotoCoreError
             from obstore.auth.boto3 import Boto3CredentialProvider
         try:
-            return "with the AWS profile", {"credential_provider": Boto3CredentialProvider(boto3.Session())}
+            return "with a profile or the role of this machine", {
+                "credential_provider": Boto3CredentialProvider(boto3.Session())
+            }
         except (BotoCoreError, ValueError) as error:
             if is_named:
                 what = f"the AWS profile has no credentials ({type(error).__name__})"
