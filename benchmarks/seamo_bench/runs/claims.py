@@ -1,8 +1,9 @@
 """Which cells the runs on one folder of results are at, so that two of them share the work.
 
 A claim is a file `<results>/claims/<key>` with a random id and a time, locked while its run is at that cell. It is a
-hint: whoever overlooks one does a cell twice, and records are put once. A claim whose run was killed is free at once,
-because the kernel lets go of the lock; one that has not been renewed for a while is old, and is taken over.
+hint: whoever overlooks one does a cell twice, and records are put once. Without its lock a claim is what a killed run
+left, or that of a machine whose locks are not seen here: it is taken, but last. A claim that has not been renewed for a
+while is old, whoever has it.
 """
 
 import fcntl
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from seamo.disk import hold
 from seamo_bench.protocol import Progress
@@ -23,6 +25,7 @@ CLAIMS = "claims"  # folder in a folder of results
 OLD_S = 900.0  # without a sign of progress
 _RENEW_S = 30.0
 _TRIES, _PAUSE_S = 5, 0.02
+State = Literal["free", "left", "held"]
 
 
 class Claim:
@@ -43,26 +46,29 @@ class Claim:
                 os.utime(self._handle)
 
 
-def is_held(results: Path, key: str) -> bool:
-    """Whether a run is at this cell and gets on."""
+def claim_state(results: Path, key: str) -> State:
+    """Whether a run is at this cell and gets on, perhaps is (there is a claim that nobody holds), or none is."""
     try:
         handle = os.open(results / CLAIMS / key, os.O_RDONLY)
     except OSError:
-        return False
+        return "free"
     try:
-        young = time.time() - os.fstat(handle).st_mtime < OLD_S
+        if time.time() - os.fstat(handle).st_mtime >= OLD_S:
+            return "free"
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:  # held; or there are no locks here, and the time alone must tell
-            return young
-        return False
+        except BlockingIOError:
+            return "held"
+        except OSError:  # there are no locks here
+            pass
+        return "left"
     finally:
         os.close(handle)
 
 
 @contextmanager
 def claimed(results: Path, key: str) -> Iterator[Claim | None]:
-    """Claim a cell for as long as what is inside takes; None if another run was faster.
+    """Claim a cell for as long as what is inside takes; None if another run is at it.
 
     An old claim is taken over, though its run may still hold the lock.
     """
@@ -70,7 +76,7 @@ def claimed(results: Path, key: str) -> Iterator[Claim | None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = None
     for _ in range(_TRIES):
-        if is_held(results, key):
+        if claim_state(results, key) == "held":
             yield None
             return
         handle = hold(path, folder=False)
@@ -100,14 +106,12 @@ def renewing(claim: Claim, inner: Progress) -> Progress:
 
 
 def sweep_claims(results: Path) -> None:
-    """Remove the claims that killed runs left."""
+    """Remove claims that say nothing any more: old ones, and those of cells that have a record."""
     folder = results / CLAIMS
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if not is_held(results, path.name):
-            handle = hold(path, folder=False)
-            if handle is not None:
-                path.unlink(missing_ok=True)
-                os.close(handle)
+        state = claim_state(results, path.name)
+        if state == "free" or (state == "left" and (results / f"{path.name}.json").is_file()):
+            path.unlink(missing_ok=True)
 
 
 def next_cell(left: Sequence[Planned], results: Path, *, after: str) -> Planned | None:
@@ -121,7 +125,11 @@ def next_cell(left: Sequence[Planned], results: Path, *, after: str) -> Planned 
     Returns:
         None if other runs are at all of them.
     """
-    held = {cell.claim for cell in left if is_held(results, cell.claim)}
-    busy = {cell.group for cell in left if cell.claim in held} - {after}
-    free = [cell for cell in left if cell.claim not in held]
-    return min(free, key=lambda cell: (cell.group in busy, cell.group != after), default=None)
+    states = {cell.claim: claim_state(results, cell.claim) for cell in left}
+    busy = {cell.group for cell in left if states[cell.claim] != "free"} - {after}
+    open_cells = [cell for cell in left if states[cell.claim] != "held"]
+    return min(
+        open_cells,
+        key=lambda cell: (states[cell.claim] == "left", cell.group in busy, cell.group != after),
+        default=None,
+    )

@@ -99,7 +99,6 @@ def run_plan(
         yield write_blank(blank, places, machine)
     loaded: _Loaded | None = None
     group, waits = "", False
-    sweep_claims(places.results)
     while left:
         chosen = next_cell(left, places.results, after=group)
         if chosen is None:
