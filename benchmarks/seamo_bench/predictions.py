@@ -6,6 +6,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -332,6 +333,19 @@ def predictions_from_bytes(data: bytes) -> Predictions:
     if scale not in ("logits", "probabilities"):
         raise ProtocolError(f"scale is {scale!r}", _WHERE)
     return ClassPredictions(**{**values, "scale": scale})
+
+
+def promised_bytes(path: Path) -> int:
+    """To how much a file of predictions unpacks by its own directory; no array is read, and none is ever larger.
+
+    Raises:
+        ProtocolError: If it is no .npz file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(one.file_size for one in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ProtocolError(f"are no .npz file that can be read ({error})", _WHERE) from error
 
 
 def _arrays(data: bytes) -> dict[str, NDArray[Any]]:

@@ -55,6 +55,7 @@ class Protocol:
         together: All seeds are trained in one pass, so that they are always run together.
         cross_validation: Whether it can run a `cv...` split scheme.
         dates: How many dates of a place it looks at together.
+        tolerance: By how much the main scores of two honest runs of the same facts may differ (another machine).
         apply: What a run trained -> scores of new images, for `predict`; None where nothing can be applied to them
             (neighbours).
     """
@@ -70,6 +71,7 @@ class Protocol:
     together: bool = False
     cross_validation: bool = False
     dates: int = 1
+    tolerance: float = 0.01
     apply: "Callable[[Trained], Scores] | None" = None
 
 

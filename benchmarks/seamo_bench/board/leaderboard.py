@@ -1,6 +1,7 @@
 """The leaderboard as a value: one row a backbone, one column a task x protocol x fraction, from records alone."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ class BoardCell:
         num_test: Test samples.
         flags: What a reader must know, each once.
         records: Behind the cell: several seeds, several pretrainings.
+        state: Of a results repository: what its referee says of the records, in words; else empty.
     """
 
     status: Status
@@ -50,6 +52,7 @@ class BoardCell:
     num_test: int
     flags: tuple[Flag, ...]
     records: tuple[Record, ...]
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def build_table(
         name = metric_name or PRIMARY[records[0].facts.task.kind]
         heads.append(_head(column, name, records, groups, differences(done)))
         made, known = _column_cells(records, results, name, resamples, mixed)
-        cells.update({(row, column): cell for row, cell in made.items()})
+        cells.update({(row, column): _with_state(cell, found.states) for row, cell in made.items()})
         there = {row: one for row, one in known.items() if one.error == one.error}
         scale = ranges().get((column.dataset, name))
         if there and scale is not None:
@@ -210,6 +213,14 @@ def _column_cells(
             tuple(mine),
         )
     return cells, known
+
+
+def _with_state(cell: BoardCell, states: Mapping[str, str]) -> BoardCell:
+    """The cell with the state of its records: one for all, or how many have which."""
+    mine = Counter(states[record.key] for record in cell.records if record.key in states)
+    if len(mine) > 1:
+        return replace(cell, state=", ".join(f"{count} of {mine.total()} {state}" for state, count in mine.items()))
+    return replace(cell, state=next(iter(mine), ""))
 
 
 def _head(

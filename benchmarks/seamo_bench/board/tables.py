@@ -70,6 +70,7 @@ def cell_text(head: Head, cell: BoardCell | None, marks: Mapping[Flag, str]) -> 
     count = "25 folds" if one.unit == "folds" and one.num_units == 25 else ""
     count = count or (f"{one.num_units} folds" if one.unit == "folds" else _plural(one.num_seeds, "seed"))
     text += f" ({count}, n={cell.num_test:,})"
+    text += f" {{{cell.state}}}" if cell.state else ""
     own = ",".join(marks[flag] for flag in cell.flags)
     return f"{text} ({own})" if own else text
 
@@ -197,6 +198,7 @@ def _object(row: BoardRow, head: Head, cell: BoardCell, table: Table) -> dict[st
         "metric": head.metric,
         "status": cell.status,
         "reason": cell.reason,
+        "state": cell.state,
         "value": None if one is None or undefined else one.value,
         "low": one.low if one else None,
         "high": one.high if one else None,

@@ -18,7 +18,11 @@ Mixed = Annotated[bool, typer.Option("--mixed", help="Mix records that differ in
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves the libraries their choice.")]
 Scheduler = Annotated[str, typer.Option(help="Address or file of a dask scheduler whose workers do it.")]
+Submitter = Annotated[
+    str, typer.Option("--as", envvar="SEAMO_WHO", help="Who hands in, or vouches: a name that others know.")
+]
 WEIGHTS = Path("weights")
+_LONGEST_NAME = 64
 
 
 def chosen_budget(text: str) -> Any:
@@ -30,6 +34,18 @@ def chosen_budget(text: str) -> Any:
     if text not in ("full", "demo"):
         raise UsageError(f"no budget {text!r}", fix="Choose full or demo.")
     return text
+
+
+def checked_submitter(name: str) -> str:
+    """A name that may stand in a record; empty for none.
+
+    Raises:
+        UsageError: If it is too long, or not printable.
+    """
+    name = name.strip()
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise UsageError(f"is no name of up to {_LONGEST_NAME} printable characters", "--as (or SEAMO_WHO)")
+    return name
 
 
 def chosen_device(text: str) -> str:

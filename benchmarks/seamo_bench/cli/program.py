@@ -7,6 +7,7 @@ from seamo_bench.cli.figures import figures
 from seamo_bench.cli.list import list_things
 from seamo_bench.cli.plan import plan
 from seamo_bench.cli.predict import predict
+from seamo_bench.cli.referee import referee
 from seamo_bench.cli.report import report
 from seamo_bench.cli.reproduce import reproduce
 from seamo_bench.cli.run import run
@@ -31,3 +32,4 @@ app.add_typer(weights, name="weights")
 app.command()(verify)
 app.command()(predict)
 app.command()(submit)
+app.command()(referee)

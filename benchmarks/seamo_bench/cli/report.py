@@ -10,6 +10,7 @@ from seamo.options import Json
 from seamo.progress import Progress
 from seamo.terminal import show
 from seamo_bench.cli.arguments import Mixed, ResultsArgument
+from seamo_bench.cli.judged import records_for_tables
 
 
 def report(
@@ -25,6 +26,8 @@ def report(
 
     from seamo_bench.board.report import write_report
 
-    write_report(results, output, mixed=mixed, figures=figures, progress=progress.report)
+    write_report(
+        results, output, found=records_for_tables(results), mixed=mixed, figures=figures, progress=progress.report
+    )
     progress.close()
     show([{"id": output.name, "file": str(output)}], json=as_json, text=lambda: str(output))

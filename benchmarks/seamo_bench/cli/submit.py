@@ -6,22 +6,35 @@ from typing import Annotated
 import typer
 
 from seamo.options import Json
-from seamo.terminal import FAILED, say, show
+from seamo.terminal import FAILED, names, say, show
 from seamo_bench.cli.against import HeldAgainst, held_against
-from seamo_bench.cli.arguments import ResultsArgument
+from seamo_bench.cli.arguments import ResultsArgument, Submitter, checked_submitter
 
 
 def submit(
     results: ResultsArgument,
-    destination: Annotated[Path, typer.Argument(help="Folder, for example in a checkout of a results repository.")],
+    destination: Annotated[Path, typer.Argument(help="A results repository, for example a checkout of it.")],
+    *,
     stores: HeldAgainst = None,
+    submitter: Submitter = "",
+    backbones: Annotated[
+        str, typer.Option("--backbones", help="Runs of your own, comma-separated: cards go along.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Copy records with predictions to DEST: each is verified first, nothing there is replaced."""
+    """Hand records in, with predictions, cards and protocols: each is verified first, nothing there is replaced."""
     from seamo_bench.records.examine import NOT_HELD
     from seamo_bench.records.submit import submit as copy
+    from seamo_bench.runs.papers import own_cards, papers_of
 
-    sent = copy(results, destination, held_against(stores))
+    own = own_cards(names(backbones))
+    sent = copy(
+        results,
+        destination,
+        held_against(stores),
+        papers=lambda record: papers_of(record, own),
+        submitter=checked_submitter(submitter),
+    )
     rows = [{"id": one.key, "outcome": one.outcome, "reason": one.reason} for one in sent]
     refused = [row for row in rows if row["outcome"] == "refused"]
     if as_json:

@@ -9,6 +9,7 @@ from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.terminal import say, show
 from seamo_bench.cli.arguments import Mixed, ResultsArgument
+from seamo_bench.cli.judged import records_for_tables
 
 
 def table(
@@ -32,9 +33,8 @@ def table(
         return
     from seamo_bench.board.leaderboard import build_table
     from seamo_bench.board.tables import to_csv, to_latex, to_markdown, to_objects, to_text
-    from seamo_bench.records.record import read_records
 
-    made = build_table(read_records(results), results, metric_name=metric, mixed=mixed)
+    made = build_table(records_for_tables(results), results, metric_name=metric, mixed=mixed)
     if as_json:
         show(to_objects(made), json=True)
         return

@@ -21,6 +21,7 @@ PROTOCOL = Protocol(
     needs="features",
     defaults={"k": 20, "temperature": 0.07, "centre": True},
     cross_validation=True,
+    tolerance=0.002,
 )
 
 

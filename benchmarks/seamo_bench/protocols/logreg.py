@@ -32,6 +32,7 @@ PROTOCOL = Protocol(
     needs="features",
     defaults={"C": 1.0, "max_iter": 2000},
     cross_validation=True,
+    tolerance=0.002,
     apply=affine,
 )
 TOLERANCE = 3e-6  # of the gradient's largest entry, in scaled coordinates; probabilities are then good to about 2e-5

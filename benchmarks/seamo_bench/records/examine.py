@@ -8,15 +8,9 @@ from pathlib import Path
 from seamo.errors import ProtocolError
 from seamo.identity import file_sha256
 from seamo_bench.facts import run_key
-from seamo_bench.records.record import (
-    SEAL,
-    Record,
-    load_predictions,
-    machine_seal,
-    read_record,
-    read_records,
-    scores_of,
-)
+from seamo_bench.records.layout import results_of
+from seamo_bench.records.record import Record, load_predictions, read_record, read_records, scores_of
+from seamo_bench.records.seals import SEAL, machine_seal
 from seamo_bench.scores.metrics import PRIMARY
 
 Held = Callable[[Record, Path], tuple[str, ...]]
@@ -56,7 +50,7 @@ def examine(path: Path, held: Held | None = None) -> list[Examined]:
         ProtocolError: If there is no such record, or no record in the folder.
     """
     if not path.is_dir():
-        return [_examined(read_record(path), path.parent, held)]
+        return [_examined(read_record(path), results_of(path), held)]
     found = read_records(path)
     if not found.records and not found.damaged:
         raise ProtocolError("there is no record", str(path), "Run a suite with --results first.")

@@ -13,19 +13,21 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
 from seamo.errors import ProtocolError
-from seamo.identity import digest, file_sha256, write_atomically
+from seamo.identity import file_sha256, write_atomically
 from seamo.seal import parse_json
 from seamo_bench.facts import Facts, Scalar, Value, run_key, scoring_of
 from seamo_bench.predictions import Predictions, check_predictions, predictions_bytes, predictions_from_bytes
 from seamo_bench.records.groups import held_groups
+from seamo_bench.records.layout import named_key, predictions_path, record_paths
+from seamo_bench.records.seals import LAID_OUT, SEAL, machine_seal, record_bytes, run_seal
 from seamo_bench.scores.metrics import classes_tested, per_class, score
 
 Status = Literal["ok", "impossible", "failed"]
@@ -40,9 +42,6 @@ FlagKind = Literal[
     "recipe",
 ]
 _log = logging.getLogger(__name__)
-SEAL = "seal"
-__NOT_SEALED = ("predictions", "cost", "environment", SEAL)
-_LAYOUT = b'{\n "'  # how a record begins that nobody laid out anew
 Floor = Literal["", "image statistics", "random init", "supervised"]
 
 
@@ -168,11 +167,13 @@ class RecordSet:
         records: In the order of their keys, their groups those that hold (`seamo_bench.records.groups`).
         damaged: Never dropped silently.
         notes: Which groups do not hold, and why.
+        states: Of a results repository, key -> what its referee says of the record (`seamo_bench.runs.repository`).
     """
 
     records: tuple[Record, ...]
     damaged: tuple[Damage, ...] = ()
     notes: tuple[str, ...] = ()
+    states: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_record(
@@ -235,24 +236,10 @@ def write_record(
     )
     document = record.model_dump(mode="json")
     document["environment"][SEAL] = machine_seal(document)
-    document[SEAL] = _run_seal(document)
-    data = _record_bytes(document)
+    document[SEAL] = run_seal(document)
+    data = record_bytes(document)
     write_atomically(results / f"{key}.json", data)
     return Record.model_validate_json(data)
-
-
-def _record_bytes(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("utf-8")
-
-
-def _run_seal(document: Mapping[str, Any]) -> str:
-    return digest({name: value for name, value in document.items() if name not in __NOT_SEALED})
-
-
-def machine_seal(document: Mapping[str, Any]) -> str:
-    """Digest of `cost` and `environment` of a record's JSON document, the seal itself left out."""
-    told = {name: value for name, value in document["environment"].items() if name != SEAL}
-    return digest({"cost": document["cost"], "environment": told})
 
 
 def find_record(results: Path, facts: Facts) -> Record | None:
@@ -280,12 +267,14 @@ def read_record(path: Path) -> Record:
 def read_records(results: Path) -> RecordSet:
     """All records of a folder whose predictions are theirs, and the files that are damaged, which are logged, too.
 
+    Of a results repository the first record of every key (`seamo_bench.records.layout`).
+
     Raises:
         ProtocolError: If the folder is not there.
     """
     if not results.is_dir():
         raise ProtocolError("is not a folder of results", where=str(results), fix="Run a suite with --results first.")
-    found = [_whole(_read(path), results) for path in sorted(results.glob("*.json"))]
+    found = [_whole(_read(path), results) for path in record_paths(results)]
     damaged = tuple(one for one in found if isinstance(one, Damage))
     for one in damaged:
         _log.warning("left out: %s %s", one.path.name, one.reason)
@@ -321,15 +310,15 @@ def _read(path: Path) -> Record | Damage:
         return Damage(path, f"is not a record of format 1 ({place + ': ' if place else ''}{first['msg']})")
     if record.key != run_key(record.facts):
         return Damage(path, "its key is not the hash of its facts: the facts were changed after the run")
-    if path.name != f"{record.key}.json":
+    if named_key(path) != record.key:
         return Damage(path, f"holds the record {record.key}, which is not its name")
     if record.predictions is not None and record.predictions.name != f"{record.key}.npz":
         return Damage(path, f"its predictions, {record.predictions.name}, are not named by its key")
-    if record.seal and record.seal != _run_seal(document):
+    if record.seal and record.seal != run_seal(document):
         return Damage(
             path, "its seal does not fit: scores, samples, flags or what else it says were changed afterwards"
         )
-    if record.seal and data.startswith(_LAYOUT) and data != _record_bytes(document):
+    if record.seal and data.startswith(LAID_OUT) and data != record_bytes(document):
         return Damage(path, "its bytes are not those that were written as this record")
     return record
 
@@ -364,7 +353,7 @@ def predictions_file(record: Record, results: Path) -> Path:
     """
     if record.predictions is None:
         raise ProtocolError(f"has no predictions, it is {record.status}: {record.reason}", where=record.key)
-    path = results / Path(record.predictions.name).name  # a name that climbs out of the folder stays inside
+    path = predictions_path(results, record.predictions.name, record.predictions.sha256)
     if not path.is_file():
         raise ProtocolError("the predictions of this record are not there", where=str(path))
     try:

@@ -17,6 +17,7 @@ import numpy as np
 from seamo.errors import ProtocolError
 from seamo.identity import digest
 from seamo_bench.facts import scoring_of
+from seamo_bench.records.layout import is_shared
 from seamo_bench.records.record import Record, load_predictions, predictions_file
 from seamo_bench.scores.replicates import RESAMPLES, VERSION, Replicates, replicate
 
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 def replicates_of(record: Record, results: Path, name: str, *, resamples: int = RESAMPLES) -> Replicates:
     """The replicates of a record's score, from the folder `intervals` or made and kept there.
+
+    In a results repository none are read or kept: whoever sends a record could send them, too.
 
     Args:
         record: Of a run that is ok.
@@ -39,9 +42,12 @@ def replicates_of(record: Record, results: Path, name: str, *, resamples: int = 
     """
     predictions_file(record, results)  # changed predictions are refused, kept or not
     path = results / FOLDER / f"{_name(record, name, resamples)}.npz"
-    found = _read(path)
+    kept = not is_shared(results)
+    found = _read(path) if kept else None
     if found is None:
         found = replicate(load_predictions(record, results), name, scoring_of(record.facts), resamples=resamples)
+        if not kept:
+            return found
         try:
             path.parent.mkdir(exist_ok=True)
             # Renamed into place, but not flushed to the disk: what a crash damages is made anew.

@@ -1,16 +1,28 @@
-"""Copying records with their predictions to a folder that others read, each checked as a referee would first."""
+"""Handing records in: each is checked as a referee would first, then put into a results repository."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
 from seamo.errors import ProtocolError
-from seamo.identity import write_atomically
 from seamo_bench.records.examine import MACHINE_CHANGED, Held, problems_of
+from seamo_bench.records.layout import (
+    FOLDERS,
+    find,
+    is_shared,
+    predictions_name,
+    put_once,
+    record_name,
+    record_paths,
+)
 from seamo_bench.records.record import Record, predictions_file, read_records
+from seamo_bench.records.seals import SUBMITTER, handed_in
 
 Outcome = Literal["copied", "there already", "refused"]
+Papers = Callable[[Record], Mapping[str, bytes]]
+"""What must lie beside a record, by its name in the repository: its backbone's card, its protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +31,7 @@ class Submitted:
 
     Args:
         key: Of the record.
-        outcome: `there already`: the same key with the same predictions.
+        outcome: `there already`: the same record of the same submitter.
         reason: Why it was refused, or what must be said of what was copied.
     """
 
@@ -28,51 +40,103 @@ class Submitted:
     reason: str = ""
 
 
-def submit(results: Path, destination: Path, held: Held | None = None) -> Iterator[Submitted]:
-    """Copy every record that passes the checks; nothing that is there is ever replaced.
+def submit(
+    results: Path,
+    destination: Path,
+    held: Held | None = None,
+    *,
+    papers: Papers | None = None,
+    submitter: str = "",
+) -> Iterator[Submitted]:
+    """Put every record that passes the checks into a results repository; nothing that is there is ever replaced.
 
-    Predictions go first, so that a record that can be seen is whole, also after a kill.
+    Predictions and papers go first, so that a record that can be seen is whole, also after a kill.
 
     Args:
         results: Folder of records.
-        destination: Folder, for example in a checkout of a results repository; made if it is not there.
+        destination: The repository, for example a checkout; made if it is not there.
         held: Holds records against the data (`seamo_bench.runs.referee`); None: there are no data.
+        papers: Cards and protocols of the records; None: they go alone.
+        submitter: Name under which they are handed in.
 
     Raises:
-        ProtocolError: If the two are one folder, or `results` is none.
+        ProtocolError: If the two are one folder, `results` is none, or `destination` is one that runs write to.
     """
     if results.resolve() == destination.resolve():
         raise ProtocolError("results cannot be submitted to their own folder", str(destination))
+    if not is_shared(destination) and destination.is_dir() and record_paths(destination):
+        raise ProtocolError("is a folder that runs write to", str(destination), "Choose a new folder, or a repository.")
     found = read_records(results)
-    destination.mkdir(parents=True, exist_ok=True)
+    for name in FOLDERS[:2]:
+        (destination / name).mkdir(parents=True, exist_ok=True)
     for damage in found.damaged:
         yield Submitted(damage.path.stem, "refused", damage.reason)
-    there = {record.key: record for record in read_records(destination).records}
+    paths = {path.stem: path for path in record_paths(results)}
     for record in found.records:
-        yield _submit(record, there.get(record.key), results, destination, held)
+        wrong, told = _judged(record, results, held)
+        if wrong:
+            yield Submitted(record.key, "refused", "; ".join(wrong))
+            continue
+        files: dict[str, bytes] = {}
+        if record.predictions is not None:
+            files[predictions_name(record.predictions.sha256)] = predictions_file(record, results).read_bytes()
+        if papers is not None:
+            try:
+                files |= papers(record)
+            except ProtocolError as error:
+                told = (*told, str(error))
+        yield _put(destination, handed_in(paths[record.key].read_bytes(), submitter), files, told)
 
 
-def _submit(record: Record, theirs: Record | None, results: Path, destination: Path, held: Held | None) -> Submitted:
+def _judged(record: Record, results: Path, held: Held | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Why a record is refused, and what must be said of it all the same."""
     if record.status == "failed":
-        return Submitted(record.key, "refused", f"the run failed: {record.reason}")
+        return (f"the run failed: {record.reason}",), ()
     found = problems_of(record, results, held)
     # What a machine says of itself decides no score, and the same run of two machines is one record.
     wrong = tuple(one for one in found if one != MACHINE_CHANGED)
-    if wrong:
-        return Submitted(record.key, "refused", "; ".join(wrong))
-    name = f"{record.key}.json"
-    target = destination / name
-    if target.exists():
-        return _compare(record, theirs)
-    if record.predictions is not None:
-        write_atomically(destination / f"{record.key}.npz", predictions_file(record, results).read_bytes())
-    write_atomically(target, (results / name).read_bytes())
-    return Submitted(record.key, "copied", "; ".join(found))
+    return wrong, () if wrong else found
 
 
-def _compare(record: Record, theirs: Record | None) -> Submitted:
-    if theirs is None:
-        return Submitted(record.key, "refused", "another file of its name is there and is no whole record")
-    if theirs.predictions == record.predictions and theirs.status == record.status:
-        return Submitted(record.key, "there already")
-    return Submitted(record.key, "refused", "a record with this key and other predictions is there: compare the two")
+def _put(destination: Path, data: bytes, files: Mapping[str, bytes], told: tuple[str, ...]) -> Submitted:
+    """Put one record beside those of its key, unless it is there."""
+    record = Record.model_validate_json(data)
+    for number in count():
+        name = record_name(record.key, number)
+        there = find(destination, name)
+        if there is None:
+            if clash := _put_files(destination, files):
+                return Submitted(record.key, "refused", f"other bytes are there as {clash}")
+            there = put_once(destination, name, data)  # whoever came first in the meantime is looked at, too
+            if there is None:
+                also = (f"beside the record of its key that was there, as reproduction {number}",) if number else ()
+                return Submitted(record.key, "copied", "; ".join((*told, *also)))
+        try:
+            theirs = Record.model_validate_json(there)
+        except ValueError:
+            return Submitted(record.key, "refused", f"what is there as {name} is no record")
+        if same_record(record, theirs):
+            clash = _put_files(destination, files)  # a paper may have been missing
+            told = (*told, f"other bytes are there as {clash}") if clash else told
+            return Submitted(record.key, "there already", "; ".join(told))
+        if "ok" not in (record.status, theirs.status) or record.status != theirs.status:
+            return Submitted(record.key, "refused", f"a record of this key that is {theirs.status} is there")
+    raise AssertionError  # count() has no end
+
+
+def _put_files(destination: Path, files: Mapping[str, bytes]) -> str:
+    """Put what lies beside a record; the name under which other bytes are, or nothing."""
+    return next((name for name, data in files.items() if put_once(destination, name, data) is not None), "")
+
+
+def same_record(one: Record, other: Record) -> bool:
+    """Whether two records of one key say the same of the run, handed in by the same person."""
+    apart = {"cost", "environment"}
+    return submitter_of(one) == submitter_of(other) and (
+        one.model_dump(exclude=apart) == other.model_dump(exclude=apart)
+    )
+
+
+def submitter_of(record: Record) -> str:
+    """Who handed a record in, as names are compared; empty where nobody says."""
+    return record.environment.get(SUBMITTER, "").strip().casefold()

@@ -32,7 +32,7 @@ def flags_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[Flag, 
     new = [f"{one.input.sensor}:{'+'.join(one.input.bands)}" for one in wiring.sensors if one.new]
     if new:
         flags.append(Flag(kind="filled-bands", text=f"a new tokenizer for {' and '.join(new)}"))
-    flags.extend(seen_flags(card, store))
+    flags.extend(seen_flags(card.pretrained_on, [part.spec.id for part in parts_of(store)]))
     if card.weights is not None and card.weights.noncommercial:
         flags.append(Flag(kind="licence", text=f"weights are licensed {card.weights.licence}: not for commercial use"))
     if not card.verified:
@@ -40,22 +40,30 @@ def flags_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[Flag, 
     return tuple(flags)
 
 
-def seen_flags(card: BackboneCard, store: Samples) -> tuple[Flag, ...]:
-    """What was seen in pretraining of what is tested on."""
-    seen = [part.spec.id for part in parts_of(store) if part.spec.id in card.pretrained_on]
+def seen_flags(pretrained_on: Sequence[str], tested: Sequence[str]) -> tuple[Flag, ...]:
+    """What was seen in pretraining of what is tested on.
+
+    Args:
+        pretrained_on: Data set ids of the card.
+        tested: Those of the stores.
+    """
+    seen = [name for name in tested if name in pretrained_on]
     return tuple(Flag(kind="seen-in-pretraining", text=f"pretrained on {name}") for name in seen)
 
 
 def told_of_card(card: BackboneCard) -> dict[str, Any]:
     """What records say about a backbone beside their facts: fields of `About`."""
-    options = dict(card.variant)
-    seed, floor = options.get("pretraining_seed"), str(options.get("floor", ""))
+    return {**told_of(card.title, card.family, dict(card.variant)), "pretraining": dict(card.pretraining)}
+
+
+def told_of(title: str, family: str, variant: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `told_of_card` that the card's digest covers."""
+    seed, floor = variant.get("pretraining_seed"), str(variant.get("floor", ""))
     return {
-        "backbone": card.title,
-        "family": card.family,
-        "group": str(options.get("group", "")),
+        "backbone": title,
+        "family": family,
+        "group": str(variant.get("group", "")),
         "pretraining_seed": seed if isinstance(seed, int) else None,
-        "pretraining": dict(card.pretraining),
         "floor": floor if floor in get_args(Floor) else "",
     }
 

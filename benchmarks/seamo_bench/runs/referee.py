@@ -8,7 +8,7 @@ the right samples and labels.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from seamo_bench.protocol import Split
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.runs.notes import seen_flags, told_of_card
+from seamo_bench.runs.papers import ProtocolPaper, protocol_paper
 from seamo_bench.suites.suite import Row
 from seamo_bench.tasks.locate import locate
 from seamo_bench.tasks.stitch import StitchedImage, keeps_ids
@@ -66,7 +67,8 @@ class Referee:
         facts = record.facts
         try:
             store = self._open(facts)
-            found = [*_of_protocol(facts), *_of_backbone(record, store), *_of_stores(record, store)]
+            found = [*of_protocol(facts, protocol_paper(find_protocol(facts.protocol.id)))]
+            found += [*_of_backbone(record), *_of_stores(record, store)]
             task = task_facts(store, facts.split.scheme, facts.task.label_space)
             if task != facts.task:
                 return (*found, "its task (kind, classes, label space) is not the store's")
@@ -101,11 +103,16 @@ def _data_of(facts: Facts) -> str:
     return f"{[one.model_dump() for one in facts.stores]} {(facts.split.scheme, facts.task.label_space)}"
 
 
-def _of_protocol(facts: Facts) -> list[str]:
+def of_protocol(facts: Facts, known: ProtocolPaper) -> list[str]:
+    """What of the facts no run under this protocol has.
+
+    Args:
+        facts: Of the record.
+        known: The protocol that they name.
+    """
     asked, split = facts.protocol, facts.split
     if not (0 < split.fraction <= 1 and facts.seed >= 0 and facts.precision in _PRECISIONS) or facts.adapter is None:
         return ["its fraction, seed, precision or adapter are such that no run has"]
-    known = find_protocol(asked.id)
     if asked.version != known.version:
         return [f"it is of version {asked.version} of protocol {asked.id}, here is version {known.version}"]
     unknown = sorted(set(asked.params) - set(known.defaults))
@@ -119,7 +126,7 @@ def _of_protocol(facts: Facts) -> list[str]:
     return []
 
 
-def _of_backbone(record: Record, store: Samples) -> list[str]:
+def _of_backbone(record: Record) -> list[str]:
     """A listed backbone is the one of its card; a run of somebody's own is known to them alone."""
     mine, about = record.facts.backbone, record.about
     if owner_of(mine.id) not in cards():
@@ -128,16 +135,29 @@ def _of_backbone(record: Record, store: Samples) -> list[str]:
     card = budget_card(find_card(mine.id), record.facts.budget)
     if card_digest(card) != mine.card:
         return [f"the card of backbone {mine.id} is not the one that is listed here"]
-    published = card.weights.sha256 if card.weights is not None else ""
-    if (published and not mine.weights.startswith(published)) or (card.weights is None and mine.weights):
+    weights = card.weights.sha256 if card.weights is not None else None
+    return of_card(record, told_of_card(card), weights=weights, pretrained_on=card.pretrained_on)
+
+
+def of_card(record: Record, told: Mapping[str, Any], *, weights: str | None, pretrained_on: Sequence[str]) -> list[str]:
+    """What a record says of its backbone and the backbone's card does not.
+
+    Args:
+        record: To judge.
+        told: What the card tells (`seamo_bench.runs.notes.told_of_card`); records of before may say less.
+        weights: Sha256 of its weights, or as much as is published; None where it has none.
+        pretrained_on: Data set ids that the card names.
+    """
+    mine, about = record.facts.backbone, record.about
+    told = dict(told)
+    if (weights and not mine.weights.startswith(weights)) or (weights is None and mine.weights):
         return [f"the weights of backbone {mine.id} are not the published ones"]
-    told = told_of_card(card)  # records of before may say less
     if about.group.startswith(mine.id):  # records of groups that do not hold are read as rows of their own
         told["group"] = about.group
     said = {name: getattr(about, name) for name in told}
     wrong = [name for name, value in told.items() if said[name] != value and (said[name] or name == "floor")]
     found = [f"what it says of backbone {mine.id} ({', '.join(wrong)}) is not what its card says"] if wrong else []
-    if not set(seen_flags(card, store)) <= set(record.flags):
+    if not set(seen_flags(pretrained_on, [one.id for one in record.facts.stores])) <= set(record.flags):
         found.append(f"it does not say that backbone {mine.id} saw its store in pretraining")
     return found
 
@@ -244,7 +264,7 @@ def _of_images(
         if image.key not in place:
             ours[image.key] = ""
             continue
-        number, truth = place[image.key], image_truth(store, image, facts)
+        number, truth = place[image.key], image_truth(store, image, facts.task)
         ours[image.key] = counts_text(pixels_of(truth.mask, count))
         if tilewise is not None and not _fits_tiles(tilewise[number], predictions.confusion[number], truth):
             wrong.append(f"the tile-wise counts of {image.key} are not of the store's masks")

@@ -15,7 +15,7 @@ from seamo.errors import ProtocolError
 from seamo.sample import IGNORE
 from seamo.store.format import finest_layer
 from seamo.store.truth import keys_digest, line_text
-from seamo_bench.facts import Facts, TaskFacts
+from seamo_bench.facts import TaskFacts
 from seamo_bench.predictions import Ints, Predictions, TilePredictions
 from seamo_bench.protocol import Rows, Split
 from seamo_bench.tasks.stitch import StitchedImage, images_of
@@ -169,15 +169,15 @@ class ImageTruth(NamedTuple):
     overlaps: bool
 
 
-def image_truth(store: "Samples", image: StitchedImage, facts: Facts) -> ImageTruth:
+def image_truth(store: "Samples", image: StitchedImage, task: TaskFacts) -> ImageTruth:
     """Read the masks of an image's tiles and lay them where they belong."""
-    count = len(facts.task.classes)
+    count = len(task.classes)
     whole = np.full(image.size, IGNORE, dtype=np.uint8)
     seen = np.zeros(image.size, dtype=np.bool_)
     tilewise = np.zeros(count, dtype=np.int64)
     overlaps = False
     for row, y0, x0 in zip(image.rows.tolist(), image.y0.tolist(), image.x0.tolist(), strict=True):
-        mask = mask_of(store, row, facts.task.label_space)
+        mask = mask_of(store, row, task.label_space)
         place = np.s_[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
         overlaps |= bool(seen[place].any())
         seen[place] = True

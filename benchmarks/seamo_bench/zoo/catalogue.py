@@ -276,14 +276,19 @@ def _hash(path: Path, kind: str, _facts: tuple[int, int]) -> str:
 
 @lru_cache(maxsize=256)
 def card_digest(card: BackboneCard) -> str:
-    """Digest of the whole card, except where its weights lie and what else is told of their making."""
+    """Digest of `card_document`."""
+    return digest(card_document(card))
+
+
+def card_document(card: BackboneCard) -> dict[str, Any]:
+    """The whole card as plain values, except where its weights lie and what else is told of their making."""
     plain = asdict(card)
     del plain["pretraining"]
     if card.resize == "bilinear":  # what every card said before there was a choice: their digests stay
         del plain["resize"]
     if card.weights is not None:
         plain["weights"] = {"sha256": card.weights.sha256, "licence": card.weights.licence}
-    return digest(_finite(plain))
+    return {name: _finite(value) for name, value in plain.items()}
 
 
 def _finite(value: Any) -> Any:

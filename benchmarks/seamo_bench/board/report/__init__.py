@@ -16,7 +16,7 @@ from seamo_bench.board.report.markup import PageNumbers
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.report.pictures import read_pictures
 from seamo_bench.protocol import Progress, silent
-from seamo_bench.records.record import read_records
+from seamo_bench.records.record import RecordSet, read_records
 from seamo_bench.scores.replicates import RESAMPLES
 
 # Whatever a record says, the page loads nothing and runs nothing but its own script.
@@ -27,6 +27,7 @@ def write_report(
     results: Path,
     output: Path,
     *,
+    found: RecordSet | None = None,
     title: str = "seamo benchmark",
     mixed: bool = False,
     resamples: int = RESAMPLES,
@@ -38,6 +39,7 @@ def write_report(
     Args:
         results: Folder of records.
         output: The .html file.
+        found: What is in the folder, if it was read; a referee's words on it, for example.
         title: Heading of the page.
         mixed: As in `build_table`.
         resamples: Of the bootstrap.
@@ -48,7 +50,7 @@ def write_report(
         ProtocolError: If there is nothing to show, or the folder of figures has none.
     """
     drawn = read_pictures(figures) if figures else ()
-    found = read_records(results)
+    found = read_records(results) if found is None else found
     made = build_table(found, results, mixed=mixed, resamples=resamples)
     said = progress or silent
     page = Page(

@@ -50,7 +50,9 @@ def _scores(made: Table, head: Head, scored: dict[BoardRow, BoardCell], places: 
     caption = f"{escape(name.title)}: {escape(name.definition)} {arrow} Intervals: {escape(how)}."
     ends = f"{number(head.metric, axis[0])} to {number(head.metric, axis[1])}"
     score, p_head = amount(escape(name.title)), amount("Behind best, p")
-    names = ("Backbone", score, f"95 % interval (axis {ends})", p_head, amount("Runs"), amount("Test"))
+    names: tuple[str, ...] = ("Backbone", score, f"95 % interval (axis {ends})", p_head, amount("Runs"), amount("Test"))
+    judged = any(cell.state for cell in scored.values())
+    names = (*names, "Referee") if judged else names
     marks = footnotes(made)
     lines = []
     for row, cell in scored.items():
@@ -67,7 +69,8 @@ def _scores(made: Table, head: Head, scored: dict[BoardRow, BoardCell], places: 
             f"{number(head.metric, interval.value)}</a>{flags}{best}</td>"
             f'<td data-value="{interval.value}">{bar(head.metric, cell, axis)}'
             f'<span class="ends">{escape(_ends(head.metric, cell))}</span></td><td class="num">{p}</td>'
-            f'<td class="num">{runs}</td><td class="num" data-value="{cell.num_test}">{cell.num_test:,}</td></tr>'
+            f'<td class="num">{runs}</td><td class="num" data-value="{cell.num_test}">{cell.num_test:,}</td>'
+            f"{f'<td>{escape(cell.state)}</td>' if judged else ''}</tr>"
         )
     return table(names, lines, caption=caption)
 

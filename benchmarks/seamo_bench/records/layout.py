@@ -1,0 +1,129 @@
+"""Where records and predictions lie: flat in the folder of a run, or in a results repository that several people share.
+
+    records/<k2>/<key>.json      one file a record, named by its key: two submissions never meet in one file
+    records/<k2>/<key>.<n>.json  another record of that key: a reproduction
+    predictions/<sha256>.npz     named by their bytes
+    cards/<digest>.json          backbone cards: the sha256 of the file is its name
+    protocols/<id>-<version>.json
+    stores/<content16>.json      the register: what may be said of the stores that are known
+    withdrawn/<key>.json         which records of a key are gone, and why
+
+Everything that is written there goes through `find` and `put_once`.
+"""
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+from seamo.disk import sync
+from seamo.errors import ProtocolError
+
+RECORDS, PREDICTIONS, CARDS = "records", "predictions", "cards"
+PROTOCOLS, STORES, WITHDRAWN = "protocols", "stores", "withdrawn"
+FOLDERS = (RECORDS, PREDICTIONS, CARDS, PROTOCOLS, STORES, WITHDRAWN)
+KEY = r"[0-9a-f]{64}"
+_RECORD = re.compile(rf"({KEY})(?:\.([1-9][0-9]{{0,3}}))?\.json")
+_PREFIX = re.compile("[0-9a-f]{2}")
+
+
+def is_shared(results: Path) -> bool:
+    """Whether a folder is a results repository."""
+    return (results / RECORDS).is_dir() and ((results / PREDICTIONS).is_dir() or (results / STORES).is_dir())
+
+
+def record_name(key: str, number: int = 0) -> str:
+    """Where a record lies in a results repository; reproductions are counted from 1.
+
+    Example:
+        >>> record_name("ab" + "0" * 62, 1)[:14], record_name("ab" + "0" * 62, 1)[-8:]
+        ('records/ab/ab0', '0.1.json')
+    """
+    return f"{RECORDS}/{key[:2]}/{key}{f'.{number}' if number else ''}.json"
+
+
+def predictions_name(sha256: str) -> str:
+    """Where predictions lie in a results repository.
+
+    Raises:
+        ProtocolError: If that is no sha256.
+    """
+    if not re.fullmatch(KEY, sha256):
+        raise ProtocolError("its predictions are named by no sha256", where="record")
+    return f"{PREDICTIONS}/{sha256}.npz"
+
+
+def predictions_path(results: Path, name: str, sha256: str) -> Path:
+    """The file of a record's predictions, whichever way the folder is laid out.
+
+    Args:
+        results: Where the record is.
+        name: As the record has it; one that climbs out of the folder stays inside.
+        sha256: Of the file.
+    """
+    return results / (predictions_name(sha256) if is_shared(results) else Path(name).name)
+
+
+def record_paths(results: Path) -> list[Path]:
+    """The files of all records but reproductions, in the order of their names."""
+    if not is_shared(results):
+        return sorted(results.glob("*.json"))
+    paths = (results / RECORDS).glob("??/*.json")
+    return sorted((path for path in paths if path.name.count(".") == 1), key=lambda path: path.name)
+
+
+def named_key(path: Path) -> str:
+    """The key that a record's file is named by; empty if no record has such a name."""
+    if not _is_inside(path):
+        return path.name.removesuffix(".json") if path.name.endswith(".json") else ""
+    named = _RECORD.fullmatch(path.name)
+    return named[1] if named and named[1].startswith(path.parent.name) else ""
+
+
+def number_of(path: Path) -> int:
+    """Which record of its key a file holds: 0, or the number of a reproduction."""
+    named = _RECORD.fullmatch(path.name)
+    return int(named[2]) if named and named[2] else 0
+
+
+def results_of(path: Path) -> Path:
+    """The folder that a record's file is of: its own, or the results repository."""
+    path = path.absolute()
+    return path.parents[2] if _is_inside(path) else path.parent
+
+
+def _is_inside(path: Path) -> bool:
+    folder = path.absolute().parent
+    return folder.parent.name == RECORDS and _PREFIX.fullmatch(folder.name) is not None
+
+
+def find(folder: Path, name: str) -> bytes | None:
+    """All bytes of a file; None if it is not there."""
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def put_once(folder: Path, name: str, data: bytes) -> bytes | None:
+    """Write a file that is not there yet: whole, or not at all.
+
+    Returns:
+        None if these bytes are there now, ours or an equal writer's; else the other bytes that are there.
+    """
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(part)  # fails where the name is taken
+        sync(path.parent)
+    except FileExistsError:
+        there = path.read_bytes()
+        return None if there == data else there
+    finally:
+        part.unlink(missing_ok=True)
+    return None

@@ -1,0 +1,78 @@
+"""Beginning a results repository, and putting stores into its register."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+from seamo import __version__
+from seamo.errors import ProtocolError, StoreError
+from seamo.identity import write_atomically
+from seamo.store.check import differing_files
+from seamo.store.joined import JoinedStore
+from seamo.store.reader import open_store
+from seamo_bench.records.layout import FOLDERS, find, is_shared, put_once
+from seamo_bench.runs.register import StoreEntry, entry_bytes, entry_name, make_entry, merged, read_entry
+
+_PLACES = {
+    "README.md": "README.md",
+    "CODEOWNERS": ".github/CODEOWNERS",
+    "gitattributes": ".gitattributes",
+    "referee.yml": ".github/workflows/referee.yml",
+}
+
+
+def init_repository(folder: Path) -> list[str]:
+    """Write an empty results repository: its folders, a README, and the workflow that runs the referee.
+
+    Args:
+        folder: New, or without any of these files.
+
+    Returns:
+        Names of the files.
+
+    Raises:
+        ProtocolError: If one of them is there with other content.
+    """
+    template = files("seamo_bench.runs") / "template"
+    made = {place: (template / name).read_bytes() for name, place in _PLACES.items()}
+    made["requirements.txt"] = f"seamo=={__version__}\n".encode()
+    made |= {f"{name}/.gitkeep": b"" for name in FOLDERS}
+    for place, data in made.items():
+        if find(folder, place) not in (None, data):
+            raise ProtocolError(f"{place} is there already, and is another one", str(folder), "Choose a new folder.")
+    for place, data in made.items():
+        put_once(folder, place, data)
+    return list(made)
+
+
+def register_store(folder: Path, stores: Sequence[Path], *, who: str) -> StoreEntry:
+    """Put what records are judged by into the register of a results repository.
+
+    Args:
+        folder: The repository.
+        stores: One store, or those that are joined by key, in the order of the suite's row.
+        who: Built them, and vouches for them.
+
+    Raises:
+        ProtocolError: If it is no results repository, or its register contradicts the store.
+        StoreError: If a store is not there or damaged.
+    """
+    if not is_shared(folder):
+        raise ProtocolError("is no results repository", str(folder), "`seamo-bench referee --init DIR` makes one.")
+    opened = [open_store(path) for path in stores]
+    for store in opened:
+        wrong = next(differing_files(store), None)
+        if wrong is not None:
+            raise StoreError(f"is damaged: {wrong.where} {wrong.what}", store.title, "Build it again.")
+    joined = opened[0] if len(opened) == 1 else JoinedStore(opened)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    entry, name = make_entry(joined, who=who, when=when), entry_name(joined.content)
+    if not entry.tests:
+        raise ProtocolError("has no labels to judge records by", joined.title)
+    there = find(folder, name)
+    if there is not None:
+        entry = merged(read_entry(there, name), entry)
+    (folder / name).parent.mkdir(exist_ok=True)
+    write_atomically(folder / name, entry_bytes(entry))
+    return entry
