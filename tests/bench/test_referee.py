@@ -11,15 +11,20 @@ import torch
 
 from seamo.errors import ProtocolError
 from seamo.manifest import parse_spec
+from seamo.store.reader import open_store
 from seamo.testing.tasks import task_store
 from seamo_bench.cli import main
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.records.examine import HELD, NOT_HELD, examine, verify
 from seamo_bench.records.record import load_predictions, read_records
 from seamo_bench.records.submit import submit
+from seamo_bench.runs.papers import papers_of
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.referee import Referee
+from seamo_bench.runs.register import Register, read_entry
+from seamo_bench.runs.repository import judge
 from seamo_bench.runs.run import Machine, run_plan
+from seamo_bench.runs.sharing import init_repository, register_store
 from seamo_bench.suites.suite import load_suite
 from seamo_bench.tasks.truth import digests, lines_of_predictions
 from seamo_bench.zoo.catalogue import card_digest, cards
@@ -67,6 +72,7 @@ def root(tmp_path_factory):
     scenes = dense_spec()
     samples, splits = dense_samples(scenes, stride=TILE)
     write_store(root, scenes, samples, splits)
+    samples, splits = dense_samples(scenes, 5, stride=TILE)  # places are no part of a content hash, and this is another
     nowhere = [replace(sample, scene="", offset=(0, 0)) for sample in samples]
     write_store(root, scenes.model_copy(update={"id": "alone"}), nowhere, splits)
     build(root, "optical", range(N))
@@ -134,6 +140,75 @@ def test_honest_records_of_every_kind_pass(results, root):
     alone = examine(results)
     assert sum(NOT_HELD in one.verdict for one in alone) == 12
     assert not any(one.held for one in alone)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory, results, root):
+    """A results repository whose register knows all stores, with all records."""
+    folder = tmp_path_factory.mktemp("repository")
+    init_repository(folder)
+    for store in ([one] for one in root.iterdir() if one.name not in ("apart", "optical", "radar")):
+        register_store(folder, [open_store(path).path for path in store], who="maintainer")
+    register_store(folder, [open_store(root / name).path for name in ("optical", "radar")], who="maintainer")
+    sent = list(submit(results, folder, papers=lambda record: papers_of(record, {})))
+    assert {one.outcome for one in sent} == {"copied"}
+    assert {one.reason for one in sent} == {""}
+    return folder
+
+
+def test_a_register_holds_honest_records_of_every_kind_without_the_stores(repository):
+    verdicts = judge(repository)
+    assert [(one.name, one.problems) for one in verdicts if one.problems] == []
+    assert sum(one.state == "plausible, not rerun" for one in verdicts) == 12
+
+
+def test_a_register_says_what_the_stores_say_of_themselves(repository, root):
+    """Held against store.json, which the builder wrote, wherever no sample is left out."""
+    compared = set()
+    for path in (repository / "stores").glob("*.json"):
+        entry = json.loads(path.read_text())
+        if len(entry["stores"]) > 1:
+            continue
+        (told,) = (root / entry["stores"][0]["id"]).glob("*/store.json")
+        meta = json.loads(told.read_text())
+        for test in entry["tests"]:
+            truth = meta["truth"].get("test", {"labels": {}})
+            tiles = test["task"]["kind"] not in ("segmentation", "change") or not test["tilewise"]
+            whole = test["samples"].get("test") == truth.get("rows")
+            space = test["label_space"]
+            if test["scheme"] == meta["split_scheme"] and whole and tiles and space in truth["labels"]:
+                assert (test["rows"], test["keys"]) == (truth["rows"], truth["keys"])
+                assert test["labels"] == truth["labels"][space]
+                compared.add((entry["stores"][0]["id"], space))
+    assert {("toy", "own"), ("sets", "own"), ("alone", "own")} <= compared
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_register_sees_other_truth_of_every_kind(repository, results, tmp_path, kind):
+    """One label, count or sample that is another one; the rest is made to fit."""
+    protocol, about = KINDS[kind]
+    record = found(results, protocol, **about)
+    entries = sorted((repository / "stores").glob("*.json"))
+    register = Register(tuple(read_entry(path.read_bytes(), f"stores/{path.name}") for path in entries))
+
+    def truth(arrays):
+        if "confusion" in arrays:
+            counts = arrays["confusion"].copy()
+            counts[0, 0, 0] += 1
+            return {**arrays, "confusion": counts}
+        labels = arrays["labels"].copy()
+        labels[0] = (labels[0] + 1) % 3 if labels.ndim == 1 else 1 - labels[0]
+        return {**arrays, "labels": labels}
+
+    def fewer(arrays):
+        return some(arrays, np.arange(1, len(arrays["keys"])))
+
+    for name, change, word in (("truth", truth, "labels of"), ("fewer", fewer, "predictions are of")):
+        path = forge(results, record.key, tmp_path / name, arrays=change)
+        (forged,) = read_records(path.parent).records
+        assert word in " ".join(register.problems(forged, path.parent)), name
+    (honest,) = read_records(forge(results, record.key, tmp_path / "honest").parent).records
+    assert register.problems(honest, tmp_path / "honest") == ()
 
 
 @pytest.mark.parametrize("kind", KINDS)
