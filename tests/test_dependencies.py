@@ -44,7 +44,8 @@ BASE = {
     "seamo-bench verify": ["seamo_bench.cli.verify", "seamo_bench.records.record"],
     "seamo-bench compare": ["seamo_bench.board.compare"],
     "seamo-bench reproduce": ["seamo_bench.paper.reproduce"],
-    "seamo-bench submit": ["seamo_bench.records.submit"],
+    "seamo-bench submit": ["seamo_bench.records.submit", "seamo_bench.runs.papers"],
+    "seamo-bench referee": ["seamo_bench.runs.repository", "seamo_bench.runs.sharing"],
 }
 # Modules that are found by listing a folder, so that no import names them.
 FOUND_BY_LISTING = {"seamo_bench.board.report.tabs", "seamo_bench.scores.measures"}

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -615,3 +616,100 @@ def test_what_is_put_once_is_whole_and_stays(tmp_path):
     assert put_once(tmp_path, "a/b.json", b"one") is None
     assert put_once(tmp_path, "a/b.json", b"two") == b"one"
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.json"]
+
+
+def test_a_killed_writer_is_swept(tmp_path):
+    """Killed before the name was given, or after it and before the work file was gone."""
+    (tmp_path / ".a.json.part").write_bytes(b"hal")
+    assert put_once(tmp_path, "a.json", b"whole") is None
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.json": b"whole"}
+    (tmp_path / ".a.json.part").hardlink_to(tmp_path / "a.json")
+    assert put_once(tmp_path, "a.json", b"other") == b"whole"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.json": b"whole"}
+
+
+def test_two_who_submit_at_once_leave_one_first_record(results, tmp_path):
+    """Processes, because threads share their locks."""
+    key = knn(results).key
+    theirs = forge(results, key, tmp_path / "theirs", arrays=near).parent
+    mine = forge(results, key, tmp_path / "mine").parent
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom seamo_bench.records.submit import submit\n"
+        "for n in range(20):\n"
+        "    sent = submit(Path(sys.argv[1]), Path(sys.argv[2]) / str(n), submitter=sys.argv[3])\n"
+        "    print(*(one.outcome for one in sent))"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, folder, tmp_path / "dest", name], stdout=subprocess.PIPE)
+        for folder, name in ((mine, "Ada"), (theirs, "Ben"))
+    ]
+    assert [one.communicate()[0].split() for one in running] == [[b"copied"] * 20] * 2
+    for n in range(20):
+        names = sorted(path.name for path in (tmp_path / "dest" / str(n)).glob("records/*/*"))
+        assert names == [f"{key}.1.json", f"{key}.json"]
+        assert len(list((tmp_path / "dest" / str(n)).glob("predictions/*"))) == 2
+
+
+# Every data set
+
+
+def truth_by_hand(store, space_name):
+    """Key -> label as its line has it, of the test split, read from the samples alone; masks laid into their scenes."""
+    spec = store.spec
+    space = spec.label_spaces[space_name]
+    own = {one: mine for mine, ones in space.derived.items() for one in ones} if space.source else None
+    count = len(space.classes) if not own else len(space.derived)
+    layer = next((one for one, name in spec.maps.items() if name in (space_name, space.source)), "")
+    lines, scenes = {}, {}
+    for row in np.flatnonzero((store.index["split"] == "test") & store.index["readable"]):
+        sample = store[int(row)]
+        label = sample.layers[layer][0, 0] if layer else sample.label
+        if isinstance(label, np.ndarray):
+            table = np.full(256, 255)
+            for one in range(256):
+                table[one] = own.get(one, 255) if own is not None else one if one < count else 255
+            scenes.setdefault(sample.scene or sample.key, []).append((*sample.offset, table[label]))
+        elif isinstance(label, tuple):
+            ids = sorted({own[one] for one in label if one in own} if own is not None else set(label))
+            if ids or spec.task.no_class == "negative":
+                lines[sample.key] = ",".join(map(str, ids))
+        elif label is not None and (own is None or label in own):
+            lines[sample.key] = str(label if own is None else own[label])
+    for key, tiles in scenes.items():
+        whole = np.full((max(y + m.shape[0] for y, _, m in tiles), max(x + m.shape[1] for _, x, m in tiles)), 255)
+        for y, x, mask in tiles:
+            part = whole[y : y + mask.shape[0], x : x + mask.shape[1]]
+            part[mask != 255] = mask[mask != 255]
+        ids, pixels = np.unique(whole[whole != 255], return_counts=True)
+        lines[key] = ",".join(f"{one}:{n}" for one, n in zip(ids, pixels, strict=True))
+    return lines
+
+
+@pytest.mark.soak
+def test_the_register_tells_the_truth_of_every_data_set(tmp_path):
+    """Digests of every label space of every data set with labels, against the samples read one by one."""
+    from seamo.manifest import shipped_manifest
+    from seamo_prep.demo import write_demos
+    from tests.prep.demo_stores import build_quietly
+
+    init_repository(tmp_path / "repository")
+    write_demos(tmp_path / "raw", workers=1, tell=lambda _id, _what: None)
+    compared, unlabelled = {}, set()
+    for dataset in shipped_manifest():
+        built = build_quietly(dataset, tmp_path / "raw" / dataset, tmp_path / "stores")
+        store = open_store(built.path)
+        try:
+            entry = register_store(tmp_path / "repository", [store.path], who="keeper")
+        except ProtocolError:
+            unlabelled.add(dataset)
+            continue
+        for test in entry.tests:
+            if (test.scheme, test.budget) == (store.meta.split_scheme, "full"):
+                lines = truth_by_hand(store, test.label_space)
+                text = "\n".join(sorted(f"{key}\t{label}" for key, label in lines.items()))
+                assert test.rows == len(lines), (dataset, test.label_space)
+                assert test.labels == hashlib.sha256(text.encode()).hexdigest(), (dataset, test.label_space)
+                compared.setdefault(dataset, []).append(test.label_space)
+    assert {"dfc2020", "segmunich", "oscd", "eurosat"} <= set(compared)
+    assert len(compared) + len(unlabelled) >= 14
+    assert all(not shipped_manifest()[one].label_spaces for one in unlabelled)

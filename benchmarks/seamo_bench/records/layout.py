@@ -13,10 +13,11 @@ Everything that is written there goes through `find` and `put_once`.
 
 import os
 import re
-import secrets
+import time
+from contextlib import suppress
 from pathlib import Path
 
-from seamo.disk import sync
+from seamo.disk import hold, part_of, sync
 from seamo.errors import ProtocolError
 
 RECORDS, PREDICTIONS, CARDS = "records", "predictions", "cards"
@@ -24,6 +25,7 @@ PROTOCOLS, STORES, WITHDRAWN = "protocols", "stores", "withdrawn"
 FOLDERS = (RECORDS, PREDICTIONS, CARDS, PROTOCOLS, STORES, WITHDRAWN)
 KEY = r"[0-9a-f]{64}"
 _RECORD = re.compile(rf"({KEY})(?:\.([1-9][0-9]{{0,3}}))?\.json")
+_TRIES, _PAUSE = 200, 0.05  # of a writer that waits for another one, seconds between them
 _PREFIX = re.compile("[0-9a-f]{2}")
 
 
@@ -106,24 +108,33 @@ def find(folder: Path, name: str) -> bytes | None:
 
 
 def put_once(folder: Path, name: str, data: bytes) -> bytes | None:
-    """Write a file that is not there yet: whole, or not at all.
+    """Write a file that is not there yet: whole, or not at all. The next try sweeps what a killed one left.
 
     Returns:
         None if these bytes are there now, ours or an equal writer's; else the other bytes that are there.
+
+    Raises:
+        ProtocolError: If another process is writing it, and does not end.
     """
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}.part")
+    part = part_of(path)
+    for _ in range(_TRIES):
+        handle = hold(part, folder=False)
+        if handle is not None:
+            break
+        time.sleep(_PAUSE)
+    else:
+        raise ProtocolError("another process is writing it", str(path), "Wait for it, and try again.")
     try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        path.hardlink_to(part)  # fails where the name is taken
-        sync(path.parent)
-    except FileExistsError:
-        there = path.read_bytes()
-        return None if there == data else there
+        if not path.exists():  # never under a name that is taken: the part may be a killed writer's, linked to it
+            part.write_bytes(data)
+            sync(part)
+            with suppress(FileExistsError):  # where file systems do not lock
+                path.hardlink_to(part)
     finally:
         part.unlink(missing_ok=True)
-    return None
+        os.close(handle)
+    sync(path.parent)
+    there = path.read_bytes()
+    return None if there == data else there

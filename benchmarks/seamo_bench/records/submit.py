@@ -111,6 +111,7 @@ def _put(destination: Path, data: bytes, files: Mapping[str, bytes], told: tuple
             if there is None:
                 also = (f"beside the record of its key that was there, as reproduction {number}",) if number else ()
                 return Submitted(record.key, "copied", "; ".join((*told, *also)))
+        put_once(destination, name, there)  # sweeps what a killed writer of it left
         try:
             theirs = Record.model_validate_json(there)
         except ValueError:
