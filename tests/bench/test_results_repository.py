@@ -496,6 +496,55 @@ def test_names_on_records_are_the_contributor_s(results, base, change, tmp_path)
     assert set(refused(change, base)) == {name, more.relative_to(change).as_posix()}
 
 
+def of_mine(change, results, tmp_path, *, title="My run", group="", who="Eve"):
+    """A record of a run of one's own, with its card; the card's digest, and the record's name."""
+    variant = [["group", group]] if group else []
+    document = card_document(find_card("image-statistics").card) | {"id": "mine", "title": title, "variant": variant}
+    data = canonical_json(document)
+    digest = hashlib.sha256(data).hexdigest()
+
+    def told(text):
+        text["facts"]["backbone"] |= {"id": "mine", "card": digest}
+        text["about"] |= {"backbone": title, "group": group, "floor": ""}
+
+    path = place(forge(results, knn(results).key, tmp_path / title, document=told), change, number=0, who=who)
+    (change / "cards" / f"{digest}.json").write_bytes(data)
+    return path.relative_to(change).as_posix()
+
+
+def test_a_run_of_one_s_own_joins_no_row_of_somebody_else_s(results, change, tmp_path):
+    of_mine(change, results, tmp_path, group="ours", who="Ada")
+    base = shutil.copytree(change, tmp_path / "base")
+    assert refused(change, base) == {}
+    name = of_mine(change, results, tmp_path, title="Another run", group="ours")
+    assert refused(change, base) == {
+        name: "another card is here as backbone mine: rename the run; its group ours is that of ada"
+    }
+    (change / name).unlink()
+    name = of_mine(change, results, tmp_path, title="Another run", group="ours", who="Ada")
+    assert refused(change, base) == {name: "another card is here as backbone mine: rename the run"}
+
+
+def test_only_one_s_own_records_are_withdrawn(results, base, change):
+    path = change / record_name(knn(results).key)
+    data = path.read_bytes()
+    path.unlink()
+    (change / predictions_name(json.loads(data)["predictions"]["sha256"])).unlink()
+    name = f"withdrawn/{knn(results).key}.json"
+    (change / name).write_text(json.dumps({"records": [hashlib.sha256(data).hexdigest()], "reason": "bad"}))
+    assert refused(change, base, submitter="eve") == {name: "withdraws a record of ada: bad: that is for maintainers"}
+    for options in ({"submitter": "Ada"}, {}, {"submitter": "eve", "maintainer": True}):
+        assert refused(change, base, **options) == {}
+        assert ("withdrawal", ("of ada: bad",)) in [(one.state, one.remarks) for one in judge(change, base=base)]
+
+
+def test_runs_do_not_write_into_a_repository(base, stores, tmp_path, monkeypatch, capsys):
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    code, said = run(monkeypatch, capsys, "run", tmp_path / "suite.yaml", "--stores", stores, "--results", base)
+    assert code == 2
+    assert "hand in with" in said
+
+
 def test_one_person_alone_reproduces_nothing(results, change, tmp_path):
     """Nor does a record without a name."""
     for who in ("ada ", ""):

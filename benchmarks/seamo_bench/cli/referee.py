@@ -40,7 +40,8 @@ def referee(
     if register:
         _register(destination, register, who, as_json=as_json)
         return
-    from seamo_bench.runs.repository import Verdict, judge
+    from seamo_bench.runs.repository import judge
+    from seamo_bench.runs.verdict import Verdict
 
     verdicts = judge(destination, base=base, held=held_against(stores), maintainer=maintainer, submitter=who)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.terminal import FAILED, remark, say, show
 from seamo_bench.cli.arguments import (
@@ -52,6 +53,11 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run what has no record yet; one failure stops nothing else."""
+    from seamo_bench.records.layout import is_shared
+
+    if is_shared(results):
+        how = "Run into a folder of your own, and hand in with `seamo-bench submit`."
+        raise UsageError("is a results repository, which runs do not write to", str(results), how)
     cells, places = planned(suite, backbones, stores=stores, results=results, weights=weights, budget=budget)
 
     from seamo_bench.runs.run import Machine, run_plan

@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from seamo.errors import ProtocolError
 from seamo_bench.predictions import promised_bytes
@@ -28,6 +27,7 @@ from seamo_bench.records.layout import (
 from seamo_bench.records.record import Damage, Record, RecordSet, read_record
 from seamo_bench.records.submit import same_record, submitter_of
 from seamo_bench.runs.changes import Withdrawal, files_of, forbidden, misplaced, withdrawals
+from seamo_bench.runs.contribution import added_withdrawals, in_own_name
 from seamo_bench.runs.papers import (
     CardPaper,
     ProtocolPaper,
@@ -39,29 +39,10 @@ from seamo_bench.runs.papers import (
 )
 from seamo_bench.runs.referee import of_card, of_protocol
 from seamo_bench.runs.register import Register, StoreEntry, read_entry
+from seamo_bench.runs.verdict import State, Verdict
 from seamo_bench.scores.metrics import PRIMARY
 
-State = Literal["reproduced", "plausible, not rerun", "not reproduced", "no score", "refused", "fine"]
 _LONGEST = 16 * 2**20  # bytes of a record's JSON
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What is said of one file.
-
-    Args:
-        name: Of the file.
-        state: `fine` of what is no record.
-        problems: Why it is refused; empty if it is not.
-        remarks: What else must be said.
-        record: That the file holds, if it could be read.
-    """
-
-    name: str
-    state: State
-    problems: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +89,16 @@ def judge(
     sound = {name: path for name, path in files.items() if name not in wrong}
     trusted = _trusted(sound, before if base is not None and not maintainer else None, wrong)
     judged = list(_records(sound, folder, trusted, held))
-    if base is not None and not maintainer:
-        judged = list(_of_one_person(judged, before, submitter))
+    gone: list[Verdict] = []
+    if base is not None:
+        judged = judged if maintainer else list(in_own_name(judged, before, submitter))
+        gone = list(added_withdrawals(trusted.withdrawn, before, "" if maintainer else submitter))
     named = {predictions_name(one.record.predictions.sha256) for one in judged if one.record and one.record.predictions}
     for name in sound:
         if name.startswith(f"{PREDICTIONS}/") and name.endswith(".npz") and name not in named:
             wrong.setdefault(name, []).append("belongs to no record")
     bad = [Verdict(name, "refused", tuple(why)) for name, why in sorted(wrong.items())]
-    return (*bad, *_with_states(judged, trusted))
+    return (*bad, *gone, *_with_states(judged, trusted))
 
 
 def _trusted(files: Mapping[str, Path], before: Mapping[str, Path] | None, wrong: dict[str, list[str]]) -> Trusted:
@@ -169,7 +152,7 @@ def _read(path: Path) -> bytes:
 
 def _records(files: Mapping[str, Path], folder: Path, trusted: Trusted, held: Held | None) -> Iterator[Verdict]:
     def everything(record: Record, results: Path) -> tuple[str, ...]:
-        found = (*_of_papers(record, trusted), *trusted.register.problems(record, results))
+        found = trusted.register.problems(record, results)
         return found if found or held is None else held(record, results)
 
     for name, path in files.items():
@@ -201,9 +184,11 @@ def _before_it_is_opened(record: Record, data: bytes, files: Mapping[str, Path],
         return ("is another record of a key that has no first one",)
     if record.status != "ok" or record.predictions is None:
         return ()
+    if found := _of_papers(record, trusted):  # scores are computed with parameters that the protocol has
+        return found
     most = trusted.register.largest(record.facts)
     if not most:  # not in the register, which says so before it looks at predictions
-        return (*_of_papers(record, trusted), *trusted.register.problems(record, Path()))
+        return trusted.register.problems(record, Path())
     path = files.get(predictions_name(record.predictions.sha256))
     if path is None:
         return ("its predictions are not there",)
@@ -235,20 +220,6 @@ def _paper_names(record: Record, trusted: Trusted) -> tuple[str, ...]:
     if protocol_name(facts.protocol.id, facts.protocol.version) not in trusted.protocols:
         found.append(f"version {facts.protocol.version} of protocol {facts.protocol.id} is not in {PROTOCOLS}/")
     return tuple(found)
-
-
-def _of_one_person(judged: list[Verdict], before: Mapping[str, Path], submitter: str) -> Iterator[Verdict]:
-    """The verdicts; records that were added are refused where somebody else's name stands on them."""
-    added = [one.record for one in judged if one.record is not None and one.name not in before]
-    people = {submitter_of(record) for record in added} - {""}
-    whose = {submitter.casefold()} if submitter else people
-    for one in judged:
-        if one.record is None or one.name in before or (len(whose) < 2 and submitter_of(one.record) in {"", *whose}):
-            yield one
-            continue
-        told = f"a contribution of {submitter}" if submitter else "one contribution, one submitter"
-        name = submitter_of(one.record) or "nobody"
-        yield replace(one, state="refused", problems=(*one.problems, f"is handed in by {name}: {told}"))
 
 
 def _with_states(judged: list[Verdict], trusted: Trusted) -> Iterator[Verdict]:
