@@ -27,6 +27,7 @@ BACKBONES = "tests/bench/test_contract_backbones.py::test_every_card_keeps_the_c
 CACHE = "tests/bench/test_contract_cache.py"
 HASHES = "tests/test_contract_hashes.py"
 SMALL = "tests/bench/test_small_samples.py"
+REFEREE = "tests/bench/test_results_repository.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +309,32 @@ MUTATIONS = (
             ),
         ),
         ("tests/prep/test_contract_archives.py::test_every_archive_keeps_the_contract[eurosat]",),
+    ),
+    # The referee of a results repository.
+    Mutation(
+        "referee: labels are not compared",
+        (Edit(f"{BENCH}/runs/register.py", "elif theirs.labels != test.labels:", "elif False:"),),
+        (REFEREE,),
+    ),
+    Mutation(
+        "referee: what comes along is trusted",
+        (Edit(f"{BENCH}/runs/repository.py", "known = before is None or name in before", "known = True"),),
+        (REFEREE,),
+    ),
+    Mutation(
+        "referee: predictions are unpacked at once",
+        (Edit(f"{BENCH}/runs/repository.py", "return (told,) if promised > most else ()", "return ()"),),
+        (REFEREE,),
+    ),
+    Mutation(
+        "referee: one person reproduces their own",
+        (Edit(f"{BENCH}/runs/repository.py", "or who == submitter_of(record):", "or False:"),),
+        (REFEREE,),
+    ),
+    Mutation(
+        "referee: records may be removed",
+        (Edit(f"{BENCH}/runs/changes.py", "if file_sha256(old) in named:", "if True:"),),
+        (REFEREE,),
     ),
 )
 

@@ -198,7 +198,8 @@ def test_two_submitters_and_a_merge_make_a_row_reproduced(results, stores, tmp_p
     assert states == {"knn": "reproduced", "logreg": RERUN}
     assert call("report", board, "-o", tmp_path / "board.html")[0] == 0
     assert "<td>reproduced</td>" in (tmp_path / "board.html").read_text()
-    assert call("verify", board, "--stores", stores)[0] == 0
+    code, said = call("verify", board, "--stores", stores)
+    assert (code, said.count("key, predictions and scores agree"), said.count(".1.json")) == (0, 3, 1)
     (second,) = board.glob("records/*/*.1.json")
     assert call("verify", second)[0] == 0
     assert git(board, "status", "--porcelain") == ""  # tables leave nothing behind

@@ -8,7 +8,7 @@ from pathlib import Path
 from seamo.errors import ProtocolError
 from seamo.identity import file_sha256
 from seamo_bench.facts import run_key
-from seamo_bench.records.layout import results_of
+from seamo_bench.records.layout import reproduction_paths, results_of
 from seamo_bench.records.record import Record, load_predictions, read_record, read_records, scores_of
 from seamo_bench.records.seals import SEAL, machine_seal
 from seamo_bench.scores.metrics import PRIMARY
@@ -50,12 +50,17 @@ def examine(path: Path, held: Held | None = None) -> list[Examined]:
         ProtocolError: If there is no such record, or no record in the folder.
     """
     if not path.is_dir():
-        return [_examined(read_record(path), results_of(path), held)]
+        return [_examined(path.name, read_record(path), results_of(path), held)]
     found = read_records(path)
     if not found.records and not found.damaged:
         raise ProtocolError("there is no record", str(path), "Run a suite with --results first.")
-    checked = [_examined(record, path, held) for record in found.records]
+    checked = [_examined(f"{record.key}.json", record, path, held) for record in found.records]
     checked += [_wrong(one.path.name, one.reason) for one in found.damaged]
+    for again in reproduction_paths(path):
+        try:
+            checked.append(_examined(again.name, read_record(again), path, held))
+        except ProtocolError as error:
+            checked.append(_wrong(again.name, error.what))
     return sorted(checked, key=lambda one: one.name) + [
         Examined(name, "belongs to no record here: left by a run that was stopped, or its record is lost")
         for name in _strays(path)
@@ -70,8 +75,8 @@ def problems_of(record: Record, results: Path, held: Held | None) -> tuple[str, 
     return (*found, *held(record, results))
 
 
-def _examined(record: Record, results: Path, held: Held | None) -> Examined:
-    name, wrong = f"{record.key}.json", problems_of(record, results, held)
+def _examined(name: str, record: Record, results: Path, held: Held | None) -> Examined:
+    wrong = problems_of(record, results, held)
     if wrong:
         return _wrong(name, *wrong)
     if record.status != "ok":

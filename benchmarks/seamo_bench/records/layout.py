@@ -74,6 +74,12 @@ def record_paths(results: Path) -> list[Path]:
     return sorted((path for path in paths if path.name.count(".") == 1), key=lambda path: path.name)
 
 
+def reproduction_paths(results: Path) -> list[Path]:
+    """The files of the further records of each key; there are none in the folder of a run."""
+    paths = (results / RECORDS).glob("??/*.json") if is_shared(results) else ()
+    return sorted((path for path in paths if path.name.count(".") > 1), key=lambda path: path.name)
+
+
 def named_key(path: Path) -> str:
     """The key that a record's file is named by; empty if no record has such a name."""
     if not _is_inside(path):

@@ -23,7 +23,7 @@ from seamo_bench.predictions import Predictions, TilePredictions
 from seamo_bench.protocol import Split
 from seamo_bench.records.layout import STORES
 from seamo_bench.records.record import Record, load_predictions
-from seamo_bench.tasks.stores import parts_of, stores_facts
+from seamo_bench.tasks.stores import content_before, parts_of, stores_facts
 from seamo_bench.tasks.trials import (
     DENSE,
     labels_of,
@@ -88,6 +88,7 @@ class StoreEntry(Value):
     Args:
         content: Of the store, or of the joined one.
         stores: As records name them.
+        before: Of each: its content in the format before, by which older records name it; empty for most.
         titles, pixels, plans: Of each: its title, the digest of its pixels, what it was built by.
         tests: Every test list that a record can be of.
         rebuilt: The first one registered it; others built it, too, and found the same.
@@ -96,11 +97,22 @@ class StoreEntry(Value):
     format: Literal["seamo-register/1"] = "seamo-register/1"
     content: str
     stores: tuple[StoreFacts, ...]
+    before: tuple[str, ...]
     titles: tuple[str, ...]
     pixels: tuple[str, ...]
     plans: tuple[dict[str, Any], ...]
     tests: tuple[KnownTest, ...]
     rebuilt: tuple[Rebuilt, ...]
+
+    def is_of(self, stores: Sequence[StoreFacts]) -> bool:
+        """Whether a record's stores are these."""
+        if len(stores) != len(self.stores):
+            return False
+        pairs = zip(stores, self.stores, self.before, strict=True)
+        return all(
+            one == ours or (before and one == ours.model_copy(update={"content": before}))
+            for one, ours, before in pairs
+        )
 
     def test(self, facts: Facts) -> KnownTest | None:
         """The test list that a record says it is of."""
@@ -149,6 +161,7 @@ def make_entry(store: Samples, *, who: str, when: str) -> StoreEntry:
     return StoreEntry(
         content=store.content,
         stores=stores_facts(store),
+        before=tuple(content_before(part.meta) for part in parts),
         titles=tuple(part.title for part in parts),
         pixels=tuple(part.pixels for part in parts),
         plans=tuple(part.meta.model_dump(mode="json", include=plan) for part in parts),
@@ -241,7 +254,7 @@ class Register:
 
     def entry(self, facts: Facts) -> StoreEntry | None:
         """What is known of the stores that a record names."""
-        return next((one for one in self.entries if one.stores == facts.stores), None)
+        return next((one for one in self.entries if one.is_of(facts.stores)), None)
 
     def problems(self, record: Record, results: Path) -> tuple[str, ...]:
         """What of a record is not what the register says. Empty = nothing, or a record without a score.

@@ -8,6 +8,7 @@ from seamo.errors import StoreError
 from seamo.files import open_files
 from seamo.store.check import differing_files
 from seamo.store.joined import JoinedStore
+from seamo.store.meta import StoreMeta
 from seamo.store.reader import Store, open_store, store_urls
 from seamo.store.samples import Samples
 from seamo_bench.facts import Facts, StoreFacts
@@ -128,7 +129,7 @@ def store_of_facts(stores: Sequence[Store], one: StoreFacts, facts: Facts) -> St
         facts: Of the record.
     """
     same = [store for store in stores if store.content == one.content]
-    same += [store for store in stores if _content_before(store) == one.content]
+    same += [store for store in stores if content_before(store.meta) == one.content]
 
     def fits(store: Store) -> int:
         return 2 * (facts.task.label_space in store.spec.label_spaces) + (store.meta.split_scheme == facts.split.scheme)
@@ -136,9 +137,9 @@ def store_of_facts(stores: Sequence[Store], one: StoreFacts, facts: Facts) -> St
     return max(same, key=fits, default=None)
 
 
-def _content_before(store: Store) -> str:
+def content_before(meta: StoreMeta) -> str:
     """Content hash of the store of the format before that this one was copied from; empty for any other."""
-    was = store.meta.provenance.get("was")
+    was = meta.provenance.get("was")
     return str(was.get("content", "")) if isinstance(was, dict) else ""
 
 
