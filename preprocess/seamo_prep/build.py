@@ -6,7 +6,7 @@ says at once if it is published already.
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,16 +65,29 @@ class Built:
     """What a build gave.
 
     Args:
-        path: The store.
+        url: Address of the store.
         was_there: True if it was published before.
         samples: Rows; 0 if it was there.
         ledger: Number of names that were left out or could not be read; 0 if it was there.
     """
 
-    path: Path
+    url: str
     was_there: bool
     samples: int = 0
     ledger: int = 0
+
+    @property
+    def path(self) -> Path:
+        """The store's folder; an error if it is in a bucket."""
+        return local_path(self.url)
+
+
+Published = Callable[[str, str], str]
+"""Called with a store's name below its root and its view: its address where it is published, empty if it is not."""
+
+
+def _nowhere_else(_name: str, _view: str) -> str:
+    return ""
 
 
 def build(
@@ -86,6 +99,7 @@ def build(
     engine: Engine,
     say: Say,
     progress: Progress,
+    published: Published = _nowhere_else,
 ) -> Built:
     """Build one store, or find it built.
 
@@ -97,6 +111,7 @@ def build(
         engine: Who builds it.
         say: Called with each remark that a person should read.
         progress: See `Progress`.
+        published: Where else this store may be.
 
     Raises:
         UsageError: For an unknown data set, layer or split scheme, or stores inside RAW.
@@ -128,11 +143,14 @@ def build(
         labels=_labels_digest(files, spec, scheme) if own is None else own.told,
         synthetic=files.synthetic,
     )
+    elsewhere = published(f"{spec.id}/{build8(plan)}", view8(plan))
+    if elsewhere:
+        return Built(elsewhere, was_there=True)
     place = root / spec.id / build8(plan)
     if (place / META_NAME).is_file():
         view = find_view(place, view8(plan))
         if view is not None:
-            return Built(view, was_there=True)
+            return Built(str(view), was_there=True)
         say(f"the pixels are published before ({place}): only their splits and labels are written")
     if rows is None:
         rows = _index(archive, files, spec, options)
@@ -165,7 +183,7 @@ def build(
         )
         for line in _remarks(open_store(path)):
             say(line)
-        return Built(path, was_there=False, samples=len(keys), ledger=len(left_out))
+        return Built(str(path), was_there=False, samples=len(keys), ledger=len(left_out))
 
 
 def _remarks(store: Store) -> Iterator[str]:

@@ -4,6 +4,7 @@
     ROOT/<id>/<build8>/**/.*.part        of a file that was being written (`seamo.identity.write_atomically`)
     ROOT/<id>/<build8>/**/*.<32 hex digits>.partial      the same, of zarr-python
     ROOT/<id>/<build8>/views/.<view8>.partial/           a view that was being written
+    ROOT/<id>/<build8>/                  what a killed `rm` left: no store.json, and the catalogue does not have it
     ROOT/<id>/.*.part                    a file that was being written beside the stores
     ROOT/<id>/.<build8>.partial/         an unfinished store: work that the next build of the same plan goes on with
     ROOT/<id>/.<build8>.partial/.work/parts/*            of it, shards that were being written
@@ -27,6 +28,8 @@ from seamo.addresses import local_path
 from seamo.errors import SeamoError, StoreError
 from seamo.seal import parse_json
 from seamo.store.format import CHECKSUMS_NAME, META_NAME, VIEWS_NAME, WORK_NAME
+from seamo.store.keeping import REMAINS
+from seamo.store.roots import Catalogue, read_catalogue
 
 _BUILD = re.compile(r"\.?(?P<build>[0-9a-f]{8})(\.partial|-copy\.partial|\.lock)?")
 _PART = re.compile(r"\..+\.part|.+\.[0-9a-f]{32}\.partial")
@@ -67,6 +70,7 @@ def clean(root: Path, *, unfinished: bool = False, dry_run: bool = False) -> lis
     if not root.is_dir():
         raise StoreError("there is no such folder", str(root))
     found: list[Litter] = []
+    catalogue = read_catalogue(root)
     try:
         for dataset in _folders(root):
             for build8 in _builds(dataset):
@@ -75,6 +79,10 @@ def clean(root: Path, *, unfinished: bool = False, dry_run: bool = False) -> lis
                     for path, what in _litter(dataset, build8, unfinished=unfinished) if is_ours else ():
                         found.append(Litter(path, _bytes(path), what, goes=what != _UNFINISHED or unfinished))
                         if found[-1].goes and not dry_run:
+                            _remove(path)
+                    for path in _remains(dataset / build8, catalogue) if is_ours else ():
+                        found.append(Litter(path, _bytes(path), REMAINS, goes=True))
+                        if not dry_run:
                             _remove(path)
             # Beside the stores no lock says who is at work, and only small files are written there.
             for path in _parts(dataset, deep=False):
@@ -128,6 +136,18 @@ def _litter(dataset: Path, build8: str, *, unfinished: bool) -> Iterator[tuple[P
         yield copied, _UNFINISHED
     if lock.is_file() and (unfinished or not (begun.is_dir() or copied.is_dir())):
         yield lock, "the lock of a build that ended"
+
+
+def _remains(store: Path, catalogue: Catalogue | None) -> list[Path]:
+    """Folders that were a store or a view, as their manifest tells, and are none any more."""
+    listed = catalogue.stores if catalogue is not None else {}
+    found = []
+    for path in (store, *sorted((store / VIEWS_NAME).glob("[!.]*"))):
+        was = (path / CHECKSUMS_NAME).is_file() and not (path / META_NAME).exists() and not path.is_symlink()
+        name = path.relative_to(store.parents[1]).as_posix()
+        if was and catalogue is not None and name not in listed and store not in found:
+            found.append(path)
+    return found
 
 
 def _named(store: Path) -> frozenset[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo.addresses import address_of, disk_path, last_name, parent
+from seamo.addresses import address_of, disk_path, is_web, join, last_name, parent
 from seamo.errors import StoreError, UsageError
 from seamo.files import Files, open_files
 from seamo.files.disk import DiskFiles
@@ -19,12 +19,14 @@ from seamo.store import format as fmt
 from seamo.store.columns import IndexColumns
 from seamo.store.faces import Faces
 from seamo.store.meta import BUILD_AGAIN, read_meta
+from seamo.store.roots import latest_of, read_catalogue
 from seamo.store.subsets import Subset, draw
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[Any]
+_WHICH = "Name one of them, or say which one is meant: seamo-prep latest ROOT ID/BUILD."
 _LIST = "`seamo-prep ls ROOT` lists stores."
 
 
@@ -33,7 +35,8 @@ def open_store(url: str | Path) -> "Store":
 
     Args:
         url: A path or the address of a bucket or a web server (`seamo.addresses`): of the build, of a view in it
-            (`views/<view8>`), of the store.json of either, or `<root>/<dataset-id>` when that holds exactly one store.
+            (`views/<view8>`), of the store.json of either, or `<root>/<dataset-id>` when that holds exactly one store,
+            or the root's catalogue says which one is meant (`seamo-prep latest`).
 
     Raises:
         StoreError: If there is no store, only an unfinished one, or several.
@@ -55,19 +58,39 @@ def open_store(url: str | Path) -> "Store":
     if len(found) == 1:
         return Store(found[0])
     if found:
+        latest = latest_of(url)
+        if latest:
+            return Store(join(url, latest))
         names = ", ".join(one.removeprefix(f"{url}/") for one in found)
-        raise StoreError(f"holds {len(found)} stores ({names})", url, "Name one of them.")
+        raise StoreError(f"holds {len(found)} stores ({names})", url, _WHICH)
     if path is not None and (path.name.endswith(".partial") or any(path.glob(".*.partial"))):
         raise StoreError("is not finished", url, "Run the same `seamo-prep build` again: it goes on.")
     raise StoreError("holds no store (no store.json)", url, _LIST)
+
+
+def dataset_ids(root: str | Path) -> set[str]:
+    """The data sets that have a folder below a root; elsewhere than on a disk, a store in its catalogue, if it has one.
+
+    Args:
+        root: Address of a folder of stores.
+    """
+    catalogue = read_catalogue(root) if disk_path(root) is None else None
+    if catalogue is None:
+        return set(open_files(root).folders())
+    return {name.partition("/")[0] for name in catalogue.stores}
 
 
 def store_urls(dataset: str | Path) -> list[str]:
     """The published stores below `<root>/<dataset-id>`, each followed by its views.
 
     Args:
-        dataset: The address; not there = none. In a bucket its folders are listed.
+        dataset: The address; not there = none. Elsewhere than on a disk the root's catalogue says them; where it has
+            none, folders are listed.
     """
+    name = last_name(dataset)
+    catalogue = read_catalogue(parent(dataset)) if name and disk_path(dataset) is None else None
+    if catalogue is not None:
+        return [join(dataset, one[len(name) + 1 :]) for one in sorted(catalogue.stores) if one.startswith(f"{name}/")]
     files = open_files(dataset)
     found = []
     for build in files.folders():
@@ -86,6 +109,23 @@ class PixelFiles(Protocol):
 
     def where(self, name: str) -> str:
         """The address of a name, for messages."""
+
+
+def views_of(store: "Store") -> list["Store"]:
+    """The views of a store, in order of their names.
+
+    Args:
+        store: Not a view. On a web server the root's catalogue says which views there are; without one, none is found.
+    """
+    if is_web(store.url):
+        dataset = parent(store.url)
+        below = f"{last_name(dataset)}/{last_name(store.url)}/{fmt.VIEWS_NAME}/"
+        catalogue = read_catalogue(parent(dataset))
+        found = [last_name(one) for one in (catalogue.stores if catalogue else ()) if one.startswith(below)]
+    else:
+        found = [one for one in store.files.folders(fmt.VIEWS_NAME) if not one.startswith(".")]
+    urls = [join(store.url, fmt.VIEWS_NAME, one) for one in sorted(found)]
+    return [Store(url) for url in urls if open_files(url).exists(fmt.META_NAME)]
 
 
 class Store(Faces):

@@ -28,6 +28,7 @@ from seamo.seal import SealedFile
 from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.content import pixels_hash
+from seamo.store.keeping import enter
 from seamo.store.meaning import Meaning
 from seamo.store.meta import Counts, StoreMeta, array_facts, band_facts
 from seamo.store.moments import all_statistics, moments_bytes, part_statistics
@@ -60,6 +61,7 @@ class StoreWriter:
 
     def __init__(self, root: Path, plan: BuildPlan, keys: Sequence[str]) -> None:
         root = local_path(root)
+        self._root = root
         self.plan = plan
         self.keys = tuple(keys)
         self.build = build8(plan)
@@ -166,7 +168,9 @@ class StoreWriter:
             view = find_view(there, view8(self.plan))
             if view is not None:
                 return view
-            return write_view(there, self.plan, splits=splits, labels=labels, provenance=provenance)
+            view = write_view(there, self.plan, splits=splits, labels=labels, provenance=provenance)
+            self._enter(view)
+            return view
         missing = [k for k in range(self.num_shards) if not self.is_done(k)]
         if missing:
             raise StoreError(f"{len(missing)} of {self.num_shards} shards are not done", str(self._folder))
@@ -175,7 +179,11 @@ class StoreWriter:
                 self._complete(splits, labels, ledger, dict(provenance or {}), subset, countries)
             shutil.rmtree(self._folder / fmt.WORK_NAME, ignore_errors=True)
             put_in_place(self._folder, self._final)
+        self._enter(self._final)
         return self._final
+
+    def _enter(self, path: Path) -> None:
+        enter(self._root, path.relative_to(self._root).as_posix())
 
     def _complete(
         self,

@@ -12,10 +12,8 @@ BUCKET = "s3://bucket/place"
 @pytest.mark.parametrize(
     "words",
     [
-        ("seamo-prep", "ls", BUCKET),
         ("seamo-prep", "demo", BUCKET, "--only", "eurosat"),
         ("seamo-prep", "fetch", "eurosat", "--to", BUCKET),
-        ("seamo-prep", "build", "eurosat", "--raw", ".", "--store", BUCKET),
         ("seamo-prep", "build", "eurosat", "--raw", BUCKET, "--store", "stores"),
         ("seamo-bench", "run", "demo", "--stores", "stores", "--results", BUCKET),
     ],

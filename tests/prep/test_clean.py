@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from seamo.errors import StoreError
+from seamo.store.keeping import rebuild
 from seamo.store.reader import open_store
+from seamo.store.roots import Catalogue, change_catalogue
 from seamo_prep.clean import clean
 from tests.prep.demo_stores import build_quietly
 
@@ -112,3 +114,18 @@ def test_an_unfinished_copy_stays_until_it_is_asked_for(root: Path) -> None:
     assert [path.name for path in part.rglob("*") if path.is_file()] == ["0"]
     assert [(one.path, one.goes) for one in clean(root, unfinished=True)] == [(part, True)]
     assert files_of(root) == before
+
+
+def test_what_a_killed_removal_left_goes(root: Path) -> None:
+    store = open_store(root / "eurosat").path
+    (store / "store.json").rename(root / "kept.json")
+    assert store not in [one.path for one in clean(root)]  # without a catalogue, nobody knows that it was removed
+    (root / "kept.json").rename(store / "store.json")
+    rebuild(root)
+    (store / "store.json").rename(root / "kept.json")
+    assert store not in [one.path for one in clean(root)]  # the catalogue has it: it is damaged
+    change_catalogue(root, lambda _: Catalogue())
+    size = sum(len(data) for data in files_of(store).values())
+    assert [(one.path, one.bytes, one.goes) for one in clean(root, dry_run=True)] == [(store, size, True)]
+    clean(root)
+    assert not store.exists()

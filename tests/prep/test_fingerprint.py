@@ -66,7 +66,7 @@ def test_images_that_are_exchanged_in_the_table_make_another_store(raw: Path, tm
 def test_any_change_of_a_file_that_is_read_makes_another_store(name: str, raw: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     first = build_quietly("folder", raw, root)
-    assert build_quietly("folder", raw, root) == type(first)(first.path, was_there=True)
+    assert build_quietly("folder", raw, root) == type(first)(first.url, was_there=True)
     size = (raw / name).stat().st_size
     if name == "seamo.yaml":
         text = (raw / name).read_text()
@@ -193,4 +193,4 @@ def test_what_lies_beside_an_image_and_speaks_of_it_counts(name: str, text: str,
     (raw / name).write_text(text.replace("0", "7", 1))
     assert build_quietly("folder", raw, root).path not in (first.path, second.path)
     (raw / name).unlink()
-    assert build_quietly("folder", raw, root) == type(first)(first.path, was_there=True)
+    assert build_quietly("folder", raw, root) == type(first)(first.url, was_there=True)

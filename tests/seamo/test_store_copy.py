@@ -32,7 +32,8 @@ OPTIONS = {
 }
 
 
-def said(done: int, total: int) -> None:
+def said(done: int, total: int, what: str) -> None:
+    assert what in ("bytes", "samples")
     assert 0 <= done <= total
 
 
@@ -139,5 +140,5 @@ def test_a_copy_into_the_store_itself_is_refused(tmp_path):
 def test_a_file_that_the_source_lacks_is_said_of_the_source(tmp_path):
     path = build(tmp_path / "a", PLAN, SAMPLES)
     (path / "moments.parquet").unlink()
-    with pytest.raises(StoreError, match=r"a/.*moments.parquet: cannot be read .*Copy the store again"):
+    with pytest.raises(StoreError, match=r"a/.*moments.parquet: cannot be read .*copy the store again"):
         copy_store(path, tmp_path / "b", layout=None, progress=said)

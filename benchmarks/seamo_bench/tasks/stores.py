@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seamo.addresses import address_of, disk_path, is_web, join, last_name
+from seamo.addresses import address_of, disk_path, is_web, join, last_name, parent
 from seamo.errors import StoreError
-from seamo.files import open_files
 from seamo.store.check import differing_files
 from seamo.store.joined import JoinedStore
 from seamo.store.meta import StoreMeta
-from seamo.store.reader import Store, open_store, store_urls
+from seamo.store.reader import Store, dataset_ids, open_store, store_urls
+from seamo.store.roots import latest_of, read_catalogue
 from seamo.store.samples import Samples
 from seamo_bench.facts import Facts, StoreFacts
 
@@ -57,13 +57,19 @@ def find_build(folder: str | Path, scheme: str = "", *, label_space: str = "", v
 
     Raises:
         StoreError: If there is none, or several and not exactly one of them fits. Views that hold the very same
-            samples, labels and splits are one.
+            samples, labels and splits are one. Of several, the one that the root's catalogue names as the latest comes
+            first, if it has what is asked for.
     """
-    found = [] if is_web(folder) else store_urls(folder)
+    is_unlisted = is_web(folder) and read_catalogue(parent(folder)) is None
+    found = [] if is_unlisted else store_urls(folder)
     if len(found) < 2 and not view:
         return open_store(folder)
     stores = [open_store(path) for path in found]
     wanted = scheme or (stores[0].spec.default_split if stores else "")
+    latest = "" if view else latest_of(folder)
+    meant = [store for store in stores if latest and store.url == join(folder, latest)]
+    if meant and scheme in ("", meant[0].meta.split_scheme) and label_space in ("", *meant[0].spec.label_spaces):
+        return meant[0]
     if view:
         fitting = [store for store in stores if store.meta.view.startswith(view)]
     else:
@@ -81,7 +87,7 @@ def find_build(folder: str | Path, scheme: str = "", *, label_space: str = "", v
     raise StoreError(
         f"holds {len(stores)} stores, {listed}; {count} {asked}",
         last_name(folder),
-        "Say in the row of the suite which one is meant: `view: ...`.",
+        "Say in the row of the suite which one is meant (`view: ...`), or for all: seamo-prep latest ROOT ID/BUILD.",
     )
 
 
@@ -97,7 +103,7 @@ def open_facts(root: str | Path, facts: Facts) -> Samples:
     """
     if not facts.stores:
         raise StoreError("names no store", "record")
-    datasets = set(open_files(root).folders())  # a record is from outside: its ids are looked up, not opened
+    datasets = dataset_ids(root)  # a record is from outside: its ids are looked up, not opened
     stores = []
     for one in facts.stores:
         there, unread = [], ""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from seamo.addresses import disk_path, join
 from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.progress import Progress
@@ -16,7 +17,7 @@ def build(
     dataset: Annotated[str, typer.Argument(metavar="ID", help="A data set of `list`, or `folder`.")],
     *,
     raw: Annotated[Path, typer.Option(help="Folder that holds the published files.")],
-    store: Annotated[Path, typer.Option(help="Folder of stores.")],
+    store: Annotated[str, typer.Option(help="Folder of stores, or its address.")],
     layout: Annotated[Literal["zarr", "webdataset"], typer.Option(help="Layout of the store.")] = "zarr",
     layers: Annotated[str, typer.Option(help="Layers, separated by commas; all without it.")] = "",
     splits: Annotated[str, typer.Option(help="Split scheme; the published one where its lists are in RAW.")] = "",
@@ -25,6 +26,7 @@ def build(
     scheduler: Annotated[str, typer.Option(help="Address or file of a dask scheduler whose workers do it.")] = "",
     on_bad: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with unreadable samples.")] = "raise",
     relax: Annotated[str, typer.Option(help="Accept other shape, dtype, seasons, names, grid; by commas.")] = "",
+    scratch: Annotated[Path | None, typer.Option(help="For a bucket: folder with room for the store.")] = None,
     json: Json = False,
 ) -> None:
     """Build a store from the published archive; goes on where a build was interrupted."""
@@ -37,6 +39,7 @@ def build(
     from seamo_prep.build import Options
     from seamo_prep.build import build as make
     from seamo_prep.engines import Engine
+    from seamo_prep.publish import build_into_bucket
 
     options = Options(layout, names(layers), splits, limit, names(relax), on_bad)
     engine = Engine(workers or 0, scheduler)
@@ -45,11 +48,25 @@ def build(
     def tell(done: int, total: int) -> None:
         progress.report(done, total, "samples")
 
-    built = make(dataset, raw=raw, root=store, options=options, engine=engine, say=remark, progress=tell)
+    folder = disk_path(store)
+    if folder is not None:
+        built = make(dataset, raw=raw, root=folder, options=options, engine=engine, say=remark, progress=tell)
+    else:
+        built = build_into_bucket(
+            dataset,
+            raw=raw,
+            root=store,
+            scratch=scratch,
+            options=options,
+            engine=engine,
+            say=remark,
+            progress=tell,
+            moved=progress.report,
+        )
     progress.close()
     if built.was_there:
         remark("published before; nothing to do")
     if built.ledger:
-        remark(f"left out: {built.ledger} (see {built.path / 'ledger.json'})")
-    row = {"id": dataset, "path": str(built.path), "was_there": built.was_there, "left_out": built.ledger}
-    show([row], json=json, text=lambda: str(built.path))
+        remark(f"left out: {built.ledger} (see {join(built.url, 'ledger.json')})")
+    row = {"id": dataset, "path": built.url, "was_there": built.was_there, "left_out": built.ledger}
+    show([row], json=json, text=lambda: built.url)

@@ -1,19 +1,70 @@
 """`seamo-prep ls`."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seamo.addresses import join
+from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.terminal import show
 
+if TYPE_CHECKING:
+    from seamo.store.roots import Catalogue
 
-def list_stores(root: Annotated[Path, typer.Argument(help="Folder of stores.")], *, json: Json = False) -> None:
-    """Show the stores under a root."""
+
+def list_stores(
+    root: Annotated[str, typer.Argument(help="Folder of stores, or its address.")],
+    *,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Look at every store, write the catalogue anew.")] = False,
+    orphans: Annotated[bool, typer.Option("--orphans", help="What lies there and is in no catalogue.")] = False,
+    json: Json = False,
+) -> None:
+    """Show the stores under a root, as its catalogue has them; of a root without one, as they lie there."""
+    from seamo.store import keeping
+    from seamo.store.roots import read_catalogue
+
+    if rebuild and orphans:
+        raise UsageError("--rebuild and --orphans are two questions", fix="Ask one after the other.")
+    if orphans:
+        show([{"id": one.name, "bytes": one.bytes, "what": one.what} for one in keeping.orphans(root)], json=json)
+        return
+    catalogue = keeping.rebuild(root) if rebuild else read_catalogue(root)
+    show(_scanned(root) if catalogue is None else _listed(root, catalogue), json=json)
+
+
+def _listed(root: str, catalogue: "Catalogue") -> list[dict[str, Any]]:
+    from seamo.store.keeping import is_gone
+
+    names = sorted(catalogue.stores, key=lambda name: catalogue.stores[name].created, reverse=True)
+    rows = []
+    for name in sorted(names, key=lambda name: name.partition("/")[0]):  # newest first in each data set
+        one = catalogue.stores[name]
+        dataset, _, build = name.partition("/")
+        rows.append(
+            {
+                "id": dataset,
+                "build": build,
+                "state": "gone" if is_gone(root, name) else "published",
+                "latest": catalogue.latest.get(dataset) == build,
+                "title": one.title,
+                "samples": one.samples,
+                "layout": one.layout,
+                "splits": one.splits,
+                "content": one.content[:12],
+                "created": one.created,
+                "bytes": one.bytes,
+                "who": one.who,
+                "path": join(root, name),
+            }
+        )
+    return rows
+
+
+def _scanned(root: str) -> list[dict[str, Any]]:
     from seamo.store.catalog import list_stores as entries
 
-    rows = [
+    return [
         {
             "id": entry.id,
             "build": entry.build,
@@ -30,4 +81,3 @@ def list_stores(root: Annotated[Path, typer.Argument(help="Folder of stores.")],
         }
         for entry in entries(root)
     ]
-    show(rows, json=json)

@@ -6,9 +6,11 @@ from seamo_prep.cli.clean import clean
 from seamo_prep.cli.copy import copy
 from seamo_prep.cli.demo import demo
 from seamo_prep.cli.fetch import fetch
+from seamo_prep.cli.latest import latest
 from seamo_prep.cli.list import list_datasets
 from seamo_prep.cli.look import look
 from seamo_prep.cli.ls import list_stores
+from seamo_prep.cli.rm import remove
 from seamo_prep.cli.stats import stats
 from seamo_prep.cli.verify import verify
 
@@ -20,6 +22,8 @@ app.command()(copy)
 app.command()(verify)
 app.command()(stats)
 app.command("ls")(list_stores)
+app.command()(latest)
+app.command("rm")(remove)
 app.command()(clean)
 app.command()(look)
 app.command()(demo)

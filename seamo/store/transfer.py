@@ -1,0 +1,193 @@
+"""Files of a store from one address to another: in parallel, each held against its sha256 as it is read and as it lies.
+
+To a disk, files go into a hidden folder that gets its name at the end. To a bucket, each is put once below its own
+name, and store.json comes last: what is there without it is no store, and the next try goes on with it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+from seamo.disk import sync_tree
+from seamo.errors import StoreError
+from seamo.files import Files
+from seamo.identity import write_atomically
+from seamo.seal import SealedFile, bytes_damage, damage
+from seamo.store import format as fmt
+from seamo.store.meta import BUILD_AGAIN
+from seamo.store.publish import put_in_place
+
+Progress = Callable[[int, int, str], None]
+"""Called with how much is done, how much in all, and of what: `bytes`, or `samples`."""
+
+THREADS = 8
+LARGE = 128 * 2**20  # bytes; a put takes 1.8 times its size in memory
+LARGEST = 5 * 10**9  # bytes; no server takes more in one put with a condition
+_BYTES = "bytes"
+_AT_ONCE = 8 * LARGE  # bytes of the files that are being put
+
+
+class Cargo(NamedTuple):
+    """A store, or a view, that is to be moved.
+
+    Args:
+        name: Below the root.
+        source: Its files.
+        manifest: What each must be.
+    """
+
+    name: str
+    source: Files
+    manifest: Mapping[str, SealedFile]
+
+
+class Meter:
+    """Counts bytes of several threads.
+
+    Args:
+        progress: Called by one thread at a time.
+        total: Bytes in all.
+    """
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done, self._lock = progress, total, 0, Lock()
+        if total:
+            progress(0, total, _BYTES)
+
+    def add(self, count: int) -> None:
+        """Count more that is done."""
+        with self._lock:
+            self._done += count
+            self._progress(self._done, self._total, _BYTES)
+
+
+def download(cargo: Cargo, final: Path, meter: Meter, *, threads: int) -> None:
+    """Bring a store, or a view, to a disk; what an interrupted try left is kept where it is whole.
+
+    Args:
+        cargo: What.
+        final: The folder that it becomes; its lock is held.
+        meter: Counts.
+        threads: At work at once.
+
+    Raises:
+        StoreError: If a byte is not what it must be.
+        OSError: If the disk is full.
+    """
+    part = final.with_name(f".{final.name}-copy.partial")
+    part.mkdir(parents=True, exist_ok=True)
+
+    def fetch(name: str, sealed: SealedFile) -> None:
+        target = part / name
+        if damage(target, sealed, deep=True):  # not there yet, or only in part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _fetch_file(cargo.source, name, target, sealed)
+        meter.add(sealed.bytes)
+
+    _each(fetch, cargo.manifest, threads)
+    write_atomically(part / fmt.CHECKSUMS_NAME, cargo.source.read(fmt.CHECKSUMS_NAME))
+    sync_tree(part)
+    write_atomically(part / fmt.META_NAME, cargo.source.read(fmt.META_NAME))
+    put_in_place(part, final)
+
+
+def upload(cargo: Cargo, target: Files, meter: Meter) -> None:
+    """Put a store, or a view, into a bucket; what is there with the right bytes is kept.
+
+    Args:
+        cargo: What.
+        target: Where its files come to lie; conditions are known to be honoured there.
+        meter: Counts.
+
+    Raises:
+        StoreError: If a byte of the source is not what it must be, other bytes are there, or a file is too large.
+    """
+    largest = max((one.bytes for one in cargo.manifest.values()), default=1)
+    if largest > LARGEST:
+        name = next(name for name, one in cargo.manifest.items() if one.bytes == largest)
+        what = f"has {largest:,} bytes, and a bucket takes {LARGEST:,} in one put"
+        raise StoreError(what, cargo.source.where(name), "Keep this store on a disk.")
+
+    def put(name: str, sealed: SealedFile) -> None:
+        _put_file(cargo.source, target, name, sealed)
+        meter.add(sealed.bytes)
+
+    _each(put, cargo.manifest, max(1, min(THREADS, _AT_ONCE // max(1, largest))))
+    for name in (fmt.CHECKSUMS_NAME, fmt.META_NAME):
+        if target.put_once(name, cargo.source.read(name)) is not None:
+            raise _other_bytes(target, name)
+
+
+def large_files(manifest: Mapping[str, SealedFile]) -> str:
+    """What to know before files above 128 MB are put; empty if there are none."""
+    large = [one.bytes for one in manifest.values() if one.bytes > LARGE]
+    if not large:
+        return ""
+    return (
+        f"{len(large)} files are larger than {LARGE // 2**20} MB, the largest {max(large) / 1e6:,.0f} MB: each is one "
+        f"put, which takes 1.8 times its size in memory; {_AT_ONCE // 2**20:,} MB are put at a time"
+    )
+
+
+def _fetch_file(source: Files, name: str, target: Path, sealed: SealedFile) -> None:
+    with target.open("wb") as out:
+        found = _sealed(_written(source.stream(name), out.write))
+        out.flush()
+        os.fsync(out.fileno())
+    if found != sealed:
+        raise StoreError("is not what its manifest says", source.where(name), BUILD_AGAIN)
+    wrong = damage(target, sealed, deep=True)
+    if wrong:
+        raise StoreError(f"was written and reads back otherwise: {wrong}", str(target), "Check the disk, copy again.")
+
+
+def _put_file(source: Files, target: Files, name: str, sealed: SealedFile) -> None:
+    size, is_ours = target.size(name), False
+    if size is None:
+        data = source.read(name)
+        if bytes_damage(data, sealed):
+            raise StoreError("is not what its manifest says", source.where(name), BUILD_AGAIN)
+        is_ours = target.put_once(name, data) is None
+        size = len(data)
+        del data  # before it is read back
+    if size == sealed.bytes and _sealed(target.stream(name)) == sealed:
+        return
+    if is_ours:
+        target.delete([name])
+        raise StoreError("was put and reads back otherwise", target.where(name), "It is removed again: copy again.")
+    raise _other_bytes(target, name)
+
+
+def _other_bytes(target: Files, name: str) -> StoreError:
+    fix = "An earlier try left it: `seamo-prep rm ROOT ID/BUILD` takes that away. Or name another root."
+    return StoreError("is there already, with other bytes", target.where(name), fix)
+
+
+def _sealed(blocks: Iterable[bytes]) -> SealedFile:
+    state, size = hashlib.sha256(), 0
+    for block in blocks:
+        state.update(block)
+        size += len(block)
+    return SealedFile(size, state.hexdigest())
+
+
+def _written(blocks: Iterable[bytes], write: Callable[[bytes], int]) -> Iterator[bytes]:
+    for block in blocks:
+        write(block)
+        yield block
+
+
+def _each(work: Callable[[str, SealedFile], None], manifest: Mapping[str, SealedFile], threads: int) -> None:
+    """Do it for every file; the first error ends it, after what is being done."""
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(work, name, sealed) for name, sealed in sorted(manifest.items())]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
