@@ -15,6 +15,7 @@ from seamo.store.meta import StoreMeta, read_meta
 from seamo.store.publish import build_lock
 from seamo.store.reader import Store, open_store, views_of
 from seamo.store.rewrite import is_previous, rewrite, rewrite_previous, shorten
+from seamo.store.roots import check_public
 from seamo.store.sidecar import disk_errors
 from seamo.store.transfer import THREADS, Cargo, Meter, Progress, download, large_files, upload
 
@@ -55,6 +56,7 @@ def copy_store(
     if store.meta.pixels_in:
         store = Store(store.pixels_url)
     meta = store.meta
+    check_public(root, meta.spec)  # before anything is written anew
     if disk_path(store.url) is not None and here is not None:
         _check_apart(store.path, here)
     if limit is not None and limit < len(store):
@@ -130,6 +132,7 @@ def _missing(cargoes: list[Cargo], root: str | Path) -> list[Cargo]:
         there = open_files(join(root, cargo.name))
         data = there.find(fmt.META_NAME)
         if data is None:
+            check_public(root, _meta(cargo.source.read(fmt.META_NAME), cargo.source).spec)
             todo.append(cargo)
         elif _meta(data, there).pixels != _meta(cargo.source.read(fmt.META_NAME), cargo.source).pixels:
             raise StoreError("is there already, with other pixels", there.url, "Name another root.")

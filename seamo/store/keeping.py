@@ -12,6 +12,7 @@ from pathlib import Path
 from seamo.addresses import disk_path, join
 from seamo.errors import SeamoError, StoreError, UsageError
 from seamo.files import open_files
+from seamo.licences import terms_of
 from seamo.store import format as fmt
 from seamo.store.publish import build_lock
 from seamo.store.reader import Store
@@ -93,6 +94,7 @@ def rebuild(root: str | Path) -> Catalogue:
         before = read_catalogue(root) or Catalogue()
     except StoreError:  # damaged: that is why it is made anew
         before = Catalogue()
+        logger.warning("%s: if it is public, say so again: `seamo-prep public ROOT --yes`", root)
     found: dict[str, Listed] = {}
     for name in _published(root):
         try:
@@ -111,7 +113,7 @@ def rebuild(root: str | Path) -> Catalogue:
         came = {name: one for name, one in there.stores.items() if name not in before.stores}
         stores = {name: one for name, one in found.items() if name not in gone} | came
         latest = {dataset: build for dataset, build in there.latest.items() if f"{dataset}/{build}" in stores}
-        made = Catalogue(stores=stores, latest=latest)
+        made = Catalogue(stores=stores, latest=latest, public=there.public)
         return made
 
     change_catalogue(root, renewed, anew=True)
@@ -231,6 +233,7 @@ def _listed(root: str | Path, name: str) -> Listed:
         pixels=meta.pixels,
         who=who(),
         refers=("/".join(name.split("/")[:2]),) if meta.pixels_in else (),
+        **terms_of(meta.spec),
     )
 
 

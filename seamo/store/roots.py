@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from seamo.addresses import last_name, parent
 from seamo.errors import StoreError
 from seamo.files import open_files
+from seamo.licences import check_redistribution
+from seamo.manifest import DatasetSpec, Redistribution
 from seamo.seal import open_document, seal_document
 from seamo.store import format as fmt
 
@@ -34,6 +36,7 @@ class Listed(BaseModel):
         content, pixels: Its hashes.
         who: Published it (`SEAMO_WHO`); empty by default.
         refers: Names of the stores that it cannot be read without: a view's, the one that it is of.
+        licence, attribution, redistribution: Of its data set; `unknown` of what was entered before they were stated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +51,9 @@ class Listed(BaseModel):
     pixels: str
     who: str = ""
     refers: tuple[str, ...] = ()
+    licence: str = ""
+    attribution: str = ""
+    redistribution: Redistribution = "unknown"
 
 
 class Catalogue(BaseModel):
@@ -57,6 +63,7 @@ class Catalogue(BaseModel):
         format: Version of it.
         stores: `<id>/<build8>` or `<id>/<build8>/views/<view8>` -> the store.
         latest: Data set id -> which of its stores is meant where none is named: what follows `<id>/`.
+        public: Whether everybody can read the root: then it takes only what may be redistributed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +71,7 @@ class Catalogue(BaseModel):
     format: Literal["seamo-catalog/1"] = "seamo-catalog/1"
     stores: Mapping[str, Listed] = Field(default_factory=dict)
     latest: Mapping[str, str] = Field(default_factory=dict)
+    public: bool = False
 
     @field_validator("stores")
     @classmethod
@@ -165,6 +173,38 @@ def name_latest(root: str | Path, name: str) -> None:
         return there.model_copy(update={"latest": latest | ({dataset: build} if build else {})})
 
     change_catalogue(root, moved)
+
+
+def check_public(root: str | Path, spec: DatasetSpec) -> None:
+    """Refuse a store for a root that is public, unless its data may be redistributed.
+
+    Raises:
+        StoreError: If it may not, it is not known, or the catalogue is damaged.
+    """
+    if spec.redistribution == "allowed":
+        return  # anywhere, so nobody asks the root
+    found = read_catalogue(root)
+    if found is not None and found.public:
+        check_redistribution(spec, str(root))
+
+
+def mark_public(root: str | Path, *, public: bool) -> None:
+    """Say whether everybody can read a root.
+
+    Raises:
+        StoreError: If it holds a store that a public root would refuse.
+    """
+
+    def marked(there: Catalogue | None) -> Catalogue:
+        there = there or Catalogue()
+        held = [name for name, one in sorted(there.stores.items()) if one.redistribution != "allowed"]
+        if public and held:
+            what = f"holds {len(held)} stores that may not be redistributed, or of which it is not known: {held[0]}"
+            fix = "Remove them (`seamo-prep rm`), or look at them again: `seamo-prep ls ROOT --rebuild`."
+            raise StoreError(what, str(root), fix)
+        return there.model_copy(update={"public": public})
+
+    change_catalogue(root, marked)
 
 
 def not_listed(there: Catalogue, name: str, where: str) -> StoreError:

@@ -33,6 +33,7 @@ from seamo.store.meaning import Meaning
 from seamo.store.meta import Counts, StoreMeta, array_facts, band_facts
 from seamo.store.moments import all_statistics, moments_bytes, part_statistics
 from seamo.store.publish import build_lock, put_in_place, seal, sweep
+from seamo.store.roots import check_public
 from seamo.store.sidecar import BadSample, ShardJob, disk_errors, read_sidecar, recorded_files, write_shard
 from seamo.store.splits import Assignment, SampleFacts, assign
 from seamo.store.subsets import keys_sha256
@@ -69,6 +70,7 @@ class StoreWriter:
         self._folder = root / plan.spec.id / f".{self.build}.partial"
         self._lock: int | None = None
         self._check_keys()
+        check_public(root, plan.spec)
         self._rows_per_shard = fmt.rows_per_shard(plan.spec, plan.layout, len(self.keys))
         with disk_errors(self._folder):
             self._final.parent.mkdir(parents=True, exist_ok=True)

@@ -82,6 +82,8 @@ def _spec(task: TinyTask, layers: Sequence[str] | None, times: int) -> DatasetSp
         "title": "Tiny",
         "summary": "Synthetic: made by seamo.testing.",
         "licence": "none",
+        "redistribution": "allowed",
+        "redistribution_why": "made up",
         "citation": "none",
         "layers": [{**layer, "times": times, "size": (sides.get(str(layer["id"]), _SIDE),) * 2} for layer in _LAYERS],
         "task": {"kind": task, "label_space": "" if task == "pretrain" else "tiny"},

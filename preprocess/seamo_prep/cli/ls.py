@@ -52,6 +52,8 @@ def _listed(root: str, catalogue: "Catalogue") -> list[dict[str, Any]]:
                 "layout": one.layout,
                 "splits": one.splits,
                 "content": one.content[:12],
+                "licence": one.licence,
+                "redistribution": one.redistribution,
                 "created": one.created,
                 "bytes": one.bytes,
                 "who": one.who,

@@ -10,6 +10,7 @@ from seamo_prep.cli.latest import latest
 from seamo_prep.cli.list import list_datasets
 from seamo_prep.cli.look import look
 from seamo_prep.cli.ls import list_stores
+from seamo_prep.cli.public import public
 from seamo_prep.cli.rm import remove
 from seamo_prep.cli.stats import stats
 from seamo_prep.cli.verify import verify
@@ -23,6 +24,7 @@ app.command()(verify)
 app.command()(stats)
 app.command("ls")(list_stores)
 app.command()(latest)
+app.command()(public)
 app.command("rm")(remove)
 app.command()(clean)
 app.command()(look)
