@@ -68,7 +68,7 @@ class PreviousStore(Store):
     """
 
     def __init__(self, path: Path) -> None:
-        self.files = self._pixels = open_files(path)
+        self.files = self._pixels = self._origin = open_files(path)
         where = path / fmt.META_NAME
         facts = parse_json(self.files.read(fmt.META_NAME), str(where), error=StoreError, fix=BUILD_AGAIN)
         try:
