@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seamo.data.ahead import ReadAhead
 from seamo.data.batch import Batch
 from seamo.data.reading import LabelReader, read_seconds, read_valid
 from seamo.errors import SeamoError, StoreError, UsageError
 from seamo.manifest import LayerSpec
+from seamo.store.ahead import ReadAhead
 from seamo.store.format import LABEL, bucket_of
 from seamo.store.plan import ShardPlan
 from seamo.store.samples import Samples

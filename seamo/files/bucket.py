@@ -20,6 +20,7 @@ from seamo.addresses import WEB, Location, checked_name, location
 from seamo.errors import StoreError
 from seamo.files.credentials import azure_account, s3_credentials
 from seamo.files.protocol import BLOCK, Change
+from seamo.files.ranges import near
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -99,10 +100,13 @@ class BucketFiles:
         return found[0]
 
     def read_ranges(self, name: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """Several ranges of one file, each as `read_range` gives it; near ones are fetched together."""
+        """Several ranges of one file, each as `read_range` gives it; near ones are fetched together.
+
+        Not by the engine's own `get_ranges`: that panics where an answer is shorter than its ranges.
+        """
         asked = list(zip(starts, lengths, strict=True))
         result = [b""] * len(asked)
-        for start, stop, members in _spans(asked):
+        for start, stop, members in near(asked, gap=_GAP, longest=_SPAN):
             span = self.read_range(name, start, stop - start)
             for i in members:
                 offset, length = asked[i]
@@ -292,22 +296,6 @@ class BucketFiles:
             return self._clients[step]
 
 
-def _spans(asked: Sequence[tuple[int, int]]) -> list[tuple[int, int, list[int]]]:
-    """Ranges (offset, length) put together where they are near: (start, stop, which of them).
-
-    The engine's own `get_ranges` panics where an answer is shorter than its ranges.
-    """
-    spans: list[tuple[int, int, list[int]]] = []
-    for i in sorted((i for i, one in enumerate(asked) if one[1] > 0), key=lambda i: asked[i]):
-        offset, length = asked[i]
-        if spans and offset - spans[-1][1] <= _GAP and offset + length - spans[-1][0] <= _SPAN:
-            start, stop, members = spans[-1]
-            spans[-1] = (start, max(stop, offset + length), [*members, i])
-        else:
-            spans.append((offset, offset + length, [i]))
-    return spans
-
-
 class _ConflictError(StoreError):
     """The server says that a condition does not hold; maybe it was our own request that changed it."""
 
@@ -407,7 +395,7 @@ def _explained(error: Exception, where: str, *, doing: str, how: str) -> StoreEr
         return StoreError("no credentials were found", where, "docs/buckets.md says which variables are looked at.")
     if "redirect" in line:
         return StoreError(f"is in another region ({line})", where, "Set AWS_REGION to the bucket's.")
-    silent = re.search(r"after \d+ retries|HTTP error|timed out", line)
+    silent = re.search(r"after \d+ retries|HTTP error|timed out|status code: (5|429)", line)
     what = "the server does not answer" if silent else f"cannot be {doing}"
     return StoreError(f"{what} ({line})", where, _AGAIN)
 

@@ -13,6 +13,7 @@ from seamo.errors import StoreError
 from seamo.sample import valid_pixels
 from seamo.seal import SealedFile, file_damage
 from seamo.store import format as fmt
+from seamo.store.ahead import in_order
 from seamo.store.content import bad_digest, class_counts, pixel_digest
 from seamo.store.meaning import Meaning, read_ledger, read_moments
 from seamo.store.meta import folds_of
@@ -65,8 +66,8 @@ def read_meaning(store: Store, *, deep: bool = False) -> Meaning:
     is_mask = fmt.label_kind(store.spec) == "mask"
     masks: list[Mapping[int, int] | None] = [None] * len(keys)
     if deep:
-        for i, ok in enumerate(readable):
-            sample = store[i] if ok else None
+        for i, fetched in in_order(store):
+            sample = fetched[i] if readable[i] else None
             digests[i] = bad_digest(keys[i]) if sample is None else pixel_digest(sample, store.spec)
             if sample is not None and isinstance(sample.label, np.ndarray):
                 masks[i] = dict(class_counts(sample.label))
@@ -87,9 +88,11 @@ def read_meaning(store: Store, *, deep: bool = False) -> Meaning:
 def differing_samples(store: Store) -> Iterator[Mismatch]:
     """Samples that cannot be read, or whose content differs from the digest that the index holds."""
     table = store.read_index(["key", "sha256", "readable"])
-    for i, (key, said, ok) in enumerate(zip(table["key"], table["sha256"], table["readable"], strict=True)):
+    told = list(zip(table["key"], table["sha256"], table["readable"], strict=True))
+    for i, fetched in in_order(store):
+        key, said, ok = told[i]
         try:
-            found = pixel_digest(store[i], store.spec) if ok else bad_digest(str(key))
+            found = pixel_digest(fetched[i], store.spec) if ok else bad_digest(str(key))
         except StoreError as error:
             yield Mismatch(str(key), str(error))
             continue

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seamo.data.loader import Loader
 from seamo.errors import StoreError, UsageError
 from seamo.files import bucket as engine
 from seamo.files import open_files
 from seamo.sample import Sample
+from seamo.store import ahead
 from seamo.store.buildplan import BuildPlan
 from seamo.store.check import content_of, differing_files, differing_samples, strange_files
 from seamo.store.reader import Store, open_store, store_urls
@@ -328,3 +330,46 @@ def test_without_credentials_a_public_bucket_is_asked_without_a_signature(
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
     with pytest.raises(StoreError, match="without a signature, as AWS_SKIP_SIGNATURE says"):
         open_files(bucket).read("a")
+
+
+def _batches(store: Store, **options: object) -> list[tuple[object, ...]]:
+    loader = Loader(store, store.rows("all"), 4, epochs=2, **options)
+    return [(b.keys, b.label.tolist(), *(one.numpy().tobytes() for one in b.layers.values())) for b in loader]
+
+
+@pytest.mark.parametrize("memory", [512 * 2**20, 40_000, 0])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_reading_ahead_changes_no_batch(
+    memory: int, shuffle: bool, stored: str, disk: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "KEEP", memory)
+    assert _batches(open_store(stored), shuffle=shuffle) == _batches(disk, shuffle=shuffle)
+
+
+def test_neighbours_are_one_request_and_what_fits_into_memory_is_asked_for_once(
+    proxy: servers.FaultProxy, stored: str
+) -> None:
+    store = open_store(stored)
+    _ = store.index
+    proxy.requests.clear()
+    _batches(store, shuffle=True)
+    asked = [request.split(stored.removeprefix("s3://"))[-1][1:] for request in proxy.requests if "/c/" in request]
+    # 12 samples of one shard in 2 epochs: a request a layer.
+    assert sorted(asked) == [f"data.zarr/{layer}/c/0/0/0/0/0" for layer in ("s1", "s2_10m", "s2_20m")]
+
+
+def test_a_wrong_byte_that_was_read_ahead_is_asked_for_again(
+    proxy: servers.FaultProxy, stored: str, disk: Store
+) -> None:
+    proxy.faults = [servers.Fault("wrong byte", path="/s1/c/"), servers.Fault("403", path="/s2_20m/c/")]
+    assert _batches(open_store(stored)) == _batches(disk)
+    assert [fault.times for fault in proxy.faults] == [0, 0]
+
+
+def test_a_fault_while_reading_ahead_names_the_sample(
+    proxy: servers.FaultProxy, stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "RETRIES", 1)
+    proxy.faults = [servers.Fault("503", path="/s2_20m/c/", times=99)]
+    with pytest.raises(StoreError, match=r"/s2_20m/c/\S+: sample \S+ layer s2_20m: the server does not answer"):
+        _batches(open_store(stored))

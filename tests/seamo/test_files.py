@@ -9,8 +9,9 @@ import pytest
 
 from seamo.errors import StoreError
 from seamo.files import Files, open_files
-from seamo.files.bucket import BucketFiles, _spans
+from seamo.files.bucket import BucketFiles
 from seamo.files.protocol import BLOCK
+from seamo.files.ranges import near
 
 DATA = bytes(range(256)) * 40
 
@@ -117,12 +118,12 @@ def test_files_pickle_as_their_address(files: Files) -> None:
 
 
 def test_ranges_are_put_together_where_they_are_near() -> None:
-    assert _spans([(0, 10), (10, 10), (5_000_000, 5), (30, 0)]) == [(0, 20, [0, 1]), (5_000_000, 5_000_005, [2])]
-    assert _spans([(100, 50), (0, 200)]) == [(0, 200, [1, 0])]  # one within another
-    million = 1_000_000
-    spans = _spans([(i * 10 * million, 10 * million) for i in range(20)])
+    ranges = [(0, 10), (10, 10), (500, 5), (30, 0)]
+    assert near(ranges, gap=100, longest=1000) == [(0, 20, [0, 1]), (500, 505, [2])]
+    assert near([(100, 50), (0, 200)], gap=0, longest=1000) == [(0, 200, [1, 0])]  # one within another
+    spans = near([(i * 10, 10) for i in range(20)], gap=0, longest=64)
     assert [len(members) for _, _, members in spans] == [6, 6, 6, 2]
-    assert max(stop - start for start, stop, _ in spans) <= 64 * 2**20
+    assert near([(0, 500), (500, 500)], gap=0, longest=64) == [(0, 500, [0]), (500, 1000, [1])]
 
 
 def test_a_web_server_is_read_only() -> None:

@@ -7,10 +7,9 @@ from threading import Lock
 import numpy as np
 import pytest
 
-from seamo.data import ahead as looking_ahead
 from seamo.data.loader import Loader
 from seamo.errors import StoreError
-from seamo.store import ahead
+from seamo.store import ahead, spans
 from seamo.store.joined import JoinedStore
 from seamo.testing.stores import tiny_store
 
@@ -87,7 +86,7 @@ def test_batches_of_tar_shards_are_those_of_the_disk():
 @pytest.mark.parametrize("keep", [0, 3000, 2**29])
 @pytest.mark.parametrize("options", [{}, {"block": 4, "buffer": 8}])
 def test_any_limit_of_memory_gives_the_same(monkeypatch, store, keep, options):
-    monkeypatch.setattr(looking_ahead, "KEEP", keep)
+    monkeypatch.setattr(ahead, "KEEP", keep)
     other, _ = far(store)
     same(epochs(other, **options), epochs(store, **options))
 
@@ -106,7 +105,7 @@ def sum_of_lengths(store):
 
 
 def test_requests_are_under_way_together_whatever_the_number_of_decoders(monkeypatch, store):
-    monkeypatch.setattr(looking_ahead, "KEEP", 20_000)  # less than the store: every chunk is a request
+    monkeypatch.setattr(ahead, "KEEP", 20_000)  # less than the store: every chunk is a request
     other, files = far(store, seconds=0.02)
     epochs(other, workers=1, epochs=1)
     assert files.most > 8
@@ -150,15 +149,15 @@ def test_joined_stores_fetch_the_parts_that_are_far():
 
 
 def test_spans_hold_every_chunk_and_no_more_than_they_should(monkeypatch, store):
-    monkeypatch.setattr(ahead, "_SPAN", 4000)
+    monkeypatch.setattr(spans, "_SPAN", 4000)
     layers = [layer.id for layer in store.spec.layers]
-    chunks = ahead.find_chunks(store, store.rows("all"), layers)
+    chunks = spans.find_chunks(store, store.rows("all"), layers)
     for layer in layers:
         own = np.array([f"/{layer}/" in f"/{name}" for name in chunks.names])[chunks.file]
         frame = store.read_index([f"{layer}.offset", f"{layer}.length"]).iloc[chunks.row[own]]
         np.testing.assert_array_equal(np.stack([chunks.offset[own], chunks.length[own]], axis=1), frame.to_numpy())
     files = FarFiles(store.pixel_files)
-    read = ahead.AheadFiles(files, chunks, keep=2**20, joined=True)
+    read = spans.AheadFiles(files, chunks, keep=2**20, joined=True)
     read.expect(store.rows("all"))
     for at in range(len(chunks.row)):
         name, offset, length = chunks.names[chunks.file[at]], int(chunks.offset[at]), int(chunks.length[at])

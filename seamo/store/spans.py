@@ -1,0 +1,202 @@
+"""Reading ahead of the decoders, for stores behind a network: few large ranges, many requests at a time.
+
+Behind a network the number of requests decides, then how many are under way: the threads that decode must not be the
+ones that wait. Chunks that lie beside each other are fetched as one span, spans are fetched by threads that do nothing
+else, and what was fetched is kept up to a limit. What is read does not depend on any of this: a chunk that was not
+fetched ahead, or was dropped, is fetched when it is read.
+"""
+
+import bisect
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seamo.errors import StoreError
+from seamo.store.format import array_name, shard_file, varying_layers
+from seamo.store.reader import PixelFiles, Store
+
+_SPAN = 4 * 2**20
+_GAP = 2**16  # bytes between two chunks that are fetched along rather than asked for apart
+_BESIDE = 4  # times the bytes of a first batch that may be fetched along with it
+_REQUESTS = 16
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunks:
+    """Where chunks lie, an entry each.
+
+    Args:
+        names: Files.
+        file: (n,) which of them.
+        row: (n,) whose chunk it is.
+        offset: (n,) in its file.
+        length: (n,) bytes.
+    """
+
+    names: tuple[str, ...]
+    file: Rows
+    row: Rows
+    offset: Rows
+    length: Rows
+
+
+def find_chunks(store: Store, rows: Rows, layers: Sequence[str]) -> Chunks:
+    """Where the chunks of some rows lie; those of layers that a sample lacks take no bytes, and are left out."""
+    buckets = {layer: f"{layer}.bucket" for layer in varying_layers(store.spec) if layer in layers}
+    ranges = [f"{layer}.{part}" for layer in layers for part in ("offset", "length")]
+    frame = store.read_index(["shard", *ranges, *buckets.values()]).iloc[rows]
+    codes: dict[str, int] = {}
+    parts: list[tuple[Rows, ...]] = []
+    for layer in layers:
+        place = frame[["shard", buckets[layer]]] if layer in buckets else frame[["shard"]].assign(bucket=0)
+        places, which = np.unique(place.to_numpy(dtype=np.int64), axis=0, return_inverse=True)
+        named = [shard_file(store.meta.layout, shard, array_name(layer, bucket)) for shard, bucket in places.tolist()]
+        code = np.array([codes.setdefault(name, len(codes)) for name in named], dtype=np.int64)
+        offset, length = (frame[f"{layer}.{part}"].to_numpy(dtype=np.int64) for part in ("offset", "length"))
+        there = length > 0
+        parts.append((code[which.reshape(-1)][there], rows[there], offset[there], length[there]))
+    return Chunks(tuple(codes), *(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+class AheadFiles:
+    """The files of a store's pixels, of which some rows are fetched ahead. Thread-safe.
+
+    Args:
+        files: What is fetched from.
+        chunks: That will be read.
+        keep: Bytes to keep.
+        joined: Fetch what lies together at once; else every chunk by itself.
+    """
+
+    def __init__(self, files: PixelFiles, chunks: Chunks, *, keep: int, joined: bool) -> None:
+        self._files, self._chunks, self._keep = files, chunks, keep
+        self._pool = ThreadPoolExecutor(_REQUESTS, thread_name_prefix="seamo-fetch")
+        self._lock = Lock()
+        self._fetched: OrderedDict[int, Future[bytes]] = OrderedDict()  # span -> bytes, the longest unused first
+        self._kept = 0
+        self._single: dict[tuple[str, int], Future[bytes]] = {}  # chunks that are wanted before their spans
+        self._cut(joined=joined)
+
+    def _cut(self, *, joined: bool) -> None:
+        """Cut the chunks into spans: neighbours in a file, up to a few megabytes."""
+        chunks = self._chunks
+        order = np.lexsort((chunks.offset, chunks.file))
+        file, offset = chunks.file[order], chunks.offset[order]
+        stop = offset + chunks.length[order]
+        window = offset // (_SPAN if joined else 1)
+        begins = np.ones(len(order), dtype=bool)
+        begins[1:] = (file[1:] != file[:-1]) | (window[1:] != window[:-1]) | (offset[1:] - stop[:-1] > _GAP)
+        span = np.cumsum(begins) - 1
+        heads = np.flatnonzero(begins)
+        self._file, self._start = file[heads], offset[heads]
+        self._stop = np.maximum.reduceat(stop, heads) if len(heads) else stop
+        of_chunk = np.empty(len(order), dtype=np.int64)
+        of_chunk[order] = span
+        self._spans_of_row: dict[int, list[int]] = {}
+        for row, one in zip(chunks.row.tolist(), of_chunk.tolist(), strict=True):
+            self._spans_of_row.setdefault(row, []).append(one)
+        self._of_file: dict[str, tuple[list[int], int]] = {}
+        for code, name in enumerate(chunks.names):
+            first, last = np.searchsorted(self._file, [code, code + 1])
+            self._of_file[name] = (self._start[first:last].tolist(), int(first))
+
+    def expect(self, rows: Rows) -> None:
+        """Begin to fetch the spans of these rows, as far as there is room."""
+        for row in rows.tolist():
+            for span in self._spans_of_row.get(row, ()):
+                with self._lock:
+                    if span in self._fetched:
+                        self._fetched.move_to_end(span)
+                    elif self._make_room(span):
+                        self._begin(span)
+
+    def expect_first(self, rows: Rows) -> None:
+        """The same for a first batch, which need not wait for much that lies beside it: then chunk by chunk."""
+        chunks = self._chunks
+        places = np.flatnonzero(np.isin(chunks.row, rows))
+        spans = {span for row in rows.tolist() for span in self._spans_of_row.get(row, ())}
+        if sum(map(self._size, spans)) <= _BESIDE * int(chunks.length[places].sum()):
+            self.expect(rows)
+            return
+        for at in places.tolist():
+            name, offset = chunks.names[chunks.file[at]], int(chunks.offset[at])
+            length = int(chunks.length[at])
+            if (name, offset) not in self._single:
+                self._single[name, offset] = self._pool.submit(self._files.read_range, name, offset, length)
+
+    def where(self, name: str) -> str:
+        """The address of a name, for messages."""
+        return self._files.where(name)
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        """Some bytes of a file, from what was fetched if they are there.
+
+        Raises:
+            StoreError: If they cannot be read.
+        """
+        single = self._single.pop((name, offset), None)
+        if single is not None:
+            with suppress(StoreError):
+                return single.result()
+        starts, first = self._of_file.get(name, ([], 0))
+        span = first + bisect.bisect_right(starts, offset) - 1
+        if span < first or offset + length > self._stop[span]:
+            return self._files.read_range(name, offset, length)
+        with self._lock:
+            fetched = self._fetched.get(span)
+            if fetched is not None:
+                self._fetched.move_to_end(span)
+            elif self._make_room(span):
+                fetched = self._begin(span)
+        if fetched is None:
+            return self._files.read_range(name, offset, length)
+        try:
+            data = fetched.result()
+        except StoreError:
+            self._drop(span)
+            return self._files.read_range(name, offset, length)  # past what was fetched; it may say what is wrong
+        at = offset - int(self._start[span])
+        return data[at : at + length]
+
+    def close(self) -> None:
+        """Begin nothing more, and forget what was fetched."""
+        self._pool.shutdown(wait=False, cancel_futures=True)  # what is under way may wait for an answer
+        with self._lock:
+            self._fetched.clear()
+            self._kept = 0
+
+    def _size(self, span: int) -> int:
+        return int(self._stop[span] - self._start[span])
+
+    def _begin(self, span: int) -> Future[bytes]:
+        self._kept += self._size(span)
+        name, start = self._chunks.names[self._file[span]], int(self._start[span])
+        future = self._pool.submit(self._files.read_range, name, start, self._size(span))
+        self._fetched[span] = future
+        return future
+
+    def _make_room(self, span: int) -> bool:
+        """Whether the span fits, after what was unused for longest was forgotten; what is under way stays."""
+        size = self._size(span)
+        for old in [one for one, future in self._fetched.items() if future.done()] if self._is_full(size) else ():
+            if not self._is_full(size):
+                break
+            del self._fetched[old]
+            self._kept -= self._size(old)
+        return not self._is_full(size)
+
+    def _is_full(self, size: int) -> bool:
+        return self._kept + size > self._keep
+
+    def _drop(self, span: int) -> None:
+        with self._lock:
+            if self._fetched.pop(span, None) is not None:
+                self._kept -= self._size(span)
