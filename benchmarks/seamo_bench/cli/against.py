@@ -5,9 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from seamo.addresses import disk_path
 from seamo.errors import UsageError
 
-HeldAgainst = Annotated[Path | None, typer.Option("--stores", help="Folder of stores to hold the records against.")]
+HeldAgainst = Annotated[
+    Path | None, typer.Option("--stores", help="Stores (folder, address) to hold the records against.")
+]
 
 
 def held_against(stores: Path | None) -> Any:
@@ -18,7 +21,8 @@ def held_against(stores: Path | None) -> Any:
     """
     if stores is None:
         return None
-    if not stores.is_dir():
+    folder = disk_path(stores)
+    if folder is not None and not folder.is_dir():
         raise UsageError("is no folder of stores", str(stores))
     from seamo_bench.runs.referee import Referee
 

@@ -7,7 +7,7 @@ import typer
 
 from seamo.errors import UsageError
 
-Stores = Annotated[Path, typer.Option("--stores", help="Folder of stores, one folder a data set.")]
+Stores = Annotated[Path, typer.Option("--stores", help="Folder of stores, or its address; one folder a data set.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder of records.")]
 ResultsArgument = Annotated[Path, typer.Argument(help="Folder of records.")]
 SuiteArgument = Annotated[str, typer.Argument(help="A shipped suite, or a YAML file.")]

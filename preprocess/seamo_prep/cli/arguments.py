@@ -5,4 +5,4 @@ from typing import Annotated
 
 import typer
 
-StorePath = Annotated[Path, typer.Argument(help="A store's folder, or ROOT/ID when it holds one store.")]
+StorePath = Annotated[Path, typer.Argument(help="A store's folder or address, or ROOT/ID when it holds one store.")]
