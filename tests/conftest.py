@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,23 @@ def bucket(bucket_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, text in servers.environment(bucket_server).items():
         monkeypatch.setenv(name, text)
     return servers.new_bucket(bucket_server)
+
+
+@pytest.fixture(scope="session")
+def azure_container() -> Iterator[str]:
+    """The address of a container of Azure's emulator; skipped, with the reason in the summary, where there is none."""
+    if shutil.which("azurite-blob") is None:
+        pytest.skip("azurite-blob is not on the PATH: npm i azurite")
+    with servers.azurite() as address:
+        yield address
+
+
+@pytest.fixture
+def azure(azure_container: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same, and the variables by which it is found."""
+    for name, text in servers.AZURE.items():
+        monkeypatch.setenv(name, text)
+    return azure_container
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """Servers that tests start: buckets (moto), a web server with and without ranges, and a proxy that makes faults."""
 
 import asyncio
+import base64
 import contextlib
+import email.utils
+import hmac
 import http.server
 import os
 import re
@@ -22,6 +25,9 @@ from pathlib import Path
 from seamo.files import open_files
 
 KEY, SECRET = "AKIASEAMOTESTS000000", "seamo/tests/secret/0000000000000000000000"
+_ACCOUNT = "devstoreaccount1"  # of the emulator, and its key, as its manual has them
+_PUBLISHED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+AZURE = {"AZURE_STORAGE_ACCOUNT_NAME": _ACCOUNT, "AZURE_STORAGE_USE_EMULATOR": "true"}
 _SIGNED = f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 
 
@@ -39,6 +45,32 @@ def moto() -> Iterator[str]:
         url = f"http://127.0.0.1:{port}"
         _wait(lambda: urllib.request.urlopen(f"{url}/moto-api/", timeout=5).close())  # noqa: S310
         yield url
+    finally:
+        os.kill(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+@contextlib.contextmanager
+def azurite() -> Iterator[str]:
+    """Azure's own emulator with one container, in memory: the container's address. On the PATH as `azurite-blob`."""
+    host, port = "127.0.0.1", "10000"  # where clients look for it
+    options = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+    command = ["azurite-blob", *options, "--blobHost", host, "--blobPort", port]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    name = f"seamo-{uuid.uuid4().hex[:12]}"
+    date = email.utils.formatdate(usegmt=True)
+    signed = (
+        "PUT"
+        + 12 * "\n"
+        + f"x-ms-date:{date}\nx-ms-version:2021-08-06\n/{_ACCOUNT}/{_ACCOUNT}/{name}\nrestype:container"
+    )
+    seal = base64.b64encode(hmac.digest(base64.b64decode(_PUBLISHED_KEY), signed.encode(), "sha256")).decode()
+    head = {"x-ms-date": date, "x-ms-version": "2021-08-06", "Authorization": f"SharedKey {_ACCOUNT}:{seal}"}
+    url = f"http://{host}:{port}/{_ACCOUNT}/{name}?restype=container"
+    try:
+        request = urllib.request.Request(url, method="PUT", headers=head)
+        _wait(lambda: urllib.request.urlopen(request, timeout=5).close())  # noqa: S310
+        yield f"az://{name}"
     finally:
         os.kill(server.pid, signal.SIGKILL)
         server.wait()

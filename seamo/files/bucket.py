@@ -42,6 +42,8 @@ _FOREVER = {"Cache-Control": "max-age=31536000, immutable"}
 _FRESH = {"Cache-Control": "no-cache"}
 _AGAIN = "Try again; if it stays so, look whether the server is up."
 
+_BEYOND = re.compile("status code: 416|Wanted range starting at")  # a range that begins behind the end
+
 _used_in: list[int] = []  # the process that used the engine first; a fork copies it
 
 
@@ -276,7 +278,7 @@ class BucketFiles:
         except (cause.AlreadyExistsError, cause.PreconditionError) as error:
             raise _ConflictError(_one_line(error), where) from None
         except (cause.BaseError, NotImplementedError, ValueError, OSError) as error:
-            if "416 " in str(error)[:1000]:
+            if _BEYOND.search(str(error)[:1000]):
                 raise _RangeError("no such range", where) from None
             self._lost_s += time.monotonic() - began
             found = _explained(error, where, doing="written" if writing else "read", how=self._how)

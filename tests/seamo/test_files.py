@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from seamo.files.ranges import near
 DATA = bytes(range(256)) * 40
 
 
-@pytest.fixture(params=["disk", "bucket"])
+@pytest.fixture(params=["disk", "bucket", "azure"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
     if request.param == "disk":
         return open_files(tmp_path / "root")
-    return open_files(request.getfixturevalue("bucket") + "/a root")
+    return open_files(request.getfixturevalue(request.param) + f"/a root {uuid.uuid4().hex}")
 
 
 def test_what_was_put_is_read_whole_and_in_part(files: Files) -> None:
