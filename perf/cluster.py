@@ -45,7 +45,7 @@ def measured(suite: Suite, places: Places, workers: int) -> tuple[float, dict[st
     def quiet(_done: int, _total: int, _what: str) -> None:
         pass
 
-    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as dask:  # type: ignore[no-untyped-call]
+    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as dask:  # type: ignore[no-untyped-call]
         cells = make_plan(suite, (), places)
         begin = time.perf_counter()
         records = list(

@@ -25,7 +25,7 @@ _TICK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterTask:
+class RemoteTask:
     """A piece of work.
 
     Args:
@@ -113,13 +113,13 @@ def check_resource(client: "Client", name: str, *, where: str) -> None:
 
 def run_tasks(
     client: "Client",
-    tasks: Iterable[ClusterTask],
+    tasks: Iterable[RemoteTask],
     *,
     where: str,
     kept: str,
     resources: Mapping[str, float] | None = None,
     tick: float | None = None,
-) -> Iterator[tuple[ClusterTask, Any] | None]:
+) -> Iterator[tuple[RemoteTask, Any] | None]:
     """Every task with what it returned, or `Lost`, as they end.
 
     Two tasks a worker are given ahead. A task whose worker dies goes to another one by itself; dask gives up on it
@@ -140,10 +140,10 @@ def run_tasks(
     from distributed import KilledWorker, as_completed
 
     waiting = iter(tasks)
-    running: dict[Remote[Any], ClusterTask] = {}
+    running: dict[Remote[Any], RemoteTask] = {}
     again: set[str] = set()
 
-    def submit(task: ClusterTask) -> "Remote[Any]":
+    def submit(task: RemoteTask) -> "Remote[Any]":
         key = f"{task.key}-again" if task.key in again else task.key
         future = client.submit(
             task.call, *task.arguments, key=key, pure=False, retries=_RETRIES, resources=dict(resources or {}) or None

@@ -93,7 +93,7 @@ def scheduler_here() -> Iterator[str]:
     """Address of a scheduler with a worker of one thread, both in this process: at once there, and not to be killed."""
     from distributed import LocalCluster
 
-    options = {"threads_per_worker": 1, "processes": False, "dashboard_address": None, "resources": {"FAST": 1}}
+    options = {"threads_per_worker": 1, "processes": False, "dashboard_address": ":0", "resources": {"FAST": 1}}
     with LocalCluster(1, **options) as dask:  # type: ignore[no-untyped-call]
         yield dask.scheduler_address
 

@@ -26,6 +26,7 @@ PROTOCOLS = "tests/bench/test_contract_protocols.py::test_every_protocol_keeps_t
 BACKBONES = "tests/bench/test_contract_backbones.py::test_every_card_keeps_the_contract"
 CACHE = "tests/bench/test_contract_cache.py"
 HASHES = "tests/test_contract_hashes.py"
+SHARED = "tests/bench/test_shared_results.py"
 SMALL = "tests/bench/test_small_samples.py"
 REFEREE = "tests/bench/test_results_repository.py"
 
@@ -281,6 +282,22 @@ MUTATIONS = (
         "intervals: the runs' own degrees of freedom left out",
         (Edit(f"{BENCH}/scores/intervals.py", "    if runs > 0:\n        known =", "    if False:\n        known ="),),
         (SMALL,),
+    ),
+    # Several runs on one folder of results.
+    Mutation(
+        "records: a second one replaces the first",
+        (Edit(f"{BENCH}/records/put.py", "if first is None:", "if first is None or predictions is not None:"),),
+        (f"{SHARED}::test_other_predictions_are_kept_beside_the_first_and_said",),
+    ),
+    Mutation(
+        "claims: nobody looks at them",
+        (Edit(f"{BENCH}/runs/claims.py", 'return "held"', 'return "free"'),),
+        (f"{SHARED}::test_a_run_takes_other_groups_first_and_waits_for_what_another_does",),
+    ),
+    Mutation(
+        "clusters: a worker may plan something else",
+        (Edit(f"{BENCH}/runs/cluster.py", "if not found >= set(group.keys):", "if not found:"),),
+        ("tests/bench/test_cluster.py::test_a_worker_that_sees_other_things_is_one_message",),
     ),
     # Backbones and archives.
     Mutation(

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from seamo.cluster import ClusterTask, Lost, connected, place_of, run_tasks
+from seamo.cluster import Lost, RemoteTask, connected, place_of, run_tasks
 from seamo.errors import ArchiveError, SampleError, SeamoError, StoreError
 from seamo.manifest import DatasetSpec
 from seamo.sample import Sample, check_sample
@@ -190,9 +190,9 @@ def _on_cluster(
     address = _Address(source.archive_id, source.raw.given.absolute(), spec, source.raw.relax, source.on_bad)
     shard_of = {f"shard-{writer.build}-{k}": k for k in todo}
 
-    def task(key: str, k: int) -> ClusterTask:
+    def task(key: str, k: int) -> RemoteTask:
         job = writer.job(k)
-        return ClusterTask(
+        return RemoteTask(
             key, _on_worker, (address, _slice(writer, rows, k), replace(job, folder=job.folder.absolute()))
         )
 

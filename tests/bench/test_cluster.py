@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,6 +138,33 @@ def test_a_worker_that_sees_other_things_is_one_message(
     other = toy_store(tmp_path / "other", 33).path.parent.parent
     assert told(places=Places(other, tmp_path, made / "weights")).match("its stores or weights are others")
     assert not read_records(tmp_path).records
+
+
+def test_a_worker_of_several_threads_does_one_group_at_a_time(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, places = plan_of(made, tmp_path)
+    tmp_path.mkdir(exist_ok=True)
+    inside: list[int] = []
+    most: list[int] = []
+    run_cell = run._run_cell
+
+    def noting(*arguments: object) -> Iterator[Record]:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        yield from run_cell(*arguments)  # type: ignore[arg-type]
+        inside.pop()
+
+    monkeypatch.setattr(run, "_run_cell", noting)
+    options = {"budget": "full", "machine": Machine(), "threads": 1}
+    groups = [cluster._group(part, places, **options) for part in cluster._Arrivals(tmp_path, cells).groups()]
+    assert len(groups) == 2
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(cluster.run_group, groups))
+    assert [len(one.written) for one in ended] == [5, 5]
+    assert set(most) == {1}
+    assert left(tmp_path) == left(made / "results")
 
 
 def test_what_a_worker_logs_is_said_here_and_a_failed_cell_stops_nothing(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seamo.cluster import ClusterTask, Lost, connected, place_of, run_tasks, workers_of
+from seamo.cluster import Lost, RemoteTask, connected, place_of, run_tasks, workers_of
 from seamo.errors import StoreError
 from seamo.pretrain.recipe import Recipe
 from seamo.store.reader import Store, open_store
@@ -116,7 +116,7 @@ def _pretrain_all(
     with connected(scheduler, kept=KEPT, say=say) as client:
         there = device_there(client, device, where=where)
         tasks = [
-            ClusterTask(f"pretrain-{token}-{name}", _pretrain_there, (replace(job, device=there),))
+            RemoteTask(f"pretrain-{token}-{name}", _pretrain_there, (replace(job, device=there),))
             for name, job in jobs.items()
         ]
         left = len(jobs)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from seamo import __version__
-from seamo.cluster import ClusterTask, Lost, check_resource, connected, place_of, run_tasks, workers_of
+from seamo.cluster import Lost, RemoteTask, check_resource, connected, place_of, run_tasks, workers_of
 from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
 from seamo_bench.facts import Budget, run_key
 from seamo_bench.protocol import Progress, silent
@@ -131,7 +131,7 @@ def run_on_cluster(
             for number, group in enumerate(groups):
                 value = _group(group, places, budget=budget, machine=machine, threads=threads)
                 given[f"cells-{run}-{number}"] = value
-            tasks = [ClusterTask(key, run_group, (value,)) for key, value in given.items()]
+            tasks = [RemoteTask(key, run_group, (value,)) for key, value in given.items()]
             for ended in run_tasks(client, tasks, where=where, kept=KEPT, resources=resources_of(device), tick=_LOOK_S):
                 if ended is None:
                     yield from arrivals.seen()
