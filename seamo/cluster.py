@@ -142,6 +142,7 @@ def run_tasks(
     waiting = iter(tasks)
     running: dict[Remote[Any], RemoteTask] = {}
     again: set[str] = set()
+    of_task = False  # whether what is raised comes from a task
 
     def submit(task: RemoteTask) -> "Remote[Any]":
         key = f"{task.key}-again" if task.key in again else task.key
@@ -164,16 +165,21 @@ def run_tasks(
                 continue
             future = next(queue)
             task = running.pop(future)
+            of_task = future.status == "error"
             try:
                 outcome = future.result()
             except KilledWorker as error:
                 if task.key not in again:
                     again.add(task.key)  # whatever waited at a worker that died is blamed for it, too
+                    of_task = False
                     queue.add(submit(task))  # type: ignore[no-untyped-call]
                     continue
                 outcome = Lost(error.allowed_failures + 1)
+            of_task = False
             for following in islice(waiting, 1):
                 queue.add(submit(following))  # type: ignore[no-untyped-call]
             yield task, outcome
     except (CancelledError, OSError) as error:
+        if of_task:
+            raise
         raise StoreError("went away while it was being used", where, f"{kept}.") from error

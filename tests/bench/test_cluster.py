@@ -162,7 +162,7 @@ def test_a_worker_of_several_threads_does_one_group_at_a_time(
     assert len(groups) == 2
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(cluster.run_group, groups))
-    assert [len(one.written) for one in ended] == [5, 5]
+    assert [len(one.there) for one in ended] == [5, 5]
     assert set(most) == {1}
     assert left(tmp_path) == left(made / "results")
 

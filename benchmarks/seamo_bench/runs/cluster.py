@@ -76,11 +76,12 @@ class Ended:
     """What comes back of a group.
 
     Args:
-        written: Keys of its records, failed ones included; those of cells that other runs are at are not among them.
+        there: Keys of the records that are there now, failed ones included: of all cells but those that other runs are
+            at.
         lines: (level, text) of what was logged.
     """
 
-    written: tuple[str, ...]
+    there: tuple[str, ...]
     lines: tuple[tuple[int, str], ...]
 
 
@@ -161,8 +162,8 @@ class _Arrivals:
 
     def __init__(self, results: Path, cells: Sequence[Planned]) -> None:
         self._results = results
-        self._cells = [cell for cell in cells if cell.todo]
-        self._waiting = {run_key(cell.facts[seed]) for cell in self._cells for seed in cell.todo}
+        self._cells = {cell: {run_key(cell.facts[seed]) for seed in cell.todo} for cell in cells if cell.todo}
+        self._waiting = set().union(*self._cells.values())
 
     def groups(self) -> list[list[Planned]]:
         """Open cells that share a network and its features, those that take longest first, as far as that is known."""
@@ -203,15 +204,13 @@ class _Arrivals:
             return
         for level, line in outcome.lines:
             log.log(level, "%s", line)
-        for key in outcome.written:
-            record = self._read(key)
+        for key in outcome.there:
             if key in self._waiting:
                 self._waiting.remove(key)
-                yield record
-        yield from self.seen()
+                yield self._read(key)
 
     def _is_open(self, cell: Planned) -> bool:
-        return any(run_key(cell.facts[seed]) in self._waiting for seed in cell.todo)
+        return not self._waiting.isdisjoint(self._cells[cell])
 
     def _read(self, key: str) -> Record:
         """A record that a worker has written; file systems of a network show it some moments later."""
@@ -283,7 +282,11 @@ def run_group(group: Group) -> Ended | SeamoError:
             cells = _plan(group)
             limit_threads(group.threads)
             records = run_plan(cells, group.places, machine=group.machine, progress=silent, inner=silent, wait=False)
-            return Ended(tuple(record.key for record in records), tuple(lines[:_LINES]))
+            written = {record.key for record in records}
+            there = tuple(
+                key for key in group.keys if key in written or whole_record(group.places.results, key) is not None
+            )
+            return Ended(there, tuple(lines[:_LINES]))
         except SeamoError as error:
             return error
 
