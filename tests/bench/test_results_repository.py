@@ -7,8 +7,8 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -683,25 +683,25 @@ def test_a_killed_writer_is_swept(tmp_path):
 
 
 def test_two_who_submit_at_once_leave_one_first_record(results, tmp_path):
-    """Processes, because threads share their locks."""
+    """Threads, each with handles of its own: the locks are between open files."""
     key = knn(results).key
-    theirs = forge(results, key, tmp_path / "theirs", arrays=near).parent
-    mine = forge(results, key, tmp_path / "mine").parent
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom seamo_bench.records.submit import submit\n"
-        "for n in range(20):\n"
-        "    sent = submit(Path(sys.argv[1]), Path(sys.argv[2]) / str(n), submitter=sys.argv[3])\n"
-        "    print(*(one.outcome for one in sent))"
-    )
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, folder, tmp_path / "dest", name], stdout=subprocess.PIPE)
-        for folder, name in ((mine, "Ada"), (theirs, "Ben"))
-    ]
-    assert [one.communicate()[0].split() for one in running] == [[b"copied"] * 20] * 2
+    folders = {
+        "Ada": forge(results, key, tmp_path / "mine").parent,
+        "Ben": forge(results, key, tmp_path / "theirs", arrays=near).parent,
+    }
+
+    def hand_in(who):
+        dest = tmp_path / "dest"
+        return [one.outcome for n in range(20) for one in submit(folders[who], dest / str(n), submitter=who)]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(hand_in, folders)) == [["copied"] * 20] * 2
     for n in range(20):
-        names = sorted(path.name for path in (tmp_path / "dest" / str(n)).glob("records/*/*"))
-        assert names == [f"{key}.1.json", f"{key}.json"]
-        assert len(list((tmp_path / "dest" / str(n)).glob("predictions/*"))) == 2
+        place = tmp_path / "dest" / str(n)
+        files = [path for path in place.rglob("*") if path.is_file()]
+        records = sorted(path.name for path in files if path.suffix == ".json")
+        assert records == [f"{key}.1.json", f"{key}.json"]
+        assert len(files) == 4  # and their predictions
 
 
 # Every data set
