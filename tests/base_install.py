@@ -28,6 +28,9 @@ MAKE = (
     "seamo-prep demo raw --only eurosat --size tiny",
     "seamo-prep build eurosat --raw raw --store stores",
     "seamo-bench run suite.yaml --stores stores --results results --backbones image-statistics",
+    "seamo-bench referee --init shared",
+    "seamo-bench referee shared --register stores/eurosat --as keeper",
+    "seamo-bench submit results shared",
 )
 SAMPLES = """
 import hashlib, seamo
@@ -125,6 +128,9 @@ def check_commands(bench: Bench, record: Path) -> None:
         "seamo-bench table results",
         "seamo-bench table results --json",
         f"seamo-bench verify {record}",
+        "seamo-bench submit results shared",
+        "seamo-bench referee shared --base shared",
+        "seamo-bench table shared",
         "seamo-bench report results -o {place}/report.html",
         "seamo-bench figures results --stores stores -o {place}/figures",
         "seamo-prep look stores/eurosat -o {place}/look.png",

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -652,6 +653,39 @@ def test_no_repository_and_damaged_stores(tmp_path, stores, base):
     (tmp_path / "README.md").write_text("mine")
     with pytest.raises(ProtocolError, match=r"README.md is there already"):
         init_repository(tmp_path)
+
+
+def test_the_referee_needs_no_torch(results, base, change, tmp_path, stores):
+    """Nor whoever hands in: its check installs the base of seamo alone."""
+    place(forge(results, knn(results).key, tmp_path / "mine", arrays=near), change)
+    (change / "protocols" / "knn-3.json").write_bytes(
+        (base / "protocols" / "knn-2.json").read_bytes().replace(b'"version":2', b'"version":3')
+    )
+    commands = [
+        ["referee", change, "--base", base],
+        ["referee", base, "--register", next((stores / "toy").iterdir()), "--as", "keeper"],
+        ["submit", results, base, "--as", "Ada"],
+        ["table", base],
+    ]
+    code = (
+        "import sys, json\nsys.modules.update(torch=None, scipy=None, sklearn=None, timm=None)\n"
+        "from seamo_bench.cli import main\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    sys.argv = ['seamo-bench', *words]\n    try: main()\n    except SystemExit as end: print('ends', end.code)"
+    )
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    done = subprocess.run([sys.executable, "-c", code, words], capture_output=True, text=True, check=True)
+    assert [line for line in done.stdout.splitlines() if line.startswith("ends")] == ["ends 1", *["ends 0"] * 3]
+    assert "refused: protocols/knn-3.json: cannot be held against the package here" in done.stdout
+    assert "0 copied, 2 there already, 0 refused" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_newer_seamo_adds_its_protocols(change):
+    (change / "README.md").write_text("ours by now")
+    assert init_repository(change) == []
+    (change / "protocols" / "linear-1.json").unlink()
+    assert init_repository(change) == ["protocols/linear-1.json"]
 
 
 def test_two_who_build_a_store_stand_in_its_entry(change, stores):

@@ -35,7 +35,11 @@ def referee(
         from seamo_bench.runs.sharing import init_repository
 
         names = init_repository(destination)
-        show([{"id": name} for name in names], json=as_json, text=lambda: f"{destination}: {', '.join(names)}")
+        show(
+            [{"id": name} for name in names],
+            json=as_json,
+            text=lambda: f"{destination}: {', '.join(names) or 'nothing to add'}",
+        )
         return
     if register:
         _register(destination, register, who, as_json=as_json)

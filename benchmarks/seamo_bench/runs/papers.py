@@ -5,6 +5,7 @@ against it without the network, the weights, or the version of seamo that made i
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,7 +17,7 @@ from seamo_bench.card import BackboneCard, owner_of
 from seamo_bench.facts import Scalar, Value
 from seamo_bench.predictions import Kind
 from seamo_bench.protocol import Protocol
-from seamo_bench.protocols import find_protocol
+from seamo_bench.protocols import find_protocol, protocols
 from seamo_bench.records.layout import CARDS, PROTOCOLS
 from seamo_bench.records.record import Record
 from seamo_bench.runs.notes import told_of
@@ -82,19 +83,28 @@ def protocol_paper(protocol: Protocol) -> ProtocolPaper:
     return ProtocolPaper(**{name: getattr(protocol, name) for name in ProtocolPaper.model_fields})
 
 
+def all_protocols() -> dict[str, bytes]:
+    """The papers of every protocol that is installed, by name (this loads torch)."""
+    papers = [protocol_paper(find_protocol(name)) for name in protocols()]
+    return {protocol_name(one.id, one.version): _bytes(one) for one in papers}
+
+
+def _bytes(paper: ProtocolPaper) -> bytes:
+    return canonical_json(paper.model_dump(mode="json"))
+
+
 def papers_of(record: Record, own: Mapping[str, BackboneCard]) -> Mapping[str, bytes]:
-    """The papers that belong beside a record, by name.
+    """The papers that belong beside a record, by name; without torch that of its protocol is left out.
 
     Args:
         record: To hand in.
         own: Cards of runs of one's own, by their digest.
 
     Raises:
-        ProtocolError: If its card or its protocol is not known here.
+        ProtocolError: If its card is not known here.
     """
     facts = record.facts
     try:
-        protocol = protocol_paper(find_protocol(facts.protocol.id))
         wanted = facts.backbone.card
         card = own[wanted] if wanted in own else budget_card(find_card(facts.backbone.id), facts.budget)
     except SeamoError as error:
@@ -102,14 +112,15 @@ def papers_of(record: Record, own: Mapping[str, BackboneCard]) -> Mapping[str, b
     if card is None or card_digest(card) != facts.backbone.card:
         reason = reason if card is None else ""
         raise ProtocolError(
-            f"its papers are missing, and a referee asks for them{reason}",
+            f"its card is missing, and a referee asks for it{reason}",
             where=facts.backbone.id,
             fix="Name the run or the backbone with --backbones, with the version of seamo that it ran with.",
         )
-    return {
-        card_name(facts.backbone.card): canonical_json(card_document(card)),
-        protocol_name(protocol.id, protocol.version): canonical_json(protocol.model_dump(mode="json")),
-    }
+    papers = {card_name(facts.backbone.card): canonical_json(card_document(card))}
+    with suppress(ImportError, SeamoError):  # a referee says so where it is not there already
+        protocol = protocol_paper(find_protocol(facts.protocol.id))
+        papers[protocol_name(protocol.id, protocol.version)] = _bytes(protocol)
+    return papers
 
 
 def own_cards(names: Sequence[str]) -> dict[str, BackboneCard]:
@@ -157,8 +168,13 @@ def stranger(paper: CardPaper | ProtocolPaper, data: bytes) -> str:
             known = protocol_paper(find_protocol(paper.id))
         except SeamoError as error:
             return f"{error.what}. {_OURS}"
-        same = canonical_json(known.model_dump(mode="json")) == data
-        return "" if same else f"is not protocol {known.id} of version {known.version} as it is here. {_OURS}"
+        except ImportError:  # protocols need torch, and a check of pull requests has none
+            return "cannot be held against the package here: a maintainer adds it (`seamo-bench referee --init`)"
+        return (
+            ""
+            if _bytes(known) == data
+            else f"is not protocol {known.id} of version {known.version} as it is here. {_OURS}"
+        )
     if owner_of(paper.id) not in cards():
         theirs = [name for name, found in cards().items() if found.card.title == paper.title]
         return f"calls backbone {paper.id} {paper.title}, as {theirs[0]} is called" if theirs else ""

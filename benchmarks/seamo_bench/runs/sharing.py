@@ -12,6 +12,7 @@ from seamo.store.check import differing_files
 from seamo.store.joined import JoinedStore
 from seamo.store.reader import open_store
 from seamo_bench.records.layout import FOLDERS, find, is_shared, put_once
+from seamo_bench.runs.papers import all_protocols
 from seamo_bench.runs.register import StoreEntry, entry_bytes, entry_name, make_entry, merged, read_entry
 
 _PLACES = {
@@ -23,13 +24,13 @@ _PLACES = {
 
 
 def init_repository(folder: Path) -> list[str]:
-    """Write an empty results repository: its folders, a README, and the workflow that runs the referee.
+    """Write an empty results repository: folders, a README, the workflow that runs the referee, this seamo's protocols.
 
     Args:
-        folder: New, or without any of these files.
+        folder: New; or a repository, which gets what it lacks (protocols of a newer seamo).
 
     Returns:
-        Names of the files.
+        Names of the files that were written.
 
     Raises:
         ProtocolError: If one of them is there with other content.
@@ -38,12 +39,16 @@ def init_repository(folder: Path) -> list[str]:
     made = {place: (template / name).read_bytes() for name, place in _PLACES.items()}
     made["requirements.txt"] = f"seamo=={__version__}\n".encode()
     made |= {f"{name}/.gitkeep": b"" for name in FOLDERS}
+    if is_shared(folder):
+        made = {}
+    made |= all_protocols()
+    there = {place: find(folder, place) for place in made}
     for place, data in made.items():
-        if find(folder, place) not in (None, data):
+        if there[place] not in (None, data):
             raise ProtocolError(f"{place} is there already, and is another one", str(folder), "Choose a new folder.")
     for place, data in made.items():
         put_once(folder, place, data)
-    return list(made)
+    return [place for place in made if there[place] is None]
 
 
 def register_store(folder: Path, stores: Sequence[Path], *, who: str) -> StoreEntry:
