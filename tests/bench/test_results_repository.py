@@ -685,7 +685,28 @@ def test_a_newer_seamo_adds_its_protocols(change):
     (change / "README.md").write_text("ours by now")
     assert init_repository(change) == []
     (change / "protocols" / "linear-1.json").unlink()
+    knn = change / "protocols" / "knn-2.json"
+    knn.write_bytes(knn.read_bytes().replace(b'"tolerance":0.002', b'"tolerance":0.05'))
     assert init_repository(change) == ["protocols/linear-1.json"]
+
+
+def test_a_community_sets_its_own_tolerance(results, change, tmp_path):
+    """The same reproduction, one test sample off, is one within it and none without."""
+
+    def off(arrays):
+        right = int(np.flatnonzero(arrays["scores"].argmax(axis=1) == arrays["labels"])[0])
+        scores = arrays["scores"].copy()
+        scores[right] = np.roll(scores[right], 1)
+        return {**arrays, "scores": scores}
+
+    knn_file = change / "protocols" / "knn-2.json"
+    theirs = forge(results, knn(results).key, tmp_path / "theirs", arrays=off).parent
+    for tolerance, state in ((b"0.002", "not reproduced"), (b"0.5", "reproduced")):
+        knn_file.write_bytes(knn_file.read_bytes().replace(b'"tolerance":0.002', b'"tolerance":' + tolerance))
+        (sent,) = submit(theirs, change, papers=lambda record: papers_of(record, {}), submitter="Ben")
+        assert sent.outcome != "refused"
+        states = {one.name: one.state for one in judge(change)}
+        assert states[record_name(knn(results).key)] == states[record_name(knn(results).key, 1)] == state
 
 
 def test_two_who_build_a_store_stand_in_its_entry(change, stores):

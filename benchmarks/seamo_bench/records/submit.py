@@ -10,6 +10,7 @@ from seamo.errors import ProtocolError
 from seamo_bench.records.examine import MACHINE_CHANGED, Held, problems_of
 from seamo_bench.records.layout import (
     FOLDERS,
+    PROTOCOLS,
     find,
     is_shared,
     predictions_name,
@@ -126,8 +127,15 @@ def _put(destination: Path, data: bytes, files: Mapping[str, bytes], told: tuple
 
 
 def _put_files(destination: Path, files: Mapping[str, bytes]) -> str:
-    """Put what lies beside a record; the name under which other bytes are, or nothing."""
-    return next((name for name, data in files.items() if put_once(destination, name, data) is not None), "")
+    """Put what lies beside a record; the name under which other bytes are, or nothing.
+
+    A protocol that is there stays as it is: its tolerance may be the community's own.
+    """
+    for name, data in files.items():
+        kept = name.startswith(f"{PROTOCOLS}/") and find(destination, name) is not None
+        if not kept and put_once(destination, name, data) is not None:
+            return name
+    return ""
 
 
 def same_record(one: Record, other: Record) -> bool:

@@ -39,9 +39,10 @@ def init_repository(folder: Path) -> list[str]:
     made = {place: (template / name).read_bytes() for name, place in _PLACES.items()}
     made["requirements.txt"] = f"seamo=={__version__}\n".encode()
     made |= {f"{name}/.gitkeep": b"" for name in FOLDERS}
-    if is_shared(folder):
-        made = {}
-    made |= all_protocols()
+    if is_shared(folder):  # where a tolerance may be the community's own
+        made = {name: data for name, data in all_protocols().items() if find(folder, name) is None}
+    else:
+        made |= all_protocols()
     there = {place: find(folder, place) for place in made}
     for place, data in made.items():
         if there[place] not in (None, data):
