@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from seamo.errors import ProtocolError, SeamoError
 from seamo.identity import canonical_json
-from seamo.seal import parse_json
+from seamo.seal import open_document, seal_document
 from seamo.store.samples import Samples
 from seamo.store.splits import CV_SCHEME, HASH_SCHEME
 from seamo.store.truth import keys_digest
@@ -126,19 +126,19 @@ def entry_name(content: str) -> str:
 
 
 def entry_bytes(entry: StoreEntry) -> bytes:
-    """The bytes of an entry."""
-    return canonical_json(entry.model_dump(mode="json"))
+    """The bytes of an entry, under its seal."""
+    return seal_document(entry.model_dump(mode="json"))
 
 
 def read_entry(data: bytes, name: str) -> StoreEntry:
     """An entry from its bytes.
 
     Raises:
-        ProtocolError: If they are none, or are of another store than the name says.
+        ProtocolError: If they are none, are damaged, or are of another store than the name says.
     """
-    parse_json(data, name, error=ProtocolError, fix="")
+    facts = open_document(data, name, error=ProtocolError, fix="")
     try:
-        entry = StoreEntry.model_validate_json(data)
+        entry = StoreEntry.model_validate_json(canonical_json(facts))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
