@@ -18,7 +18,7 @@ from seamo.files import Files
 from seamo.identity import write_atomically
 from seamo.seal import SealedFile, bytes_damage, damage
 from seamo.store import format as fmt
-from seamo.store.meta import BUILD_AGAIN
+from seamo.store.meta import BUILD_AGAIN, read_meta
 from seamo.store.publish import put_in_place
 
 Progress = Callable[[int, int, str], None]
@@ -117,9 +117,13 @@ def upload(cargo: Cargo, target: Files, meter: Meter) -> None:
         meter.add(sealed.bytes)
 
     _each(put, cargo.manifest, max(1, min(THREADS, _AT_ONCE // max(1, largest))))
-    for name in (fmt.CHECKSUMS_NAME, fmt.META_NAME):
-        if target.put_once(name, cargo.source.read(name)) is not None:
-            raise _other_bytes(target, name)
+    if target.put_once(fmt.CHECKSUMS_NAME, cargo.source.read(fmt.CHECKSUMS_NAME)) is not None:
+        raise _refused(target, fmt.CHECKSUMS_NAME)
+    ours = cargo.source.read(fmt.META_NAME)
+    there = target.put_once(fmt.META_NAME, ours)
+    # Who built the same at the same time says another moment there, and the same of every other file.
+    if there is not None and _said(there, target) != _said(ours, cargo.source):
+        raise _refused(target, fmt.META_NAME)
 
 
 def large_files(manifest: Mapping[str, SealedFile]) -> str:
@@ -146,25 +150,28 @@ def _fetch_file(source: Files, name: str, target: Path, sealed: SealedFile) -> N
 
 
 def _put_file(source: Files, target: Files, name: str, sealed: SealedFile) -> None:
-    size, is_ours = target.size(name), False
+    size, what = target.size(name), "is there already, with other bytes"
     if size is None:
         data = source.read(name)
         if bytes_damage(data, sealed):
             raise StoreError("is not what its manifest says", source.where(name), BUILD_AGAIN)
-        is_ours = target.put_once(name, data) is None
+        if target.put_once(name, data) is None:
+            what = "was put and reads back otherwise"
         size = len(data)
         del data  # before it is read back
-    if size == sealed.bytes and _sealed(target.stream(name)) == sealed:
-        return
-    if is_ours:
-        target.delete([name])
-        raise StoreError("was put and reads back otherwise", target.where(name), "It is removed again: copy again.")
-    raise _other_bytes(target, name)
+    # Twice: a byte may have turned on its way back. It is never deleted here: somebody else may be counting on it.
+    if size != sealed.bytes or all(_sealed(target.stream(name)) != sealed for _ in range(2)):
+        raise _refused(target, name, what)
 
 
-def _other_bytes(target: Files, name: str) -> StoreError:
-    fix = "An earlier try left it: `seamo-prep rm ROOT ID/BUILD` takes that away. Or name another root."
-    return StoreError("is there already, with other bytes", target.where(name), fix)
+def _refused(target: Files, name: str, what: str = "is there already, with other bytes") -> StoreError:
+    fix = "Copy again; if it stays so, take away what is there (seamo-prep rm ROOT ID/BUILD), or name another root."
+    return StoreError(what, target.where(name), fix)
+
+
+def _said(data: bytes, files: Files) -> tuple[str, str]:
+    meta = read_meta(data, files.where(fmt.META_NAME))
+    return meta.seal, meta.content
 
 
 def _sealed(blocks: Iterable[bytes]) -> SealedFile:

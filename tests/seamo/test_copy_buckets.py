@@ -1,8 +1,11 @@
 """Stores to buckets and back, against a server of this machine: the same bytes, nothing half, nothing twice."""
 
+import json
+import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +16,16 @@ import pytest
 from seamo.errors import StoreError
 from seamo.files import open_files
 from seamo.files.bucket import BucketFiles
+from seamo.seal import SealedFile, seal_document
+from seamo.store import copy as copying
 from seamo.store import keeping
 from seamo.store.buildplan import BuildPlan
+from seamo.store.check import differing_files
 from seamo.store.copy import copy_store
 from seamo.store.keeping import orphans, rebuild, remove_store, sweep_bucket
 from seamo.store.reader import Store, open_store
 from seamo.store.roots import Catalogue, change_catalogue, latest_of, name_latest, read_catalogue
+from seamo.store.transfer import Cargo, Meter, large_files, upload
 from seamo.store.writer import StoreWriter
 from seamo.testing.stores import tiny_store
 from seamo_bench.tasks.stores import find_build
@@ -121,6 +128,22 @@ def test_other_bytes_that_are_there_are_refused_and_can_be_removed(root: str, st
     put(store.path, root)
 
 
+def test_who_builds_the_same_at_the_same_time_keeps_what_is_there(
+    root: str, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tiny_store(tmp_path, samples=6, layers=["s2_20m"], times=1)
+    facts = json.loads((other.path / "store.json").read_bytes())
+    del facts["digest"]
+    (other.path / "store.json").write_bytes(seal_document({**facts, "created": "2026-01-01T00:00:00+00:00"}))
+    put(store.path, root)
+    monkeypatch.setattr(copying, "_missing", lambda cargoes, _: cargoes)  # looked before the first was there
+    put(other.path, root)
+    assert open_store(f"{root}/tiny/{store.path.name}").meta.created == store.meta.created
+    (other.path / "store.json").write_bytes(seal_document({**facts, "content": "0" * 64}))
+    with pytest.raises(StoreError, match=r"store\.json: is there already, with other bytes"):
+        put(other.path, root)
+
+
 def test_a_damaged_source_is_named_and_nothing_is_published(root: str, tmp_path: Path, store: Store) -> None:
     path = shutil.copytree(store.path, tmp_path / "tiny" / store.path.name)
     victim = path / "data.zarr" / "s2_20m" / "c" / "0" / "0" / "0" / "0" / "0"
@@ -144,7 +167,10 @@ def test_bytes_that_lie_otherwise_than_they_were_put_are_noticed(
         patch.setattr(BucketFiles, "put_once", wrong)
         with pytest.raises(StoreError, match=r"index\.parquet: was put and reads back otherwise"):
             put(store.path, root)
-    assert not any(name.endswith(("store.json", "index.parquet")) for name in open_files(root).names())
+    assert not any(name.endswith("store.json") for name in open_files(root).names())
+    with pytest.raises(StoreError, match=r"index\.parquet: is there already, with other bytes"):
+        put(store.path, root)
+    remove_store(root, store.path.relative_to(store.path.parents[1]).as_posix())
     put(store.path, root)
 
 
@@ -192,15 +218,17 @@ def test_an_upload_through_faults_of_the_server_is_whole(proxy: servers.FaultPro
     assert read_catalogue(root) == read_catalogue(store.path.parents[1])
 
 
-def test_a_byte_that_turns_on_its_way_back_stops_the_upload_and_the_next_one_goes_on(
+def test_a_byte_that_turns_on_its_way_back_is_read_again_and_costs_nothing_that_lies_there(
     proxy: servers.FaultProxy, store: Store
 ) -> None:
     root = f"{proxy.bucket}/stores"
-    proxy.faults = [servers.Fault("wrong byte", "GET", "index.parquet")]
+    proxy.faults = [servers.Fault("wrong byte", "GET", "index.parquet", 2)]
     with pytest.raises(StoreError, match=r"index\.parquet: was put and reads back otherwise"):
         put(store.path, root)
     assert not any(name.endswith("store.json") for name in open_files(root).names())
+    proxy.faults = [servers.Fault("wrong byte", "GET", "index.parquet", 1)]
     put(store.path, root)
+    assert not proxy.faults[0].times
     assert len(in_bucket(root)) == len(bytes_below(store.path))
 
 
@@ -296,12 +324,51 @@ def test_a_server_that_ignores_conditions_is_refused_before_anything_is_put(
 
 
 def test_files_above_what_a_put_takes_are_said_before_anything_is_put() -> None:
-    from seamo.seal import SealedFile
-    from seamo.store.transfer import Cargo, Meter, large_files, upload
-
     manifest = {"a": SealedFile(200 * 2**20, ""), "b": SealedFile(5, "")}
     assert large_files(manifest).startswith("1 files are larger than 128 MB, the largest 210 MB")
     assert large_files({"b": SealedFile(5, "")}) == ""
     nothing = open_files("s3://never/asked")
     with pytest.raises(StoreError, match="a: has 5,000,000,001 bytes, and a bucket takes 5,000,000,000 in one put"):
         upload(Cargo("x", nothing, {"a": SealedFile(5_000_000_001, "")}), nothing, Meter(quiet, 1))
+
+
+@pytest.mark.soak
+def test_two_who_upload_one_store_while_one_is_killed_leave_one_store(root: str, store: Store) -> None:
+    """Each round: two uploads through the command line, one killed at a random moment; a reader looks on."""
+    drawn = random.Random(0)  # noqa: S311
+    looks = 0
+    want = bytes_below(store.path)
+    for turn in range(25):
+        place = f"{root}/{turn}"
+        command = [sys.executable, "-m", "seamo_prep.cli", "copy", str(store.path), place]
+        quietly = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        two = [subprocess.Popen(command, **quietly) for _ in range(2)]  # type: ignore[call-overload]
+        end = time.monotonic() + drawn.uniform(0.5, 3.0)
+        there = open_files(f"{place}/tiny/{store.path.name}")
+        while two[1].poll() is None:
+            if time.monotonic() > end:
+                two[0].kill()
+            if there.exists("store.json"):
+                looks += 1
+                assert list(differing_files(Store(there.url))) == []
+        assert two[1].returncode == 0
+        two[0].kill()
+        two[0].wait()
+        assert {name.split("/", 2)[2]: data for name, data in in_bucket(place).items()} == want
+        found = read_catalogue(place)
+        assert found is not None
+        assert len(found.stores) == 2
+    assert looks > 25
+
+
+@pytest.mark.soak
+def test_eight_processes_that_change_a_bucket_at_once_lose_nothing(root: str) -> None:
+    code = (
+        "import sys\nfrom seamo.store.roots import change_catalogue\nfrom tests.seamo.test_roots import with_store\n"
+        "for turn in range(50):\n"
+        "    change_catalogue(sys.argv[1], lambda there: with_store(there, f'toy/{int(sys.argv[2]):04x}{turn:04x}'))\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, root, str(me)]) for me in range(8)]
+    assert [one.wait() for one in writers] == [0] * 8
+    found = read_catalogue(root) or Catalogue()
+    assert set(found.stores) == {f"toy/{me:04x}{turn:04x}" for me in range(8) for turn in range(50)}
