@@ -12,7 +12,9 @@ from seamo.errors import StoreError, UsageError
 from seamo.manifest import parse_spec
 from seamo.seal import seal_document
 from seamo.store.buildplan import BuildPlan
+from seamo.store.keeping import rebuild
 from seamo.store.reader import Store, open_store
+from seamo.store.roots import name_latest
 from seamo.store.views import write_view
 from seamo_bench.paper.examples import store_of, stores_under
 from seamo_bench.records.record import read_records
@@ -60,6 +62,19 @@ def run(root: Path, *rows: dict[str, object]) -> Path:
     made = list(run_plan(cells, places, machine=Machine(), progress=quiet, inner=quiet))
     assert [one.status for one in made] == ["ok"] * len(rows), [one.reason for one in made]
     return places.results
+
+
+def test_the_latest_store_is_meant_where_a_row_does_not_say(tmp_path, stores):
+    folder = tmp_path / "stores" / "toy"
+    rebuild(folder.parent)
+    name_latest(folder.parent, stores["corrected"].path.relative_to(folder.parent).as_posix())
+    for asked in ("", SCHEME):
+        assert find_build(folder, asked).path == stores["corrected"].path
+    assert find_build(folder, "cv5x5").path == stores["folds"].path  # it has not what is asked for
+    assert find_build(folder, SCHEME, label_space="two").path == stores["space"].path
+    assert find_build(folder, SCHEME, view=stores["base"].meta.view).path == stores["base"].path
+    name_latest(folder.parent, stores["folds"].path.relative_to(folder.parent).as_posix())
+    assert find_build(folder).path == stores["folds"].path
 
 
 def test_a_row_says_which_of_several_stores_is_meant(tmp_path, stores):

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from seamo.errors import StoreError, UsageError
 from seamo.store.reader import open_store
+from seamo.testing.stores import tiny_store
+from seamo_prep.cli.latest import latest
+from seamo_prep.cli.ls import list_stores
+from seamo_prep.cli.rm import remove
 
 
 def prep(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -57,6 +62,27 @@ def test_build_prints_the_path_and_nothing_else_on_stdout(demo_raw: Path, tmp_pa
     (row,) = rows("ls", tmp_path)
     assert (row["id"], row["state"], row["samples"]) == ("eurosat-sar", "published", 60)
     assert "synthetic" in row["title"]
+
+
+def test_a_root_is_kept_by_its_verbs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, name = str(tmp_path), tiny_store(tmp_path, samples=2).path.relative_to(tmp_path).as_posix()
+    latest(root, name)
+    latest(root, "tiny")
+    assert capsys.readouterr().out == f"{name}\n{name}\n"
+    remove(root, name, dry_run=True, json=True)
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["refers"] == ["latest"]
+    with pytest.raises(StoreError, match=f"^{name}: is referred to by latest"):
+        remove(root, name)
+    with pytest.raises(UsageError, match="--unset"):
+        latest(root, name, unset=True)
+    latest(root, "tiny", unset=True)
+    remove(root, name)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (f"tiny\n{name}\n", f"removed {row['bytes']:,} bytes\n")
+    list_stores(root, json=True)
+    list_stores(root, orphans=True, json=True)
+    assert capsys.readouterr().out == "[]\n[]\n"
 
 
 def test_verify_and_stats_in_json(demo_root: Path) -> None:
