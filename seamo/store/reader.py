@@ -19,7 +19,7 @@ from seamo.store import format as fmt
 from seamo.store.columns import IndexColumns
 from seamo.store.faces import Faces
 from seamo.store.meta import BUILD_AGAIN, read_meta
-from seamo.store.roots import latest_of, read_catalogue
+from seamo.store.roots import latest_of, read_catalogue, store_urls
 from seamo.store.subsets import Subset, draw
 
 if TYPE_CHECKING:
@@ -66,39 +66,6 @@ def open_store(url: str | Path) -> "Store":
     if path is not None and (path.name.endswith(".partial") or any(path.glob(".*.partial"))):
         raise StoreError("is not finished", url, "Run the same `seamo-prep build` again: it goes on.")
     raise StoreError("holds no store (no store.json)", url, _LIST)
-
-
-def dataset_ids(root: str | Path) -> set[str]:
-    """The data sets that have a folder below a root; elsewhere than on a disk, a store in its catalogue, if it has one.
-
-    Args:
-        root: Address of a folder of stores.
-    """
-    catalogue = read_catalogue(root) if disk_path(root) is None else None
-    if catalogue is None:
-        return set(open_files(root).folders())
-    return {name.partition("/")[0] for name in catalogue.stores}
-
-
-def store_urls(dataset: str | Path) -> list[str]:
-    """The published stores below `<root>/<dataset-id>`, each followed by its views.
-
-    Args:
-        dataset: The address; not there = none. Elsewhere than on a disk the root's catalogue says them; where it has
-            none, folders are listed.
-    """
-    name = last_name(dataset)
-    catalogue = read_catalogue(parent(dataset)) if name and disk_path(dataset) is None else None
-    if catalogue is not None:
-        return [join(dataset, one[len(name) + 1 :]) for one in sorted(catalogue.stores) if one.startswith(f"{name}/")]
-    files = open_files(dataset)
-    found = []
-    for build in files.folders():
-        if not build.startswith(".") and files.exists(f"{build}/{fmt.META_NAME}"):
-            views = f"{build}/{fmt.VIEWS_NAME}"
-            names = [build, *(f"{views}/{view}" for view in files.folders(views) if not view.startswith("."))]
-            found += [files.where(name) for name in names if files.exists(f"{name}/{fmt.META_NAME}")]
-    return found
 
 
 class PixelFiles(Protocol):

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from seamo.addresses import last_name, parent
+from seamo.addresses import disk_path, join, last_name, parent
 from seamo.errors import StoreError
 from seamo.files import open_files
 from seamo.licences import check_redistribution
@@ -141,6 +141,39 @@ def change_catalogue(root: str | Path, change: Callable[[Catalogue | None], Cata
         return seal_document(change(there).model_dump(mode="json"))
 
     files.swap(NAME, swapped)
+
+
+def dataset_ids(root: str | Path) -> set[str]:
+    """The data sets that have a folder below a root; elsewhere than on a disk, a store in its catalogue, if it has one.
+
+    Args:
+        root: Address of a folder of stores.
+    """
+    catalogue = read_catalogue(root) if disk_path(root) is None else None
+    if catalogue is None:
+        return set(open_files(root).folders())
+    return {name.partition("/")[0] for name in catalogue.stores}
+
+
+def store_urls(dataset: str | Path) -> list[str]:
+    """The published stores below `<root>/<dataset-id>`, each followed by its views.
+
+    Args:
+        dataset: The address; not there = none. Elsewhere than on a disk the root's catalogue says them; where it has
+            none, folders are listed.
+    """
+    name = last_name(dataset)
+    catalogue = read_catalogue(parent(dataset)) if name and disk_path(dataset) is None else None
+    if catalogue is not None:
+        return [join(dataset, one[len(name) + 1 :]) for one in sorted(catalogue.stores) if one.startswith(f"{name}/")]
+    files = open_files(dataset)
+    found = []
+    for build in files.folders():
+        if not build.startswith(".") and files.exists(f"{build}/{fmt.META_NAME}"):
+            views = f"{build}/{fmt.VIEWS_NAME}"
+            names = [build, *(f"{views}/{view}" for view in files.folders(views) if not view.startswith("."))]
+            found += [files.where(name) for name in names if files.exists(f"{name}/{fmt.META_NAME}")]
+    return found
 
 
 def latest_of(dataset: str | Path) -> str:

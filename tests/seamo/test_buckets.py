@@ -19,7 +19,8 @@ from seamo.sample import Sample
 from seamo.store import ahead
 from seamo.store.buildplan import BuildPlan
 from seamo.store.check import content_of, differing_files, differing_samples, strange_files
-from seamo.store.reader import Store, open_store, store_urls
+from seamo.store.reader import Store, open_store
+from seamo.store.roots import store_urls
 from seamo.store.views import write_view
 from seamo.testing.stores import tiny_store
 from tests import servers

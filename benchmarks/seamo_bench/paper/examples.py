@@ -11,7 +11,8 @@ from seamo.errors import ProtocolError, StoreError
 from seamo.sample import IGNORE
 from seamo.store.joined import JoinedStore
 from seamo.store.pictures import MISSING, Picture, stack_strips
-from seamo.store.reader import Store, open_store, store_urls
+from seamo.store.reader import Store, open_store
+from seamo.store.roots import store_urls
 from seamo.store.samples import Samples
 from seamo_bench.board.compare import Column, column_of, row_of
 from seamo_bench.facts import Facts

@@ -8,8 +8,8 @@ from seamo.errors import StoreError
 from seamo.store.check import differing_files
 from seamo.store.joined import JoinedStore
 from seamo.store.meta import StoreMeta
-from seamo.store.reader import Store, dataset_ids, open_store, store_urls
-from seamo.store.roots import latest_of, read_catalogue
+from seamo.store.reader import Store, open_store
+from seamo.store.roots import dataset_ids, latest_of, read_catalogue, store_urls
 from seamo.store.samples import Samples
 from seamo_bench.facts import Facts, StoreFacts
 
