@@ -4,8 +4,8 @@ python perf/cluster.py [--cells 6] [--epochs 20] [--samples 60] [--rounds 1]
 
 EuroSAT-shaped samples made on the fly (synthetic), ResNet-18 with random weights; every cell is fed other bands, so
 that each is a group of its own. Workers are processes of one thread that have imported all they need before the clock
-starts. Records of both must be equal. Fails where two workers take more than 0.6 of the time of one. By the clock a busy machine decides; CPU seconds
-of the busiest worker say what an idle one would show.
+starts. Records of both must be equal. Fails where two workers take more than 0.6 of the time of one. By the clock a
+busy machine decides; CPU seconds of the busiest worker say what an idle one would show.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def suite_of(store: Store, cells: int, epochs: int) -> Suite:
 
 
 def measured(suite: Suite, places: Places, workers: int) -> tuple[float, float, dict[str, str]]:
-    """Seconds by the clock, CPU seconds of the busiest of so many workers, and the hash of every record's predictions."""
+    """Seconds by the clock, CPU seconds of the busiest of so many workers, the hash of every record's predictions."""
     from distributed import Client, LocalCluster
 
     def quiet(_done: int, _total: int, _what: str) -> None:
