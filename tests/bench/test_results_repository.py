@@ -19,6 +19,7 @@ import yaml
 from seamo.errors import ProtocolError, StoreError
 from seamo.identity import canonical_json
 from seamo.store.reader import open_store
+from seamo_bench.board.leaderboard import build_table
 from seamo_bench.cli import main
 from seamo_bench.predictions import predictions_from_bytes
 from seamo_bench.records.layout import predictions_name, put_once, record_name
@@ -27,7 +28,7 @@ from seamo_bench.records.submit import submit
 from seamo_bench.runs.papers import papers_of
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.referee import Referee
-from seamo_bench.runs.repository import judge
+from seamo_bench.runs.repository import judge, refereed
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.runs.sharing import init_repository, register_store
 from seamo_bench.suites.suite import load_suite
@@ -535,6 +536,24 @@ def test_a_run_of_one_s_own_joins_no_row_of_somebody_else_s(results, change, tmp
     (change / name).unlink()
     name = of_mine(change, results, tmp_path, title="Another run", group="ours", who="Ada")
     assert refused(change, base) == {name: "another card is here as backbone mine: rename the run"}
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        (edit("facts", "precision", value="bf16"), "they differ in precision: bf16 (image-statistics), fp32"),
+        (edit("facts", "adapter", "size", value=[999, 999]), "they differ in the input of image-statistics"),
+    ],
+)
+def test_a_record_that_would_end_the_table_for_everybody(results, base, change, tmp_path, document, why):
+    path = place(forge(results, knn(results).key, tmp_path / "other", document=document), change, number=0)
+    found = refused(change, base)
+    assert set(found) == {path.relative_to(change).as_posix()}
+    assert why in found[path.relative_to(change).as_posix()]
+    assert refused(change, base, maintainer=True) == {}
+    with pytest.raises(ProtocolError, match="differ in"):
+        build_table(refereed(change), change, resamples=50)
+    build_table(refereed(base), base, resamples=50)
 
 
 def test_only_one_s_own_records_are_withdrawn(results, base, change):

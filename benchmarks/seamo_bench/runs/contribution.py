@@ -1,4 +1,4 @@
-"""In whose name a contribution speaks: its records, the rows that they join, and the records that it withdraws."""
+"""In whose name a contribution speaks, and where its records stand: rows and columns that they join, withdrawals."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -6,8 +6,10 @@ from pathlib import Path
 
 from seamo.errors import ProtocolError
 from seamo.identity import file_sha256
+from seamo_bench.board.compare import Column, column_of, differences
 from seamo_bench.card import owner_of
-from seamo_bench.records.layout import RECORDS, WITHDRAWN
+from seamo_bench.records.groups import held_groups
+from seamo_bench.records.layout import RECORDS, WITHDRAWN, number_of
 from seamo_bench.records.record import Record, read_record
 from seamo_bench.records.submit import submitter_of
 from seamo_bench.runs.changes import Withdrawal
@@ -48,6 +50,38 @@ def _of_rows(record: Record, there: Sequence[Record]) -> Iterator[str]:
     owners = {submitter_of(one) for one in elsewhere if one.facts.backbone.card != mine.card}
     if group and owners - {who}:
         yield f"its group {group} is that of {', '.join(sorted(one or 'nobody' for one in owners - {who}))}"
+
+
+def beside_others(judged: Sequence[Verdict], before: Mapping[str, Path]) -> Iterator[Verdict]:
+    """The verdicts; added records are refused that cannot stand in one column with those that are there.
+
+    Else one record of another precision, input or version would end the table for everybody.
+
+    Args:
+        judged: Records, each by itself.
+        before: Files of the base branch.
+    """
+    shown = [one for one in judged if _is_shown(one)]
+    columns: dict[Column, list[tuple[str, Record]]] = {}
+    records, _ = held_groups([one.record for one in shown if one.record is not None])
+    for one, record in zip(shown, records, strict=True):
+        columns.setdefault(column_of(record), []).append((one.name, record))
+    wrong: dict[str, tuple[str, ...]] = {}
+    for members in columns.values():
+        old = [record for name, record in members if name in before]
+        if differences(old):
+            continue
+        for name, record in members:
+            rest = old or [record for _, record in members]
+            if name not in before and (told := differences([*rest, record])):
+                wrong[name] = tuple(f"cannot stand in one column with what is there: {one}" for one in told)
+    for one in judged:
+        told = wrong.get(one.name, ())
+        yield replace(one, state="refused", problems=(*one.problems, *told)) if told else one
+
+
+def _is_shown(one: Verdict) -> bool:
+    return one.record is not None and one.record.status == "ok" and not (one.problems or number_of(Path(one.name)))
 
 
 def added_withdrawals(

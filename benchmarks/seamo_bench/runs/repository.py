@@ -27,7 +27,7 @@ from seamo_bench.records.layout import (
 from seamo_bench.records.record import Damage, Record, RecordSet, read_record
 from seamo_bench.records.submit import same_record, submitter_of
 from seamo_bench.runs.changes import Withdrawal, files_of, forbidden, misplaced, withdrawals
-from seamo_bench.runs.contribution import added_withdrawals, in_own_name
+from seamo_bench.runs.contribution import added_withdrawals, beside_others, in_own_name
 from seamo_bench.runs.papers import (
     CardPaper,
     ProtocolPaper,
@@ -91,7 +91,8 @@ def judge(
     judged = list(_records(sound, folder, trusted, held))
     gone: list[Verdict] = []
     if base is not None:
-        judged = judged if maintainer else list(in_own_name(judged, before, submitter))
+        if not maintainer:
+            judged = list(beside_others(list(in_own_name(judged, before, submitter)), before))
         gone = list(added_withdrawals(trusted.withdrawn, before, "" if maintainer else submitter))
     named = {predictions_name(one.record.predictions.sha256) for one in judged if one.record and one.record.predictions}
     for name in sound:
