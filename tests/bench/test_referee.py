@@ -147,7 +147,7 @@ def repository(tmp_path_factory, results, root):
     """A results repository whose register knows all stores, with all records."""
     folder = tmp_path_factory.mktemp("repository")
     init_repository(folder)
-    for store in ([one] for one in root.iterdir() if one.name not in ("apart", "optical", "radar")):
+    for store in ([one] for one in root.glob("*/") if one.name not in ("apart", "optical", "radar")):
         register_store(folder, [open_store(path).path for path in store], who="maintainer")
     register_store(folder, [open_store(root / name).path for name in ("optical", "radar")], who="maintainer")
     sent = list(submit(results, folder, papers=lambda record: papers_of(record, {})))

@@ -803,8 +803,12 @@ def test_two_who_submit_at_once_leave_one_first_record(results, tmp_path):
         "Ben": forge(results, key, tmp_path / "theirs", arrays=near).parent,
     }
 
+    dest = tmp_path / "dest"
+    for n in range(20):
+        for name in ("records", "predictions"):
+            (dest / str(n) / name).mkdir(parents=True)
+
     def hand_in(who):
-        dest = tmp_path / "dest"
         return [one.outcome for n in range(20) for one in submit(folders[who], dest / str(n), submitter=who)]
 
     with ThreadPoolExecutor(2) as pool:

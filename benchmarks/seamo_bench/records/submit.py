@@ -1,4 +1,4 @@
-"""Handing records in: each is checked as a referee would first, then put into a results repository."""
+"""Handing records in: each is checked as a referee would first, then put into a results repository or a folder."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from typing import Literal
 from seamo.errors import ProtocolError
 from seamo_bench.records.examine import MACHINE_CHANGED, Held, problems_of
 from seamo_bench.records.layout import (
-    FOLDERS,
     PROTOCOLS,
     find,
     is_shared,
@@ -51,25 +50,24 @@ def submit(
 ) -> Iterator[Submitted]:
     """Put every record that passes the checks into a results repository; nothing that is there is ever replaced.
 
+    A folder that is no results repository (`seamo-bench referee --init` makes one) is a folder of records as runs
+    leave them, for example of another machine: records are copied beside those that are there, without papers.
     Predictions and papers go first, so that a record that can be seen is whole, also after a kill.
 
     Args:
         results: Folder of records.
-        destination: The repository, for example a checkout; made if it is not there.
+        destination: The repository, for example a checkout, or a folder; made if it is not there.
         held: Holds records against the data (`seamo_bench.runs.referee`); None: there are no data.
         papers: Cards and protocols of the records; None: they go alone.
         submitter: Name under which they are handed in.
 
     Raises:
-        ProtocolError: If the two are one folder, `results` is none, or `destination` is one that runs write to.
+        ProtocolError: If the two are one folder, or `results` is none.
     """
     if results.resolve() == destination.resolve():
         raise ProtocolError("results cannot be submitted to their own folder", str(destination))
-    if not is_shared(destination) and destination.is_dir() and record_paths(destination):
-        raise ProtocolError("is a folder that runs write to", str(destination), "Choose a new folder, or a repository.")
     found = read_records(results)
-    for name in FOLDERS[:2]:
-        (destination / name).mkdir(parents=True, exist_ok=True)
+    is_repository = is_shared(destination)
     for damage in found.damaged:
         yield Submitted(damage.path.stem, "refused", damage.reason)
     paths = {path.stem: path for path in record_paths(results)}
@@ -79,8 +77,12 @@ def submit(
             yield Submitted(record.key, "refused", "; ".join(wrong))
             continue
         files: dict[str, bytes] = {}
-        if record.predictions is not None:
-            files[predictions_name(record.predictions.sha256)] = predictions_file(record, results).read_bytes()
+        predictions = None if record.predictions is None else predictions_file(record, results).read_bytes()
+        if not is_repository:
+            yield _merge(destination, record, paths[record.key].read_bytes(), predictions, told)
+            continue
+        if record.predictions is not None and predictions is not None:
+            files[predictions_name(record.predictions.sha256)] = predictions
         if papers is not None:
             try:
                 files |= papers(record)
@@ -97,6 +99,27 @@ def _judged(record: Record, results: Path, held: Held | None) -> tuple[tuple[str
     # What a machine says of itself decides no score, and the same run of two machines is one record.
     wrong = tuple(one for one in found if one != MACHINE_CHANGED)
     return wrong, () if wrong else found
+
+
+def _merge(
+    destination: Path, record: Record, data: bytes, predictions: bytes | None, told: tuple[str, ...]
+) -> Submitted:
+    """Copy one record into a folder as runs leave it, unless one of its key is there."""
+    there = find(destination, f"{record.key}.json")
+    if there is None:
+        clash = predictions is not None and put_once(destination, f"{record.key}.npz", predictions) is not None
+        there = None if clash else put_once(destination, f"{record.key}.json", data)
+        if clash:
+            return Submitted(record.key, "refused", "other predictions of its name are there, without a record")
+        if there is None:
+            return Submitted(record.key, "copied", "; ".join(told))
+    try:
+        theirs = Record.model_validate_json(there)
+    except ValueError:
+        return Submitted(record.key, "refused", "another file of its name is there and is no whole record")
+    if theirs.predictions == record.predictions and theirs.status == record.status:
+        return Submitted(record.key, "there already")
+    return Submitted(record.key, "refused", "a record with this key and other predictions is there: compare the two")
 
 
 def _put(destination: Path, data: bytes, files: Mapping[str, bytes], told: tuple[str, ...]) -> Submitted:
