@@ -81,7 +81,12 @@ def stores_of(out: Path) -> Any:
         for name, said in files.items():
             data = (path.parent / name).read_bytes()
             assert hashlib.sha256(data).hexdigest() == said["sha256"], f"{path.parent / name} is not what was sealed"
-    return found
+    listed = {
+        str(path.parent.relative_to(out) / name): sorted(one["refers"])
+        for path in sorted(out.rglob("catalog.json"))
+        for name, one in json.loads(path.read_bytes())["stores"].items()
+    }
+    return found, listed
 
 
 def records_of(out: Path) -> Any:

@@ -18,6 +18,7 @@ from seamo.manifest import DatasetSpec
 from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.check import infinite_pixels
 from seamo.store.format import META_NAME, Layout
+from seamo.store.keeping import enter_if_missing
 from seamo.store.reader import Store, open_store
 from seamo.store.splits import COMPUTED, HASH_SCHEME
 from seamo.store.views import find_view
@@ -150,6 +151,7 @@ def build(
     if (place / META_NAME).is_file():
         view = find_view(place, view8(plan))
         if view is not None:
+            enter_if_missing(root, view.relative_to(root).as_posix())
             return Built(str(view), was_there=True)
         say(f"the pixels are published before ({place}): only their splits and labels are written")
     if rows is None:

@@ -13,6 +13,7 @@ from seamo.identity import digest
 from seamo.store import transfer
 from seamo.store.copy import copy_store
 from seamo.store.format import META_NAME, VIEWS_NAME
+from seamo.store.keeping import enter_if_missing
 from seamo.store.reader import Store
 from seamo_prep.build import Built, Options, build
 from seamo_prep.engines import Engine, Progress, Say
@@ -57,10 +58,12 @@ def build_into_bucket(
         if not open_files(place).exists(META_NAME):
             return ""
         if Store(place).meta.view == view:
+            enter_if_missing(root, name)
             return place
-        seen = join(place, VIEWS_NAME, view)
-        if open_files(seen).exists(META_NAME):
-            return seen
+        seen = f"{name}/{VIEWS_NAME}/{view}"
+        if open_files(join(root, seen)).exists(META_NAME):
+            enter_if_missing(root, seen)
+            return join(root, seen)
         say(f"the pixels are published before: {place} is brought here to make a view of it")
         copy_store(place, folder, layout=None, progress=moved)
         return ""

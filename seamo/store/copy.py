@@ -10,7 +10,7 @@ from seamo.addresses import disk_path, join, last_name
 from seamo.errors import StoreError, UsageError
 from seamo.files import Files, open_files
 from seamo.store import format as fmt
-from seamo.store.keeping import enter
+from seamo.store.keeping import enter, enter_if_missing
 from seamo.store.meta import StoreMeta, read_meta
 from seamo.store.publish import build_lock
 from seamo.store.reader import Store, open_store, views_of
@@ -136,6 +136,8 @@ def _missing(cargoes: list[Cargo], root: str | Path) -> list[Cargo]:
             todo.append(cargo)
         elif _meta(data, there).pixels != _meta(cargo.source.read(fmt.META_NAME), cargo.source).pixels:
             raise StoreError("is there already, with other pixels", there.url, "Name another root.")
+        else:
+            enter_if_missing(root, cargo.name)
     return todo
 
 

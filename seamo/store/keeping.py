@@ -84,6 +84,16 @@ def enter(root: str | Path, name: str) -> None:
         logger.warning("%s is published, but not in the catalogue (%s). `seamo-prep ls ROOT --rebuild`", name, error)
 
 
+def enter_if_missing(root: str | Path, name: str) -> None:
+    """`enter` a store that is published, where whoever published it was killed before he did."""
+    try:
+        catalogue = read_catalogue(root)
+    except StoreError:  # damaged: `enter` says so
+        catalogue = None
+    if catalogue is None or name not in catalogue.stores:
+        enter(root, name)
+
+
 def rebuild(root: str | Path) -> Catalogue:
     """Make the catalogue anew from the stores that are there; who published them and `latest` are kept.
 

@@ -60,6 +60,11 @@ def test_one_s_own_imagery(demo_raw: Path, tmp_path: Path) -> None:
     store = open_store(built.path)
     assert (store.meta.id, store.meta.split_scheme, len(store)) == ("own-imagery", "own", 6)
     assert built.path.parent.name == "own-imagery"
+    (tmp_path / "catalog.json").unlink()  # as where it was killed between the store and its entry
+    assert build_quietly("folder", demo_raw / "folder", tmp_path).was_there
+    catalogue = read_catalogue(tmp_path)
+    assert catalogue is not None
+    assert list(catalogue.stores) == [f"own-imagery/{built.path.name}"]
 
 
 def test_a_second_build_finds_the_first(demo_raw: Path, demo_root: Path) -> None:

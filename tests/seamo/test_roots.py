@@ -103,6 +103,26 @@ def test_a_root_without_a_catalogue_keeps_its_stores_when_one_is_added(tmp_path:
     assert set(said_by(tmp_path)) == {name_of(first, tmp_path), name_of(second, tmp_path)}
 
 
+def test_what_a_killed_copy_did_not_enter_the_next_one_does(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path / "a", samples=3)
+    view = with_view(store)
+    name = name_of(store, tmp_path / "a")
+    for lost in ({name}, {name_of(view, tmp_path / "a")}, None):
+        copy_store(store.path, tmp_path / "b", layout=None, progress=lambda *_: None)
+        assert set(said_by(tmp_path / "b")) == {name, name_of(view, tmp_path / "a")}
+        if lost is None:
+            (tmp_path / "b" / "catalog.json").unlink()
+        else:
+            change_catalogue(tmp_path / "b", lambda there, lost=lost: without(there, lost))
+    copy_store(store.path, tmp_path / "b", layout=None, progress=lambda *_: None)
+    assert set(said_by(tmp_path / "b")) == {name, name_of(view, tmp_path / "a")}
+
+
+def without(there: Catalogue | None, names: set[str]) -> Catalogue:
+    assert there is not None
+    return there.model_copy(update={"stores": {name: one for name, one in there.stores.items() if name not in names}})
+
+
 def test_a_catalogue_that_cannot_be_written_undoes_no_store(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "catalog.json").write_bytes(seal_document({"format": "seamo-catalog/1", "stores": 3}))
     with caplog.at_level(logging.WARNING):
