@@ -41,7 +41,7 @@ def suite_of(store: Store, cells: int, epochs: int) -> Suite:
 
 
 def measured(suite: Suite, places: Places, workers: int) -> tuple[float, float, dict[str, str]]:
-    """Seconds by the clock, CPU seconds of the busiest of so many workers, the hash of every record's predictions."""
+    """Seconds by the clock, CPU seconds of the busiest worker, and the hash of every record's predictions."""
     from distributed import Client, LocalCluster
 
     def quiet(_done: int, _total: int, _what: str) -> None:
