@@ -1,11 +1,12 @@
 """What a second worker brings: a suite of equal fine-tuning cells on one and on two workers of a dask scheduler.
 
-python perf/cluster.py [--cells 6] [--epochs 20] [--samples 60] [--rounds 1]
+python perf/cluster.py [--cells 6] [--epochs 20] [--samples 60] [--rounds 1] [--wait 0]
 
 EuroSAT-shaped samples made on the fly (synthetic), ResNet-18 with random weights; every cell is fed other bands, so
 that each is a group of its own. Workers are processes of one thread that have imported all they need before the clock
 starts. Records of both must be equal. Fails where two workers take more than 0.6 of the time of one. By the clock a
-busy machine decides; CPU seconds of the busiest worker say what an idle one would show.
+busy machine decides; CPU seconds of the busiest worker say what an idle one would show, and cells that wait (`--wait`
+seconds each, as for a GPU) what the clock does where cores are not what is scarce.
 """
 
 import argparse
@@ -16,11 +17,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from bench import machine
 from probe import made_store
 
 from seamo.store.reader import Store
+from seamo_bench.protocol import Context
 from seamo_bench.runs.cluster import run_on_cluster
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine
@@ -40,7 +43,20 @@ def suite_of(store: Store, cells: int, epochs: int) -> Suite:
     return Suite(id="workers", backbones=("resnet18",), rows=rows)
 
 
-def measured(suite: Suite, places: Places, workers: int) -> tuple[float, float, dict[str, str]]:
+def wait_in_cells(seconds: float) -> None:
+    """Make every cell of this process wait before it works."""
+    from seamo_bench.runs import run
+
+    context_of = run.context_of
+
+    def slowly(*arguments: Any, **named: Any) -> Context:
+        time.sleep(seconds)
+        return context_of(*arguments, **named)
+
+    run.context_of = slowly
+
+
+def measured(suite: Suite, places: Places, workers: int, wait: float) -> tuple[float, float, dict[str, str]]:
     """Seconds by the clock, CPU seconds of the busiest worker, and the hash of every record's predictions."""
     from distributed import Client, LocalCluster
 
@@ -52,6 +68,7 @@ def measured(suite: Suite, places: Places, workers: int) -> tuple[float, float, 
         Client(dask) as client,  # type: ignore[no-untyped-call]
     ):
         client.run(importlib.import_module, "seamo_bench.protocols.finetune")
+        client.run(wait_in_cells, wait)
         cells = make_plan(suite, (), places)
         begin, before = time.perf_counter(), client.run(time.process_time)
         records = list(
@@ -81,6 +98,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--samples", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--wait", type=float, default=0.0)
     arguments = parser.parse_args()
     print(machine())
     ratios = []
@@ -92,7 +110,7 @@ def main() -> None:
             for workers in (1, 2):
                 results = Path(scratch) / f"results{number}-{workers}"
                 places = Places(Path(scratch) / "stores", results, Path(scratch))
-                took[workers], cpu[workers], found[workers] = measured(suite, places, workers)
+                took[workers], cpu[workers], found[workers] = measured(suite, places, workers, arguments.wait)
                 print(
                     f"{workers} workers: {took[workers]:.1f} s, {cpu[workers]:.1f} s of CPU of the busiest", flush=True
                 )
