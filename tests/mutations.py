@@ -29,6 +29,7 @@ HASHES = "tests/test_contract_hashes.py"
 SHARED = "tests/bench/test_shared_results.py"
 SMALL = "tests/bench/test_small_samples.py"
 REFEREE = "tests/bench/test_results_repository.py"
+BUCKETS = "tests/seamo/test_buckets.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +353,28 @@ MUTATIONS = (
         "referee: records may be removed",
         (Edit(f"{BENCH}/runs/changes.py", "if file_sha256(old) in named:", "if True:"),),
         (REFEREE,),
+    ),
+    # What a server says is believed.
+    Mutation(
+        "buckets: a short answer is a short file",
+        (Edit("seamo/files/bucket.py", 'if len(data) == min(length, max(0, meta["size"] - offset)):', "if data:"),),
+        (f"{BUCKETS}::test_a_short_answer_is_no_short_file",),
+    ),
+    Mutation(
+        "buckets: a conflict is one's own file",
+        (
+            Edit(
+                "seamo/files/bucket.py",
+                "                if there is not None:\n                    return None if there == data else there",
+                "                if there is not None:\n                    return None",
+            ),
+        ),
+        (f"{BUCKETS}::test_what_is_put_is_there_whatever_the_answer_says",),
+    ),
+    Mutation(
+        "stores: a chunk is not held to its checksum",
+        (Edit("seamo/store/reader.py", "elif fmt.crc32c(data) != place.crc32c:", "elif not data:"),),
+        (f"{BUCKETS}::test_a_fault_that_passes_costs_a_second_request",),
     ),
 )
 

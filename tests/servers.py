@@ -164,8 +164,8 @@ class Fault:
     """What a proxy does instead of its duty.
 
     Args:
-        kind: A status (`503`), `reset`, `hang`, `lost` (done, but not answered), `truncated`, `short` (with a fitting
-            length), `wrong byte`, `range ignored`, `condition ignored`.
+        kind: A status (`503`), `expired` (credentials), `reset`, `hang`, `lost` (done, but not answered), `truncated`,
+            `short` (with a fitting length), `wrong byte`, `range ignored`, `condition ignored`.
         method: Of the requests that are meant.
         path: A part of their path.
         times: How often.
@@ -225,8 +225,9 @@ class FaultProxy:
         body = await reader.readexactly(int(_header(head, "content-length") or 0))
         self.requests.append(f"{method} {path}")
         kind = self._fault(method, path)
-        if kind.isdigit():
-            writer.write(f"HTTP/1.1 {kind} fault\r\nContent-Length: 7\r\n\r\n<Error>".encode())
+        if kind.isdigit() or kind == "expired":
+            status, body = (kind, "<Error>") if kind.isdigit() else ("400", "<Error><Code>ExpiredToken</Code></Error>")
+            writer.write(f"HTTP/1.1 {status} fault\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
             return True
         if kind == "hang":
             await asyncio.sleep(60)

@@ -386,7 +386,8 @@ def _explained(error: Exception, where: str, *, doing: str, how: str) -> StoreEr
     line = _one_line(error)
     if isinstance(error, FileNotFoundError | cause.NotFoundError):
         return StoreError(f"there is no such bucket ({line})", where, "Make it first.")
-    if isinstance(error, cause.PermissionDeniedError | cause.UnauthenticatedError):
+    denied = isinstance(error, cause.PermissionDeniedError | cause.UnauthenticatedError)
+    if denied or re.search("status code: 40[13]|ExpiredToken", line):
         fix = "Look at the provider's variables and profiles (docs/buckets.md); their values are never shown."
         return StoreError(f"may not be {doing}; it was asked {how} ({line})", where, fix)
     if "non-partial" in line or "partial response" in line or ("Range" in line and "support" in line):
@@ -405,5 +406,6 @@ def _explained(error: Exception, where: str, *, doing: str, how: str) -> StoreEr
 def _one_line(error: Exception) -> str:
     line = next(iter(str(error).splitlines()), type(error).__name__)
     line = re.sub(r"<[?!]?[a-zA-Z].*", "", line)  # what the server sent, as markup
+    code = re.search(r"<Code>([A-Za-z]{1,60})</Code>", str(error))
     line = re.sub(r"\?[^ \"')]*", "", line)
-    return re.sub(r"(://)[^/ ]*@", r"\1", line)[:300].strip(" :")
+    return re.sub(r"(://)[^/ ]*@", r"\1", line)[:300].strip(" :") + (f", {code[1]}" if code else "")

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 Change = Callable[[bytes | None], bytes]
-"""From the bytes that are there (None: none) to those that shall be; gives back its argument if its change is in."""
+"""From the bytes that are there (None: none) to those that shall be, or its argument if nothing is to change.
+
+Doing it twice must be as doing it once, since an answer may get lost: adding an entry by its name, never counting.
+"""
 
 BLOCK = 8 * 2**20  # bytes of a piece of a stream
 

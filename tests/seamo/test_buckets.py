@@ -208,8 +208,21 @@ def test_a_fault_that_passes_costs_a_second_request(
     assert [fault.times for fault in proxy.faults] == [0, 0]
 
 
+def test_a_short_answer_is_no_short_file(proxy: servers.FaultProxy) -> None:
+    files = open_files(proxy.bucket)
+    data = bytes(range(250)) * 40
+    files.put_once("a", data)
+    proxy.faults = [servers.Fault("short", times=2)]
+    assert files.read("a") == data
+    proxy.faults = [servers.Fault("short")]
+    assert files.read_range("a", 100, 1000) == data[100:1100]
+    proxy.faults = [servers.Fault("short", times=99)]
+    with pytest.raises(StoreError, match="the server's answers are too short"):
+        files.read("a")
+
+
 SMALL = ["store.json", "index.parquet"]
-FOR_EVER = ["503", "403", "reset", "truncated", "short", "wrong byte", "hang", "range ignored"]
+FOR_EVER = ["503", "403", "expired", "reset", "truncated", "short", "wrong byte", "hang", "range ignored"]
 
 
 @pytest.mark.parametrize("kind", FOR_EVER)
@@ -226,6 +239,8 @@ def test_a_fault_that_stays_is_one_message(
     assert stored in message.split(": ")[0] or path in message
     assert "\n" not in message
     assert len(message) < 700
+    if kind in ("403", "expired"):
+        assert "may not be read; it was asked with the key of AWS_ACCESS_KEY_ID" in message
 
 
 @pytest.mark.parametrize("kind", ["503", "409", "lost", pytest.param("reset", marks=pytest.mark.soak)])
