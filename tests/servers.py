@@ -164,7 +164,7 @@ class Fault:
     """What a proxy does instead of its duty.
 
     Args:
-        kind: A status (`503`), `expired` (credentials), `reset`, `hang`, `lost` (done, but not answered), `truncated`,
+        kind: A status (`503`), `expired` (credentials), `reset`, `hang`, `hang after it`, `lost`, `truncated`,
             `short` (with a fitting length), `wrong byte`, `range ignored`, `condition ignored`.
         method: Of the requests that are meant.
         path: A part of their path.
@@ -243,6 +243,8 @@ class FaultProxy:
         forth.close()
         if kind == "lost":
             return _abort(writer)
+        if kind == "hang after it":
+            await asyncio.sleep(60)
         top, _, content = answer.partition(b"\r\n\r\n")
         top = re.sub(rb"(?i)\r\n(connection|transfer-encoding):[^\r]*", b"", top)
         if kind == "short":

@@ -255,6 +255,22 @@ def test_what_is_put_is_there_whatever_the_answer_says(kind: str, proxy: servers
         assert proxy.faults[0].times < 2
 
 
+@pytest.mark.parametrize("kind", ["hang", "hang after it"])
+def test_a_put_without_an_answer_is_looked_for(
+    kind: str, proxy: servers.FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "SILENCE_S", 0.3)
+    monkeypatch.setattr(engine, "_SLOWEST_PUT", 1e12)
+    files = open_files(proxy.bucket)
+    proxy.faults = [servers.Fault(kind, "PUT")]
+    assert files.put_once("a", b"one") is None
+    proxy.faults = [servers.Fault(kind, "PUT")]
+    assert files.put_once("a", b"two") == b"one"
+    proxy.faults = [servers.Fault(kind, "PUT")]
+    assert files.swap("a", lambda old: (old or b"") + b"!") == files.read("a") == b"one!"
+    assert proxy.faults[0].times == 0
+
+
 @pytest.mark.parametrize(
     "kind", ["409", "412", "lost", *(pytest.param(k, marks=pytest.mark.soak) for k in ("503", "reset"))]
 )
