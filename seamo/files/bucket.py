@@ -64,7 +64,7 @@ class BucketFiles:
         self._clients: dict[int, ObjectStore] = {}
         self._how = ""  # it is asked: with which kind of credentials
         self._lock = Lock()
-        self._lost_s = 0.0
+        self._lost_s = self._lost_until = 0.0  # seconds of failures in a row, however many at once; the end of the last
 
     def __reduce__(self) -> tuple[type["BucketFiles"], tuple[str]]:
         return BucketFiles, (self.url,)
@@ -280,11 +280,17 @@ class BucketFiles:
         except (cause.BaseError, NotImplementedError, ValueError, OSError) as error:
             if _BEYOND.search(str(error)[:1000]):
                 raise _RangeError("no such range", where) from None
-            self._lost_s += time.monotonic() - began
+            self._note_failure(began)
             found = _explained(error, where, doing="written" if writing else "read", how=self._how)
             raise (_UnsureError(*found.args) if writing and _may_have_landed(error) else found) from None
         self._lost_s = 0.0
         return answer
+
+    def _note_failure(self, began: float) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._lost_s += now - max(began, self._lost_until)
+            self._lost_until = now
 
     def _client(self, writing: int) -> "ObjectStore":
         step = 0
@@ -390,13 +396,13 @@ def _explained(error: Exception, where: str, *, doing: str, how: str) -> StoreEr
     if denied or re.search("status code: 40[13]|ExpiredToken", line):
         fix = "Look at the provider's variables and profiles (docs/buckets.md); their values are never shown."
         return StoreError(f"may not be {doing}; it was asked {how} ({line})", where, fix)
-    if "non-partial" in line or "partial response" in line or ("Range" in line and "support" in line):
+    if re.search("non-partial response|Range request not supported", line):
         return StoreError("the server gives no ranges", where, _NO_RANGES)
     if isinstance(error, cause.NotSupportedError | NotImplementedError):
         return StoreError(f"this server cannot do that ({line})", where)
-    if "169.254.169.254" in line or "metadata" in line.lower():
+    if "169.254.169.254" in line or "metadata.google.internal" in line:
         return StoreError("no credentials were found", where, "docs/buckets.md says which variables are looked at.")
-    if "redirect" in line:
+    if "redirect without LOCATION" in line:
         return StoreError(f"is in another region ({line})", where, "Set AWS_REGION to the bucket's.")
     silent = re.search(r"after \d+ retries|HTTP error|timed out|status code: (5|429)", line)
     what = "the server does not answer" if silent else f"cannot be {doing}"
