@@ -43,8 +43,8 @@ def root(bucket: str) -> str:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with a view."""
-    made = tiny_store(tmp_path_factory.mktemp("made"), samples=6, layers=["s2_20m"], times=1)
-    plan = BuildPlan(made.spec, "hash-60-20-20", limit=6, synthetic={"what": "synthetic, tiny"})
+    made = tiny_store(tmp_path_factory.mktemp("made"), samples=6, layers=["s2_20m"], times=1, layout="webdataset")
+    plan = BuildPlan(made.spec, "hash-60-20-20", layout="webdataset", limit=6, synthetic={"what": "synthetic, tiny"})
     with StoreWriter(made.path.parents[1], plan, [str(key) for key in made.index["key"]]) as writer:
         writer.publish()
     return made
@@ -91,7 +91,7 @@ def test_an_interrupted_upload_goes_on_and_is_no_store_before(
     real, done = BucketFiles.put_once, []
 
     def stopped(self: BucketFiles, name: str, data: bytes) -> bytes | None:
-        if len(done) == 9:
+        if len(done) >= 5:  # two are of the probe
             raise KeyboardInterrupt
         done.append(name)
         return real(self, name, data)
@@ -111,7 +111,7 @@ def test_an_interrupted_upload_goes_on_and_is_no_store_before(
 
     monkeypatch.setattr(BucketFiles, "put_once", counted)
     put(store.path, root)
-    assert len(there) > 5
+    assert there
     assert not there & set(again)
     assert len(in_bucket(root)) == len(bytes_below(store.path))
 
@@ -132,7 +132,7 @@ def test_other_bytes_that_are_there_are_refused_and_can_be_removed(root: str, st
 def test_who_builds_the_same_at_the_same_time_keeps_what_is_there(
     root: str, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tiny_store(tmp_path, samples=6, layers=["s2_20m"], times=1)
+    other = tiny_store(tmp_path, samples=6, layers=["s2_20m"], times=1, layout="webdataset")
     facts = json.loads((other.path / "store.json").read_bytes())
     del facts["digest"]
     (other.path / "store.json").write_bytes(seal_document({**facts, "created": "2026-01-01T00:00:00+00:00"}))
@@ -147,11 +147,11 @@ def test_who_builds_the_same_at_the_same_time_keeps_what_is_there(
 
 def test_a_damaged_source_is_named_and_nothing_is_published(root: str, tmp_path: Path, store: Store) -> None:
     path = shutil.copytree(store.path, tmp_path / "tiny" / store.path.name)
-    victim = path / "data.zarr" / "s2_20m" / "c" / "0" / "0" / "0" / "0" / "0"
+    victim = path / "shards" / "000000.tar"
     data = bytearray(victim.read_bytes())
     data[100] ^= 1
     victim.write_bytes(data)
-    with pytest.raises(StoreError, match=r"s2_20m/c/0/0/0/0/0: is not what its manifest says"):
+    with pytest.raises(StoreError, match=r"shards/000000\.tar: is not what its manifest says"):
         put(path, root)
     assert not any(name.endswith("store.json") for name in open_files(root).names())
 
@@ -176,9 +176,9 @@ def test_bytes_that_lie_otherwise_than_they_were_put_are_noticed(
 
 
 def test_another_layout_goes_through_this_disk_and_has_the_same_content(root: str, store: Store) -> None:
-    address = copy_store(store.path, root, layout="webdataset", progress=quiet)
+    address = copy_store(store.path, root, layout="zarr", progress=quiet)
     meta = open_store(address).meta
-    assert (meta.layout, meta.content, meta.pixels) == ("webdataset", store.content, store.pixels)
+    assert (meta.layout, meta.content, meta.pixels) == ("zarr", store.content, store.pixels)
     catalogue = read_catalogue(root)
     assert catalogue is not None
     assert len(catalogue.stores) == 2  # and the view
@@ -207,10 +207,10 @@ def test_a_root_in_a_bucket_is_kept_as_one_on_a_disk(root: str, store: Store, mo
 
 
 @pytest.mark.parametrize(
-    "kind", ["409", "lost", pytest.param("503", marks=pytest.mark.soak), pytest.param("reset", marks=pytest.mark.soak)]
+    "kind", ["lost", *(pytest.param(kind, marks=pytest.mark.soak) for kind in ("409", "503", "reset"))]
 )
 def test_an_upload_through_faults_of_the_server_is_whole(proxy: servers.FaultProxy, store: Store, kind: str) -> None:
-    proxy.faults = [servers.Fault(kind, "PUT", path, 2) for path in ("s2_20m/c/", "checksums", "store.json", "catalog")]
+    proxy.faults = [servers.Fault(kind, "PUT", path, 2) for path in ("shards/", "checksums", "store.json", "catalog")]
     root = f"{proxy.bucket}/stores"
     put(store.path, root)
     assert not any(fault.times for fault in proxy.faults)
@@ -261,7 +261,7 @@ def test_what_lies_in_a_bucket_and_is_no_store_goes_when_it_is_asked_for(root: s
         open_files(root).put_once(name, b"1234")
     want = [("tiny/0a1b2c3d", 8), (f"{base}/views/0a1b2c3d", 4)]
     for unfinished, dry_run in ((False, False), (True, True), (True, False)):
-        assert len(in_bucket(root)) == len(before) + 3
+        assert len(list(open_files(root).names())) == len(before) + 4  # and the catalogue
         found = sweep_bucket(root, unfinished=unfinished, dry_run=dry_run)
         assert sorted((one.name, one.bytes) for one in found) == sorted(want)
     assert in_bucket(root) == before
