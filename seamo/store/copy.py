@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from seamo.addresses import disk_path, join, last_name
@@ -14,7 +15,7 @@ from seamo.store.keeping import enter, enter_if_missing
 from seamo.store.meta import StoreMeta, read_meta
 from seamo.store.publish import build_lock
 from seamo.store.reader import Store, open_store, views_of
-from seamo.store.rewrite import is_previous, rewrite, rewrite_previous, shorten
+from seamo.store.rewrite import is_previous, rewrite, rewrite_previous, write_part
 from seamo.store.roots import check_public
 from seamo.store.sidecar import disk_errors
 from seamo.store.transfer import THREADS, Cargo, Meter, Progress, download, large_files, upload
@@ -23,7 +24,13 @@ logger = logging.getLogger(__name__)
 
 
 def copy_store(
-    source: str | Path, root: str | Path, *, layout: fmt.Layout | None, progress: Progress, limit: int | None = None
+    source: str | Path,
+    root: str | Path,
+    *,
+    layout: fmt.Layout | None,
+    progress: Progress,
+    split: str = "",
+    limit: int | None = None,
 ) -> str:
     """Copy a store, with its views, below another root; or bring one of the format before to this one.
 
@@ -36,7 +43,8 @@ def copy_store(
         root: Folder of stores; the id and the build are kept.
         layout: Of the copy; None keeps it.
         progress: See `seamo.store.transfer.Progress`; samples are counted where they are written anew.
-        limit: Copy the first so many samples: the store that a build with this limit makes, marked as a subset.
+        split: Copy only the samples of this split (of a view: of its splits), as a store marked as a subset.
+        limit: Copy only the first so many samples: the store that a build with this limit makes, marked as a subset.
 
     Returns:
         The address of the store below `root`.
@@ -49,19 +57,18 @@ def copy_store(
     if here is None:
         open_files(root).probe()
     if folder is not None and is_previous(folder):
-        if limit is not None:
-            raise UsageError("a store of the format before has no limit", str(folder), "Copy it first, then its copy.")
+        if split or limit is not None:
+            raise UsageError("a store of the format before is copied whole", str(folder), "Copy it, then its copy.")
         return _anew(lambda made: rewrite_previous(folder, made, layout=layout, progress=progress), root, progress)
-    store = open_store(source)
-    if store.meta.pixels_in:
-        store = Store(store.pixels_url)
+    asked = open_store(source)
+    store = Store(asked.pixels_url) if asked.meta.pixels_in else asked
     meta = store.meta
     check_public(root, meta.spec)  # before anything is written anew
     if disk_path(store.url) is not None and here is not None:
         _check_apart(store.path, here)
-    if limit is not None and limit < len(store):
-        wanted = layout or meta.layout
-        return _anew(lambda made: shorten(store, made, layout=wanted, limit=limit, progress=progress), root, progress)
+    if split or (limit is not None and limit < len(store)):
+        part = partial(write_part, asked if split else store, layout=layout or meta.layout, split=split, limit=limit)
+        return _anew(lambda made: part(made, progress=progress), root, progress)
     if layout is not None and layout != meta.layout:
         return _anew(lambda made: rewrite(store, made, layout=layout, progress=progress), root, progress)
     name = f"{meta.id}/{meta.build}"

@@ -1,11 +1,16 @@
 """Stores written anew from decoded samples: in the other layout, smaller ones, and those of the format before."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seamo.errors import StoreError
+from seamo.identity import digest
 from seamo.sample import Sample
 from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan
@@ -45,7 +50,8 @@ def rewrite_previous(source: Path, root: Path, *, layout: fmt.Layout | None, pro
     if found != store.content:
         raise StoreError(f"content is {found[:12]} instead of {store.content[:12]}", str(store.path), BUILD_AGAIN)
     was = {"format": PREVIOUS, "build": store.meta.build, "content": store.content}
-    return _write_anew(store, root, layout or store.meta.layout, provenance={"was": was}, progress=progress)
+    plan = _plan_of(store.meta, layout or store.meta.layout)
+    return _write_anew(store, root, plan, provenance={"was": was}, progress=progress)
 
 
 def rewrite(store: Store, root: Path, *, layout: fmt.Layout, progress: Progress) -> Path:
@@ -60,71 +66,106 @@ def rewrite(store: Store, root: Path, *, layout: fmt.Layout, progress: Progress)
     Raises:
         StoreError: If a byte that is read is damaged.
     """
-    path = _write_anew(store, root, layout, provenance={}, progress=progress)
+    path = _write_anew(store, root, _plan_of(store.meta, layout), progress=progress)
     made = Store(path)
     if (made.pixels, made.content) != (store.pixels, store.content):
         what = f"came out with pixels {made.pixels[:12]} instead of {store.pixels[:12]}"
         raise StoreError(what, str(path), "Delete it: this is a fault of seamo, please report it.")
     for view in views_of(store):
-        _write_anew(view, root, layout, provenance={}, progress=progress)
+        _write_anew(view, root, _plan_of(view.meta, layout), progress=progress)
     return path
 
 
-def shorten(store: Store, root: Path, *, layout: fmt.Layout, limit: int, progress: Progress) -> Path:
-    """Write the first samples of a store and of its views: the store that a build with that limit makes.
+def write_part(
+    store: Store, root: Path, *, layout: fmt.Layout, split: str, limit: int | None, progress: Progress
+) -> Path:
+    """Write some samples of a store, as a store of their own that is marked as a subset.
+
+    The first samples are, with the views, what a build with that limit makes. Those of one split are named by their
+    keys, keep their split, and come without the views.
 
     Args:
-        store: The store, not a view.
+        store: The store; a view only with `split`.
         root: Folder of stores on this disk.
         layout: Of the copy.
-        limit: How many; fewer than there are.
+        split: Only its samples; empty for those of all.
+        limit: Only the first so many of them; None for all.
         progress: See `seamo.store.transfer.Progress`; counts samples.
 
     Raises:
-        StoreError: If a byte that is read is damaged.
+        StoreError: If there is no such split, or a byte that is read is damaged.
     """
+    rows = (store.rows(split) if split else np.arange(len(store)))[:limit]
+    plan = replace(_plan_of(store.meta, layout), limit=limit or store.meta.limit)
+    only = ""
+    if split:
+        keys = store.meta.truth[split].keys
+        plan = replace(plan, archive=digest({"archive": store.meta.archive, "split": split, "keys": keys}))
+        only = f"split {split} of {store.meta.split_scheme} alone"
     whole = {"content": store.content, "samples": len(store)}
-    path = _write_anew(store, root, layout, provenance={"shortened": whole}, progress=progress, limit=limit)
+    path = _write_anew(
+        store, root, plan, rows=rows, is_build=not split, only=only, provenance={"part_of": whole}, progress=progress
+    )
     columns = ["key", "sha256"]
-    if not Store(path).read_index(columns).equals(store.read_index(columns).iloc[:limit]):
+    if not Store(path).read_index(columns).equals(store.read_index(columns).iloc[rows].reset_index(drop=True)):
         raise StoreError("came out with other samples", str(path), "Delete it: this is a fault of seamo, report it.")
-    for view in views_of(store):
-        _write_anew(view, root, layout, provenance={}, progress=progress, limit=limit)
+    for view in () if split else views_of(store):
+        asked = replace(_plan_of(view.meta, layout), limit=plan.limit)
+        _write_anew(view, root, asked, rows=rows, is_build=True, progress=progress)
     return path
 
 
-def _write_anew(
-    store: Store,
-    root: Path,
-    layout: fmt.Layout,
-    *,
-    provenance: dict[str, Any],
-    progress: Progress,
-    limit: int | None = None,
-) -> Path:
-    """Decode every sample and write it as this format has it; of a view of pixels that are there, the view alone."""
-    meta = store.meta
-    plan = BuildPlan(
+def _plan_of(meta: StoreMeta, layout: fmt.Layout) -> BuildPlan:
+    return BuildPlan(
         spec=meta.spec,
         split_scheme=meta.split_scheme,
         layout=layout,
         codec="lz4" if meta.layout == "webdataset" else meta.codec,
-        limit=limit or meta.limit,
+        limit=meta.limit,
         relax=meta.relax,
         on_bad=meta.on_bad,
         archive=meta.archive,
         labels=meta.labels,
         synthetic=meta.synthetic,
     )
-    frame = store.read_index(["key", "split", "readable"]).iloc[:limit]
-    keys = [str(key) for key in frame["key"]]
+
+
+def _write_anew(
+    store: Store,
+    root: Path,
+    plan: BuildPlan,
+    *,
+    rows: NDArray[np.int64] | None = None,
+    is_build: bool = False,
+    only: str = "",
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress,
+) -> Path:
+    """Decode samples and write them as this format has them; of a view of pixels that are there, the view alone.
+
+    Args:
+        store: Where they are.
+        root: Folder of stores.
+        plan: Of what is written.
+        rows: Of the samples; None for all.
+        is_build: Splits are made again from the published lists, as a build would; else they are kept.
+        only: Why it is a subset, beside what the store and the counts say.
+        provenance: Beside the store's own.
+        progress: Counts samples.
+    """
+    meta = store.meta
+    rows = np.arange(len(store)) if rows is None else rows
+    frame = store.read_index(["key", "split", "readable"])
+    everyone = [str(key) for key in frame["key"]]
+    frame = frame.iloc[rows]
+    keys = [everyone[row] for row in rows]
     readable = frame["readable"].to_numpy()
     ledger = read_ledger(store)
     reasons = dict(ledger)
 
-    def samples(rows: range) -> Iterator[Sample | BadSample]:
-        for row in rows:
-            yield store[row] if readable[row] else BadSample(keys[row], reasons.get(keys[row], "could not be read"))
+    def samples(some: range) -> Iterator[Sample | BadSample]:
+        for i in some:
+            yield store[int(rows[i])] if readable[i] else BadSample(keys[i], reasons.get(keys[i], "could not be read"))
 
     with StoreWriter(root, plan, keys) as writer:
         done = 0
@@ -134,17 +175,17 @@ def _write_anew(
             done += len(writer.rows_of(k))
             progress(done, len(keys), "samples")
         names = folds_of(list(store.index.columns))
-        folds = store.read_index(names).to_numpy(dtype="int8") if names else None
+        folds = store.read_index(names).to_numpy(dtype="int8")[rows] if names else None
         is_mask = fmt.label_kind(store.spec) == "mask"
-        rows_of = {str(key) for key in store.read_index(["key"])["key"]}
+        rows_of = set(everyone)
         assigned = Assignment([str(split) for split in frame["split"]], folds)
         return writer.publish(
-            splits=assigned if limit is None else _lists(plan, keys, assigned.splits),
-            labels=None if is_mask else {key: store.class_of(i) for i, key in enumerate(keys)},
+            splits=_lists(plan, keys, assigned.splits) if is_build else assigned,
+            labels=None if is_mask else {key: store.class_of(int(row)) for key, row in zip(keys, rows, strict=True)},
             ledger=[(name, reason) for name, reason in ledger if name not in rows_of],
-            provenance={**meta.provenance, **provenance},
-            subset=_said_by_the_archive(meta),
-            countries=_countries(store, keys),
+            provenance={**meta.provenance, **(provenance or {})},
+            subset="; ".join(one for one in (_said_by_the_archive(meta), only) if one),
+            countries=_countries(store, keys, rows),
         )
 
 
@@ -157,10 +198,10 @@ def _lists(plan: BuildPlan, keys: list[str], splits: list[str]) -> dict[str, str
     return {key: "train" if scheme.val_from_train and split == "val" else split for key, split in named}
 
 
-def _countries(store: Store, keys: list[str]) -> dict[str, str] | None:
+def _countries(store: Store, keys: list[str], rows: NDArray[np.int64]) -> dict[str, str] | None:
     if "country" not in store.index.columns:
         return None
-    named = store.read_index(["country"])["country"].iloc[: len(keys)]
+    named = store.read_index(["country"])["country"].iloc[rows]
     return {key: str(name) for key, name in zip(keys, named, strict=True) if isinstance(name, str)}
 
 

@@ -16,11 +16,13 @@ import rasterio
 from seamo.errors import ArchiveError, SeamoError, StoreError, UsageError
 from seamo.store import copy as copying
 from seamo.store.check import content_of
+from seamo.store.format import Layout
 from seamo.store.reader import open_store
 from seamo.store.roots import read_catalogue
 from seamo_prep.build import Built, Options
 from seamo_prep.engines import Engine
 from seamo_prep.publish import build_into_bucket
+from seamo_prep.verify import verify
 from tests.prep.demo_stores import IDS, build_quietly
 
 # As EuroSAT's files hold them (phelber/EuroSAT issue 7), typed again here.
@@ -279,3 +281,25 @@ def test_a_copy_with_a_limit_is_the_build_with_it(
         assert getattr(made.meta, name) == getattr(want.meta, name), name
     whole = copying.copy_store(demo_root / dataset, tmp_path / "b", layout=None, progress=lambda *_: None, limit=10_000)
     assert open_store(whole).content == open_store(demo_root / dataset).content
+
+
+@pytest.mark.parametrize("layout", ["zarr", "webdataset"])
+def test_a_copy_of_a_split_holds_its_samples_and_is_sound(demo_root: Path, tmp_path: Path, layout: Layout) -> None:
+    whole = open_store(demo_root / "eurosat")
+    places = {
+        split: copying.copy_store(whole.url, tmp_path, layout=layout, progress=lambda *_: None, split=split)
+        for split in ("train", "test")
+    }
+    for split, place in places.items():
+        made, rows = open_store(place), whole.rows(split)
+        assert list(made.index["key"]) == list(whole.index["key"].iloc[rows])
+        assert made.meta.truth[split] == whole.meta.truth[split]
+        assert made.meta.counts.splits == {split: len(rows)}
+        assert (made.meta.layout, made.meta.provenance["part_of"]["content"]) == (layout, whole.content)
+        for i in (0, len(rows) - 1):
+            np.testing.assert_array_equal(made[i].layers["s2"], whole[int(rows[i])].layers["s2"])
+            assert made[i].label == whole[int(rows[i])].label
+        assert [one for one in verify(made, deep=True, leaks=False, say=print) if one.severity == "error"] == []
+    assert len({whole.meta.build, *(open_store(place).meta.build for place in places.values())}) == 3
+    with pytest.raises(StoreError, match="no split 'val2'"):
+        copying.copy_store(whole.url, tmp_path, layout=None, progress=lambda *_: None, split="val2")

@@ -76,6 +76,20 @@ def test_a_copy_goes_on_and_repairs_what_was_cut(tmp_path):
     assert not part.exists()
 
 
+def test_a_copy_of_a_split_is_marked_as_a_subset(tmp_path):
+    store = open_store(build(tmp_path / "a", PLAN, SAMPLES))
+    made = open_store(copy_store(store.path, tmp_path / "b", layout=None, progress=said, split="val"))
+    rows = store.rows("val")
+    assert list(made.index["key"]) == list(store.index["key"].iloc[rows])
+    assert made.meta.subset == f"split val of hash-60-20-20 alone; {len(rows)} of 1,000 samples"
+    assert made.title == f"Toy subset ({len(rows)} of 1,000)"
+    first = copy_store(store.path, tmp_path / "b", layout=None, progress=said, split="val", limit=2)
+    assert list(open_store(first).index["key"]) == list(made.index["key"])[:2]
+    assert len({store.meta.build, made.meta.build, open_store(first).meta.build}) == 3
+    again = open_store(copy_store(made.path, tmp_path / "c", layout="webdataset", progress=said))
+    assert (again.content, again.meta.subset) == (made.content, made.meta.subset)
+
+
 def test_a_damaged_source_is_named(tmp_path):
     path = build(tmp_path / "a", PLAN, SAMPLES)
     victim = path / "data.zarr" / "key" / "zarr.json"

@@ -16,6 +16,7 @@ def copy(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="Folder of stores, or address; id and build are kept.")],
     *,
     layout: Annotated[Literal["zarr", "webdataset"] | None, typer.Option(help="Layout of the copy.")] = None,
+    split: Annotated[str, typer.Option(help="Copy only the samples of this split.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Copy only the first samples.")] = None,
     json: Json = False,
 ) -> None:
@@ -23,6 +24,6 @@ def copy(
     from seamo.store.copy import copy_store
 
     progress = Progress(sys.stderr, title="copy")
-    place = copy_store(source, root, layout=layout, progress=progress.report, limit=limit)
+    place = copy_store(source, root, layout=layout, progress=progress.report, split=split, limit=limit)
     progress.close()
     show([{"id": last_name(place), "path": place}], json=json, text=lambda: place)
