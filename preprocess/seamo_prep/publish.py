@@ -15,6 +15,7 @@ from seamo.store.copy import copy_store
 from seamo.store.format import META_NAME, VIEWS_NAME
 from seamo.store.keeping import enter_if_missing
 from seamo.store.reader import Store
+from seamo.store.roots import probe
 from seamo_prep.build import Built, Options, build
 from seamo_prep.engines import Engine, Progress, Say
 
@@ -50,7 +51,7 @@ def build_into_bucket(
         UsageError: If the scratch folder is somebody else's; and what `build` raises.
         StoreError: If the server does not honour conditions; and what `copy_store` raises.
     """
-    open_files(root).probe()
+    probe(root)
     folder = _scratch(scratch, [dataset_id, str(raw.resolve()), root, asdict(options)])
 
     def published(name: str, view: str) -> str:

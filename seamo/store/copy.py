@@ -16,7 +16,7 @@ from seamo.store.meta import StoreMeta, read_meta
 from seamo.store.publish import build_lock
 from seamo.store.reader import Store, open_store, views_of
 from seamo.store.rewrite import is_previous, rewrite, rewrite_previous, write_part
-from seamo.store.roots import check_public
+from seamo.store.roots import check_public, probe
 from seamo.store.sidecar import disk_errors
 from seamo.store.transfer import THREADS, Cargo, Meter, Progress, download, large_files, upload
 
@@ -54,8 +54,7 @@ def copy_store(
             a server does not honour conditions.
     """
     folder, here = disk_path(source), disk_path(root)
-    if here is None:
-        open_files(root).probe()
+    probe(root)
     if folder is not None and is_previous(folder):
         if split or limit is not None:
             raise UsageError("a store of the format before is copied whole", str(folder), "Copy it, then its copy.")

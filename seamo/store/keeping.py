@@ -22,6 +22,7 @@ from seamo.store.roots import (
     change_catalogue,
     is_store_name,
     not_listed,
+    probe,
     read_catalogue,
     who,
 )
@@ -100,6 +101,7 @@ def rebuild(root: str | Path) -> Catalogue:
     Raises:
         StoreError: If the root cannot be read, or the catalogue not be written.
     """
+    probe(root)
     try:
         before = read_catalogue(root) or Catalogue()
     except StoreError:  # damaged: that is why it is made anew
@@ -194,7 +196,9 @@ def remove_store(root: str | Path, name: str, *, dry_run: bool = False) -> Remov
     if not is_store_name(name):
         fix = f"Name it exactly, ID/BUILD or ID/BUILD/{fmt.VIEWS_NAME}/VIEW: `seamo-prep ls ROOT` has the names."
         raise UsageError("is no whole name of a store", name, fix)
-    there = read_catalogue(root) or rebuild(root)
+    if not dry_run:
+        probe(root)
+    there = read_catalogue(root) or (Catalogue() if dry_run else rebuild(root))
     files = open_files(root)
     names = sorted(files.names(name))
     folder = disk_path(join(root, name))

@@ -117,6 +117,16 @@ def read_catalogue(root: str | Path) -> Catalogue | None:
     return None if data is None else _parse(data, files.where(NAME))
 
 
+def probe(root: str | Path) -> None:
+    """Try whether a bucket's server honours conditions, before anything is written there.
+
+    Raises:
+        StoreError: If it does not.
+    """
+    if disk_path(root) is None:
+        open_files(root).probe()
+
+
 def change_catalogue(root: str | Path, change: Callable[[Catalogue | None], Catalogue], *, anew: bool = False) -> None:
     """Change the catalogue by compare-and-swap.
 
@@ -194,8 +204,9 @@ def name_latest(root: str | Path, name: str) -> None:
         name: `<id>/<build8>` or a view's; `<id>` alone: none any more.
 
     Raises:
-        StoreError: If the catalogue has no such store.
+        StoreError: If the catalogue has no such store, or the server does not honour conditions.
     """
+    probe(root)
     dataset, _, build = name.partition("/")
 
     def moved(there: Catalogue | None) -> Catalogue:

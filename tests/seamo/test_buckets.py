@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection

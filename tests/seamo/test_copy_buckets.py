@@ -30,6 +30,7 @@ from seamo.store.transfer import Cargo, Meter, large_files, upload
 from seamo.store.writer import StoreWriter
 from seamo.testing.stores import tiny_store
 from seamo_bench.tasks.stores import find_build
+from seamo_prep.cli.ls import list_stores
 from tests import servers
 from tests.seamo.test_roots import with_store
 
@@ -197,6 +198,8 @@ def test_a_root_in_a_bucket_is_kept_as_one_on_a_disk(root: str, store: Store, mo
     with pytest.raises(StoreError, match=f"is referred to by {view}, latest"):
         remove_store(root, base)
     open_files(root).delete(["catalog.json"])
+    with pytest.raises(StoreError, match=rf"has no catalogue\. `seamo-prep ls {root} --rebuild`"):
+        list_stores(root)
     assert {one.what for one in orphans(root)} == {keeping.UNLISTED}
     assert rebuild(root).stores == catalogue.stores
     for name in (view, base):
@@ -321,8 +324,15 @@ def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_server_that_ignores_conditions_is_refused_before_anything_is_put(
     careless: str, tmp_path: Path, store: Store
 ) -> None:
-    with pytest.raises(StoreError, match="does not honour conditional writes"):
-        put(store.path, careless)
+    name = store.path.relative_to(store.path.parents[1]).as_posix()
+    for write in (
+        lambda: put(store.path, careless),
+        lambda: rebuild(careless),
+        lambda: name_latest(careless, name),
+        lambda: remove_store(careless, name),
+    ):
+        with pytest.raises(StoreError, match="does not honour conditional writes"):
+            write()
     assert bytes_below(tmp_path / "buckets") == {}
 
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seamo.addresses import join
-from seamo.errors import UsageError
+from seamo.addresses import disk_path, join
+from seamo.errors import StoreError, UsageError
 from seamo.options import Json
 from seamo.terminal import show
 
@@ -30,6 +30,8 @@ def list_stores(
         show([{"id": one.name, "bytes": one.bytes, "what": one.what} for one in keeping.orphans(root)], json=json)
         return
     catalogue = keeping.rebuild(root) if rebuild else read_catalogue(root)
+    if catalogue is None and disk_path(root) is None:
+        raise StoreError("has no catalogue", root, f"`seamo-prep ls {root} --rebuild` lists it once, and writes one.")
     show(_scanned(root) if catalogue is None else _listed(root, catalogue), json=json)
 
 
