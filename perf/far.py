@@ -110,7 +110,7 @@ def measure(disk: Store, far: Store, given: argparse.Namespace) -> None:
             list(pool.map(far.files.read, files))
         return len(far), 0.0
 
-    fits, scarce = ahead.MEMORY, sum(far.read_manifest()[name].bytes for name in files) // 4
+    fits, scarce = ahead.KEEP, sum(far.read_manifest()[name].bytes for name in files) // 4
     ways = {
         "disk, shuffled": (fits, loaded(disk, given.batch, shuffle=True)),
         "whole files": (fits, whole),
@@ -123,7 +123,7 @@ def measure(disk: Store, far: Store, given: argparse.Namespace) -> None:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(given.rounds):
         for name, (memory, work) in ways.items():
-            ahead.MEMORY = memory
+            ahead.KEEP = memory
             began = time.perf_counter()
             count, first = work()
             found[name].append((count / (time.perf_counter() - began), first))
