@@ -25,6 +25,13 @@ from pathlib import Path
 from seamo.files import open_files
 
 KEY, SECRET = "AKIASEAMOTESTS000000", "seamo/tests/secret/0000000000000000000000"
+# It ends with the process that started it, however that ends: its standard input is closed then.
+_MOTO = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+from moto.server import main
+main(sys.argv[1:])
+"""
 _ACCOUNT = "devstoreaccount1"  # of the emulator, and its key, as its manual has them
 _PUBLISHED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 AZURE = {"AZURE_STORAGE_ACCOUNT_NAME": _ACCOUNT, "AZURE_STORAGE_USE_EMULATOR": "true"}
@@ -37,10 +44,10 @@ def moto() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-c", _MOTO, "-H", "127.0.0.1", "-p", str(port)]
     env = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
     quiet = subprocess.DEVNULL
-    server = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=env, start_new_session=True)
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=env)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait(lambda: urllib.request.urlopen(f"{url}/moto-api/", timeout=5).close())  # noqa: S310
