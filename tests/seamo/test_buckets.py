@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +22,14 @@ from seamo.sample import Sample
 from seamo.store import ahead
 from seamo.store.buildplan import BuildPlan
 from seamo.store.check import content_of, differing_files, differing_samples, strange_files
+from seamo.store.format import Layout
+from seamo.store.joined import JoinedStore
 from seamo.store.reader import Store, open_store
 from seamo.store.roots import store_urls
 from seamo.store.views import write_view
 from seamo.testing.stores import tiny_store
 from tests import servers
+from tests.seamo.store_samples import build, mask_sample, masks_spec, seasons_sample, seasons_spec
 
 
 def digest(sample: Sample) -> str:
@@ -411,3 +415,36 @@ def test_a_fault_while_reading_ahead_names_the_sample(
     proxy.faults = [servers.Fault("503", path="/s2_20m/c/", times=99)]
     with pytest.raises(StoreError, match=r"/s2_20m/c/\S+: sample \S+ layer s2_20m: the server does not answer"):
         _batches(open_store(stored))
+
+
+def test_stores_of_two_places_are_read_as_one(bucket: str, tmp_path: Path) -> None:
+    parts = [tiny_store(tmp_path / name, layers=[name]) for name in ("s2", "s1")]
+    servers.upload(parts[0].path, f"{bucket}/s2")
+    joined = JoinedStore([open_store(f"{bucket}/s2"), parts[1]])  # one in a bucket, one on a disk
+    assert _batches(joined, shuffle=True) == _batches(JoinedStore(parts), shuffle=True)
+
+
+def test_a_loader_that_is_left_lets_go_of_what_it_fetched(stored: str) -> None:
+    store = open_store(stored)
+    for batch in Loader(store, store.rows("all"), 2, shuffle=True):
+        assert len(batch.keys) == 2
+        break
+    give_up = time.monotonic() + 5
+    while any(thread.name.startswith("seamo-fetch") for thread in threading.enumerate()):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("layout", ["zarr", "webdataset"])
+@pytest.mark.parametrize("what", ["masks of any size", "a layer that a sample lacks"])
+def test_other_stores_are_read_ahead_too(what: str, layout: Layout, bucket: str, tmp_path: Path) -> None:
+    spec = seasons_spec() if "layer" in what else masks_spec()
+    samples = [seasons_sample(i, spec) if "layer" in what else mask_sample(i) for i in range(8)]
+    here = open_store(build(tmp_path, BuildPlan(spec=spec, split_scheme="none", layout=layout), samples))
+    servers.upload(here.path, f"{bucket}/toy")
+    there = open_store(f"{bucket}/toy")
+    one, other = (list(Loader(store, store.rows("all"), 3, shuffle=True)) for store in (there, here))
+    assert [batch.keys for batch in one] == [batch.keys for batch in other]
+    for ours, theirs in zip(one, other, strict=True):
+        assert ours.mask is None or np.array_equal(ours.mask, theirs.mask)
+        assert all(np.array_equal(ours.layers[name], theirs.layers[name], equal_nan=True) for name in theirs.layers)
