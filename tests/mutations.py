@@ -30,6 +30,8 @@ SHARED = "tests/bench/test_shared_results.py"
 SMALL = "tests/bench/test_small_samples.py"
 REFEREE = "tests/bench/test_results_repository.py"
 BUCKETS = "tests/seamo/test_buckets.py"
+COPIES = "tests/seamo/test_copy_buckets.py"
+ROOTS = "tests/seamo/test_roots.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +372,28 @@ MUTATIONS = (
             ),
         ),
         (f"{BUCKETS}::test_what_is_put_is_there_whatever_the_answer_says",),
+    ),
+    # What a root keeps.
+    Mutation(
+        "roots: what others entered meanwhile is forgotten",
+        (Edit("seamo/store/keeping.py", "if name not in gone} | came", "if name not in gone}"),),
+        (f"{ROOTS}::test_what_is_entered_or_removed_while_it_is_rebuilt_stays_so",),
+    ),
+    Mutation(
+        "roots: latest keeps no store",
+        (Edit("seamo/store/roots.py", "if self.latest.get(dataset) == build else", "if dataset == build else"),),
+        (f"{ROOTS}::test_only_what_nothing_refers_to_is_removed_and_by_its_whole_name",),
+    ),
+    Mutation(
+        "copies: what was put is not read back",
+        (
+            Edit(
+                "seamo/store/transfer.py",
+                "all(_sealed(target.stream(name)) != sealed for _ in range(2))",
+                "not target.exists(name)",
+            ),
+        ),
+        (f"{COPIES}::test_bytes_that_lie_otherwise_than_they_were_put_are_noticed",),
     ),
     Mutation(
         "stores: a chunk is not held to its checksum",
