@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 UNLISTED = "a published store that is not in the catalogue (`ls --rebuild` puts it in)"
 REMAINS = "what is left of a store that was removed"
 UNFINISHED = "an unfinished store"
+TRIED = "a file by which the server was tried"  # of a process that was killed just then
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +148,11 @@ def orphans(root: str | Path) -> list[Orphan]:
     files = open_files(root)
     catalogue = read_catalogue(root) or Catalogue()
     found: dict[str, list[str]] = defaultdict(list)
+    tried = []
     for name in files.names():
         parts = name.split("/")
+        if name.startswith(".probe-"):
+            tried.append(name)
         depth = 4 if len(parts) > 4 and parts[2] == fmt.VIEWS_NAME and "/".join(parts[:2]) in catalogue.stores else 2
         group = "/".join(parts[:depth])
         if len(parts) > depth and group not in catalogue.stores:
@@ -159,7 +163,7 @@ def orphans(root: str | Path) -> list[Orphan]:
         if what:
             size = sum(files.size(f"{group}/{name}") or 0 for name in names)
             result.append(Orphan(group, size, what))
-    return result
+    return [*result, *(Orphan(name, files.size(name) or 0, TRIED) for name in tried)]
 
 
 def sweep_bucket(root: str | Path, *, unfinished: bool, dry_run: bool) -> list[Orphan]:
@@ -175,7 +179,7 @@ def sweep_bucket(root: str | Path, *, unfinished: bool, dry_run: bool) -> list[O
     files, found = open_files(root), [one for one in orphans(root) if one.what != UNLISTED]
     if unfinished and not dry_run:
         for one in found:
-            files.delete(list(files.names(one.name)))
+            files.delete([one.name] if one.what == TRIED else list(files.names(one.name)))
     return found
 
 
