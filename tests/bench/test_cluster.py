@@ -232,7 +232,7 @@ def test_a_scheduler_of_a_suite_is_lost_and_the_same_command_goes_on(made: Path,
             if number == 1:
                 dask.wait_for(3)
                 dask.scheduler.kill()
-            said, errors = child.communicate(timeout=180)
+            said, errors = child.communicate(timeout=400)
             assert child.returncode == (1 if number == 1 else 0), errors
             if number == 1:
                 assert "Traceback" not in errors
