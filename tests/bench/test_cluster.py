@@ -232,6 +232,8 @@ def test_a_scheduler_of_a_suite_is_lost_and_the_same_command_goes_on(made: Path,
             if number == 1:
                 dask.wait_for(3)
                 dask.scheduler.kill()
+                for worker in dask.workers:  # else they end what they are at, and nothing is left to go on with
+                    worker.kill()
             said, errors = child.communicate(timeout=400)
             assert child.returncode == (1 if number == 1 else 0), errors
             if number == 1:
