@@ -112,12 +112,14 @@ class DiskFiles:
         part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_PART}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            while (handle := hold(part, folder=False)) is None:
+                continue  # whoever sweeps looked at it in this moment
             try:
-                with part.open("wb") as file:
+                with os.fdopen(handle, "wb") as file:  # held until it has its name: whoever sweeps leaves it
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                os.link(part, path)
+                    os.link(part, path)
                 sync(path.parent)
             finally:
                 part.unlink(missing_ok=True)

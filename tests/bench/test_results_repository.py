@@ -16,13 +16,14 @@ import pytest
 import torch
 import yaml
 
+from seamo.disk import hold
 from seamo.errors import ProtocolError, StoreError
 from seamo.identity import canonical_json
 from seamo.store.reader import open_store
 from seamo_bench.board.leaderboard import build_table
 from seamo_bench.cli import main
 from seamo_bench.predictions import predictions_from_bytes
-from seamo_bench.records.layout import predictions_name, put_once, record_name
+from seamo_bench.records.layout import predictions_name, record_name, sweep
 from seamo_bench.records.record import read_records
 from seamo_bench.records.submit import submit
 from seamo_bench.runs.papers import papers_of
@@ -758,13 +759,6 @@ def test_records_name_a_store_by_its_content_in_the_format_before_too(change):
     assert (entry.is_of(older), entry.is_of(entry.stores)) == (False, True)
 
 
-def test_what_is_put_once_is_whole_and_stays(tmp_path):
-    assert put_once(tmp_path, "a/b.json", b"one") is None
-    assert put_once(tmp_path, "a/b.json", b"one") is None
-    assert put_once(tmp_path, "a/b.json", b"two") == b"one"
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.json"]
-
-
 def test_flipped_bits_are_named_without_the_base(change):
     """Of records, predictions, cards and the register; protocols and what lies around are held by the base alone.
 
@@ -785,14 +779,20 @@ def test_flipped_bits_are_named_without_the_base(change):
         path.write_bytes(data)
 
 
-def test_a_killed_writer_is_swept(tmp_path):
-    """Killed before the name was given, or after it and before the work file was gone."""
-    (tmp_path / ".a.json.part").write_bytes(b"hal")
-    assert put_once(tmp_path, "a.json", b"whole") is None
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.json": b"whole"}
-    (tmp_path / ".a.json.part").hardlink_to(tmp_path / "a.json")
-    assert put_once(tmp_path, "a.json", b"other") == b"whole"
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.json": b"whole"}
+def test_a_killed_writer_is_swept(results, tmp_path):
+    """Killed before the name was given, or after it and before the work file was gone; who still writes is left."""
+    assert [one.outcome for one in submit(results, tmp_path)] == ["copied", "copied"]
+    whole = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    record = next(path for path in whole if path.suffix == ".json")
+    record.with_name(f".{record.name}.0123456789abcdef.part").hardlink_to(record)
+    (tmp_path / "predictions" / ".a.npz.0123456789abcdef.part").write_bytes(b"hal")
+    written = tmp_path / "predictions" / ".b.npz.0123456789abcdef.part"
+    handle = hold(written, folder=False)
+    assert [one.outcome for one in submit(results, tmp_path)] == ["there already", "there already"]
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {*whole, written}
+    os.close(handle)
+    sweep(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == whole
 
 
 def test_two_who_submit_at_once_leave_one_first_record(results, tmp_path):

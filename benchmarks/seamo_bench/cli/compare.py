@@ -18,8 +18,11 @@ def compare(
 ) -> None:
     """Backbone (or group) A minus B, paired, wherever both have a score."""
     from seamo_bench.board.compare import compare as pairs
+    from seamo_bench.records.fetched import results_on_disk
     from seamo_bench.records.record import read_records
 
+    with results_on_disk(results) as folder:
+        found = list(pairs(read_records(folder).records, folder, a, b, metric=metric))
     rows = [
         {
             "id": pair.column.id,
@@ -33,6 +36,6 @@ def compare(
             "method": pair.difference.interval.method,
             "test": pair.difference.test,
         }
-        for pair in pairs(read_records(results).records, results, a, b, metric=metric)
+        for pair in found
     ]
     show(rows, json=as_json)

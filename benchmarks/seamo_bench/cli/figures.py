@@ -23,9 +23,11 @@ def figures(
     with the most models is shown; of a model its first seed.
     """
     from seamo_bench.paper.figures import draw_figures
+    from seamo_bench.records.fetched import results_on_disk
 
     progress = Cells()
-    drawn = list(draw_figures(results, stores, out, progress=progress.cell))
+    with results_on_disk(results) as folder:
+        drawn = list(draw_figures(folder, stores, out, progress=progress.cell))
     progress.end()
     rows = [
         {

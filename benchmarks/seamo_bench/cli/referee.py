@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from seamo.addresses import address_of
 from seamo.errors import UsageError
 from seamo.escapes import printable
 from seamo.options import Json
@@ -14,7 +15,7 @@ from seamo_bench.cli.arguments import Submitter, checked_submitter
 
 
 def referee(
-    destination: Annotated[Path, typer.Argument(help="A results repository, for example a checkout of it.")],
+    destination: Annotated[Path, typer.Argument(help="A results repository: a checkout, a folder, an address.")],
     *,
     base: Annotated[Path | None, typer.Option("--base", help="Checkout of the branch that a change goes to.")] = None,
     stores: HeldAgainst = None,
@@ -38,16 +39,18 @@ def referee(
         show(
             [{"id": name} for name in names],
             json=as_json,
-            text=lambda: f"{destination}: {', '.join(names) or 'nothing to add'}",
+            text=lambda: f"{address_of(destination)}: {', '.join(names) or 'nothing to add'}",
         )
         return
     if register:
         _register(destination, register, who, as_json=as_json)
         return
+    from seamo_bench.records.fetched import results_on_disk
     from seamo_bench.runs.repository import judge
     from seamo_bench.runs.verdict import Verdict
 
-    verdicts = judge(destination, base=base, held=held_against(stores), maintainer=maintainer, submitter=who)
+    with results_on_disk(destination) as folder:
+        verdicts = judge(folder, base=base, held=held_against(stores), maintainer=maintainer, submitter=who)
 
     def line(one: Verdict) -> str:
         told = "; ".join((*one.problems, *one.remarks))

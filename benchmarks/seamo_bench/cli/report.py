@@ -25,9 +25,11 @@ def report(
     progress = Progress(sys.stderr, title="report", keep=False)
 
     from seamo_bench.board.report import write_report
+    from seamo_bench.records.fetched import results_on_disk
 
-    write_report(
-        results, output, found=records_for_tables(results), mixed=mixed, figures=figures, progress=progress.report
-    )
+    with results_on_disk(results) as folder:
+        write_report(
+            folder, output, found=records_for_tables(folder), mixed=mixed, figures=figures, progress=progress.report
+        )
     progress.close()
     show([{"id": output.name, "file": str(output)}], json=as_json, text=lambda: str(output))

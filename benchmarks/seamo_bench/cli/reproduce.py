@@ -19,10 +19,12 @@ def reproduce(
 ) -> None:
     """Every row of the paper's Tables 1-9, and what others published, beside ours: differences, and a verdict."""
     from seamo_bench.paper import reproduce as reproducing
+    from seamo_bench.records.fetched import results_on_disk
     from seamo_bench.records.record import read_records
 
     name = f"T{table}" if table.isdecimal() else table
-    rows = reproducing.reproduce(read_records(results).records, results, table=name, backbone=backbone)
+    with results_on_disk(results) as folder:
+        rows = reproducing.reproduce(read_records(folder).records, folder, table=name, backbone=backbone)
     if as_json:
         show(reproducing.to_objects(rows), json=True)
     else:

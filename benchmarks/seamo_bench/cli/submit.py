@@ -13,7 +13,7 @@ from seamo_bench.cli.arguments import ResultsArgument, Submitter, checked_submit
 
 def submit(
     results: ResultsArgument,
-    destination: Annotated[Path, typer.Argument(help="A results repository, for example a checkout of it.")],
+    destination: Annotated[Path, typer.Argument(help="A results repository: a checkout, a folder, an address.")],
     *,
     stores: HeldAgainst = None,
     submitter: Submitter = "",
@@ -24,18 +24,20 @@ def submit(
 ) -> None:
     """Hand records in, with predictions, cards and protocols: each is verified first, nothing there is replaced."""
     from seamo_bench.records.examine import NOT_HELD
+    from seamo_bench.records.fetched import results_on_disk
     from seamo_bench.records.submit import submit as copy
     from seamo_bench.runs.papers import own_cards, papers_of
 
     own = own_cards(names(backbones))
-    sent = copy(
-        results,
-        destination,
-        held_against(stores),
-        papers=lambda record: papers_of(record, own),
-        submitter=checked_submitter(submitter),
-    )
-    rows = [{"id": one.key, "outcome": one.outcome, "reason": one.reason} for one in sent]
+    with results_on_disk(results) as folder:
+        sent = copy(
+            folder,
+            destination,
+            held_against(stores),
+            papers=lambda record: papers_of(record, own),
+            submitter=checked_submitter(submitter),
+        )
+        rows = [{"id": one.key, "outcome": one.outcome, "reason": one.reason} for one in sent]
     refused = [row for row in rows if row["outcome"] == "refused"]
     if as_json:
         show(rows, json=True)

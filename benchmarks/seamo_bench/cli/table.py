@@ -26,20 +26,28 @@ def table(
     """The leaderboard of a folder of records."""
     if md + latex + csv + as_json > 1:
         raise UsageError("choose one of --md, --latex, --csv and --json")
-    if compute:
-        if latex or csv:
-            raise UsageError("--compute is written as Markdown or --json")
-        _compute(results, as_json=as_json)
-        return
+    if compute and (latex or csv):
+        raise UsageError("--compute is written as Markdown or --json")
+    from seamo_bench.records.fetched import results_on_disk
+
+    with results_on_disk(results) as folder:
+        if compute:
+            _compute(folder, as_json=as_json)
+        else:
+            kind = "md" if md else "latex" if latex else "csv" if csv else "json" if as_json else "text"
+            _show(folder, metric, mixed=mixed, kind=kind)
+
+
+def _show(results: Path, metric: str, *, mixed: bool, kind: str) -> None:
     from seamo_bench.board.leaderboard import build_table
     from seamo_bench.board.tables import to_csv, to_latex, to_markdown, to_objects, to_text
 
     made = build_table(records_for_tables(results), results, metric_name=metric, mixed=mixed)
-    if as_json:
+    if kind == "json":
         show(to_objects(made), json=True)
-        return
-    write = to_markdown if md else to_latex if latex else to_csv if csv else to_text
-    say(write(made).removesuffix("\n"))
+    else:
+        write = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "text": to_text}[kind]
+        say(write(made).removesuffix("\n"))
 
 
 def _compute(results: Path, *, as_json: bool) -> None:

@@ -114,7 +114,7 @@ def verify(record: Record, results: Path) -> tuple[str, ...]:
     try:
         predictions = load_predictions(record, results)
     except ProtocolError as error:
-        return (*problems, str(error))
+        return (*problems, f"{Path(error.where).name}: {error.what}")  # its folder may be a temporary one
     if record.head is not None:
         head = results / Path(record.head.name).name
         if head.is_file() and file_sha256(head) != record.head.sha256:  # it need not lie beside a published record

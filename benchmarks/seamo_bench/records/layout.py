@@ -8,16 +8,14 @@
     stores/<content16>.json      the register: what may be said of the stores that are known
     withdrawn/<key>.json         which records of a key are gone, and why
 
-Everything that is written there goes through `find` and `put_once`.
+What is written there is put once (`seamo.files`), into a folder of this disk or a bucket.
 """
 
 import os
 import re
-import time
-from contextlib import suppress
 from pathlib import Path
 
-from seamo.disk import hold, part_of, sync
+from seamo.disk import hold
 from seamo.errors import ProtocolError
 
 RECORDS, PREDICTIONS, CARDS = "records", "predictions", "cards"
@@ -25,7 +23,6 @@ PROTOCOLS, STORES, WITHDRAWN = "protocols", "stores", "withdrawn"
 FOLDERS = (RECORDS, PREDICTIONS, CARDS, PROTOCOLS, STORES, WITHDRAWN)
 KEY = r"[0-9a-f]{64}"
 _RECORD = re.compile(rf"({KEY})(?:\.([1-9][0-9]{{0,3}}))?\.json")
-_TRIES, _PAUSE = 200, 0.05  # of a writer that waits for another one, seconds between them
 _PREFIX = re.compile("[0-9a-f]{2}")
 
 
@@ -105,42 +102,12 @@ def _is_inside(path: Path) -> bool:
     return folder.parent.name == RECORDS and _PREFIX.fullmatch(folder.name) is not None
 
 
-def find(folder: Path, name: str) -> bytes | None:
-    """All bytes of a file; None if it is not there."""
-    try:
-        return (folder / name).read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def put_once(folder: Path, name: str, data: bytes) -> bytes | None:
-    """Write a file that is not there yet: whole, or not at all. The next try sweeps what a killed one left.
-
-    Returns:
-        None if these bytes are there now, ours or an equal writer's; else the other bytes that are there.
-
-    Raises:
-        ProtocolError: If another process is writing it, and does not end.
-    """
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_of(path)
-    for _ in range(_TRIES):
-        handle = hold(part, folder=False)
-        if handle is not None:
-            break
-        time.sleep(_PAUSE)
-    else:
-        raise ProtocolError("another process is writing it", str(path), "Wait for it, and try again.")
-    try:
-        if not path.exists():  # never under a name that is taken: the part may be a killed writer's, linked to it
-            part.write_bytes(data)
-            sync(part)
-            with suppress(FileExistsError):  # where file systems do not lock
-                path.hardlink_to(part)
-    finally:
-        part.unlink(missing_ok=True)
-        os.close(handle)
-    sync(path.parent)
-    there = path.read_bytes()
-    return None if there == data else there
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left in a folder of this disk: hidden files that no process holds."""
+    for end in ("part", "lock"):
+        found = [*folder.glob(f".*.{end}"), *(path for name in FOLDERS for path in (folder / name).rglob(f".*.{end}"))]
+        for path in found:
+            handle = hold(path, folder=False)
+            if handle is not None:
+                path.unlink(missing_ok=True)
+                os.close(handle)

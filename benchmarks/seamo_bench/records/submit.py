@@ -6,16 +6,18 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
+from seamo.addresses import disk_path
 from seamo.errors import ProtocolError
+from seamo.files import Files, open_files
 from seamo_bench.records.examine import MACHINE_CHANGED, Held, problems_of
 from seamo_bench.records.layout import (
+    FOLDERS,
     PROTOCOLS,
-    find,
     is_shared,
     predictions_name,
-    put_once,
     record_name,
     record_paths,
+    sweep,
 )
 from seamo_bench.records.record import Record, predictions_file, read_records
 from seamo_bench.records.seals import SUBMITTER, handed_in
@@ -56,18 +58,18 @@ def submit(
 
     Args:
         results: Folder of records.
-        destination: The repository, for example a checkout, or a folder; made if it is not there.
+        destination: The repository, for example a checkout, or an address in a bucket; or another folder. Made if it is
+            not there.
         held: Holds records against the data (`seamo_bench.runs.referee`); None: there are no data.
         papers: Cards and protocols of the records; None: they go alone.
         submitter: Name under which they are handed in.
 
     Raises:
-        ProtocolError: If the two are one folder, or `results` is none.
+        ProtocolError: If the two are one folder, `results` is none, or the bucket holds something else.
+        StoreError: If `destination` cannot be written, or its server ignores conditions.
     """
-    if results.resolve() == destination.resolve():
-        raise ProtocolError("results cannot be submitted to their own folder", str(destination))
     found = read_records(results)
-    is_repository = is_shared(destination)
+    files, is_repository = _opened(destination, results)
     for damage in found.damaged:
         yield Submitted(damage.path.stem, "refused", damage.reason)
     paths = {path.stem: path for path in record_paths(results)}
@@ -76,19 +78,34 @@ def submit(
         if wrong:
             yield Submitted(record.key, "refused", "; ".join(wrong))
             continue
-        files: dict[str, bytes] = {}
+        beside: dict[str, bytes] = {}
         predictions = None if record.predictions is None else predictions_file(record, results).read_bytes()
         if not is_repository:
-            yield _merge(destination, record, paths[record.key].read_bytes(), predictions, told)
+            yield _merge(files, record, paths[record.key].read_bytes(), predictions, told)
             continue
         if record.predictions is not None and predictions is not None:
-            files[predictions_name(record.predictions.sha256)] = predictions
+            beside[predictions_name(record.predictions.sha256)] = predictions
         if papers is not None:
             try:
-                files |= papers(record)
+                beside |= papers(record)
             except ProtocolError as error:
                 told = (*told, str(error))
-        yield _put(destination, handed_in(paths[record.key].read_bytes(), submitter), files, told)
+        yield _put(files, handed_in(paths[record.key].read_bytes(), submitter), beside, told)
+
+
+def _opened(destination: str | Path, results: Path) -> tuple[Files, bool]:
+    """The files of what may be written to, and whether it is a results repository; in a bucket nothing else is."""
+    folder, files = disk_path(destination), open_files(destination)
+    if folder is None:
+        there = files.folders()
+        if there and set(FOLDERS).isdisjoint(there):
+            raise ProtocolError("is no results repository", files.url, "Choose a new address, or a repository.")
+        files.probe()
+        return files, True
+    if results.resolve() == folder.resolve():
+        raise ProtocolError("results cannot be submitted to their own folder", str(folder))
+    sweep(folder)
+    return files, is_shared(folder)
 
 
 def _judged(record: Record, results: Path, held: Held | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -101,14 +118,12 @@ def _judged(record: Record, results: Path, held: Held | None) -> tuple[tuple[str
     return wrong, () if wrong else found
 
 
-def _merge(
-    destination: Path, record: Record, data: bytes, predictions: bytes | None, told: tuple[str, ...]
-) -> Submitted:
+def _merge(files: Files, record: Record, data: bytes, predictions: bytes | None, told: tuple[str, ...]) -> Submitted:
     """Copy one record into a folder as runs leave it, unless one of its key is there."""
-    there = find(destination, f"{record.key}.json")
+    there = files.find(f"{record.key}.json")
     if there is None:
-        clash = predictions is not None and put_once(destination, f"{record.key}.npz", predictions) is not None
-        there = None if clash else put_once(destination, f"{record.key}.json", data)
+        clash = predictions is not None and files.put_once(f"{record.key}.npz", predictions) is not None
+        there = None if clash else files.put_once(f"{record.key}.json", data)
         if clash:
             return Submitted(record.key, "refused", "other predictions of its name are there, without a record")
         if there is None:
@@ -122,26 +137,25 @@ def _merge(
     return Submitted(record.key, "refused", "a record with this key and other predictions is there: compare the two")
 
 
-def _put(destination: Path, data: bytes, files: Mapping[str, bytes], told: tuple[str, ...]) -> Submitted:
+def _put(files: Files, data: bytes, beside: Mapping[str, bytes], told: tuple[str, ...]) -> Submitted:
     """Put one record beside those of its key, unless it is there."""
     record = Record.model_validate_json(data)
     for number in count():
         name = record_name(record.key, number)
-        there = find(destination, name)
+        there = files.find(name)
         if there is None:
-            if clash := _put_files(destination, files):
+            if clash := _put_beside(files, beside):
                 return Submitted(record.key, "refused", f"other bytes are there as {clash}")
-            there = put_once(destination, name, data)  # whoever came first in the meantime is looked at, too
+            there = files.put_once(name, data)  # whoever came first in the meantime is looked at, too
             if there is None:
                 also = (f"beside the record of its key that was there, as reproduction {number}",) if number else ()
                 return Submitted(record.key, "copied", "; ".join((*told, *also)))
-        put_once(destination, name, there)  # sweeps what a killed writer of it left
         try:
             theirs = Record.model_validate_json(there)
         except ValueError:
             return Submitted(record.key, "refused", f"what is there as {name} is no record")
         if same_record(record, theirs):
-            clash = _put_files(destination, files)  # a paper may have been missing
+            clash = _put_beside(files, beside)  # a paper may have been missing
             told = (*told, f"other bytes are there as {clash}") if clash else told
             return Submitted(record.key, "there already", "; ".join(told))
         if "ok" not in (record.status, theirs.status) or record.status != theirs.status:
@@ -149,14 +163,14 @@ def _put(destination: Path, data: bytes, files: Mapping[str, bytes], told: tuple
     raise AssertionError  # count() has no end
 
 
-def _put_files(destination: Path, files: Mapping[str, bytes]) -> str:
+def _put_beside(files: Files, beside: Mapping[str, bytes]) -> str:
     """Put what lies beside a record; the name under which other bytes are, or nothing.
 
     A protocol that is there stays as it is: its tolerance may be the community's own.
     """
-    for name, data in files.items():
-        kept = name.startswith(f"{PROTOCOLS}/") and find(destination, name) is not None
-        if not kept and put_once(destination, name, data) is not None:
+    for name, data in beside.items():
+        kept = name.startswith(f"{PROTOCOLS}/") and files.find(name) is not None
+        if not kept and files.put_once(name, data) is not None:
             return name
     return ""
 

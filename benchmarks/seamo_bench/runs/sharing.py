@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
+from importlib.resources import files as resources
 from pathlib import Path
 
 from seamo import __version__
+from seamo.addresses import disk_path
 from seamo.errors import ProtocolError, StoreError
-from seamo.identity import write_atomically
+from seamo.files import open_files
 from seamo.store.check import differing_files
 from seamo.store.joined import JoinedStore
 from seamo.store.reader import open_store
-from seamo_bench.records.layout import FOLDERS, find, is_shared, put_once
+from seamo_bench.records.fetched import is_repository
+from seamo_bench.records.layout import FOLDERS, is_shared
 from seamo_bench.runs.papers import all_protocols
 from seamo_bench.runs.register import StoreEntry, entry_bytes, entry_name, make_entry, merged, read_entry
 
@@ -27,7 +29,8 @@ def init_repository(folder: Path) -> list[str]:
     """Write an empty results repository: folders, a README, the workflow that runs the referee, this seamo's protocols.
 
     Args:
-        folder: New; or a repository, which gets what it lacks (protocols of a newer seamo).
+        folder: New; or a repository, which gets what it lacks (protocols of a newer seamo). In a bucket, where no
+            workflow runs, protocols are all that is written.
 
     Returns:
         Names of the files that were written.
@@ -35,20 +38,24 @@ def init_repository(folder: Path) -> list[str]:
     Raises:
         ProtocolError: If one of them is there with other content.
     """
-    template = files("seamo_bench.runs") / "template"
-    made = {place: (template / name).read_bytes() for name, place in _PLACES.items()}
-    made["requirements.txt"] = f"seamo=={__version__}\n".encode()
-    made |= {f"{name}/.gitkeep": b"" for name in FOLDERS}
-    if is_shared(folder):  # where a tolerance may be the community's own
-        made = {name: data for name, data in all_protocols().items() if find(folder, name) is None}
+    files = open_files(folder)
+    path = disk_path(folder)
+    made = dict(all_protocols())
+    if path is None:
+        files.probe()
+    if path is None or is_shared(path):  # where a tolerance may be the community's own
+        made = {name: data for name, data in made.items() if files.find(name) is None}
     else:
-        made |= all_protocols()
-    there = {place: find(folder, place) for place in made}
+        template = resources("seamo_bench.runs") / "template"
+        made |= {place: (template / name).read_bytes() for name, place in _PLACES.items()}
+        made["requirements.txt"] = f"seamo=={__version__}\n".encode()
+        made |= {f"{name}/.gitkeep": b"" for name in FOLDERS}
+    there = {place: files.find(place) for place in made}
     for place, data in made.items():
         if there[place] not in (None, data):
-            raise ProtocolError(f"{place} is there already, and is another one", str(folder), "Choose a new folder.")
+            raise ProtocolError(f"{place} is there already, and is another one", files.url, "Choose a new folder.")
     for place, data in made.items():
-        put_once(folder, place, data)
+        files.put_once(place, data)
     return [place for place in made if there[place] is None]
 
 
@@ -64,8 +71,9 @@ def register_store(folder: Path, stores: Sequence[Path], *, who: str) -> StoreEn
         ProtocolError: If it is no results repository, or its register contradicts the store.
         StoreError: If a store is not there or damaged.
     """
-    if not is_shared(folder):
-        raise ProtocolError("is no results repository", str(folder), "`seamo-bench referee --init DIR` makes one.")
+    files, path = open_files(folder), disk_path(folder)
+    if not (is_repository(files) if path is None else is_shared(path)):
+        raise ProtocolError("is no results repository", files.url, "`seamo-bench referee --init DIR` makes one.")
     opened = [open_store(path) for path in stores]
     for store in opened:
         wrong = next(differing_files(store), None)
@@ -76,9 +84,8 @@ def register_store(folder: Path, stores: Sequence[Path], *, who: str) -> StoreEn
     entry, name = make_entry(joined, who=who, when=when), entry_name(joined.content)
     if not entry.tests:
         raise ProtocolError("has no labels to judge records by", joined.title)
-    there = find(folder, name)
-    if there is not None:
-        entry = merged(read_entry(there, name), entry)
-    (folder / name).parent.mkdir(exist_ok=True)
-    write_atomically(folder / name, entry_bytes(entry))
-    return entry
+
+    def entered(there: bytes | None) -> bytes:
+        return entry_bytes(entry if there is None else merged(read_entry(there, name), entry))
+
+    return read_entry(files.swap(name, entered), name)

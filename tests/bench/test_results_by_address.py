@@ -1,0 +1,155 @@
+"""Results handed in to a bucket, and judged and tabled from there: the same words as of a folder, no copy left."""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from seamo.files import open_files
+from seamo.store.reader import open_store
+from seamo_bench.cli import main
+from seamo_bench.records.layout import predictions_name, record_name
+from seamo_bench.records.record import read_records
+from tests import servers
+from tests.bench.bench_store import toy_store
+
+SUITE = "id: small\nrows:\n  - {store: toy, protocol: knn}\n"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store, and a run's folder with two records."""
+    folder = tmp_path_factory.mktemp("world")
+    toy_store(folder / "stores", 90)
+    (folder / "suite.yaml").write_text(SUITE)
+    before, sys.argv = sys.argv, ["seamo-bench", "run", f"{folder}/suite.yaml"]
+    sys.argv += ["--stores", f"{folder}/stores", "--results", f"{folder}/mine"]
+    sys.argv += ["--backbones", "image-statistics,pixel-values"]
+    with pytest.raises(SystemExit) as end:
+        main()
+    sys.argv = before
+    assert not end.value.code
+    assert len(read_records(folder / "mine").records) == 2
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with the temporary files in it."""
+    (tmp_path / "work" / "tmp").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "work" / "tmp"))
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run a command: its exit status, and what it said."""
+
+    def run(*words: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["seamo-bench", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return int(end.value.code or 0), said.out + said.err
+
+    return run
+
+
+def files_below(place: str | Path) -> dict[str, bytes]:
+    files = open_files(place)
+    return {name: files.read(name) for name in files.names()}
+
+
+def test_a_repository_in_a_bucket_is_that_of_a_folder(bucket: str, world: Path, work: Path, call) -> None:
+    address = f"{bucket}/results"
+    store = open_store(world / "stores" / "toy").path
+    for place in ("here", address):
+        assert call("referee", "--init", place)[0] == 0
+        assert call("referee", place, "--register", store, "--as", "keeper")[0] == 0
+        assert call("submit", world / "mine", place, "--as", "Ada") == (
+            0,
+            "2 copied, 0 there already, 0 refused\nThe records were not held against the data (--stores).\n",
+        )
+        again = call("submit", world / "mine", place, "--as", "Ada")
+        assert again[1].startswith("0 copied, 2 there already, 0 refused")
+    ours = files_below(address)
+    theirs = {name: data for name, data in files_below("here").items() if name in ours}
+    entry = next(name for name in ours if name.startswith("stores/"))
+    told = [json.loads(one.pop(entry)) for one in (ours, theirs)]
+    assert [one["tests"] for one in told] == [told[0]["tests"]] * 2  # the entries differ in when they were made
+    assert ours == theirs
+    assert len([name for name in ours if name.startswith(("records/", "predictions/"))]) == 4
+    for verb in ("table", "referee", "verify", "compare"):
+        more = ("image-statistics", "pixel-values") if verb == "compare" else ()
+        assert call(verb, address, *more) == call(verb, "here", *more)
+    code, said = call("referee", address)
+    assert (code, said.count("plausible, not rerun")) == (0, 2)
+    for place, page in ((address, "a.html"), ("here", "h.html")):
+        assert call("report", place, "-o", page)[0] == 0
+    assert Path("a.html").read_bytes() == Path("h.html").read_bytes()
+    key = read_records(world / "mine").records[0].key
+    for root, name in ((address, record_name(key)), ("here", record_name(key))):
+        assert call("verify", f"{root}/{name}")[1].startswith(f"{key}.json: key, predictions and scores agree")
+    assert {path.name for path in work.iterdir()} == {"tmp", "here", "a.html", "h.html"}
+    assert not list((work / "tmp").iterdir())
+
+
+def test_a_folder_of_a_run_is_read_in_a_bucket(bucket: str, world: Path, work: Path, call) -> None:
+    servers.upload(world / "mine", f"{bucket}/mine")
+    assert call("table", f"{bucket}/mine") == call("table", world / "mine")
+    assert call("verify", f"{bucket}/mine") == call("verify", world / "mine")
+    first = read_records(world / "mine").records[0]
+    assert call("verify", f"{bucket}/mine/{first.key}.json")[0] == 0
+    assert call("submit", f"{bucket}/mine", "other")[1].startswith("2 copied")
+    assert call("submit", f"{bucket}/mine", bucket)[0] == 1  # something else is there
+    assert not list((work / "tmp").iterdir())
+
+
+def test_one_record_of_a_web_server_is_verified(world: Path, work: Path, call) -> None:
+    first = read_records(world / "mine").records[0]
+    with servers.web(world / "mine") as url:
+        assert call("verify", f"{url}/{first.key}.json") == call("verify", world / "mine" / f"{first.key}.json")
+        code, said = call("table", url)
+    assert (code, "a web server lists no files" in said) == (1, True)
+    assert not list((work / "tmp").iterdir())
+
+
+@pytest.mark.usefixtures("work")
+def test_what_is_wrong_is_named_by_its_address(bucket: str, world: Path, call) -> None:
+    address = f"{bucket}/results"
+    assert call("table", address) == (
+        1,
+        f"seamo-bench: {address}: there are no results. Run a suite, and hand its results in there.\n",
+    )
+    mine = Path(shutil.copytree(world / "mine", "mine"))
+    first = read_records(mine).records[0]
+    assert call("submit", mine, address)[0] == 0
+    files = open_files(address)
+    name = predictions_name(first.predictions.sha256 if first.predictions else "")
+    data = files.read(name)
+    files.delete([name])
+    code, said = call("verify", f"{address}/{record_name(first.key)}")
+    missing = (
+        f"{address}/{record_name(first.key)}: {name.rpartition('/')[2]}: the predictions of this record are not there"
+    )
+    assert (code, missing in said) == (1, True)
+    files.put_once(name, data[:-1])
+    code, said = call("verify", address)
+    assert code == 1
+    assert f"{first.key}.npz: WRONG: is not the file that the record describes" in said
+    assert "seamo-results-" not in said
+    assert call("submit", mine, address)[1].splitlines()[1].endswith(f"other bytes are there as {name}")
+    assert files.read(name) == data[:-1]
+
+
+@pytest.mark.usefixtures("work")
+def test_a_server_that_ignores_conditions_gets_no_results(proxy: servers.FaultProxy, world: Path, call) -> None:
+    proxy.faults = [servers.Fault("condition ignored", "PUT", times=99)]
+    code, said = call("submit", world / "mine", f"{proxy.bucket}/results")
+    assert (code, "does not honour conditional writes" in said) == (1, True)
+    assert not list(open_files(proxy.bucket).names())
