@@ -1,4 +1,4 @@
-"""Servers that tests start: buckets (moto), a web server with and without ranges, and a proxy that makes faults."""
+"""Servers that tests start: buckets (moto, SeaweedFS), a web server with and without ranges, a faulty proxy."""
 
 import asyncio
 import base64
@@ -6,12 +6,14 @@ import contextlib
 import email.utils
 import hmac
 import http.server
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -55,6 +57,60 @@ def moto() -> Iterator[str]:
     finally:
         os.kill(server.pid, signal.SIGKILL)
         server.wait()
+
+
+@contextlib.contextmanager
+def seaweed() -> Iterator[str]:
+    """SeaweedFS, on the PATH as `weed` (4.48 or later: before, of several conditional puts each won): its address."""
+    names = [f"-{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
+    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        may = {"name": "tests", "actions": ["Admin", "Read", "List", "Tagging", "Write"]}
+        known = Path(folder) / "known.json"
+        may["credentials"] = [{"accessKey": KEY, "secretKey": SECRET}]  # type: ignore[list-item]
+        known.write_text(json.dumps({"identities": [may]}))
+        options = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3", f"-s3.config={known}"]
+        options += ["-volume.max=300", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]
+        options += ["-s3.port.iceberg=0", "-s3.port.lance=0", *(f"{name}={port}" for name, port in ports.items())]
+        command, quiet = ["weed", f"-logdir={folder}", "server", *options], subprocess.DEVNULL
+        server = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+        try:
+            url = f"http://127.0.0.1:{ports['-s3.port']}"
+            _wait(lambda: _answers(url))
+            yield url
+        finally:
+            os.kill(server.pid, signal.SIGKILL)
+            server.wait()
+            for port in ports.values():  # they lie there whatever TMPDIR says
+                for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108
+                    left.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def buckets(kind: str) -> Iterator[tuple[str, str]]:
+    """A server, `weed` or `moto`, and the address of an empty bucket there that takes its first put at once."""
+    with seaweed() if kind == "weed" else moto() as url:
+        import boto3  # slow, and only here
+
+        name = f"seamo-{uuid.uuid4().hex[:12]}"
+        keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
+        client = boto3.client("s3", endpoint_url=url, **keys)
+        client.create_bucket(Bucket=name)
+        client.put_object(Bucket=name, Key="first", Body=b"1")  # the first put takes seconds
+        yield url, f"s3://{name}"
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as all_of_them:
+        free = [all_of_them.enter_context(socket.socket()) for _ in range(count)]
+        for one in free:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in free]
+
+
+def _answers(url: str) -> None:
+    with contextlib.suppress(urllib.error.HTTPError):  # who is refused was answered
+        urllib.request.urlopen(url, timeout=5).close()  # noqa: S310
 
 
 @contextlib.contextmanager

@@ -85,7 +85,9 @@ def _anew(make: Callable[[Path], Path], root: str | Path, progress: Progress) ->
         return str(make(here))
     with tempfile.TemporaryDirectory(prefix="seamo-copy-") as scratch:
         made = make(Path(scratch))
-        _put(Store(made), root, progress)
+        # A view with labels inside its members is a store of its own in that layout.
+        for path in (made, *sorted(one.parent for one in Path(scratch).glob(f"*/*/{fmt.META_NAME}"))):
+            _put(Store(path), root, progress)
         return join(root, made.relative_to(scratch).as_posix())
 
 
