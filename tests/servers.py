@@ -28,11 +28,24 @@ from seamo.files import open_files
 
 KEY, SECRET = "AKIASEAMOTESTS000000", "seamo/tests/secret/0000000000000000000000"
 # It ends with the process that started it, however that ends: its standard input is closed then.
+# It looks whether an object is there and then writes it: of two conditional puts at once both could win.
 _MOTO = """
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-from moto.server import main
-main(sys.argv[1:])
+import moto.server as server
+writing, run = threading.Lock(), server.run_simple
+
+def run_apart(host, port, app, **options):
+    def apart(environ, start):
+        if environ["REQUEST_METHOD"] == "GET":
+            return app(environ, start)
+        with writing:
+            return list(app(environ, start))
+
+    run(host, port, apart, **options)
+
+server.run_simple = run_apart
+server.main(sys.argv[1:])
 """
 _ACCOUNT = "devstoreaccount1"  # of the emulator, and its key, as its manual has them
 _PUBLISHED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="

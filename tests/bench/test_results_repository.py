@@ -781,6 +781,8 @@ def test_flipped_bits_are_named_without_the_base(change):
 
 def test_a_killed_writer_is_swept(results, tmp_path):
     """Killed before the name was given, or after it and before the work file was gone; who still writes is left."""
+    for name in ("records", "predictions"):
+        (tmp_path / name).mkdir()
     assert [one.outcome for one in submit(results, tmp_path)] == ["copied", "copied"]
     whole = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     record = next(path for path in whole if path.suffix == ".json")
