@@ -400,6 +400,16 @@ MUTATIONS = (
         (Edit("seamo/store/reader.py", "elif fmt.crc32c(data) != place.crc32c:", "elif not data:"),),
         (f"{BUCKETS}::test_a_fault_that_passes_costs_a_second_request",),
     ),
+    Mutation(
+        "submit: the server is not tried",
+        (Edit(f"{BENCH}/records/submit.py", "        files.probe()\n", ""),),
+        ("tests/bench/test_results_by_address.py",),
+    ),
+    Mutation(
+        "addresses are shown with their queries",
+        (Edit("seamo/addresses.py", 'text = re.sub(r"[?#].*", "", str(place), flags=re.DOTALL)', "text = str(place)"),),
+        ("tests/test_team.py",),
+    ),
 )
 
 

@@ -4,17 +4,22 @@ import json
 import shutil
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from seamo.errors import StoreError
 from seamo.files import open_files
 from seamo.store.reader import open_store
 from seamo_bench.cli import main
 from seamo_bench.records.layout import predictions_name, record_name
 from seamo_bench.records.record import read_records
+from seamo_bench.records.submit import submit
 from tests import servers
 from tests.bench.bench_store import toy_store
+from tests.bench.forging import forge
 
 SUITE = "id: small\nrows:\n  - {store: toy, protocol: knn}\n"
 
@@ -153,3 +158,47 @@ def test_a_server_that_ignores_conditions_gets_no_results(proxy: servers.FaultPr
     code, said = call("submit", world / "mine", f"{proxy.bucket}/results")
     assert (code, "does not honour conditional writes" in said) == (1, True)
     assert not list(open_files(proxy.bucket).names())
+
+
+def near(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What another machine gives: the same but for rounding."""
+    return {**arrays, "scores": arrays["scores"] * np.float32(1 + 1e-6)}
+
+
+def test_two_who_submit_to_one_bucket_at_once_leave_one_first_record(bucket: str, world: Path, tmp_path: Path) -> None:
+    key = read_records(world / "mine").records[0].key
+    folders = {
+        "Ada": forge(world / "mine", key, tmp_path / "mine").parent,
+        "Ben": forge(world / "mine", key, tmp_path / "theirs", arrays=near).parent,
+    }
+
+    def hand_in(who: str) -> list[str]:
+        return [one.outcome for n in range(5) for one in submit(folders[who], Path(f"{bucket}/{n}"), submitter=who)]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(hand_in, folders)) == [["copied"] * 5] * 2
+    for n in range(5):
+        there = files_below(f"{bucket}/{n}")
+        records = [json.loads(there[record_name(key, number)]) for number in (0, 1)]
+        assert {one["environment"]["submitter"] for one in records} == {"Ada", "Ben"}
+        assert {name for name in there if name.startswith("predictions/")} == {
+            predictions_name(one["predictions"]["sha256"]) for one in records
+        }
+        assert len(there) == 4
+
+
+def test_a_submit_that_is_broken_off_leaves_no_record_without_predictions(
+    proxy: servers.FaultProxy, world: Path
+) -> None:
+    address = Path(f"{proxy.bucket}/results")
+    proxy.faults = [servers.Fault("403", "PUT", path="/records/", times=99)]
+    with pytest.raises(StoreError, match="may not be written"):
+        list(submit(world / "mine", address))
+    assert {name.partition("/")[0] for name in files_below(proxy.bucket)} == {"results"}
+    assert [name.split("/")[1] for name in files_below(proxy.bucket)] == ["predictions"]
+    proxy.faults = [servers.Fault("lost", "PUT", path=f"/{name}/") for name in ("records", "predictions")]
+    proxy.faults += [servers.Fault("503", "PUT", path="/records/"), servers.Fault("409", "PUT", path="/records/")]
+    assert [one.outcome for one in submit(world / "mine", address)] == ["copied", "copied"]
+    assert [fault.times for fault in proxy.faults] == [0] * 4
+    assert [one.outcome for one in submit(world / "mine", address)] == ["there already", "there already"]
+    assert len(files_below(str(address))) == 4

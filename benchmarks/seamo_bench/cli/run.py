@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seamo.addresses import address_of, disk_path
 from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.terminal import FAILED, remark, say, show
@@ -55,8 +56,10 @@ def run(
     """Run what has no record yet; one failure stops nothing else."""
     from seamo_bench.records.layout import is_shared
 
+    how = "Run into a folder of your own, and hand in with `seamo-bench submit`."
+    if disk_path(results) is None:
+        raise UsageError("runs write to a folder of a disk", address_of(results), how)
     if is_shared(results):
-        how = "Run into a folder of your own, and hand in with `seamo-bench submit`."
         raise UsageError("is a results repository, which runs do not write to", str(results), how)
     cells, places = planned(suite, backbones, stores=stores, results=results, weights=weights, budget=budget)
 
