@@ -98,9 +98,13 @@ def _copies(made: Made, place: str, _: Sequence[Path], turn: int) -> tuple[list[
 
 
 def _removal(made: Made, place: str, _: Sequence[Path], __: int) -> tuple[list[str], list[str]]:
-    base = _base(made)
-    name = f"{base.parent.name}/{base.name}"
-    return ["seamo-prep", "copy", str(base), place], ["seamo-prep", "rm", place, name]
+    alone = _alone(made)
+    return ["seamo-prep", "copy", str(alone), place], ["seamo-prep", "rm", place, f"{alone.parent.name}/{alone.name}"]
+
+
+def _alone(made: Made) -> Path:
+    """A store without views."""
+    return next(path.parent for path in sorted(made.stores.glob("eurosat/*/shards")))
 
 
 def _base(made: Made) -> Path:
@@ -112,7 +116,7 @@ RACES: dict[str, Race] = {
     "copy": Race(_copies),
     "rm": Race(
         _removal,
-        before=lambda made, place: ["seamo-prep", "copy", str(_base(made)), place],
+        before=lambda made, place: ["seamo-prep", "copy", str(_alone(made)), place],
         is_removal=True,
     ),
 }
@@ -232,6 +236,8 @@ def _settled(
 
 def _expected(race: Race, made: Made, turn: int) -> list[str]:
     """Contents that the catalogue must have in the end, one an entry."""
+    if race.is_removal:
+        return [Store(_alone(made)).content]
     stores = (read_catalogue(made.stores) or Catalogue()).stores
     plain, base = made.stores / "eurosat", f"eurosat/{_base(made).name}"
     official = stores[base].content
@@ -239,7 +245,7 @@ def _expected(race: Race, made: Made, turn: int) -> list[str]:
     assert len(list(plain.glob("*/store.json"))) == 3  # one, and in the layout whose members carry labels two
     if race is RACES["build"]:
         return [official, *([], [official], [], [view])[turn % 4]]
-    return [official, view, *([official, view] if race is RACES["copy"] and turn % 2 else [])]
+    return [official, view, *([official, view] if turn % 2 else [])]
 
 
 def _whole_or_absent(place: str, want: Mapping[str, set[str]]) -> list[str]:

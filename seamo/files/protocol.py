@@ -10,6 +10,7 @@ Doing it twice must be as doing it once, since an answer may get lost: adding an
 """
 
 BLOCK = 8 * 2**20  # bytes of a piece of a stream
+PROBE = ".probe-"  # what the names of files begin with that only try a server
 
 
 class Files(Protocol):

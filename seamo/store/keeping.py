@@ -12,6 +12,7 @@ from pathlib import Path
 from seamo.addresses import disk_path, join
 from seamo.errors import SeamoError, StoreError, UsageError
 from seamo.files import open_files
+from seamo.files.protocol import PROBE
 from seamo.licences import terms_of
 from seamo.store import format as fmt
 from seamo.store.publish import build_lock
@@ -151,7 +152,7 @@ def orphans(root: str | Path) -> list[Orphan]:
     tried = []
     for name in files.names():
         parts = name.split("/")
-        if name.startswith(".probe-"):
+        if name.startswith(PROBE):
             tried.append(name)
         depth = 4 if len(parts) > 4 and parts[2] == fmt.VIEWS_NAME and "/".join(parts[:2]) in catalogue.stores else 2
         group = "/".join(parts[:depth])
