@@ -234,6 +234,9 @@ def remove_store(root: str | Path, name: str, *, dry_run: bool = False) -> Remov
         files.delete([one for one in names if one not in last])
         files.delete([last[1]])
         _remove_folders(root, name)
+        if files.exists(last[0]):  # in a bucket nothing keeps others away
+            fix = "Remove it again: files of it may be missing. Then copy or build it."
+            raise StoreError("was put there again by somebody else while it was removed", files.where(name), fix)
     return Removal(name, size, refers)
 
 

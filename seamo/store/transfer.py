@@ -28,6 +28,7 @@ THREADS = 8
 LARGE = 128 * 2**20  # bytes; a put takes 1.8 times its size in memory
 LARGEST = 5 * 10**9  # bytes; no server takes more in one put with a condition
 _BYTES = "bytes"
+_TIMES = 3  # that what somebody else takes away meanwhile is put
 _AT_ONCE = 8 * LARGE  # bytes of the files that are being put
 
 
@@ -116,13 +117,28 @@ def upload(cargo: Cargo, target: Files, meter: Meter) -> None:
         _put_file(cargo.source, target, name, sealed)
         meter.add(sealed.bytes)
 
-    _each(put, cargo.manifest, max(1, min(THREADS, _AT_ONCE // max(1, largest))))
-    if target.put_once(fmt.CHECKSUMS_NAME, cargo.source.read(fmt.CHECKSUMS_NAME)) is not None:
+    threads = max(1, min(THREADS, _AT_ONCE // max(1, largest)))
+    todo = dict(cargo.manifest)
+    for _ in range(_TIMES):
+        _each(put, todo, threads)
+        _put_last(cargo.source, target)
+        # A removal that began before may have taken away what was kept here: then it is put again.
+        there = set(target.names())
+        todo = {name: sealed for name, sealed in cargo.manifest.items() if name not in there}
+        if not todo and {fmt.CHECKSUMS_NAME, fmt.META_NAME} <= there:
+            return
+    fix = "Copy again when the removal has ended."
+    raise StoreError("is being removed by somebody else while it is put", target.url, fix)
+
+
+def _put_last(source: Files, target: Files) -> None:
+    """The manifest, then store.json."""
+    if target.put_once(fmt.CHECKSUMS_NAME, source.read(fmt.CHECKSUMS_NAME)) is not None:
         raise _refused(target, fmt.CHECKSUMS_NAME)
-    ours = cargo.source.read(fmt.META_NAME)
+    ours = source.read(fmt.META_NAME)
     there = target.put_once(fmt.META_NAME, ours)
     # Who built the same at the same time says another moment there, and the same of every other file.
-    if there is not None and _said(there, target) != _said(ours, cargo.source):
+    if there is not None and _said(there, target) != _said(ours, source):
         raise _refused(target, fmt.META_NAME)
 
 

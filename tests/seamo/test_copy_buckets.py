@@ -177,6 +177,45 @@ def test_bytes_that_lie_otherwise_than_they_were_put_are_noticed(
     put(store.path, root)
 
 
+def test_what_a_removal_takes_away_meanwhile_is_put_again(
+    root: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a removal that listed the files before the copy kept them, and deletes them afterwards."""
+    put_once, left = BucketFiles.put_once, [1]
+
+    def removing(self: BucketFiles, name: str, data: bytes) -> bytes | None:
+        if name == "store.json" and left:
+            left.pop()
+            self.delete(["index.parquet", "moments.parquet"])
+        return put_once(self, name, data)
+
+    monkeypatch.setattr(BucketFiles, "put_once", removing)
+    address = put(store.path, root)
+    assert list(differing_files(Store(address), deep=True)) == []
+    left[:] = [1] * 9  # and one that never ends
+    remove_store(root, next(name for name in read_catalogue(root).stores if "/views/" in name))
+    remove_store(root, "/".join(address.split("/")[-2:]))
+    with pytest.raises(StoreError, match="is being removed by somebody else"):
+        put(store.path, root)
+
+
+def test_what_is_put_again_while_it_is_removed_is_said(
+    root: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = put(store.path, root)
+    remove_store(root, next(name for name in read_catalogue(root).stores if "/views/" in name))
+    delete = BucketFiles.delete
+
+    def putting(self: BucketFiles, names: list[str]) -> None:
+        delete(self, names)
+        if names[0].endswith("checksums.json"):
+            open_files(address).put_once("store.json", (store.path / "store.json").read_bytes())
+
+    monkeypatch.setattr(BucketFiles, "delete", putting)
+    with pytest.raises(StoreError, match="was put there again by somebody else"):
+        remove_store(root, "/".join(address.split("/")[-2:]))
+
+
 def test_another_layout_goes_through_this_disk_and_has_the_same_content(root: str, store: Store) -> None:
     address = copy_store(store.path, root, layout="zarr", progress=quiet)
     meta = open_store(address).meta
