@@ -402,7 +402,7 @@ MUTATIONS = (
     ),
     Mutation(
         "submit: the server is not tried",
-        (Edit(f"{BENCH}/records/submit.py", "        files.probe()\n", ""),),
+        (Edit(f"{BENCH}/records/fetched.py", "    files.probe()\n", ""),),
         ("tests/bench/test_results_by_address.py",),
     ),
     Mutation(

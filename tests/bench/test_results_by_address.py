@@ -111,7 +111,9 @@ def test_a_folder_of_a_run_is_read_in_a_bucket(bucket: str, world: Path, work: P
     first = read_records(world / "mine").records[0]
     assert call("verify", f"{bucket}/mine/{first.key}.json")[0] == 0
     assert call("submit", f"{bucket}/mine", "other")[1].startswith("2 copied")
-    assert call("submit", f"{bucket}/mine", bucket)[0] == 1  # something else is there
+    for words in (("submit", world / "mine"), ("referee", "--init")):
+        code, said = call(*words, bucket)
+        assert (code, f"{bucket}: is no results repository" in said) == (1, True)
     assert not list((work / "tmp").iterdir())
 
 

@@ -43,6 +43,19 @@ def is_repository(files: Files) -> bool:
     return not set(FOLDERS).isdisjoint(files.folders())
 
 
+def check_place(files: Files) -> None:
+    """Ask an address whether results may be put there, before the first one is.
+
+    Raises:
+        ProtocolError: If something else is there.
+        StoreError: If it cannot be written, or its server ignores conditions.
+    """
+    there = files.folders()  # once: another one may begin it at this moment
+    if there and set(FOLDERS).isdisjoint(there):
+        raise ProtocolError("is no results repository", files.url, "Choose a new address, or a repository.")
+    files.probe()
+
+
 def _all(place: Path, made: Path) -> Path:
     files = open_files(place)
     if is_repository(files):

@@ -10,8 +10,8 @@ from seamo.addresses import disk_path
 from seamo.errors import ProtocolError
 from seamo.files import Files, open_files
 from seamo_bench.records.examine import MACHINE_CHANGED, Held, problems_of
+from seamo_bench.records.fetched import check_place
 from seamo_bench.records.layout import (
-    FOLDERS,
     PROTOCOLS,
     is_shared,
     predictions_name,
@@ -97,10 +97,7 @@ def _opened(destination: str | Path, results: Path) -> tuple[Files, bool]:
     """The files of what may be written to, and whether it is a results repository; in a bucket nothing else is."""
     folder, files = disk_path(destination), open_files(destination)
     if folder is None:
-        there = files.folders()
-        if there and set(FOLDERS).isdisjoint(there):
-            raise ProtocolError("is no results repository", files.url, "Choose a new address, or a repository.")
-        files.probe()
+        check_place(files)
         return files, True
     if results.resolve() == folder.resolve():
         raise ProtocolError("results cannot be submitted to their own folder", str(folder))

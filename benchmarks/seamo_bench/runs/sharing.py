@@ -12,7 +12,7 @@ from seamo.files import open_files
 from seamo.store.check import differing_files
 from seamo.store.joined import JoinedStore
 from seamo.store.reader import open_store
-from seamo_bench.records.fetched import is_repository
+from seamo_bench.records.fetched import check_place, is_repository
 from seamo_bench.records.layout import FOLDERS, is_shared
 from seamo_bench.runs.papers import all_protocols
 from seamo_bench.runs.register import StoreEntry, entry_bytes, entry_name, make_entry, merged, read_entry
@@ -36,13 +36,13 @@ def init_repository(folder: Path) -> list[str]:
         Names of the files that were written.
 
     Raises:
-        ProtocolError: If one of them is there with other content.
+        ProtocolError: If one of them is there with other content, or something else is at the address.
     """
     files = open_files(folder)
     path = disk_path(folder)
     made = dict(all_protocols())
     if path is None:
-        files.probe()
+        check_place(files)
     if path is None or is_shared(path):  # where a tolerance may be the community's own
         made = {name: data for name, data in made.items() if files.find(name) is None}
     else:
