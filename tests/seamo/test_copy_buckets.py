@@ -199,6 +199,19 @@ def test_what_a_removal_takes_away_meanwhile_is_put_again(
         put(store.path, root)
 
 
+def test_a_store_whose_writer_was_killed_before_it_was_entered_is_entered_by_the_next(
+    root: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "enter", quiet)
+        put(store.path, root)
+    assert read_catalogue(root) is None
+    put(store.path, root)
+    found = read_catalogue(root)
+    assert found is not None
+    assert len(found.stores) == 2
+
+
 def test_what_is_put_again_while_it_is_removed_is_said(
     root: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
