@@ -72,8 +72,8 @@ class CachedFiles:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             with part.open("wb") as file:
-                file.write(data)
                 file.write(_CRC.pack(crc32c(data)))
+                file.write(data)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -100,15 +100,17 @@ def cached(files: PixelFiles, pixels: str) -> PixelFiles:
 
 def _read(path: Path, length: int) -> bytes | None:
     try:
-        data = path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            is_whole = os.fstat(file.fileno()).st_size == length + _CRC.size
+            said, data = file.read(_CRC.size), file.read(length)
         os.utime(path)  # when it was used last
     except OSError:
         return None
-    if len(data) != length + _CRC.size or _CRC.unpack(data[length:])[0] != crc32c(data[:length]):
+    if not is_whole or len(data) != length or said != _CRC.pack(crc32c(data)):
         with suppress(OSError):
             path.unlink()
         return None
-    return data[:length]
+    return data
 
 
 class _Count:
