@@ -86,8 +86,8 @@ def _anew(make: Callable[[Path], Path], root: str | Path, progress: Progress) ->
     with tempfile.TemporaryDirectory(prefix="seamo-copy-") as scratch:
         made = make(Path(scratch))
         # A view with labels inside its members is a store of its own in that layout.
-        for path in (made, *sorted(one.parent for one in Path(scratch).glob(f"*/*/{fmt.META_NAME}"))):
-            _put(Store(path), root, progress)
+        for meta in sorted(Path(scratch).glob(f"*/*/{fmt.META_NAME}")):
+            _put(Store(meta.parent), root, progress)
         return join(root, made.relative_to(scratch).as_posix())
 
 

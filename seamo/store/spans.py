@@ -186,15 +186,13 @@ class AheadFiles:
     def _make_room(self, span: int) -> bool:
         """Whether the span fits, after what was unused for longest was forgotten; what is under way stays."""
         size = self._size(span)
-        for old in [one for one, future in self._fetched.items() if future.done()] if self._is_full(size) else ():
-            if not self._is_full(size):
-                break
+        while self._kept + size > self._keep:
+            old = next((one for one, future in self._fetched.items() if future.done()), None)
+            if old is None:
+                return False
             del self._fetched[old]
             self._kept -= self._size(old)
-        return not self._is_full(size)
-
-    def _is_full(self, size: int) -> bool:
-        return self._kept + size > self._keep
+        return True
 
     def _drop(self, span: int) -> None:
         with self._lock:

@@ -797,6 +797,13 @@ def test_a_killed_writer_is_swept(results, tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == whole
 
 
+def test_a_folder_that_a_run_writes_to_is_not_swept(results, tmp_path):
+    at_work = tmp_path / ".a.json.0123456789abcdef.part"
+    at_work.write_bytes(b"hal")
+    assert [one.outcome for one in submit(results, tmp_path)] == ["copied", "copied"]
+    assert at_work.read_bytes() == b"hal"
+
+
 def test_two_who_submit_at_once_leave_one_first_record(results, tmp_path):
     """Threads, each with handles of its own: the locks are between open files."""
     key = knn(results).key

@@ -103,10 +103,9 @@ def _is_inside(path: Path) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left in a folder of this disk: hidden files that no process holds."""
-    for end in ("part", "lock"):
-        found = [*folder.glob(f".*.{end}"), *(path for name in FOLDERS for path in (folder / name).rglob(f".*.{end}"))]
-        for path in found:
+    """Remove what killed writers left in a results repository of this disk: hidden files that no process holds."""
+    for name in FOLDERS:
+        for path in [one for end in ("part", "lock") for one in (folder / name).rglob(f".*.{end}")]:
             handle = hold(path, folder=False)
             if handle is not None:
                 path.unlink(missing_ok=True)

@@ -101,8 +101,10 @@ def _opened(destination: str | Path, results: Path) -> tuple[Files, bool]:
         return files, True
     if results.resolve() == folder.resolve():
         raise ProtocolError("results cannot be submitted to their own folder", str(folder))
-    sweep(folder)
-    return files, is_shared(folder)
+    is_repository = is_shared(folder)
+    if is_repository:  # elsewhere a run may be at work, whose unfinished files nobody holds
+        sweep(folder)
+    return files, is_repository
 
 
 def _judged(record: Record, results: Path, held: Held | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
