@@ -40,6 +40,7 @@ rows:
   - {store: eurosat, protocol: knn}
 """
 BACKBONES = ("image-statistics", "resnet18")
+BANDS = '"s2:B02+B03"'  # no red, which the network below is made for
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,19 @@ def test_every_cell_is_a_record(results, stores):
     assert "nothing to train" in reasons["image-statistics", "toy", "finetune"]
     assert "no store of eurosat" in reasons["resnet18", "eurosat", "knn"]
     assert not any(str(stores) in path.read_text() for path in results.glob("*.json"))
+
+
+def test_a_blank_of_one_row_stands_beside_what_another_row_ran(stores, tmp_path):
+    """The key of a blank says no policy for missing bands, and a cell that runs removes the blank that it was."""
+    suite = tmp_path / "two.yaml"
+    rows = [f"{{store: toy, protocol: knn, inputs: [{BANDS}], missing: {policy}}}" for policy in ("null", "zero")]
+    suite.write_text("id: two\nrows:\n" + "".join(f"  - {row}\n" for row in rows))
+    places = Places(stores, tmp_path / "results", tmp_path / "weights")
+    for _ in range(2):  # and so it stays
+        run(str(suite), places, ("timm:test_vit@random",))
+        found = {record.status: record for record in read_records(places.results).records}
+        assert set(found) == {"ok", "impossible"}
+        assert "Choose a missing-band policy" in found["impossible"].reason
 
 
 def test_what_is_done_is_skipped(results, stores, suite):

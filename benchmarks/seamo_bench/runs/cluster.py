@@ -115,13 +115,32 @@ def run_on_cluster(
     """
     places = places.absolute()
     places.results.mkdir(parents=True, exist_ok=True)
-    for cell in cells:
+    arrivals = _Arrivals(places.results, [cell for cell in cells if isinstance(cell, Planned)])
+    if arrivals.groups():
+        yield from _run_groups(
+            arrivals, places, len(cells), scheduler=scheduler, budget=budget, machine=machine, threads=threads,
+            progress=progress, say=say,
+        )  # fmt: skip
+    for cell in cells:  # last, as `run_plan` does
         if isinstance(cell, Impossible):
             yield write_blank(cell, places, Machine())
-    arrivals = _Arrivals(places.results, [cell for cell in cells if isinstance(cell, Planned)])
+    progress(len(cells), len(cells), "")
+
+
+def _run_groups(
+    arrivals: "_Arrivals",
+    places: Places,
+    num_cells: int,
+    *,
+    scheduler: str,
+    budget: Budget,
+    machine: Machine,
+    threads: int,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Iterator[Record]:
+    """Have the scheduler's workers do the groups, until none has anything left; see `run_on_cluster`."""
     groups = arrivals.groups()
-    if not groups:
-        return
     where, waits = place_of(scheduler), False
     with connected(scheduler, kept=KEPT, say=say) as client:
         device = device_there(client, machine.device, where=where)
@@ -140,7 +159,7 @@ def run_on_cluster(
                     del given[ended[0].key]
                     yield from arrivals.of(groups[int(ended[0].key.rpartition("-")[2])], ended[1], places)
                 going = f"{len(given)} groups to do, {len(workers_of(client))} workers"
-                progress(len(cells) - arrivals.num_open(), len(cells), going)
+                progress(num_cells - arrivals.num_open(), num_cells, going)
             groups = arrivals.groups()
             if groups:
                 if not waits:
@@ -149,7 +168,6 @@ def run_on_cluster(
                 time.sleep(_AGAIN_S)
                 yield from arrivals.seen()
                 groups = arrivals.groups()
-    progress(len(cells), len(cells), "")
 
 
 class _Arrivals:

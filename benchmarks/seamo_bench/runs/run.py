@@ -93,10 +93,7 @@ def run_plan(
     """
     blanks = [cell for cell in cells if isinstance(cell, Impossible)]
     left = [cell for cell in cells if isinstance(cell, Planned) and cell.todo]
-    done = len(cells) - len(blanks) - len(left)
-    for number, blank in enumerate(blanks):
-        progress(done + number, len(cells), blank.id)
-        yield write_blank(blank, places, machine)
+    ahead = len(cells) - len(blanks)
     loaded: _Loaded | None = None
     group, waits = "", False
     while left:
@@ -110,7 +107,7 @@ def run_plan(
             time.sleep(_POLL_S)
             left = [cell for cell in left if missing_seeds(cell, places)]
             continue
-        progress(len(cells) - len(left), len(cells), chosen.id)
+        progress(ahead - len(left), len(cells), chosen.id)
         with claimed(places.results, chosen.claim) as claim:
             if claim is None:
                 continue
@@ -129,6 +126,10 @@ def run_plan(
                 log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
                 reason = str(error) if isinstance(error, SeamoError) else f"{type(error).__name__}: {error}"
                 yield from write_failure(cell, places, reason or type(error).__name__, environment(machine))
+    # Last: a cell that ran removes the blank that it was, which another row (another policy for bands) may still be.
+    for number, blank in enumerate(blanks):
+        progress(ahead + number, len(cells), blank.id)
+        yield write_blank(blank, places, machine)
     sweep_claims(places.results)
     progress(len(cells), len(cells), "")
 
