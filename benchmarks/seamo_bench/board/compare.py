@@ -260,17 +260,20 @@ def compare(
         ProtocolError: If one of them has no score at all.
     """
     done = [record for record in records if record.status == "ok"]
+    rows = sorted({row_of(record) for record in done})
     for name in (a, b):
-        if not any(row_of(record) == name for record in done):
-            rows = sorted({row_of(record) for record in done})
+        if name not in rows:
             raise ProtocolError(
                 f"no score of {name!r} among the records", fix=f"There are {', '.join(rows) or 'none'}."
             )
+    cells: dict[Column, dict[str, list[Record]]] = {}  # grouped once: a column's id is text that takes a while to make
+    for record in done:
+        if row_of(record) in (a, b):
+            cells.setdefault(column_of(record), {}).setdefault(row_of(record), []).append(record)
     found = []
-    for column in sorted({column_of(record) for record in done}):
-        sides = [[r for r in done if column_of(r) == column and row_of(r) == name] for name in (a, b)]
-        if all(sides):
-            name = metric or PRIMARY[sides[0][0].facts.task.kind]
-            difference = paired_group_difference(sides[0], sides[1], results, metric=name, resamples=resamples)
+    for column, sides in sorted(cells.items()):
+        if a in sides and b in sides:
+            name = metric or PRIMARY[sides[a][0].facts.task.kind]
+            difference = paired_group_difference(sides[a], sides[b], results, metric=name, resamples=resamples)
             found.append(Comparison(column, a, b, name, difference))
     return tuple(found)

@@ -14,10 +14,13 @@ replicates times `factor` (replicate weights: Wolter 2007, "Introduction to Vari
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError
 from seamo_bench.predictions import ClassPredictions, Floats, Ints, Predictions, Scoring, fold_parts, take
@@ -30,6 +33,7 @@ MANY_RESAMPLES = 200
 FEW = 30  # units under which the jackknife replaces the bootstrap
 VERSION = 1  # of this file's numbers: part of the name under which replicates are cached
 _BLOCK = 4_000_000  # weights held at once (32 MB)
+_KEPT = 32_000_000  # draws kept for the next run, a byte each
 Kind = Literal["bootstrap", "jackknife", "folds", "none"]
 
 
@@ -101,13 +105,10 @@ def replicate(
         values = weighted((codes[None, :] != np.arange(num_units)[:, None]).astype(np.float64))
     else:
         kind = "bootstrap"
-        rng = np.random.default_rng([seed, int(samples[:12], 16)])
         count = min(resamples, MANY_RESAMPLES) if n > MANY else resamples
-        step = max(1, _BLOCK // n)
-        parts = [
-            weighted(_multinomial(codes, num_units, min(step, count - start), rng)) for start in range(0, count, step)
-        ]
-        values = np.concatenate(parts)
+        draw = _kept_draws if count * num_units <= _KEPT else _draws
+        drawn = draw(seed, samples, num_units, count, max(1, _BLOCK // n))
+        values = np.concatenate([weighted(block[:, codes].astype(np.float64)) for block in drawn])
     return Replicates(value, values, kind, name, n, num_units, unit, 0, samples, truth)
 
 
@@ -115,11 +116,20 @@ def _nothing() -> Floats:
     return np.empty(0)
 
 
-def _multinomial(codes: Ints, num_units: int, count: int, rng: np.random.Generator) -> Floats:
-    """(count, N) weights: how often each sample's unit is drawn in `num_units` draws with replacement."""
-    hits = rng.integers(0, num_units, (count, num_units)) + num_units * np.arange(count)[:, None]
-    drawn = np.bincount(hits.ravel(), minlength=count * num_units).reshape(count, num_units)
-    return np.asarray(drawn[:, codes], dtype=np.float64)
+def _draws(seed: int, samples: str, num_units: int, count: int, step: int) -> Iterator[NDArray[Any]]:
+    """(step, U) each: how often every unit is drawn in U draws with replacement, `count` times, in small integers."""
+    rng = np.random.default_rng([seed, int(samples[:12], 16)])
+    for start in range(0, count, step):
+        rows = min(step, count - start)
+        hits = rng.integers(0, num_units, (rows, num_units)) + num_units * np.arange(rows)[:, None]
+        drawn = np.bincount(hits.ravel(), minlength=rows * num_units).reshape(rows, num_units)
+        yield drawn.astype(np.min_scalar_type(int(drawn.max())))
+
+
+@lru_cache(maxsize=1)
+def _kept_draws(seed: int, samples: str, num_units: int, count: int, step: int) -> tuple[NDArray[Any], ...]:
+    """The draws of the runs before, where this one was tested on the same samples: tables go column by column."""
+    return tuple(_draws(seed, samples, num_units, count, step))
 
 
 def is_folded(run: Predictions) -> bool:
