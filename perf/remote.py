@@ -1,17 +1,20 @@
 """Reading from a bucket whose every answer comes late, beside the same loader on a disk, and beside downloads.
 
-python perf/remote.py [--delay-ms 30] [--samples 250] [--rounds 3] [--batch 16] [--store STORE]
+python perf/remote.py [--delay-ms 30] [--line-mb 150] [--samples 250] [--rounds 3] [--batch 16] [--store STORE]
 
-The server is SeaweedFS (`weed` on the PATH), behind a proxy that waits before it passes a request on. The store holds
-the demo of SSL4EO-S12 (synthetic: one location many times) unless one is named. In turn: whole objects by eight
-threads through the proxy, the Loader on the disk, and the Loader through the proxy, shuffled fully, by blocks and in
-order. The mark is 90 % of the lower of the first two, round by round, and a first batch within a second. Then two
-epochs with a cache (`SEAMO_CACHE`), the second one beside the disk.
+The server is SeaweedFS (`weed` on the PATH), behind a proxy that waits before it passes a request on, and lets through
+so many MB a second in all: without a limit what is measured is how server, proxy and Loader share the cores of one
+machine, which a Loader on a machine of its own does not. The store holds the demo of SSL4EO-S12 (synthetic: one
+location many times) unless one is named. In turn: whole objects by eight threads through the proxy, the Loader on the
+disk, and the Loader through the proxy, shuffled fully, by blocks and in order. The mark is 90 % of the lower of the
+first two, round by round, and a first batch within a second. Then two epochs with a cache (`SEAMO_CACHE`), the second
+one beside the disk.
 """
 
 import argparse
 import asyncio
 import contextlib
+import math
 import multiprocessing
 import os
 import shutil
@@ -39,12 +42,16 @@ _PIECE = 2**20
 _THREADS = 8  # that download whole objects
 
 
-def serve(port: int, delay: float, told: Connection) -> None:
-    """A proxy that passes each request on after a while; says its port."""
+def serve(port: int, delay: float, rate: float, told: Connection) -> None:
+    """A proxy that passes each request on after a while, and so many bytes a second back; says its port."""
+    free = 0.0  # when the line is
 
     async def answer(back: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal free
         with contextlib.suppress(OSError):
             while piece := await back.read(_PIECE):
+                free = max(free, time.monotonic()) + len(piece) / rate
+                await asyncio.sleep(free - time.monotonic())
                 writer.write(piece)
                 await writer.drain()
         writer.close()
@@ -73,11 +80,11 @@ def serve(port: int, delay: float, told: Connection) -> None:
 
 
 @contextlib.contextmanager
-def late(server: str, delay: float) -> Iterator[str]:
+def late(server: str, delay: float, rate: float) -> Iterator[str]:
     """The address of a proxy of a server, in a process of its own."""
     context = multiprocessing.get_context("spawn")
     mine, its = context.Pipe()
-    process = context.Process(target=serve, args=(int(server.rpartition(":")[2]), delay, its), daemon=True)
+    process = context.Process(target=serve, args=(int(server.rpartition(":")[2]), delay, rate, its), daemon=True)
     process.start()
     try:
         yield f"http://127.0.0.1:{mine.recv()}"
@@ -119,6 +126,7 @@ def measure(ways: dict[str, Callable[[], tuple[int, float]]], rounds: int) -> di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--delay-ms", type=float, default=30.0)
+    parser.add_argument("--line-mb", type=float, default=math.inf)
     parser.add_argument("--samples", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=16)
@@ -137,8 +145,9 @@ def main() -> None:
             disk = open_store(Path(folder) / "stores" / "ssl4eo-s12")
         address = copy_store(disk.url, bucket, layout=None, progress=lambda *_: None)
         size = sum(one.bytes for one in disk.read_manifest().values()) / len(disk) / 1e6
-        print(f"{machine()}; {len(disk)} samples of {size:.2f} MB, {said.delay_ms:.0f} ms a request", flush=True)
-        with late(server, said.delay_ms / 1e3) as proxy:
+        line = f"{said.delay_ms:.0f} ms a request, {said.line_mb:g} MB/s"
+        print(f"{machine()}; {len(disk)} samples of {size:.2f} MB, {line}", flush=True)
+        with late(server, said.delay_ms / 1e3, said.line_mb * 1e6) as proxy:
             os.environ["AWS_ENDPOINT_URL"] = proxy
             far = open_store(address)
             ways = {

@@ -7,7 +7,7 @@ fetched ahead, or was dropped, is fetched when it is read.
 """
 
 import bisect
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -80,7 +80,9 @@ class AheadFiles:
         self._files, self._chunks, self._keep = files, chunks, keep
         self._pool = ThreadPoolExecutor(_REQUESTS, thread_name_prefix="seamo-fetch")
         self._lock = Lock()
-        self._fetched: OrderedDict[int, Future[bytes]] = OrderedDict()  # span -> bytes, the longest unused first
+        self._fetched: dict[int, Future[bytes]] = {}  # span -> its bytes
+        self._wanted: Counter[int] = Counter()  # span -> chunks of it that were announced and not read yet
+        self._spare: OrderedDict[int, None] = OrderedDict()  # spans that nobody waits for, the longest unused first
         self._kept = 0
         self._single: dict[tuple[str, int], Future[bytes]] = {}  # chunks that are wanted before their spans
         self._cut(joined=joined)
@@ -113,9 +115,9 @@ class AheadFiles:
         for row in rows.tolist():
             for span in self._spans_of_row.get(row, ()):
                 with self._lock:
-                    if span in self._fetched:
-                        self._fetched.move_to_end(span)
-                    elif self._make_room(span):
+                    self._wanted[span] += 1
+                    self._spare.pop(span, None)
+                    if span not in self._fetched and self._make_room(span):
                         self._begin(span)
 
     def expect_first(self, rows: Rows) -> None:
@@ -151,10 +153,9 @@ class AheadFiles:
         if span < first or offset + length > self._stop[span]:
             return self._files.read_range(name, offset, length)
         with self._lock:
+            self._wanted[span] -= 1
             fetched = self._fetched.get(span)
-            if fetched is not None:
-                self._fetched.move_to_end(span)
-            elif self._make_room(span):
+            if fetched is None and self._make_room(span):
                 fetched = self._begin(span)
         if fetched is None:
             return self._files.read_range(name, offset, length)
@@ -163,6 +164,10 @@ class AheadFiles:
         except StoreError:
             self._drop(span)
             return self._files.read_range(name, offset, length)  # past what was fetched; it may say what is wrong
+        with self._lock:
+            if self._wanted[span] <= 0 and span in self._fetched:
+                self._spare[span] = None
+                self._spare.move_to_end(span)
         at = offset - int(self._start[span])
         return data[at : at + length]
 
@@ -171,6 +176,7 @@ class AheadFiles:
         self._pool.shutdown(wait=False, cancel_futures=True)  # what is under way may wait for an answer
         with self._lock:
             self._fetched.clear()
+            self._spare.clear()
             self._kept = 0
 
     def _size(self, span: int) -> int:
@@ -184,17 +190,18 @@ class AheadFiles:
         return future
 
     def _make_room(self, span: int) -> bool:
-        """Whether the span fits, after what was unused for longest was forgotten; what is under way stays."""
+        """Whether the span fits, after what was unused for longest was forgotten; what is announced stays."""
         size = self._size(span)
         while self._kept + size > self._keep:
-            old = next((one for one, future in self._fetched.items() if future.done()), None)
-            if old is None:
+            if not self._spare:
                 return False
+            old, _ = self._spare.popitem(last=False)
             del self._fetched[old]
             self._kept -= self._size(old)
         return True
 
     def _drop(self, span: int) -> None:
         with self._lock:
+            self._spare.pop(span, None)
             if self._fetched.pop(span, None) is not None:
                 self._kept -= self._size(span)

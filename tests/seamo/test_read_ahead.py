@@ -166,3 +166,21 @@ def test_spans_hold_every_chunk_and_no_more_than_they_should(monkeypatch, store)
     longest = int(chunks.length.max())
     assert max(length for *_, length in files.asked) < 4000 + longest
     assert len(files.asked) == len(set(files.asked))
+
+
+def test_what_was_read_makes_room_before_what_was_fetched_for_later(monkeypatch, store):
+    monkeypatch.setattr(spans, "_SPAN", 4000)
+    chunks = spans.find_chunks(store, store.rows("all"), [layer.id for layer in store.spec.layers])
+    total, longest = int(chunks.length.sum()), int(chunks.length.max())
+    files = FarFiles(store.pixel_files)
+    read = spans.AheadFiles(files, chunks, keep=total // 2, joined=True)
+    rows, ahead_by = store.rows("all"), len(store) // 4
+    read.expect(rows[:ahead_by])
+    for number, row in enumerate(rows):
+        read.expect(rows[number + ahead_by : number + ahead_by + 1])
+        for at in np.flatnonzero(chunks.row == row):
+            name = chunks.names[chunks.file[at]]
+            read.read_range(name, int(chunks.offset[at]), int(chunks.length[at]))
+    read.close()
+    assert total // 2 > 2 * longest  # there is something to keep, and not all of it
+    assert sum(length for *_, length in files.asked) < 1.01 * total  # each byte once, but for what lies between
