@@ -229,15 +229,15 @@ class BucketFiles:
             try:
                 got = self._ask(name, lambda engine, client, path: _get(engine, client, path, offset, length))
             except _RangeError:
-                size = self.size(name)
-                if size is not None and offset < size:
+                meta = self._ask(name, lambda engine, client, path: engine.head(client, path))
+                if meta is not None and offset < meta["size"]:
                     raise StoreError("the server gives no ranges", self.where(name), _NO_RANGES) from None
-                return None if size is None else (b"", size, {})
+                return None if meta is None else (b"", meta["size"], _version(meta))
             if got is None:
                 return None
             data, meta = got
             if len(data) == min(length, max(0, meta["size"] - offset)):
-                return data, meta["size"], {one: meta[one] for one in ("e_tag", "version") if meta[one] is not None}
+                return data, meta["size"], _version(meta)
         raise StoreError("the server's answers are too short", self.where(name), _AGAIN)
 
     def _put(self, name: str, data: bytes, *, mode: Any, attributes: dict[str, str]) -> None:
@@ -321,6 +321,10 @@ _NO_RANGES = "Serve the store by something that answers ranges (nginx, Apache, a
 
 def _names(pages: Iterable[Sequence[Any]]) -> list[str]:
     return [one["path"] for page in pages for one in page]
+
+
+def _version(meta: Any) -> dict[str, str]:
+    return {one: meta[one] for one in ("e_tag", "version") if meta[one] is not None}
 
 
 def _delete(names: str | list[str], engine: Any, client: Any, _: str) -> bool:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,11 @@ from seamo_bench.runs import cluster, run
 from seamo_bench.runs.claims import claimed
 from seamo_bench.runs.cluster import run_on_cluster
 from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.results import OnDisk
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import load_suite
+from tests import servers
+from tests.bench.address_world import of_address, of_disk
 from tests.bench.bench_store import toy_store
 from tests.bench.test_kills import left
 from tests.dask_cluster import SLOW_CELLS, Cluster, scheduler_here
@@ -109,6 +113,27 @@ def test_a_suite_on_a_scheduler_gives_the_records_of_a_run_here(address: str, ma
     assert run_there(address, made, tmp_path) == []
 
 
+def test_a_suite_on_a_scheduler_writes_to_an_address(
+    address: str, made: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores there, too: workers and this machine share no folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    servers.upload(made / "stores", f"{bucket}/stores")
+    results = f"{bucket}/results"
+    places = Places(f"{bucket}/stores", Path(results), made / "weights")
+    options = {"budget": "full", "machine": Machine("cpu"), "threads": 1, "progress": quiet, "say": lambda _: None}
+
+    def go() -> list[Record]:
+        cells = make_plan(load_suite(str(made / "suite.yaml")), BACKBONES, places)
+        return list(run_on_cluster(cells, places, scheduler=address, **options))
+
+    records = go()
+    assert of_address(results) == of_disk(made / "results")
+    assert len({one.key for one in records}) == len(records) == 10
+    assert go() == []
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_gpu_that_no_worker_has_is_one_message(
     address: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +183,7 @@ def test_a_worker_of_several_threads_does_one_group_at_a_time(
 
     monkeypatch.setattr(run, "_run_cell", noting)
     options = {"budget": "full", "machine": Machine(), "threads": 1}
-    groups = [cluster._group(part, places, **options) for part in cluster._Arrivals(tmp_path, cells).groups()]
+    groups = [cluster._group(part, places, **options) for part in cluster._Arrivals(OnDisk(tmp_path), cells).groups()]
     assert len(groups) == 2
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(cluster.run_group, groups))
@@ -216,6 +241,23 @@ def test_workers_of_a_suite_lost_in_turn_change_nothing(made: Path, tmp_path: Pa
         run_there(dask.address, made, tmp_path / "results", kill_both)
         assert [worker.poll() for worker in dask.workers] == [-9, -9, None, None]
     assert left(tmp_path / "results") == left(made / "results")
+
+
+@pytest.mark.soak
+def test_workers_of_a_suite_at_an_address_lost_in_turn_change_nothing(made: Path, bucket: str, tmp_path: Path) -> None:
+    with Cluster(tmp_path / "cluster", seconds=1.0, slow=SLOW_CELLS) as dask:
+        dask.start_worker()
+        dask.start_worker()
+
+        def kill_both() -> None:
+            for number in range(2):
+                dask.wait_for(1 + 2 * number)
+                dask.workers[number].kill()
+                dask.start_worker()
+
+        run_there(dask.address, made, Path(bucket), kill_both)
+        assert [worker.poll() for worker in dask.workers] == [-9, -9, None, None]
+    assert of_address(bucket) == of_disk(made / "results")
 
 
 @pytest.mark.soak

@@ -58,7 +58,8 @@ for record in run_plan(make_plan(load_suite(job), (), places), places, machine=M
 """
 STUDY = """
 from seamo.store.reader import open_store
-from seamo_bench.paper.study import run_study, to_objects, write_report
+from seamo_bench.paper.study import run_study, to_objects
+from seamo_bench.paper.study_report import write_report
 from seamo_bench.suites.study_file import load_study
 study, store = load_study(job), open_store(sys.argv[5])
 lines = run_study(

@@ -12,6 +12,7 @@ from seamo_bench import facts as f
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.records import record as r
 from seamo_bench.records.examine import verify
+from seamo_bench.runs.results import OnDisk
 
 CLASSES = ("Forest", "River", "Sea")
 
@@ -125,8 +126,8 @@ def test_write_read_verify(tmp_path):
     assert written.scores["top1"] == pytest.approx((p.scores.argmax(axis=1) == p.labels).mean())
     found = r.read_records(tmp_path)
     assert found == r.RecordSet((written,))
-    assert r.find_record(tmp_path, make_facts()) == written
-    assert r.find_record(tmp_path, make_facts(seed=1)) is None
+    assert OnDisk(tmp_path).record(f.run_key(make_facts())) == written
+    assert OnDisk(tmp_path).record(f.run_key(make_facts(seed=1))) is None
     loaded = r.load_predictions(written, tmp_path)
     for name in ("keys", "labels", "scores", "units", "folds"):
         assert np.array_equal(getattr(loaded, name), getattr(p, name)), name

@@ -18,9 +18,9 @@ from seamo_bench.predictions import ClassPredictions
 from seamo_bench.records.examine import examine
 from seamo_bench.records.put import REPRODUCTIONS, put_once
 from seamo_bench.records.record import About, Record, load_predictions, read_records, write_record
-from seamo_bench.runs import run
 from seamo_bench.runs.claims import CLAIMS, OLD_S, claim_state, claimed, sweep_claims
 from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.results import OnDisk
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import load_suite
 from tests.bench.bench_store import toy_store
@@ -171,7 +171,7 @@ def test_the_claim_of_a_killed_run_is_taken_at_once(tmp_path: Path) -> None:
 def test_a_run_takes_other_groups_first_and_waits_for_what_another_does(
     places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "_POLL_S", 0.1)
+    monkeypatch.setattr(OnDisk, "poll_s", 0.1)
     first = plan_of(places)[0]
     with claimed(places.results, first.claim):
         records = list(work(places, wait=False))

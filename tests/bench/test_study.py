@@ -1,6 +1,8 @@
 """Studies: controls matched by hand arithmetic, shared runs, and a whole small study, resumed and recomputed."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ import torch
 import yaml
 
 from seamo.errors import ProtocolError, UsageError
+from seamo.files import open_files
 from seamo.store.reader import open_store
-from seamo_bench.paper.study import run_study, tasks_of, to_markdown, to_objects, write_report
+from seamo_bench.paper.study import report_of, run_study, tasks_of, to_objects
 from seamo_bench.paper.study_cluster import run_study_on_cluster
+from seamo_bench.paper.study_report import to_markdown, write_report
 from seamo_bench.runs.plan import Places
 from seamo_bench.runs.run import Machine
 from seamo_bench.suites import studies
@@ -136,9 +140,9 @@ def small(tmp_path_factory):
     return root, load_study(str(root / "small.yaml")), open_store(store.path)
 
 
-def go(small):
+def go(small, places=None):
     root, study, store = small
-    places = Places(root / "stores", root / "results", root / "weights")
+    places = places or Places(root / "stores", root / "results", root / "weights")
     said = []
 
     def quiet(done, total, what):
@@ -147,7 +151,7 @@ def go(small):
     lines = run_study(
         study, store, places, budget="full", machine=Machine(), say=said.append, progress=quiet, inner=quiet
     )
-    return to_objects(study, lines, places, budget="full", store=store.title), places, said
+    return report_of(study, lines, places, budget="full", store=store.title), places, said
 
 
 def test_a_whole_study_and_again_and_on_a_scheduler(small):
@@ -177,7 +181,7 @@ def test_a_whole_study_and_again_and_on_a_scheduler(small):
             assert cell["difference"] == pytest.approx(cell["value"] - default)
             told = not cell["difference_low"] <= 0 <= cell["difference_high"]
             assert cell["verdict"] == "not told apart" or told  # no claim beyond the interval
-    path = write_report(report, places.results)
+    path = Path(write_report(report, places.results))
     text = path.read_text()
     assert "One pretraining a row" in text
     assert "SYNTHETIC" in text
@@ -197,3 +201,22 @@ def test_a_whole_study_and_again_and_on_a_scheduler(small):
     again = go(small)[0]
     assert again["rows"][0] == report["rows"][0]
     assert kept.items() <= {one: one.stat().st_mtime_ns for one in kept}.items()
+
+
+def test_a_study_whose_results_lie_at_an_address(small, bucket: str, tmp_path: Path, monkeypatch) -> None:
+    root, study, store = small
+    report, places, said = go(small)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    there = Places(root / "stores", Path(bucket), root / "weights", places.results / "runs")
+    with scheduler_here() as address:
+        lines = run_study_on_cluster(
+            study, store, there, scheduler=address, budget="full", machine=Machine(), threads=1, say=said.append,
+            progress=lambda _done, _total, _what: None,
+        )  # fmt: skip
+    assert report_of(study, lines, there, budget="full", store=store.title) == report
+    again, _, _ = go(small, there)
+    assert again == report
+    path = write_report(report, there.results)
+    assert path == f"{bucket}/studies/small.md"
+    assert open_files(bucket).read("studies/small.md").decode() == to_markdown(report)
+    assert not list(tmp_path.glob("seamo-*"))

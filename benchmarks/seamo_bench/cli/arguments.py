@@ -8,7 +8,7 @@ import typer
 from seamo.errors import UsageError
 
 Stores = Annotated[Path, typer.Option("--stores", help="Folder of stores, or its address; one folder a data set.")]
-Results = Annotated[Path, typer.Option("--results", help="Folder of records.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder of records, or its address.")]
 ResultsArgument = Annotated[Path, typer.Argument(help="Folder of records, or its address.")]
 SuiteArgument = Annotated[str, typer.Argument(help="A shipped suite, or a YAML file.")]
 Backbones = Annotated[str, typer.Option("--backbones", help="Comma-separated; default: the suite's.")]

@@ -12,7 +12,7 @@ from seamo_bench.cli.arguments import WEIGHTS, Device, Threads, Weights
 
 
 def predict(
-    record: Annotated[Path, typer.Argument(help="A record's JSON file, its head beside it.")],
+    record: Annotated[Path, typer.Argument(help="A record's JSON file, its head beside it; or its address.")],
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGE", help="A GeoTIFF; of a record of change two: BEFORE AFTER.")
     ],
@@ -59,13 +59,15 @@ def predict(
     dates = images_of(images, others or [], bands=bands or [], units=unit, nodata=nodata or [])
 
     from seamo_bench.predict import predict as predicting
+    from seamo_bench.records.fetched import results_on_disk
     from seamo_bench.runs.threads import limit_threads
 
     limit_threads(threads)
     setting = predicting.Setting(
         backbone, weights, window, "" if device == "auto" else device, overlap, stride, probabilities, batch_size
     )
-    facts = predicting.predict(record, dates, out, setting=setting, progress=sys.stderr)
+    with results_on_disk(record, head=True) as path:
+        facts = predicting.predict(path, dates, out, setting=setting, progress=sys.stderr)
     if not as_json:
         units = facts["units"]
         read = "; ".join(f"{sensor} {' '.join(names)} ({units[sensor]})" for sensor, names in facts["bands"].items())

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seamo.addresses import address_of, disk_path
-from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.terminal import FAILED, remark, say, show
 from seamo_bench.cli.arguments import (
@@ -54,13 +52,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run what has no record yet; one failure stops nothing else."""
-    from seamo_bench.records.layout import is_shared
+    from seamo_bench.records.fetched import check_results
 
-    how = "Run into a folder of your own, and hand in with `seamo-bench submit`."
-    if disk_path(results) is None:
-        raise UsageError("runs write to a folder of a disk", address_of(results), how)
-    if is_shared(results):
-        raise UsageError("is a results repository, which runs do not write to", str(results), how)
+    check_results(results)
     cells, places = planned(suite, backbones, stores=stores, results=results, weights=weights, budget=budget)
 
     from seamo_bench.runs.run import Machine, run_plan

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from seamo.addresses import address_of, disk_path
+from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.terminal import FAILED, goes_on, remark, say, show
 from seamo_bench.cli.arguments import WEIGHTS, Device, Scheduler, Stores, Threads, chosen_budget, chosen_device
@@ -16,7 +18,10 @@ def study(
     file: Annotated[str, typer.Argument(help="A shipped study (table10 ... table13, figure15), or a YAML file.")],
     store: Annotated[Path, typer.Option("--store", help="Store to pretrain on.")],
     stores: Stores,
-    results: Annotated[Path, typer.Option("--results", help="Folder of records, runs and reports.")],
+    results: Annotated[Path, typer.Option("--results", help="Folder of records, runs and reports; or an address.")],
+    runs: Annotated[
+        Path | None, typer.Option("--runs", help="Folder of the pretrainings; default: `runs` in the results.")
+    ] = None,
     budget: Annotated[str, typer.Option("--budget", help="full | demo (tiny models, 64 samples).")] = "full",
     device: Device = "auto",
     threads: Threads = 0,
@@ -24,10 +29,15 @@ def study(
     as_json: Json = False,
 ) -> None:
     """Pretrain the rows of an ablation table on STORE and evaluate them; what is done is skipped."""
+    from seamo_bench.records.fetched import check_results
     from seamo_bench.suites import find_study
 
     chosen = chosen_budget(budget)
     find_study(file)  # before torch is imported
+    if runs is None and disk_path(results) is None:
+        fix = "Name a folder of a disk for the pretrainings: --runs."
+        raise UsageError("takes records and reports, not checkpoints", address_of(results), fix)
+    check_results(results)
 
     from seamo.store.reader import open_store
     from seamo_bench.suites.study_file import load_study
@@ -36,11 +46,12 @@ def study(
 
     from seamo.pretrain.loop import Stopped
     from seamo_bench.paper import study as studies
+    from seamo_bench.paper.study_report import write_report
     from seamo_bench.runs.plan import Places
     from seamo_bench.runs.run import Machine
     from seamo_bench.runs.threads import limit_threads
 
-    places = Places(stores, results, WEIGHTS)
+    places = Places(stores, results, WEIGHTS, runs)
     progress = Cells()
     if scheduler:
         from seamo_bench.paper.study_cluster import run_study_on_cluster
@@ -57,11 +68,11 @@ def study(
                 progress=progress.cell, inner=progress.inner, shown=sys.stderr,
             )  # fmt: skip
     progress.end()
-    report = studies.to_objects(wanted, lines, places, budget=chosen, store=opened.title)
-    path = studies.write_report(report, results)
+    report = studies.report_of(wanted, lines, places, budget=chosen, store=opened.title)
+    path = write_report(report, results)
     if as_json:
         show(report["rows"], json=True)
     else:
-        say(str(path))
+        say(path)
     if any(line.reason for line in lines):
         raise typer.Exit(FAILED)

@@ -18,7 +18,17 @@ from seamo.identity import digest
 from seamo.inputs.check import check_range
 from seamo.inputs.wiring import Wiring, check_trained
 from seamo_bench.facts import BackboneFacts, adapter_facts
-from seamo_bench.features.parts import PART_ROWS, CachedParts, read_notes, read_parts, sweep, write_notes, write_part
+from seamo_bench.features.parts import (
+    PART_ROWS,
+    CachedParts,
+    notes_file,
+    read_notes,
+    read_parts,
+    sweep,
+    write_notes,
+    write_part,
+)
+from seamo_bench.features.shared import SharedCaches
 from seamo_bench.features.table import FeatureTable, Floats
 from seamo_bench.network import Backbone
 from seamo_bench.protocol import Progress, Rows, silent
@@ -57,13 +67,24 @@ class FeatureCache:
         backbone: Loaded for that store.
         facts: Of the backbone, as the record has them.
         work: How to compute.
+        shared: Caches of other machines; None: there are none.
     """
 
-    def __init__(self, root: Path, store: "Samples", backbone: Backbone, *, facts: BackboneFacts, work: Work) -> None:
+    def __init__(
+        self,
+        root: Path,
+        store: "Samples",
+        backbone: Backbone,
+        *,
+        facts: BackboneFacts,
+        work: Work,
+        shared: SharedCaches | None = None,
+    ) -> None:
         if backbone.adapter is None:
             raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
         self.folder = root / cache_name(store.pixels, facts, backbone.adapter.wiring)
         self._store, self._backbone, self._work, self._adapter = store, backbone, work, backbone.adapter
+        self._shared = shared
         self._parts: CachedParts | None = None  # read when the first features are asked for, which not every cell does
         self._notes: tuple[str, ...] = ()
 
@@ -90,6 +111,8 @@ class FeatureCache:
         check_trained(self._adapter.wiring)
         parts = self._parts
         if parts is None:
+            if self._shared is not None:
+                self._shared.fetch(self.folder)
             parts = read_parts(self.folder, len(self._store))
             notes = read_notes(self.folder, self._store.content)
             # Of the very first images: a resumed run says what the first one said, a run of another view its own.
@@ -120,6 +143,8 @@ class FeatureCache:
         notes = tuple(check_range(self._adapter(batch), wiring))
         self.folder.mkdir(parents=True, exist_ok=True)
         write_notes(self.folder, self._store.content, notes)
+        if self._shared is not None:
+            self._shared.put(self.folder, [notes_file(self.folder, self._store.content).name])
         return notes
 
     def _compute(self, rows: Rows) -> None:
@@ -147,10 +172,15 @@ class FeatureCache:
                 done += len(features)
                 work.progress(done, len(rows), f"features of {self._backbone.card.id}")
                 if sum(len(one) for one in kept) >= part:
-                    write_part(self.folder, np.concatenate(kept_rows), np.concatenate(kept))
+                    self._keep(kept_rows, kept)
                     kept_rows, kept = [], []
         if kept:
-            write_part(self.folder, np.concatenate(kept_rows), np.concatenate(kept))
+            self._keep(kept_rows, kept)
+
+    def _keep(self, rows: list[Rows], features: list[Floats]) -> None:
+        names = write_part(self.folder, np.concatenate(rows), np.concatenate(features))
+        if self._shared is not None:
+            self._shared.put(self.folder, names)
 
 
 def _missing(parts: CachedParts, rows: Rows) -> Rows:

@@ -137,8 +137,8 @@ def _sealed_name(folder: Path, path: Path) -> str:
     return f"{folder.name}/{path.name}"
 
 
-def write_part(folder: Path, rows: Rows, features: Floats) -> None:
-    """Keep the features (n, D) of n rows; the part counts when its seal is there."""
+def write_part(folder: Path, rows: Rows, features: Floats) -> tuple[str, ...]:
+    """Keep the features (n, D) of n rows; the part counts when its seal is there. Names of its files, the seal last."""
     contents = {_ROWS: _npy(rows), _FEATURES: _npy(features)}
     hashes = {kind: hashlib.sha256(data).hexdigest() for kind, data in contents.items()}
     # Of all that the part holds: two runs that write one name write the same bytes.
@@ -151,6 +151,7 @@ def write_part(folder: Path, rows: Rows, features: Floats) -> None:
         for kind, data in contents.items():
             write_atomically(folder / f"{name}{kind}", data)
         write_atomically(folder / f"{name}{_SEAL}", manifest_bytes(seal))
+    return tuple(f"{name}{kind}" for kind in (*contents, _SEAL))
 
 
 def _npy(array: NDArray[Any]) -> bytes:

@@ -1,20 +1,17 @@
 """Studies: pretrain the rows of an ablation table, evaluate them downstream, say what the intervals allow.
 
-Runs lie in `<results>/runs/<name>`, records in `<results>`, the report in `<results>/studies/<id>.md` and `.json`.
+Runs lie in `<results>/runs/<name>`, or in a folder of their own, records in `<results>`, a folder or an address.
 Everything that is done is skipped; a run that was killed goes on from its last checkpoint.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
 from seamo.errors import SeamoError
-from seamo.escapes import markdown
-from seamo.identity import write_atomically
 from seamo.inputs.wiring import parse_inputs
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.places import LOCK
@@ -24,11 +21,14 @@ from seamo.seal import MANIFEST
 from seamo.store.reader import Store
 from seamo_bench.board.compare import cell_sampling, paired_group_difference
 from seamo_bench.board.leaderboard import ALPHA
-from seamo_bench.facts import Budget
+from seamo_bench.facts import Budget, run_key
 from seamo_bench.protocol import Progress
-from seamo_bench.records.record import Record, find_record
+from seamo_bench.records.fetched import results_on_disk
+from seamo_bench.records.record import Record
 from seamo_bench.runs.cells import Cell, Impossible
+from seamo_bench.runs.notes import NOTHING, Past, read_past
 from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.results import opened_results
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.scores.distributions import holm
 from seamo_bench.scores.intervals import Difference, Interval, interval
@@ -37,7 +37,6 @@ from seamo_bench.suites.published import Published, load_published
 from seamo_bench.suites.study_file import RUNS, Pretraining, Study, StudyRow, pretrainings
 from seamo_bench.suites.suite import Row, Suite, load_suite
 
-REPORTS = "studies"
 ROW_ERRORS = (
     SeamoError,
     ArithmeticError,
@@ -133,7 +132,7 @@ def run_study(
         seamo.pretrain.loop.Stopped: After SIGTERM or SIGUSR1, once a checkpoint is written.
     """
     lines = list(planned(study, store, budget))
-    tasks = tasks_of(study)
+    tasks, past = tasks_of(study), read_past(places.results)
     for number, line in enumerate(lines):
         if line.row is not None and not line.reason:
             say(f"[{number + 1}/{len(lines)}] {study.id}: {line.row.label}")
@@ -145,7 +144,7 @@ def run_study(
                 say(f"failed: {line.reason}")
                 continue
         for name, sensors in backbones_of(study, line, lines, places):
-            cells = plan_tasks(study, tasks, name, sensors, places, budget)
+            cells = plan_tasks(study, tasks, name, sensors, places, budget, past)
             for record in run_plan(cells, places, machine=machine, progress=progress, inner=inner):
                 if record.status == "failed":
                     say(f"failed: {record.reason}")
@@ -170,9 +169,14 @@ def _runs(study: Study, row: StudyRow, store: Store, budget: Budget) -> tuple[Pr
     return pretrainings(study, row, seasons=seasons, places=places, content=store.content, budget=budget)
 
 
+def runs_of(places: Places) -> Path:
+    """Where the pretrainings of a study lie."""
+    return places.results / RUNS if places.runs is None else places.runs
+
+
 def folder_of(run: Pretraining, places: Places) -> Path:
     """Where a pretraining of a study lies."""
-    return places.results / RUNS / run.name
+    return runs_of(places) / run.name
 
 
 def pretrain_run(recipe: Recipe, store: Store, folder: Path, *, device: str, shown: TextIO | None) -> None:
@@ -190,43 +194,43 @@ def backbones_of(
     study: Study, line: Line, lines: Sequence[Line], places: Places
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Names of a line's backbones and the sensors they know; the floor is the reference's network, not trained."""
-    folder = places.results / RUNS
     if line.row is not None:
-        yield from ((str(folder / run.name), run.sensors) for run in line.runs)
+        yield from ((str(folder_of(run, places)), run.sensors) for run in line.runs)
         return
     for other in lines:
         if other.row is not None and other.row.id == study.reference and not other.reason:
-            yield f"{folder / other.runs[0].name}@random:0", other.runs[0].sensors
+            yield f"{folder_of(other.runs[0], places)}@random:0", other.runs[0].sensors
 
 
 def plan_tasks(
-    study: Study, tasks: Sequence[Task], name: str, sensors: Sequence[str], places: Places, budget: Budget
+    study: Study, tasks: Sequence[Task], name: str, sensors: Sequence[str], places: Places, budget: Budget, past: Past
 ) -> list[Cell]:
     """The cells of one backbone: the tasks whose sensors it knows."""
     rows = tuple(task.row for task in tasks if set(parse_inputs(task.row.inputs)) <= set(sensors))
     if not rows:
         return []
-    return make_plan(Suite(id=study.id, rows=rows), [name], places, budget)
+    return make_plan(Suite(id=study.id, rows=rows), [name], places, budget, past=past)
 
 
 def collect(study: Study, lines: Sequence[Line], places: Places, budget: Budget) -> None:
     """Find the records of every line, whether they were made now or before."""
     tasks = tasks_of(study)
-    for line in lines:
-        if line.reason or (line.row is not None and not is_pretrained(line, places)):
-            line.reason = line.reason or "not pretrained yet"
-            continue
-        for name, sensors in backbones_of(study, line, lines, places):
-            for cell in plan_tasks(study, tasks, name, sensors, places, budget):
-                facts = [cell.facts] if isinstance(cell, Impossible) else list(cell.facts.values())
-                found = [find_record(places.results, one) for one in facts]
-                mine = line.records.setdefault(Task(cell.row).id, [])
-                mine.extend(record for record in found if record is not None)
+    with opened_results(places.results) as results:
+        for line in lines:
+            if line.reason or (line.row is not None and not is_pretrained(line, places)):
+                line.reason = line.reason or "not pretrained yet"
+                continue
+            for name, sensors in backbones_of(study, line, lines, places):
+                for cell in plan_tasks(study, tasks, name, sensors, places, budget, NOTHING):
+                    facts = [cell.facts] if isinstance(cell, Impossible) else list(cell.facts.values())
+                    found = [results.record(run_key(one)) for one in facts]
+                    mine = line.records.setdefault(Task(cell.row).id, [])
+                    mine.extend(record for record in found if record is not None)
 
 
 def is_pretrained(line: Line, places: Places) -> bool:
     """Whether all of its runs have a final model."""
-    return all((places.results / RUNS / run.name / "final").is_dir() for run in line.runs)
+    return all((folder_of(run, places) / "final").is_dir() for run in line.runs)
 
 
 def scores(study: Study, lines: Sequence[Line], places: Places) -> dict[tuple[str, str], StudyScore]:
@@ -274,6 +278,14 @@ def published_values(study: Study) -> Mapping[tuple[str, str], Published]:
 def _place(dataset: str, inputs: Sequence[str]) -> str:
     # Data sets of one sensor are published without naming it.
     return f"{dataset} {'+'.join(inputs)}" if dataset == "bigearthnet-v1" else dataset
+
+
+def report_of(study: Study, lines: Sequence[Line], places: Places, *, budget: Budget, store: str) -> dict[str, Any]:
+    """`to_objects`, of results at an address from a copy of their predictions that is gone afterwards."""
+    if not any(line.records for line in lines):
+        return to_objects(study, lines, places, budget=budget, store=store)
+    with results_on_disk(places.results) as folder:
+        return to_objects(study, lines, replace(places, results=folder), budget=budget, store=store)
 
 
 def to_objects(study: Study, lines: Sequence[Line], places: Places, *, budget: Budget, store: str) -> dict[str, Any]:
@@ -362,56 +374,3 @@ def notes(study: Study, lines: Sequence[Line], *, budget: Budget, store: str) ->
 
 def _kind(row: StudyRow) -> str:
     return "control" if row.control else "extra" if row.extra else "paper"
-
-
-def to_markdown(report: Mapping[str, Any]) -> str:
-    """The report for people."""
-    lines = [f"# {markdown(report['title'])} ({report['table']}, recipe {markdown(report['recipe'])})", ""]
-    lines += [f"- {markdown(note)}" for note in report["notes"]]
-    tasks = list(report["rows"][0]["scores"])
-    for task in tasks:
-        lines += ["", f"## {markdown(task)}", ""]
-        lines += ["| row | kind | score | difference | p | so | paper | paper's difference |", "|" + "---|" * 8]
-        for row in report["rows"]:
-            lines.append(_bar(_cells(row, row["scores"][task])))
-    lines += ["", "## Rows", "", "| row | id | epochs of stage 2 | images | FLOPs | why |", "|" + "---|" * 6]
-    for row in report["rows"]:
-        size = [str(row["stage2_epochs"] or ""), f"{row['images']:,}", f"{row['flops']:.3g}"]
-        why = row["reason"] or (f"{row['kind']}: {row['why']}" if row["why"] else "")
-        lines.append(_bar([row["label"], row["id"], *size, why]))
-    return "\n".join(lines) + "\n"
-
-
-def _bar(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(markdown, cells)) + " |"
-
-
-def _cells(row: Mapping[str, Any], cell: Mapping[str, Any]) -> list[str]:
-    head = [row["label"], row["kind"]]
-    paper = ["" if cell["paper"] is None else f"{cell['paper']:.2f}", _signed(cell.get("paper_difference"), 1.0)]
-    if "value" not in cell:
-        return [*head, cell["reason"], "", "", "", *paper]
-    score = f"{100 * cell['value']:.2f}" + _range(cell["low"], cell["high"])
-    if "difference" not in cell:
-        return [*head, score, "", "", cell["verdict"], *paper]
-    gap = _signed(cell["difference"], 100.0) + _range(cell["difference_low"], cell["difference_high"])
-    p = "" if cell["p"] is None else f"{cell['p']:.3f}"
-    return [*head, score, gap, p, cell["verdict"], *paper]
-
-
-def _signed(value: float | None, scale: float) -> str:
-    return "" if value is None else f"{scale * value:+.2f}"
-
-
-def _range(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{100 * low:.2f}, {100 * high:.2f}]"
-
-
-def write_report(report: Mapping[str, Any], results: Path) -> Path:
-    """Write `studies/<id>.json` and `.md`; the Markdown's path is given back."""
-    folder = results / REPORTS
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{report['id']}.json", (json.dumps(report, indent=1) + "\n").encode("utf-8"))
-    path = folder / f"{report['id']}.md"
-    write_atomically(path, to_markdown(report).encode("utf-8"))
-    return path

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from seamo.addresses import disk_path
 from seamo.cluster import Lost, RemoteTask, connected, place_of, run_tasks, workers_of
 from seamo.errors import StoreError
 from seamo.pretrain.recipe import Recipe
@@ -20,11 +21,13 @@ from seamo_bench.paper.study import (
     plan_tasks,
     planned,
     pretrain_run,
+    runs_of,
     tasks_of,
 )
 from seamo_bench.protocol import Progress
 from seamo_bench.runs.cells import Cell
-from seamo_bench.runs.cluster import check_worker, device_there, resources_of, run_on_cluster
+from seamo_bench.runs.cluster import check_worker, device_there, make_results, resources_of, run_on_cluster
+from seamo_bench.runs.notes import read_past
 from seamo_bench.runs.plan import Places
 from seamo_bench.runs.run import Machine
 from seamo_bench.suites.study_file import Study
@@ -37,7 +40,7 @@ class _Job:
     """What travels to a worker: what is pretrained, on what, and where."""
 
     recipe: Recipe
-    store: Path
+    store: str
     content: str
     folder: Path
     device: str
@@ -59,7 +62,7 @@ def run_study_on_cluster(
 
     Args:
         study: What to do.
-        store: To pretrain on; all workers see it under the same path.
+        store: To pretrain on, at an address or where all workers see it under the same path.
         places: As of `seamo_bench.runs.cluster.run_on_cluster`.
         scheduler: Its address.
         budget: `demo` trains and evaluates the tiny version.
@@ -72,7 +75,8 @@ def run_study_on_cluster(
         UsageError, StoreError, ProtocolError: As `seamo_bench.runs.cluster.run_on_cluster`.
     """
     places = places.absolute()
-    places.results.mkdir(parents=True, exist_ok=True)
+    make_results(places.results)
+    runs_of(places).mkdir(parents=True, exist_ok=True)
     lines = list(planned(study, store, budget))
     _pretrain_all(lines, store, places, scheduler=scheduler, device=machine.device, say=say, progress=progress)
     cells = list(_cells(study, lines, places, budget))
@@ -86,11 +90,11 @@ def run_study_on_cluster(
 
 
 def _cells(study: Study, lines: Sequence[Line], places: Places, budget: Budget) -> Iterator[Cell]:
-    tasks = tasks_of(study)
+    tasks, past = tasks_of(study), read_past(places.results)
     for line in lines:
         if not line.reason and (line.row is None or is_pretrained(line, places)):
             for name, sensors in backbones_of(study, line, lines, places):
-                yield from plan_tasks(study, tasks, name, sensors, places, budget)
+                yield from plan_tasks(study, tasks, name, sensors, places, budget, past)
 
 
 def _pretrain_all(
@@ -105,11 +109,12 @@ def _pretrain_all(
 ) -> None:
     lines_of: dict[str, list[Line]] = {}
     jobs = {}
+    url = store.url if disk_path(store.url) is None else str(store.path.absolute())
     for line in lines:
         if line.row is not None and not line.reason and not is_pretrained(line, places):
             for run in line.runs:
                 lines_of.setdefault(run.name, []).append(line)
-                jobs[run.name] = _Job(run.recipe, store.path.absolute(), store.content, folder_of(run, places), device)
+                jobs[run.name] = _Job(run.recipe, url, store.content, folder_of(run, places), device)
     if not jobs:
         return
     where, token = place_of(scheduler), secrets.token_hex(4)
@@ -137,10 +142,10 @@ def _pretrain_all(
 def _pretrain_there(job: _Job) -> str | None:
     """Pretrain on a worker; why it failed, where it did."""
     try:
-        check_worker(job.folder.parent.parent, job.device)
+        check_worker(job.folder.parent, job.device)
         store = open_store(job.store)
         if store.content != job.content:
-            raise StoreError("is another store on a worker", str(job.store), "All machines must see one store there.")
+            raise StoreError("is another store on a worker", job.store, "All machines must see one store there.")
         pretrain_run(job.recipe, store, job.folder, device=job.device, shown=None)
     except ROW_ERRORS as error:
         return str(error) or type(error).__name__

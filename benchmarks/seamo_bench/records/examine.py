@@ -8,7 +8,7 @@ from pathlib import Path
 from seamo.errors import ProtocolError
 from seamo.identity import file_sha256
 from seamo_bench.facts import run_key
-from seamo_bench.records.layout import reproduction_paths, results_of
+from seamo_bench.records.layout import beside_path, reproduction_paths, results_of
 from seamo_bench.records.record import Record, load_predictions, read_record, read_records, scores_of
 from seamo_bench.records.seals import SEAL, machine_seal
 from seamo_bench.scores.metrics import PRIMARY
@@ -116,7 +116,7 @@ def verify(record: Record, results: Path) -> tuple[str, ...]:
     except ProtocolError as error:
         return (*problems, f"{Path(error.where).name}: {error.what}")  # its folder may be a temporary one
     if record.head is not None:
-        head = results / Path(record.head.name).name
+        head = beside_path(results, record.head.name, record.head.sha256)
         if head.is_file() and file_sha256(head) != record.head.sha256:  # it need not lie beside a published record
             problems.append("the trained head beside it is not the one it names (its sha256 differs)")
     scores, classes = scores_of(predictions, record.facts)

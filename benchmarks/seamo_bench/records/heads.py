@@ -18,6 +18,7 @@ from seamo.errors import ProtocolError, UsageError
 from seamo.identity import write_atomically
 from seamo.inputs.wiring import Wiring
 from seamo.store.format import finest_layer
+from seamo_bench.records.layout import beside_path
 from seamo_bench.records.record import HeadFile, Record, read_record
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def load_head(head: HeadFile, results: Path) -> dict[str, NDArray[Any]]:
     Raises:
         ProtocolError: If the file is not there, or is not the one that the record names.
     """
-    path = results / Path(head.name).name  # a name that climbs out of the folder stays inside
+    path = beside_path(results, head.name, head.sha256)
     try:
         data = path.read_bytes()
     except OSError as error:

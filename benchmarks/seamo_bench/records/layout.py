@@ -8,6 +8,9 @@
     stores/<content16>.json      the register: what may be said of the stores that are known
     withdrawn/<key>.json         which records of a key are gone, and why
 
+Where runs write to an address, records are flat as in a folder, and what lies beside them is named by its bytes, too
+(`name_there`), so that two writers of one key never meet in one file.
+
 What is written there is put once (`seamo.files`), into a folder of this disk or a bucket.
 """
 
@@ -60,7 +63,25 @@ def predictions_path(results: Path, name: str, sha256: str) -> Path:
         name: As the record has it; one that climbs out of the folder stays inside.
         sha256: Of the file.
     """
-    return results / (predictions_name(sha256) if is_shared(results) else Path(name).name)
+    return results / predictions_name(sha256) if is_shared(results) else beside_path(results, name, sha256)
+
+
+def name_there(name: str, sha256: str) -> str:
+    """How a file beside a record is called where several runs write to one address.
+
+    Example:
+        >>> name_there("k.head.safetensors", "0123456789abcdef" * 4)
+        'k.0123456789abcdef.head.safetensors'
+    """
+    key, _, kind = name.partition(".")
+    return f"{key}.{sha256[:16]}.{kind}" if re.fullmatch(KEY, sha256) else name
+
+
+def beside_path(results: Path, name: str, sha256: str) -> Path:
+    """A file beside a record in the folder of a run, or in a copy of an address that keeps the names from there."""
+    path = results / Path(name).name
+    copied = results / name_there(path.name, sha256)
+    return copied if not path.exists() and copied.exists() else path
 
 
 def record_paths(results: Path) -> list[Path]:

@@ -242,16 +242,6 @@ def write_record(
     return Record.model_validate_json(data)
 
 
-def find_record(results: Path, facts: Facts) -> Record | None:
-    """The record of these facts, or None if it was not written yet.
-
-    Raises:
-        ProtocolError: If the file is there but damaged (delete it to run again).
-    """
-    path = results / f"{run_key(facts)}.json"
-    return read_record(path) if path.is_file() else None
-
-
 def read_record(path: Path) -> Record:
     """One record.
 
@@ -296,14 +286,20 @@ def _whole(found: Record | Damage, results: Path) -> Record | Damage:
 def _read(path: Path) -> Record | Damage:
     try:
         data = path.read_bytes()
-        document = parse_json(data, path.name, error=ProtocolError, fix="")
-        record = Record.model_validate_json(data)
     except OSError as error:
         return Damage(path, f"cannot be read ({error.strerror})")
+    return parse_record(data, path)
+
+
+def parse_record(data: bytes, path: Path) -> Record | Damage:
+    """The record that a file of this name holds, or what is wrong with it; predictions are not looked at."""
+    try:
+        document = parse_json(data, path.name, error=ProtocolError, fix="")
+        record = Record.model_validate_json(data)
     except ProtocolError as error:
         return Damage(path, f"is not a record of format 1: it {error.what}")
     except ValidationError as error:
-        if told := _other_format(path):
+        if told := _other_format(data):
             return Damage(path, told)
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -323,11 +319,11 @@ def _read(path: Path) -> Record | Damage:
     return record
 
 
-def _other_format(path: Path) -> str:
+def _other_format(data: bytes) -> str:
     """What to say of a record in a format that is not read here; empty if it is none."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = json.loads(data)
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(document, dict) or "format" not in document or not {"key", "facts"} & document.keys():
         return ""

@@ -3,7 +3,7 @@
 A claim is a file `<results>/claims/<key>` with a random id and a time, locked while its run is at that cell. It is a
 hint: whoever overlooks one does a cell twice, and records are put once. Without its lock a claim is what a killed run
 left, or that of a machine whose locks are not seen here: it is taken, but last. A claim that has not been renewed for a
-while is old, whoever has it.
+while is old, whoever has it. At an address it is the same file without a lock (`seamo_bench.runs.claims_there`).
 """
 
 import fcntl
@@ -11,11 +11,11 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from seamo.disk import hold
 from seamo_bench.protocol import Progress
@@ -23,13 +23,20 @@ from seamo_bench.runs.cells import Planned
 
 CLAIMS = "claims"  # folder in a folder of results
 OLD_S = 900.0  # without a sign of progress
-_RENEW_S = 30.0
+RENEW_S = 30.0
 _TRIES, _PAUSE_S = 5, 0.02
 State = Literal["free", "left", "held"]
 
 
+class Claimed(Protocol):
+    """A cell that this run is at."""
+
+    def renew(self) -> None:
+        """Say that the work gets on; cheap enough for every step of it."""
+
+
 class Claim:
-    """A cell that this run is at.
+    """A cell that this run is at, in a folder.
 
     Args:
         handle: The open file, locked.
@@ -40,7 +47,7 @@ class Claim:
 
     def renew(self) -> None:
         """Say that the work gets on; cheap enough for every step of it."""
-        if time.monotonic() - self._renewed >= _RENEW_S:
+        if time.monotonic() - self._renewed >= RENEW_S:
             self._renewed = time.monotonic()
             with suppress(OSError):
                 os.utime(self._handle)
@@ -87,15 +94,23 @@ def claimed(results: Path, key: str) -> Iterator[Claim | None]:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         os.ftruncate(handle, 0)
-        said = {"id": secrets.token_hex(8), "time": datetime.now(UTC).isoformat(timespec="seconds")}
-        os.pwrite(handle, json.dumps(said).encode(), 0)
+        os.pwrite(handle, claim_bytes(secrets.token_hex(8)), 0)
         yield Claim(handle)
     finally:
         path.unlink(missing_ok=True)
         os.close(handle)
 
 
-def renewing(claim: Claim, inner: Progress) -> Progress:
+def claim_bytes(who: str) -> bytes:
+    """What a claim says now.
+
+    Args:
+        who: A random id, which names nobody.
+    """
+    return json.dumps({"id": who, "time": datetime.now(UTC).isoformat(timespec="seconds")}).encode()
+
+
+def renewing(claim: Claimed, inner: Progress) -> Progress:
     """A callback that says that the work gets on, here and in the claim."""
 
     def tell(done: int, total: int, what: str) -> None:
@@ -114,18 +129,23 @@ def sweep_claims(results: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def next_cell(left: Sequence[Planned], results: Path, *, after: str) -> Planned | None:
+def next_cell(
+    left: Sequence[Planned], states_of: Callable[[Sequence[str]], Mapping[str, State]], *, after: str
+) -> Planned | None:
     """What to do next: on with the present group, then a group that no run is at, then what is free in those of others.
 
     Args:
         left: Cells that have no record yet, in the order of the plan.
-        results: Folder of the results.
+        states_of: Claims -> their states.
         after: The present group.
 
     Returns:
         None if other runs are at all of them.
     """
-    states = {cell.claim: claim_state(results, cell.claim) for cell in left}
+    for cell in left:  # most often it is the first one: nobody asks for the others then
+        if cell.group == after and states_of([cell.claim])[cell.claim] == "free":
+            return cell
+    states = states_of([cell.claim for cell in left])
     busy = {cell.group for cell in left if states[cell.claim] != "free"} - {after}
     open_cells = [cell for cell in left if states[cell.claim] != "held"]
     return min(

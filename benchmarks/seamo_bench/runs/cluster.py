@@ -1,8 +1,8 @@
 """A plan on the workers of a dask scheduler: a task is a backbone on a store, with its cells in order.
 
 What travels is small: rows of the suite, a name and paths. The worker plans the group anew, opens stores and weights
-itself, and writes its records where all see them; what comes back are keys. So nothing is lost with a worker but the
-cell that it was at, and nothing with a scheduler: the same command goes on.
+itself, and writes its records where all see them, a folder or an address; what comes back are keys. So nothing is lost
+with a worker but the cell that it was at, and nothing with a scheduler: the same command goes on.
 """
 
 import logging
@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from seamo import __version__
+from seamo.addresses import disk_path
 from seamo.cluster import Lost, RemoteTask, check_resource, connected, place_of, run_tasks, workers_of
 from seamo.errors import ProtocolError, SeamoError, StoreError, UsageError
 from seamo_bench.facts import Budget, run_key
 from seamo_bench.protocol import Progress, silent
-from seamo_bench.records.put import whole_record
-from seamo_bench.records.record import Record, read_record
+from seamo_bench.records.record import Record
 from seamo_bench.runs.cells import Cell, Impossible, Planned
 from seamo_bench.runs.notes import NOTHING
 from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.results import Results, opened_results
 from seamo_bench.runs.run import Machine, run_plan, write_blank, write_failure
 from seamo_bench.runs.threads import limit_threads
 from seamo_bench.suites.suite import Row, Suite
@@ -96,11 +97,11 @@ def run_on_cluster(
     progress: Progress,
     say: Callable[[str], None],
 ) -> Iterator[Record]:
-    """Run what has no record yet and yield every record as it is seen in the folder of results.
+    """Run what has no record yet and yield every record as it is seen among the results.
 
     Args:
         cells: From `seamo_bench.runs.plan.make_plan`.
-        places: Folders that all workers see under the same paths.
+        places: Addresses, and folders that all workers see under the same paths.
         scheduler: Its address.
         budget: Of the plan.
         machine: Where to run, on each worker; the device `auto` means GPUs where workers offer them.
@@ -114,16 +115,17 @@ def run_on_cluster(
         ProtocolError: If a worker sees other stores or weights.
     """
     places = places.absolute()
-    places.results.mkdir(parents=True, exist_ok=True)
-    arrivals = _Arrivals(places.results, [cell for cell in cells if isinstance(cell, Planned)])
-    if arrivals.groups():
-        yield from _run_groups(
-            arrivals, places, len(cells), scheduler=scheduler, budget=budget, machine=machine, threads=threads,
-            progress=progress, say=say,
-        )  # fmt: skip
-    for cell in cells:  # last, as `run_plan` does
-        if isinstance(cell, Impossible):
-            yield write_blank(cell, places, Machine())
+    make_results(places.results)
+    with opened_results(places.results) as results:
+        arrivals = _Arrivals(results, [cell for cell in cells if isinstance(cell, Planned)])
+        if arrivals.groups():
+            yield from _run_groups(
+                arrivals, places, len(cells), scheduler=scheduler, budget=budget, machine=machine, threads=threads,
+                progress=progress, say=say,
+            )  # fmt: skip
+        for cell in cells:  # last, as `run_plan` does
+            if isinstance(cell, Impossible):
+                yield write_blank(cell, results, Machine())
     progress(len(cells), len(cells), "")
 
 
@@ -154,10 +156,10 @@ def _run_groups(
             tasks = [RemoteTask(key, run_group, (value,)) for key, value in given.items()]
             for ended in run_tasks(client, tasks, where=where, kept=KEPT, resources=resources_of(device), tick=_LOOK_S):
                 if ended is None:
-                    yield from arrivals.seen()
+                    yield from arrivals.noticed()
                 else:
                     del given[ended[0].key]
-                    yield from arrivals.of(groups[int(ended[0].key.rpartition("-")[2])], ended[1], places)
+                    yield from arrivals.of(groups[int(ended[0].key.rpartition("-")[2])], ended[1])
                 going = f"{len(given)} groups to do, {len(workers_of(client))} workers"
                 progress(num_cells - arrivals.num_open(), num_cells, going)
             groups = arrivals.groups()
@@ -171,14 +173,14 @@ def _run_groups(
 
 
 class _Arrivals:
-    """Records that are waited for, as they come to be seen in the folder of results.
+    """Records that are waited for, as they come to be seen among the results.
 
     Args:
-        results: The folder.
+        results: Where they come.
         cells: With seeds to do, or without.
     """
 
-    def __init__(self, results: Path, cells: Sequence[Planned]) -> None:
+    def __init__(self, results: Results, cells: Sequence[Planned]) -> None:
         self._results = results
         self._cells = {cell: {run_key(cell.facts[seed]) for seed in cell.todo} for cell in cells if cell.todo}
         self._waiting = set().union(*self._cells.values())
@@ -195,16 +197,20 @@ class _Arrivals:
         """Cells without all of their records."""
         return sum(map(self._is_open, self._cells))
 
+    def noticed(self) -> Iterator[Record]:
+        """What has come to a disk meanwhile; an address is asked when a group has ended."""
+        if self._results.is_here:
+            yield from self.seen()
+
     def seen(self) -> Iterator[Record]:
         """What has ended well and was not there before."""
-        there = {path.name.partition(".")[0] for path in self._results.glob("*.json")}
-        for key in sorted(self._waiting & there):
-            record = whole_record(self._results, key)
+        for key in sorted(self._waiting):
+            record = self._results.whole(key)
             if record is not None:
                 self._waiting.remove(key)
                 yield record
 
-    def of(self, group: Sequence[Planned], outcome: Ended | SeamoError | Lost, places: Places) -> Iterator[Record]:
+    def of(self, group: Sequence[Planned], outcome: Ended | SeamoError | Lost) -> Iterator[Record]:
         """What a worker has written, failed runs included, or why there is none.
 
         Raises:
@@ -216,7 +222,7 @@ class _Arrivals:
             yield from self.seen()
             for cell in filter(self._is_open, group):
                 log.warning("%s %s", cell.id, outcome)
-                for record in write_failure(cell, places, f"{outcome}: probably out of memory", {}):
+                for record in write_failure(cell, self._results, f"{outcome}: probably out of memory", {}):
                     self._waiting.discard(record.key)
                     yield record
             return
@@ -232,16 +238,15 @@ class _Arrivals:
 
     def _read(self, key: str) -> Record:
         """A record that a worker has written; file systems of a network show it some moments later."""
-        path = self._results / f"{key}.json"
         end = time.monotonic() + _SEEN_S
-        while not path.is_file():
+        while (record := self._results.record(key)) is None:
             if time.monotonic() > end:
                 raise StoreError(
-                    "does not hold the record that a worker has written", str(self._results),
+                    "does not hold the record that a worker has written", self._results.where,
                     "All machines must see one folder under this path.",
                 )  # fmt: skip
             time.sleep(0.2)
-        return read_record(path)
+        return record
 
 
 def device_there(client: "Client", asked: str, *, where: str) -> str:
@@ -269,6 +274,13 @@ def resources_of(device: str) -> dict[str, float]:
     return {GPU: 1.0} if device == "cuda" else {}
 
 
+def make_results(results: Path) -> None:
+    """Make the folder of results that workers must see; at an address there is nothing to make."""
+    folder = disk_path(results)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def check_worker(results: Path, device: str) -> None:
     """Refuse, on a worker, what would fail there or land elsewhere.
 
@@ -277,8 +289,9 @@ def check_worker(results: Path, device: str) -> None:
         UsageError: If it has no GPU that torch can use, and offers one.
     """
     where = "a worker"
-    if not results.is_dir():
-        raise StoreError(f"does not see {results}", where, "All machines must see one folder under this path.")
+    folder = disk_path(results)
+    if folder is not None and not folder.is_dir():
+        raise StoreError(f"does not see {folder}", where, "All machines must see one folder under this path.")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"offers {GPU} and has none that torch can use", where, "Start it where there is one.")
 
@@ -301,9 +314,8 @@ def run_group(group: Group) -> Ended | SeamoError:
             limit_threads(group.threads)
             records = run_plan(cells, group.places, machine=group.machine, progress=silent, inner=silent, wait=False)
             written = {record.key for record in records}
-            there = tuple(
-                key for key in group.keys if key in written or whole_record(group.places.results, key) is not None
-            )
+            with opened_results(group.places.results) as results:
+                there = tuple(key for key in group.keys if key in written or results.whole(key) is not None)
             return Ended(there, tuple(lines[:_LINES]))
         except SeamoError as error:
             return error

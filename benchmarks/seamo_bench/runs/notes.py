@@ -1,6 +1,6 @@
 """What a plan says about a cell beside its facts: flags of its record, what to know before, what it may cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -8,13 +8,17 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from seamo.addresses import disk_path
+from seamo.files import open_files
 from seamo.inputs.steps import FROM_STORE
 from seamo.inputs.wiring import Wiring
 from seamo.store.samples import Samples
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import Facts, TaskFacts, run_key
 from seamo_bench.protocol import Split
+from seamo_bench.records.layout import beside_path
 from seamo_bench.records.record import About, Flag, Floor, Record, read_records
+from seamo_bench.records.there import records_there
 from seamo_bench.suites.suite import Row
 from seamo_bench.tasks.stores import parts_of
 from seamo_bench.tasks.trials import left_out, tested_in_statistics
@@ -142,16 +146,22 @@ NOTHING = Past(frozenset(), {})
 
 
 def read_past(results: Path) -> Past:
-    """What a folder of results holds; nothing where there is none."""
-    records: Sequence[Record] = read_records(results).records if results.is_dir() else ()
-    good = [record for record in records if record.status == "ok" and record.predictions is not None]
+    """What a folder of results holds, or an address; nothing where there is none."""
+    good = list(_good(results) if disk_path(results) is not None else records_there(open_files(results)))
     rates: dict[tuple[str, str, str], list[float]] = {}
     for record in good:
         if record.cost.seconds:
             rate = record.cost.seconds / max(1, sum(record.about.samples.values()))
             rates.setdefault(_kind(record.facts), []).append(rate)
-    done = frozenset(record.key for record in good if (results / f"{record.key}.npz").is_file())
+    done = frozenset(record.key for record in good)
     return Past(done, {kind: float(np.median(found)) for kind, found in rates.items()})
+
+
+def _good(folder: Path) -> Iterator[Record]:
+    for record in read_records(folder).records if folder.is_dir() else ():
+        file = record.predictions
+        if record.status == "ok" and file is not None and beside_path(folder, file.name, file.sha256).is_file():
+            yield record
 
 
 def _kind(facts: Facts) -> tuple[str, str, str]:

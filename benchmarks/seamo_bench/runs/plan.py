@@ -56,24 +56,30 @@ class Places:
 
     Args:
         stores: Address of a folder of stores, one folder a data set id.
-        results: Folder of records.
+        results: Folder of records, or its address.
         weights: Folder of checkpoint files.
+        runs: Folder of a study's pretrainings; None: `runs` in the results.
     """
 
     stores: str | Path
     results: Path
     weights: Path
+    runs: Path | None = None
 
     def __post_init__(self) -> None:
-        address_of(self.stores)
-        for path in (self.results, self.weights):
-            local_path(path)  # an address of a bucket is refused, not made a folder
+        for place in (self.stores, self.results):
+            address_of(place)
+        for path in (self.weights, self.runs):
+            local_path(path or "")  # an address of a bucket is refused, not made a folder
 
     def absolute(self) -> "Places":
         """The same for processes that were started elsewhere."""
-        stores = disk_path(self.stores)
+        stores, results = disk_path(self.stores), disk_path(self.results)
         return Places(
-            self.stores if stores is None else stores.absolute(), self.results.absolute(), self.weights.absolute()
+            self.stores if stores is None else stores.absolute(),
+            self.results if results is None else results.absolute(),
+            self.weights.absolute(),
+            self.runs and self.runs.absolute(),
         )
 
 
@@ -93,7 +99,7 @@ def make_plan(
         backbones: Names; none = the suite's.
         places: Folders.
         budget: `full` or `demo`.
-        past: What earlier runs left; None: what the folder of results holds.
+        past: What earlier runs left; None: what is read of the results.
         progress: Called with (cells planned, cells, name of the next).
 
     Raises:

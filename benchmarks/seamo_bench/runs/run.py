@@ -1,13 +1,13 @@
 """Running a plan: cell by cell, records written as soon as a seed is done; one failure stops nothing else.
 
-Several runs on one folder of results share the work: each claims the cell that it is at.
+Several runs on one folder of results, or one address, share the work: each claims the cell that it is at.
 """
 
 import logging
 import platform
 import resource
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -24,12 +24,12 @@ from seamo_bench.network import Backbone
 from seamo_bench.protocol import Context, Outcome, Progress, Rows
 from seamo_bench.protocols import runner
 from seamo_bench.records.heads import keep_head
-from seamo_bench.records.put import put_once, whole_record
 from seamo_bench.records.record import Cost, Flag, Record, write_record
 from seamo_bench.runs.cells import Cell, Impossible, Planned
-from seamo_bench.runs.claims import claimed, next_cell, renewing, sweep_claims
+from seamo_bench.runs.claims import next_cell, renewing
 from seamo_bench.runs.context import context_of
 from seamo_bench.runs.plan import Places
+from seamo_bench.runs.results import Results, ResultsError, opened_results
 from seamo_bench.tasks.locate import locate
 from seamo_bench.zoo.loading import load_source
 
@@ -50,9 +50,7 @@ CELL_ERRORS = (
     TypeError,
     ValueError,
 )
-FEATURES = "features"  # folder of the cache, inside the results
 _DEGENERATE_ROWS = 1000
-_POLL_S = 1.0  # between looks at the cells of other runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ def run_plan(
 
     Args:
         cells: From `seamo_bench.runs.plan.make_plan`.
-        places: Folders.
+        places: Folders, and addresses.
         machine: Where to run.
         progress: Called with (cells done, cells, name of the cell) before each cell.
         inner: Called from inside a cell.
@@ -94,25 +92,51 @@ def run_plan(
     blanks = [cell for cell in cells if isinstance(cell, Impossible)]
     left = [cell for cell in cells if isinstance(cell, Planned) and cell.todo]
     ahead = len(cells) - len(blanks)
+
+    def say(left: int, name: str) -> None:
+        progress(ahead - left, len(cells), name)
+
+    with opened_results(places.results) as results:
+        yield from _run_cells(left, results, machine, say=say, inner=inner, wait=wait)
+        if left:
+            return
+        # Last: a cell that ran removes the blank that it was, which another row (another policy for bands) may be.
+        for number, blank in enumerate(blanks):
+            progress(ahead + number, len(cells), blank.id)
+            yield write_blank(blank, results, machine)
+        results.sweep()
+    progress(len(cells), len(cells), "")
+
+
+def _run_cells(
+    left: list[Planned],
+    results: Results,
+    machine: Machine,
+    *,
+    say: Callable[[int, str], None],
+    inner: Progress,
+    wait: bool,
+) -> Iterator[Record]:
+    """Run cells, and take each out of the list; without `wait` those that other runs are at stay in it."""
     loaded: _Loaded | None = None
     group, waits = "", False
     while left:
-        chosen = next_cell(left, places.results, after=group)
+        chosen = next_cell(left, results.states, after=group)
         if chosen is None:
             if not wait:
                 return
             if not waits:
                 log.warning("waiting for %d cells that other runs are at; what they do not end is done here", len(left))
             waits = True
-            time.sleep(_POLL_S)
-            left = [cell for cell in left if missing_seeds(cell, places)]
+            time.sleep(results.poll_s)
+            left[:] = [cell for cell in left if missing_seeds(cell, results)]
             continue
-        progress(ahead - len(left), len(cells), chosen.id)
-        with claimed(places.results, chosen.claim) as claim:
+        say(len(left), chosen.id)
+        with results.claimed(chosen.claim) as claim:
             if claim is None:
                 continue
             left.remove(chosen)
-            cell = replace(chosen, todo=missing_seeds(chosen, places))
+            cell = replace(chosen, todo=missing_seeds(chosen, results))
             if not cell.todo:  # another run was faster
                 continue
             group, started = cell.group, time.monotonic()
@@ -121,31 +145,27 @@ def run_plan(
                 if loaded is None or loaded.wanted != wanted:
                     loaded = None  # the old network goes before the new one comes
                     loaded = _Loaded(wanted, load_source(cell.source, cell.wiring))
-                yield from _run_cell(cell, loaded, places, machine, renewing(claim, inner), started)
+                yield from _run_cell(cell, loaded, results, machine, renewing(claim, inner), started)
+            except ResultsError:
+                raise
             except CELL_ERRORS as error:
                 log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
                 reason = str(error) if isinstance(error, SeamoError) else f"{type(error).__name__}: {error}"
-                yield from write_failure(cell, places, reason or type(error).__name__, environment(machine))
-    # Last: a cell that ran removes the blank that it was, which another row (another policy for bands) may still be.
-    for number, blank in enumerate(blanks):
-        progress(ahead + number, len(cells), blank.id)
-        yield write_blank(blank, places, machine)
-    sweep_claims(places.results)
-    progress(len(cells), len(cells), "")
+                yield from write_failure(cell, results, reason or type(error).__name__, environment(machine))
 
 
-def missing_seeds(cell: Planned, places: Places) -> tuple[int, ...]:
+def missing_seeds(cell: Planned, results: Results) -> tuple[int, ...]:
     """Which of the seeds to do have no whole record by now."""
-    return tuple(seed for seed in cell.todo if whole_record(places.results, run_key(cell.facts[seed])) is None)
+    return tuple(seed for seed in cell.todo if results.whole(run_key(cell.facts[seed])) is None)
 
 
-def write_blank(cell: Impossible, places: Places, machine: Machine) -> Record:
+def write_blank(cell: Impossible, results: Results, machine: Machine) -> Record:
     """The record that says why a cell cannot run."""
     write = partial(
         write_record, facts=cell.facts, about=cell.about, status="impossible", reason=cell.reason,
         environment=environment(machine),
     )  # fmt: skip
-    return put_once(places.results, run_key(cell.facts), None, write)
+    return results.put(run_key(cell.facts), None, write)
 
 
 @dataclass(slots=True, eq=False)
@@ -161,7 +181,7 @@ class _Loaded:
 
 
 def _run_cell(
-    cell: Planned, loaded: _Loaded, places: Places, machine: Machine, inner: Progress, started: float
+    cell: Planned, loaded: _Loaded, results: Results, machine: Machine, inner: Progress, started: float
 ) -> Iterator[Record]:
     store, backbone = cell.store, loaded.backbone
     device = torch.device(machine.device)
@@ -170,7 +190,7 @@ def _run_cell(
     seeds = tuple(cell.facts) if cell.protocol.together else cell.todo
     work = Work(device, machine.batch_size, machine.workers, inner)
     facts = cell.facts[seeds[0]]
-    cache = FeatureCache(places.results / FEATURES, store, backbone, facts=facts.backbone, work=work)
+    cache = FeatureCache(results.features, store, backbone, facts=facts.backbone, work=work, shared=results.shared)
     context = context_of(
         backbone,
         store,
@@ -193,10 +213,9 @@ def _run_cell(
         outcome = replace(raw, predictions=locate(raw.predictions, store))
         cost = _cost(loaded, outcome, device, started)
         write = partial(_write_outcome, cell=cell, outcome=outcome, flags=flags, cost=cost, machine=machine)
-        yield put_once(places.results, run_key(cell.facts[outcome.seed]), outcome.predictions, write)
+        yield results.put(run_key(cell.facts[outcome.seed]), outcome.predictions, write)
         started = time.monotonic()
-    for blank in cell.blanks:  # it is not impossible any more
-        (places.results / f"{run_key(blank)}.json").unlink(missing_ok=True)
+    results.forget([run_key(blank) for blank in cell.blanks])  # it is not impossible any more
 
 
 def _write_outcome(
@@ -218,21 +237,21 @@ def _write_outcome(
     )
 
 
-def write_failure(cell: Planned, places: Places, reason: str, environment: Mapping[str, str]) -> Iterator[Record]:
+def write_failure(cell: Planned, results: Results, reason: str, environment: Mapping[str, str]) -> Iterator[Record]:
     """Records of the seeds of a cell that failed; those that were done before it did keep theirs.
 
     Args:
         cell: Of a plan.
-        places: Folders.
+        results: Where they go.
         reason: As a sentence without a full stop.
         environment: What the records note of the machine.
     """
-    for seed in missing_seeds(cell, places):
+    for seed in missing_seeds(cell, results):
         write = partial(
             write_record, facts=cell.facts[seed], about=cell.about, status="failed", reason=reason, flags=cell.flags,
             environment=environment,
         )  # fmt: skip
-        yield put_once(places.results, run_key(cell.facts[seed]), None, write)
+        yield results.put(run_key(cell.facts[seed]), None, write)
 
 
 def _feature_flags(context: Context, cache: FeatureCache) -> tuple[Flag, ...]:
