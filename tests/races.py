@@ -120,7 +120,7 @@ RACES: dict[str, Race] = {
         is_removal=True,
     ),
 }
-WHAT = (*RACES, "submit", "catalogue")
+WHAT = (*RACES, "submit", "catalogue", "run")
 
 
 def wanted(made: Made) -> dict[str, set[str]]:
@@ -161,7 +161,7 @@ def attack(race: Race, made: Made, bucket: str, *, rounds: int, seed: int) -> To
                 two = _both(words, log, drawn, apart=race.is_removal)
                 victim = drawn.randrange(2)
                 # Without a kill, too, they may not harm each other; where one removes, that is half of the rounds.
-                hit = 0 if race.is_removal and turn % 2 else _kill(two[victim], place, drawn, lasts)
+                hit = 0 if race.is_removal and turn % 2 else kill(two[victim], place, drawn, lasts)
                 for one in two:
                     one.join(PATIENCE_S)
                 lasts = 0.8 * lasts + 0.2 * (time.monotonic() - begun)
@@ -192,7 +192,7 @@ def _both(words: Sequence[list[str]], log: Path, drawn: random.Random, *, apart:
     return [start(words[0], log.with_suffix(".0")), *two]
 
 
-def _kill(process: ForkServerProcess, place: str, drawn: random.Random, lasts: float) -> int:
+def kill(process: ForkServerProcess, place: str, drawn: random.Random, lasts: float) -> int:
     """Kill at a random moment, or when so many files are there; 1 if it was still running."""
     at = time.monotonic() + drawn.uniform(0.0, 1.05 * lasts)
     files, enough = open_files(place), drawn.randrange(1, 20) if drawn.random() < 0.5 else 0
@@ -359,12 +359,18 @@ def main(arguments: list[str]) -> int:
     wrong = 0
     with tempfile.TemporaryDirectory() as folder, servers.buckets(chosen.server) as (server, bucket):
         os.environ.update(servers.environment(server))
-        made = prepare(Path(folder), results="submit" in (chosen.what or WHAT))
-        for name in chosen.what or WHAT:
+        names = chosen.what or WHAT
+        made = prepare(Path(folder), results="submit" in names) if {*names} - {"run"} else None
+        for name in names:
             begun = time.monotonic()
             if name == "catalogue":
                 lost = change_at_once(f"{bucket}/changes")
                 told = Told(rounds=1, faults=[f"{lost} changes are lost"] if lost else [])
+            elif name == "run" or made is None:
+                from tests.races_results import run_at_once  # which stands on this module
+
+                (Path(folder) / name).mkdir()
+                told = run_at_once(Path(folder) / name, f"{bucket}/runs", rounds=chosen.rounds, seed=chosen.seed)
             elif name == "submit":
                 told = submit_at_once(made, Path(folder) / name, rounds=chosen.rounds, seed=chosen.seed)
             else:

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
@@ -22,7 +22,7 @@ _LOADED = (  # before the fork, so that a start costs no imports, and two starts
     *("__main__", "tests.racing", "pandas", "pyarrow.pandas_compat", "pyarrow.parquet", "zarr", "obstore", "boto3"),
     *("rich.table", "rich.console", "rich.jupyter", "PIL.Image", "rasterio.warp", "rasterio.features"),
     *("seamo_prep.publish", "seamo_prep.archives.eurosat", "seamo_prep.cli.program"),
-    *("seamo_bench.runs.papers", "seamo_bench.cli.program", "seamo_bench.records.submit"),
+    *("seamo_bench.runs.papers", "seamo_bench.cli.program", "seamo_bench.records.submit", "seamo_bench.runs.run"),
 )
 
 
@@ -33,25 +33,33 @@ def processes() -> ForkServerContext:
     return context
 
 
-def start(words: list[str], log: Path) -> ForkServerProcess:
-    """A program with its arguments, in a process that has its modules loaded; what it says goes into a file."""
-    process = processes().Process(target=_program, args=(words, str(log)), daemon=True)
+def start(words: list[str], log: Path, first: Callable[[], None] | None = None) -> ForkServerProcess:
+    """A program with its arguments, in a process that has its modules loaded; what it says goes into a file.
+
+    Args:
+        words: The program and its arguments.
+        log: The file.
+        first: Called in the process beforehand.
+    """
+    process = processes().Process(target=_program, args=(words, str(log), first), daemon=True)
     process.start()
     return process
 
 
-def _program(words: list[str], log: str) -> None:
+def _program(words: list[str], log: str, first: Callable[[], None] | None) -> None:
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(said, 1)
     os.dup2(said, 2)
     sys.argv = words
+    if first is not None:
+        first()
     module = __import__(_PROGRAMS[words[0]], fromlist=["main"])
     module.main()
 
 
-def ended(words: list[str], log: Path) -> int:
-    """The exit code of a program, run to its end."""
-    process = start(words, log)
+def ended(words: list[str], log: Path, first: Callable[[], None] | None = None) -> int:
+    """The exit code of a program, run to its end; arguments as of `start`."""
+    process = start(words, log, first)
     process.join(PATIENCE_S)
     if process.exitcode is None:
         process.kill()

@@ -14,6 +14,7 @@ import torch
 from rasterio.transform import from_origin
 
 from seamo.errors import BandError, CheckpointError, ProtocolError, StoreError, UsageError
+from seamo.files import open_files
 from seamo.store.reader import open_store
 from seamo.use.parts import Parts
 from seamo_bench.cli import main
@@ -24,6 +25,7 @@ from seamo_bench.predictions import probabilities
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records import heads as kept
 from seamo_bench.records.examine import verify
+from seamo_bench.records.layout import name_there
 from seamo_bench.records.record import load_predictions, read_records, write_record
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
@@ -537,15 +539,15 @@ def test_a_full_disk_is_one_message(scenes, tmp_path, monkeypatch):
         apply(results, records["dense", "scenes"], [image], tmp_path / "out.tif")
 
 
-def test_from_the_command_line(single, tmp_path, monkeypatch, capsys):
+def test_from_the_command_line(single, bucket, tmp_path, monkeypatch, capsys):
     stores, results, records = single
     record = records["linear", "toy"]
     stored = load_predictions(record, results)
     pixels = in_a_row(open_store(stores / "toy"), stored.keys, "s2_10m")
     image = write_tiff(tmp_path / "row.tif", pixels, ("", "", "", ""))
 
-    def call(*more):
-        command = ["seamo-bench", "predict", path_of(results, record), image, "--unit", "dn", *more]
+    def call(*more, there=""):
+        command = ["seamo-bench", "predict", there or path_of(results, record), image, "--unit", "dn", *more]
         monkeypatch.setattr(sys, "argv", [str(one) for one in command])
         with pytest.raises(SystemExit) as stopped:
             main()
@@ -562,3 +564,11 @@ def test_from_the_command_line(single, tmp_path, monkeypatch, capsys):
     (row,) = json.loads(done.out)
     assert (row["id"], row["width"]) == (str(tmp_path / "again.tif"), len(stored.keys))
     assert Path(row["id"]).is_file()
+    for name, there in (
+        (f"{record.key}.json",) * 2,
+        (record.head.name, name_there(record.head.name, record.head.sha256)),
+    ):
+        open_files(bucket).put_once(there, (results / name).read_bytes())
+    code, done = call("-o", tmp_path / "there.tif", "--bands", ",".join(FOUR), there=f"{bucket}/{key}")
+    assert (code, done.out) == (0, f"{tmp_path / 'there.tif'}\n")
+    assert (tmp_path / "there.tif").read_bytes() == (tmp_path / "out.tif").read_bytes()

@@ -17,6 +17,7 @@ from seamo_bench.runs.claims_there import ClaimsThere
 from seamo_bench.runs.results import AtAddress, ResultsError, opened_results
 from tests import servers
 from tests.bench.address_world import BACKBONES, lay_out, make_world, of_address, of_disk, places_of, work
+from tests.races_results import Looking, differences
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +190,22 @@ def test_features_that_cannot_be_kept_there_stop_nothing(
     assert caplog.text.count("features are not kept for other machines") == 1
     found, want = of_address(address), of_disk(world / "disk")
     assert found == {name: one for name, one in want.items() if not name.startswith("features")}
+
+
+def test_a_race_sees_a_record_that_is_not_whole(bucket: str, world: Path) -> None:
+    """What looks on in `tests.races` finds predictions that are missing, or another's."""
+    lay_out(world, bucket)
+    reader, files = Looking(bucket), open_files(bucket)
+    reader.look()
+    assert (reader.looks, reader.bad) == (1, [])
+    one, other = sorted(name for name in files.names() if "/" not in name and name.endswith(".npz"))[:2]
+    files.swap(one, lambda _: files.read(other))
+    files.delete([other])
+    reader.look()
+    assert [text.rpartition(": ")[2] for text in reader.bad] == [
+        "is not the file that the record describes (its sha256 differs)", "the predictions of this record are not there"
+    ]  # fmt: skip
+    assert differences(of_disk(world / "disk"), of_address(bucket)) == [f"{other} is not there", f"{one} is another"]
 
 
 def test_an_error_of_the_address_travels() -> None:

@@ -91,6 +91,8 @@ def _put(files: Files, folder: Path, ours: Record) -> Record:
             put_bytes(files, name_there(file.name, file.sha256), (folder / file.name).read_bytes())
 
     def unless_there(there: bytes | None) -> bytes:
+        if there is None:
+            return data
         there, found = _look(files, name, there)
         if there is None or not isinstance(found, Record):
             return data
