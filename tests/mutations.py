@@ -28,6 +28,7 @@ CACHE = "tests/bench/test_contract_cache.py"
 HASHES = "tests/test_contract_hashes.py"
 SHARED = "tests/bench/test_shared_results.py"
 SMALL = "tests/bench/test_small_samples.py"
+THERE = "tests/bench/test_run_by_address.py"
 REFEREE = "tests/bench/test_results_repository.py"
 BUCKETS = "tests/seamo/test_buckets.py"
 COPIES = "tests/seamo/test_copy_buckets.py"
@@ -297,6 +298,44 @@ MUTATIONS = (
         (Edit(f"{BENCH}/runs/claims.py", 'return "held"', 'return "free"'),),
         (f"{SHARED}::test_a_run_takes_other_groups_first_and_waits_for_what_another_does",),
     ),
+    # Several runs at one address.
+    Mutation(
+        "results at an address: a second record replaces the first",
+        (
+            Edit(
+                f"{BENCH}/records/there.py",
+                "return there if says_the_same or _ended_well(files, found) else data",
+                "return data",
+            ),
+        ),
+        (
+            f"{THERE}::test_a_blank_is_replaced_and_never_replaces",
+            f"{THERE}::test_an_impossible_cell_is_said_once_and_forgotten_when_it_runs",
+        ),
+    ),
+    Mutation(
+        "results at an address: predictions are looked for by nobody",
+        (
+            Edit(
+                f"{BENCH}/records/there.py",
+                "any(map(files.exists, _predictions_of(record)))",
+                "any(_predictions_of(record))",
+            ),
+        ),
+        (f"{THERE}::test_other_predictions_are_kept_below_reproductions",),
+    ),
+    Mutation(
+        "results at an address: the cell is blamed for a server that is away",
+        (Edit(f"{BENCH}/runs/run.py", "            except ResultsError:\n                raise\n", ""),),
+        (
+            "tests/bench/test_run_by_address_faults.py::test_an_address_that_is_lost_is_one_message_and_no_record_says_failed",
+        ),
+    ),
+    Mutation(
+        "results at an address: claims of others are taken",
+        (Edit(f"{BENCH}/runs/claims_there.py", 'return bool(said["id"] != who) and age < OLD_S', "return age < 0"),),
+        (f"{THERE}::test_two_runs_at_one_address_do_every_cell_once",),
+    ),
     Mutation(
         "clusters: workers of another version are taken",
         (Edit(f"{BENCH}/runs/cluster.py", "if group.version != __version__:", "if not group.version:"),),
@@ -402,7 +441,7 @@ MUTATIONS = (
     ),
     Mutation(
         "submit: the server is not tried",
-        (Edit(f"{BENCH}/records/fetched.py", "    files.probe()\n", ""),),
+        (Edit(f"{BENCH}/records/fetched.py", "    files.probe()\n\n\ndef check_results", "\n\ndef check_results"),),
         ("tests/bench/test_results_by_address.py",),
     ),
     Mutation(

@@ -232,12 +232,12 @@ class BucketFiles:
                 meta = self._ask(name, lambda engine, client, path: engine.head(client, path))
                 if meta is not None and offset < meta["size"]:
                     raise StoreError("the server gives no ranges", self.where(name), _NO_RANGES) from None
-                return None if meta is None else (b"", meta["size"], _version(meta))
+                got = None if meta is None else (b"", meta)
             if got is None:
                 return None
             data, meta = got
             if len(data) == min(length, max(0, meta["size"] - offset)):
-                return data, meta["size"], _version(meta)
+                return data, meta["size"], {one: meta[one] for one in ("e_tag", "version") if meta[one] is not None}
         raise StoreError("the server's answers are too short", self.where(name), _AGAIN)
 
     def _put(self, name: str, data: bytes, *, mode: Any, attributes: dict[str, str]) -> None:
@@ -321,10 +321,6 @@ _NO_RANGES = "Serve the store by something that answers ranges (nginx, Apache, a
 
 def _names(pages: Iterable[Sequence[Any]]) -> list[str]:
     return [one["path"] for page in pages for one in page]
-
-
-def _version(meta: Any) -> dict[str, str]:
-    return {one: meta[one] for one in ("e_tag", "version") if meta[one] is not None}
 
 
 def _delete(names: str | list[str], engine: Any, client: Any, _: str) -> bool:

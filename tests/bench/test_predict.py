@@ -564,10 +564,8 @@ def test_from_the_command_line(single, bucket, tmp_path, monkeypatch, capsys):
     (row,) = json.loads(done.out)
     assert (row["id"], row["width"]) == (str(tmp_path / "again.tif"), len(stored.keys))
     assert Path(row["id"]).is_file()
-    for name, there in (
-        (f"{record.key}.json",) * 2,
-        (record.head.name, name_there(record.head.name, record.head.sha256)),
-    ):
+    head, key = record.head, f"{record.key}.json"
+    for name, there in ((key, key), (head.name, name_there(head.name, head.sha256))):
         open_files(bucket).put_once(there, (results / name).read_bytes())
     code, done = call("-o", tmp_path / "there.tif", "--bands", ",".join(FOUR), there=f"{bucket}/{key}")
     assert (code, done.out) == (0, f"{tmp_path / 'there.tif'}\n")
