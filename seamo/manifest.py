@@ -21,7 +21,7 @@ from pydantic import (
 
 from seamo.bands import SENSORS, Unit, band
 from seamo.errors import BandError, ManifestError
-from seamo.yamlfile import read_mapping
+from seamo.yamlfile import parse_mapping, read_mapping
 
 TaskKind = Literal["pretrain", "single-label", "multi-label", "segmentation", "change", "none"]
 DType = Literal["uint8", "uint16", "int16", "float32"]
@@ -336,15 +336,23 @@ def load_manifest(path: Path) -> dict[str, DatasetSpec]:
     Raises:
         ManifestError: If the file is not such a YAML, or an entry is wrong.
     """
-    document = read_mapping(path, error=ManifestError)
+    return _specs_of(read_mapping(path, error=ManifestError), str(path))
+
+
+def parse_manifest(data: bytes, where: str) -> dict[str, DatasetSpec]:
+    """The same of the bytes of one; `where` is their place, for messages."""
+    return _specs_of(parse_mapping(data, where, error=ManifestError), where)
+
+
+def _specs_of(document: dict[Any, Any], where: str) -> dict[str, DatasetSpec]:
     if set(document) != {"datasets"} or not isinstance(document["datasets"], dict):
-        raise ManifestError("must hold one mapping, `datasets:`, from id to entry", where=str(path))
+        raise ManifestError("must hold one mapping, `datasets:`, from id to entry", where)
     specs = {}
     for dataset_id, entry in document["datasets"].items():
-        where = f"{path.name}: {dataset_id}"
+        here = f"{where.rpartition('/')[2]}: {dataset_id}"
         if not isinstance(entry, dict):
-            raise ManifestError("entry is not a mapping", where)
-        specs[dataset_id] = parse_spec({"id": dataset_id, **entry}, where)
+            raise ManifestError("entry is not a mapping", here)
+        specs[dataset_id] = parse_spec({"id": dataset_id, **entry}, here)
     return specs
 
 

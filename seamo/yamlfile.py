@@ -46,16 +46,21 @@ def read_mapping(path: Path, *, error: type[SeamoError], fix: str = "") -> dict[
             data = file.read(_LARGEST + 1)
     except OSError as cause:
         raise error(f"cannot be read ({cause.strerror})", str(path), fix) from cause
+    return parse_mapping(data, str(path), error=error, fix=fix)
+
+
+def parse_mapping(data: bytes, where: str, *, error: type[SeamoError], fix: str = "") -> dict[Any, Any]:
+    """The one mapping of the bytes of a YAML file; see `read_mapping`."""
     if len(data) > _LARGEST:
-        raise error(f"has more than {_LARGEST:,} bytes, which no such file has", str(path), fix)
+        raise error(f"has more than {_LARGEST:,} bytes, which no such file has", where, fix)
     text = decode_text(data)
     if isinstance(text, TextFault):
-        raise error(text.what, _at(str(path), text.line), fix or "Save it as UTF-8.")
-    document = parse_yaml(text, str(path), error=error, fix=fix)
+        raise error(text.what, _at(where, text.line), fix or "Save it as UTF-8.")
+    document = parse_yaml(text, where, error=error, fix=fix)
     if document is None:
-        raise error("is empty", str(path), fix)
+        raise error("is empty", where, fix)
     if not isinstance(document, dict):
-        raise error("is not a mapping of keys to values", str(path), fix)
+        raise error("is not a mapping of keys to values", where, fix)
     return document
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamo.addresses import local_path
+from seamo.addresses import disk_path, local_path
 from seamo.errors import ArchiveError, UsageError
 from seamo.identity import digest
 from seamo.manifest import DatasetSpec
@@ -94,7 +94,7 @@ def _nowhere_else(_name: str, _view: str) -> str:
 def build(
     dataset_id: str,
     *,
-    raw: Path,
+    raw: str | Path,
     root: Path,
     options: Options,
     engine: Engine,
@@ -106,7 +106,7 @@ def build(
 
     Args:
         dataset_id: Of the manifest, or `folder` for one's own imagery.
-        raw: Folder that holds the published files.
+        raw: Folder or address that holds the published files.
         root: Folder of stores.
         options: What to build.
         engine: Who builds it.
@@ -119,7 +119,7 @@ def build(
         ArchiveError, SampleError: With the file at fault; shards that are finished stay.
         StoreError: If the disk is full, another process builds the same, or the scheduler is lost.
     """
-    root, raw = local_path(root), local_path(raw)
+    root = local_path(root)
     archive = load_archive(dataset_id)
     said = spec = _spec(dataset_id, raw, options.layers)
     files = Raw(raw, spec, options.relax)
@@ -131,6 +131,8 @@ def build(
     is_own = dataset_id == "folder"
     if is_own or "shape" in options.relax:  # what is read, or its size, is known from the index alone
         rows = _index(archive, files, spec, options)
+    if is_own and disk_path(raw) is None:
+        say(f"every file that the table names is read twice: for its hash, if it is new, and for its pixels ({raw})")
     spec = sized_spec(archive, files, _no_rows() if rows is None else rows, spec=spec)
     own = _identity(files, rows, spec, root) if is_own and rows is not None else None
     plan = BuildPlan(
@@ -166,8 +168,8 @@ def build(
         write_shards(writer, rows, source, engine=engine, say=say, progress=progress)
         if is_own and not (
             _spec(dataset_id, raw, options.layers) == said
-            and _index(archive, files, said, options).equals(rows)
-            and _identity(files, rows, spec, root) == own
+            and _index(archive, again := Raw(raw, spec, options.relax), said, options).equals(rows)
+            and _identity(again, rows, spec, root) == own
         ):
             shutil.rmtree(writer.folder, ignore_errors=True)  # its shards may hold either state
             raise ArchiveError("was changed while it was built", str(files.root), "Build again when it is at rest.")
@@ -196,7 +198,7 @@ def _remarks(store: Store) -> Iterator[str]:
         yield f"{where}: {what}. State the right unit and build again"
 
 
-def _spec(dataset_id: str, raw: Path, layers: tuple[str, ...]) -> DatasetSpec:
+def _spec(dataset_id: str, raw: str | Path, layers: tuple[str, ...]) -> DatasetSpec:
     spec = folder.load_spec(raw) if dataset_id == "folder" else known_specs()[dataset_id]
     known = [layer.id for layer in spec.layers]
     for name in layers:

@@ -2,9 +2,8 @@
 
 import io
 import os
-import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +11,8 @@ from threading import RLock
 from typing import Any, BinaryIO
 
 from seamo.errors import ArchiveError
-from seamo_prep.links import broken_link, leads_back, missing_target
-from seamo_prep.outside import FREE_BYTES, reading
+from seamo_prep.far import FarFile, folders_of
+from seamo_prep.outside import DAMAGE, FREE_BYTES, reading
 
 FETCH_AGAIN = "Fetch the archive again."
 UNPACK = "Unpack the archive beside the file."
@@ -47,10 +46,18 @@ class Container(ABC):
         """The file on disk, if it is one by itself."""
         return None
 
+    def file(self, name: str) -> Path | FarFile | None:
+        """The same, wherever it lies by itself."""
+        return self.path(name)
+
     def gdal_path(self, name: str) -> str | None:
         """A path under which GDAL reads parts of the file where it lies; None if it can only be read whole."""
         found = self.path(name)
         return None if found is None else str(found)
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """Bytes of a file, piece by piece where it may be large."""
+        yield self.read(name)
 
     def position(self, name: str) -> int:  # noqa: ARG002 - only an archive has one
         """Where the file stands in reading order."""
@@ -62,103 +69,16 @@ class Container(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Tree(Container):
-    """An extracted top folder.
-
-    Args:
-        root: The folder above it.
-        top: Its name; empty if `root` itself is the tree.
-    """
-
-    root: Path
-    top: str
-
-    def list_dir(self, name: str) -> tuple[list[str], list[str]]:
-        """See `Container`; one `os.scandir`."""
-        try:
-            folders, files = _scan(self._on_disk(name))
-        except (FileNotFoundError, NotADirectoryError):
-            return [], []
-        except OSError as error:
-            raise ArchiveError(f"cannot be listed ({error.strerror})", self.where(name)) from error
-        return [one.name for one in folders], [one.name for one in files]
-
-    def exists(self, name: str) -> bool:
-        """See `Container`."""
-        return os.path.isfile(self._on_disk(name))  # noqa: PTH113 - called millions of times, a Path costs more
-
-    def read(self, name: str) -> bytes:
-        """See `Container`."""
-        try:
-            with open(self._on_disk(name), "rb", buffering=0, opener=_open_at_once) as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise ArchiveError("is a pipe or a device, no plain file", self.where(name), "Put the file there.")
-                return file.readall()
-        except OSError as error:
-            if target := missing_target(self._on_disk(name)):
-                what, fix = broken_link(target)
-                raise ArchiveError(what, self.where(name), fix) from error
-            if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
-                raise ArchiveError("the file is not there", self.where(name), "Unpack the archive again.") from error
-            raise ArchiveError(f"cannot be read ({error.strerror})", self.where(name)) from error
-
-    def path(self, name: str) -> Path | None:
-        """See `Container`."""
-        return Path(self._on_disk(name)) if self.exists(name) else None
-
-    def sizes(self) -> Iterator[tuple[str, int]]:
-        """See `Container`."""
-        return self._walk(str(self.root / self.top), self.top)
-
-    def where(self, name: str) -> str:
-        """See `Container`."""
-        return str(self.root / name)
-
-    def _on_disk(self, name: str) -> str:
-        if name.startswith("/") or ".." in name.split("/"):
-            raise ArchiveError(
-                f"the name {name!r} leads out of the folder", str(self.root), "Correct the list it is in."
-            )
-        return f"{self.root}/{name}"
-
-    def _walk(self, folder: str, name: str) -> Iterator[tuple[str, int]]:
-        try:
-            folders, files = _scan(folder)
-        except OSError as error:
-            raise ArchiveError(f"cannot be listed ({error.strerror})", folder) from error
-        for entry in sorted((*folders, *files), key=lambda one: one.name):
-            inner = f"{name}/{entry.name}" if name else entry.name
-            if entry in folders:
-                yield from self._walk(entry.path, inner)
-            elif not missing_target(entry.path):
-                yield inner, entry.stat().st_size
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would be waited for
-
-
-def _scan(folder: str) -> tuple[list["os.DirEntry[str]"], list["os.DirEntry[str]"]]:
-    """Sub-folders and files, both sorted by name, without hidden ones and without links that lead back."""
-    folders: list[os.DirEntry[str]] = []
-    files: list[os.DirEntry[str]] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.name.startswith("."):
-                if not entry.is_symlink():
-                    (folders if entry.is_dir() else files).append(entry)
-                elif not os.path.isdir(entry.path):  # noqa: PTH112 - false for a link to itself, where is_dir raises
-                    files.append(entry)
-                elif not leads_back(entry.path):
-                    folders.append(entry)
-    return sorted(folders, key=lambda one: one.name), sorted(files, key=lambda one: one.name)
-
-
-@dataclass(frozen=True, slots=True)
 class Joined:
     """One archive as its file, or its parts in order."""
 
-    files: tuple[Path, ...]
+    files: tuple[Path | FarFile, ...]
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies on this disk as one file; None if it does not."""
+        only = self.files[0] if len(self.files) == 1 else None
+        return only.absolute() if isinstance(only, Path) else None
 
     def open(self) -> BinaryIO:
         """The joined bytes, seekable."""
@@ -166,23 +86,47 @@ class Joined:
 
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(one.stat().st_size for one in self.files)
+        return sum(bytes_of(one) for one in self.files)
 
-    def stamp(self) -> tuple[tuple[int, int], ...]:
-        """Size and time of change of each file: what tells one state of the archive from another."""
-        found = [one.stat() for one in self.files]
-        return tuple((one.st_size, one.st_mtime_ns) for one in found)
+    def stamp(self) -> tuple[tuple[object, ...], ...]:
+        """What tells one state of each file from another: of one on a disk, size and time of change."""
+        return tuple(
+            tuple(one.shelf.found[one.at]) if isinstance(one, FarFile) else (one.stat().st_size, one.stat().st_mtime_ns)
+            for one in self.files
+        )
+
+    def touch(self, offset: int, length: int) -> None:
+        """Fetch, at an address, what is about to be read, before whoever reads it takes a lock."""
+        start = 0
+        for one in self.files:
+            if isinstance(one, FarFile):
+                low, high = max(offset, start), min(offset + length, start + one.bytes)
+                if low < high:
+                    one.shelf.touch(one.at, low - start, high - low)
+                start += one.bytes
+
+    def forget(self) -> bool:
+        """Whether it lies at an address; then it is fetched anew from here on."""
+        far = [one for one in self.files if isinstance(one, FarFile)]
+        for one in far:
+            one.shelf.forget(one.at)
+        return bool(far)
 
     def __str__(self) -> str:
         return str(self.files[0]) if len(self.files) == 1 else f"{self.files[0]} .. {self.files[-1].name}"
 
 
+def bytes_of(file: Path | FarFile) -> int:
+    """The size of a file, wherever it lies."""
+    return file.bytes if isinstance(file, FarFile) else file.stat().st_size
+
+
 class _JoinedIO(io.RawIOBase):
     """Several files read as one."""
 
-    def __init__(self, files: tuple[Path, ...]) -> None:
-        self._files = [one.open("rb", buffering=0) for one in files]
-        sizes = [one.stat().st_size for one in files]
+    def __init__(self, files: tuple[Path | FarFile, ...]) -> None:
+        self._files = [one.open("rb") for one in files]
+        sizes = [bytes_of(one) for one in files]
         self._starts = [sum(sizes[:i]) for i in range(len(sizes))]
         self._size = sum(sizes)
         self._at = 0
@@ -242,9 +186,17 @@ class Several(Container):
         """See `Container`."""
         return self._holder(name).path(name)
 
+    def file(self, name: str) -> Path | FarFile | None:
+        """See `Container`."""
+        return self._holder(name).file(name)
+
     def gdal_path(self, name: str) -> str | None:
         """See `Container`."""
         return self._holder(name).gdal_path(name)
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """See `Container`."""
+        return self._holder(name).pieces(name)
 
     def position(self, name: str) -> int:
         """See `Container`."""
@@ -274,7 +226,7 @@ class OpenArchive(Container):
         self.lock = RLock()
         self._left_out: dict[str, str] = {}
         self._members: dict[str, tuple[int, int]] | None = None  # name -> (position, bytes)
-        self._folders: dict[str, tuple[set[str], set[str]]] = {}
+        self._folders: Mapping[str, tuple[set[str], set[str]]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (type(self), self.source, self.source.stamp())
@@ -285,12 +237,14 @@ class OpenArchive(Container):
         with self.lock:
             if self._members is None:
                 with reading(str(self.source), "cannot be listed", FETCH_AGAIN):
-                    listed = self._list()
-                self._folders = {"": (set(), set())}
+                    try:
+                        listed = self._list()
+                    except (*DAMAGE, ArchiveError):
+                        if not self.source.forget():
+                            raise
+                        listed = self._list()
                 listed = {name: at for name, at in listed.items() if not _is_hidden(name)}
-                for name in listed:
-                    self._add_parents(name)
-                self._members = listed
+                self._folders, self._members = folders_of(listed), listed
             return self._members
 
     def leave_out(self, name: str, reason: str) -> None:
@@ -346,7 +300,7 @@ class OpenArchive(Container):
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """See `Container`."""
-        return ((one.name, one.stat().st_size) for one in self.source.files)
+        return ((one.name, bytes_of(one)) for one in self.source.files)
 
     def position(self, name: str) -> int:
         """See `Container`."""
@@ -355,20 +309,6 @@ class OpenArchive(Container):
     def where(self, name: str) -> str:
         """See `Container`."""
         return f"{self.source}!{name}"
-
-    def _add_parents(self, name: str) -> None:
-        parent, _, leaf = name.rpartition("/")
-        if parent not in self._folders:
-            self._folders[parent] = (set(), set())
-            folder = parent
-            while folder:
-                above, _, last = folder.rpartition("/")
-                known = above in self._folders
-                self._folders.setdefault(above, (set(), set()))[0].add(last)
-                if known:
-                    break
-                folder = above
-        self._folders[parent][1].add(leaf)
 
     def safe(self, name: str) -> str:
         """A member's name without a leading `./`; refuses what would lead out of the archive, and what is no text."""
@@ -386,6 +326,6 @@ def _is_hidden(name: str) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _reopen(kind: type[OpenArchive], source: "Joined", stamp: tuple[tuple[int, int], ...]) -> OpenArchive:  # noqa: ARG001
+def _reopen(kind: type[OpenArchive], source: "Joined", stamp: tuple[tuple[object, ...], ...]) -> OpenArchive:  # noqa: ARG001
     """An unpickled archive: one a process and state of its files, so that it is listed once for all tasks."""
     return kind(source)

@@ -71,7 +71,7 @@ class _Address:
     """A `ArchiveSource` as it travels: small, and equal for equal sources, so that a worker opens each once."""
 
     archive_id: str
-    root: Path
+    root: str | Path
     spec: str
     relax: frozenset[str]
     on_bad: OnBad
@@ -187,7 +187,7 @@ def _on_cluster(
     tell: Callable[[int], None],
 ) -> None:
     spec = source.spec.model_dump_json()
-    address = _Address(source.archive_id, source.raw.given.absolute(), spec, source.raw.relax, source.on_bad)
+    address = _Address(source.archive_id, source.raw.given, spec, source.raw.relax, source.on_bad)
     shard_of = {f"shard-{writer.build}-{k}": k for k in todo}
 
     def task(key: str, k: int) -> RemoteTask:

@@ -2,15 +2,17 @@
 
 Published archives are told apart by names and sizes (`Raw.fingerprint`), as nobody edits them. One's own files are
 edited: a corrected label or pixel mostly keeps the size. So the table, the spec, the split lists and every image and
-mask that the table names are read once, and their hashes are kept beside the stores, with what the disk says of the
-file; a second look reads nothing that is as it was.
+mask that the table names are read once, and their hashes are kept beside the stores, with what the disk (or the
+listing of an address) says of the file; a second look reads nothing that is as it was.
 """
 
 import hashlib
 import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +22,7 @@ from seamo.manifest import DatasetSpec
 from seamo.seal import open_document, seal_document
 from seamo_prep.archives._folder_table import cell_label, is_mask
 from seamo_prep.archives.folder import SPEC, TABLE
+from seamo_prep.far import FarFile
 from seamo_prep.rasters import beside
 from seamo_prep.unpack import Raw
 
@@ -29,19 +32,20 @@ if TYPE_CHECKING:
 # A file that changed so short a time before it was read may change again without another time of change: disks tell
 # times apart by 2 s (FAT) to a few ms. Its hash is not kept, as git does not trust a file as young as its index.
 _RECENT_NS = 3_000_000_000
+_READERS = 8  # files that are hashed at once; at an address each waits for its answer
 _MEANING = ("split", "country")  # columns of the index that decide no pixel
 
 
 class _Kept(NamedTuple):
-    """What the disk said of a file when it was hashed, and its hash.
+    """What told one state of a file from another when it was hashed, and its hash.
 
-    Any write moves `ctime_ns`, even if the size stays and the time of modification is put back.
+    Args:
+        state: On a disk size, times of modification and of change, and the inode: any write moves the time of change,
+            even if the size stays and the other time is put back. At an address what the listing says.
+        sha256: Of its bytes.
     """
 
-    bytes: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
+    state: tuple[int | str, ...]
     sha256: str
 
 
@@ -79,26 +83,18 @@ def own_fingerprint(raw: Raw, rows: "pd.DataFrame", spec: DatasetSpec, kept: Pat
     cells = rows[[name for name in rows.columns if name not in _MEANING and (name != "_label" or is_mask(spec))]]
     images = _images(rows, spec)
     said_beside = {one for name in images for one in beside(name) if raw.exists(one)}
-    for name in sorted(told | images | said_beside):
-        path = raw.path(name)
-        if path is None:
-            hashes[name] = "not there"
-            continue
-        now_ns = time.time_ns()
-        try:
-            before = _look(path, "")
-            entry = known.get(name)
-            same = entry is not None and entry._replace(sha256="") == before
-            hashes[name] = entry.sha256 if entry is not None and same else file_sha256(path)
-            is_settled = now_ns - max(before.mtime_ns, before.ctime_ns) > _RECENT_NS and _look(path, "") == before
-        except OSError as error:
-            raise ArchiveError(f"cannot be read ({error.strerror})", raw.where(name)) from error
-        if is_settled:
-            fresh[name] = before._replace(sha256=hashes[name])
+    names = sorted(told | images | said_beside)
+    with ThreadPoolExecutor(_READERS) as pool:
+        for name, (entry, is_settled) in zip(names, pool.map(partial(_hashed, raw, known), names), strict=True):
+            hashes[name] = entry.sha256
+            if is_settled:
+                fresh[name] = entry
     if fresh != known:
         with suppress(OSError):  # it only saves time; a root that cannot be written to may hold the store already
             kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, seal_document({"files": {name: list(one) for name, one in fresh.items()}}))
+            write_atomically(
+                kept, seal_document({"files": {name: [*one.state, one.sha256] for name, one in fresh.items()}})
+            )
     about = {name: [str(cell) for cell in cells[name]] for name in sorted(cells.columns)}
     return OwnFingerprint(
         pixels=digest({"rows": about, "files": {name: one for name, one in hashes.items() if name not in told}}),
@@ -120,7 +116,8 @@ def own_labels(rows: "pd.DataFrame", spec: DatasetSpec, where: str) -> dict[str,
 
 def kept_hashes(root: Path, spec: DatasetSpec, raw: Raw) -> Path:
     """Where the hashes of this RAW's files are kept: beside the stores, one file for each folder of imagery."""
-    place = hashlib.sha256(os.fsencode(raw.root.resolve())).hexdigest()[:8]  # a path would tell the user's name
+    home = raw.root.resolve() if isinstance(raw.root, Path) else raw.root
+    place = hashlib.sha256(os.fsencode(home)).hexdigest()[:8]  # a path would tell the user's name
     return root / spec.id / f".{place}.hashes"
 
 
@@ -130,6 +127,8 @@ def check_apart(root: Path, raw: Raw, spec: DatasetSpec) -> None:
     Raises:
         UsageError: If so.
     """
+    if not isinstance(raw.root, Path):
+        return
     stores, images = (root / spec.id).resolve(), raw.root.resolve()
     if images == stores or images in stores.parents:
         raise UsageError(
@@ -153,17 +152,39 @@ def _images(rows: "pd.DataFrame", spec: DatasetSpec) -> set[str]:
     return files
 
 
-def _look(path: Path, sha256: str) -> _Kept:
-    found = path.stat()
-    return _Kept(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, sha256)
+def _hashed(raw: Raw, known: Mapping[str, _Kept], name: str) -> tuple[_Kept, bool]:
+    """The state and the hash of a file, and whether the hash may be kept."""
+    file, now_ns = raw.file(name), time.time_ns()
+    if file is None:
+        return _Kept((), "not there"), False
+    entry = known.get(name)
+    try:
+        before = _state(file)
+        if entry is not None and entry.state == before:
+            return entry, True
+        if isinstance(file, FarFile):
+            state = hashlib.sha256()
+            for piece in file.shelf.pieces(file.at):
+                state.update(piece)
+            return _Kept(before, state.hexdigest()), True
+        sha256 = file_sha256(file)
+        is_settled = now_ns - max(int(one) for one in before[1:3]) > _RECENT_NS and _state(file) == before
+    except OSError as error:
+        raise ArchiveError(f"cannot be read ({error.strerror})", raw.where(name)) from error
+    return _Kept(before, sha256), is_settled
+
+
+def _state(file: Path | FarFile) -> tuple[int | str, ...]:
+    if isinstance(file, FarFile):
+        one = file.shelf.found[file.at]
+        return one.bytes, one.mark
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def _read_kept(path: Path) -> Mapping[str, _Kept]:
     try:
         facts = open_document(path.read_bytes(), str(path), error=ArchiveError, fix="")
-        return {
-            str(name): _Kept(int(one[0]), int(one[1]), int(one[2]), int(one[3]), str(one[4]))
-            for name, one in facts["files"].items()
-        }
+        return {str(name): _Kept(tuple(one[:-1]), str(one[-1])) for name, one in facts["files"].items()}
     except (OSError, SeamoError, KeyError, TypeError, ValueError, IndexError, AttributeError):
         return {}

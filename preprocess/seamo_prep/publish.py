@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from seamo.addresses import disk_path, join
+from seamo.addresses import address_of, disk_path, join
 from seamo.errors import UsageError
 from seamo.files import open_files
 from seamo.identity import digest
@@ -23,7 +23,7 @@ from seamo_prep.engines import Engine, Progress, Say
 def build_into_bucket(
     dataset_id: str,
     *,
-    raw: Path,
+    raw: str | Path,
     root: str,
     scratch: Path | None,
     options: Options,
@@ -38,7 +38,7 @@ def build_into_bucket(
 
     Args:
         dataset_id: As `build` takes it.
-        raw: Folder that holds the published files.
+        raw: Folder or address that holds the published files.
         root: Address of stores.
         scratch: A folder with room for the store; None: where temporary files are.
         options: What to build.
@@ -52,7 +52,9 @@ def build_into_bucket(
         StoreError: If the server does not honour conditions; and what `copy_store` raises.
     """
     probe(root)
-    folder = _scratch(scratch, [dataset_id, str(raw.resolve()), root, asdict(options)])
+    here = disk_path(raw)
+    given = address_of(raw) if here is None else str(here.resolve())
+    folder = _scratch(scratch, [dataset_id, given, root, asdict(options)])
 
     def published(name: str, view: str) -> str:
         place = join(root, name)

@@ -4,12 +4,14 @@ Archives hold millions of small plain files, which `seamo_prep.tiff` decodes; ev
 plain file may state its nodata; whatever else is said (masks, alpha, scale, offset, descriptions) is GDAL's to read.
 """
 
+import secrets
 import sys
 import warnings
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ from seamo_prep.tiff import CutShortError, Transform, decode_plain
 from seamo_prep.unpack import Raw
 
 _FETCH_AGAIN = "Unpack or fetch it again."
+_IN_MEMORY = "image.tif"
 _BESIDE = (".aux.xml", ".msk")  # files in which GDAL keeps what a TIFF cannot, or shall not, hold
 _WORLD = (".tfw", ".TFW", ".tifw", ".tiffw", ".wld", ".WLD")  # six numbers that place an image
 
@@ -129,11 +132,21 @@ def read_own(raw: Raw, name: str) -> Raster:
     Raises:
         ArchiveError: If the file is not there, cut short, or not a TIFF.
     """
-    path = raw.path(name)
-    if path is None or not any(raw.exists(one) for one in beside(name)):
+    file, where = raw.file(name), raw.where(name)
+    if file is None or not any(raw.exists(one) for one in beside(name)):
         return read_tiff(raw, name)
-    with _gdal(raw.where(name)), rasterio.open(path, driver="GTiff") as source:
-        check_promise(source, path.stat().st_size, raw.where(name))
+    if isinstance(file, Path):
+        with _gdal(where), rasterio.open(file, driver="GTiff") as source:
+            check_promise(source, file.stat().st_size, where)
+            return _read_gdal(source)
+    with _gdal(where), ExitStack() as stack:  # a folder in memory, with what lies beside it
+        image, folder = raw.read(name), secrets.token_hex(8)
+        for inside, there in zip(beside(_IN_MEMORY), beside(name), strict=True):
+            if raw.exists(there):
+                stack.enter_context(MemoryFile(raw.read(there), dirname=folder, filename=inside))
+        memory = stack.enter_context(MemoryFile(image, dirname=folder, filename=_IN_MEMORY))
+        source = stack.enter_context(memory.open(driver="GTiff"))
+        check_promise(source, len(image), where)
         return _read_gdal(source)
 
 

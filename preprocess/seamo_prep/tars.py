@@ -56,6 +56,7 @@ class Tar(OpenArchive):
 
     def _read(self, name: str) -> bytes:
         offset, size = self.members[name]
+        self.source.touch(offset, size)
         with self.lock:
             if self._file is None:
                 self._file = self.source.open()
@@ -64,10 +65,11 @@ class Tar(OpenArchive):
 
     def gdal_path(self, name: str) -> str | None:
         """See `Container`."""
-        if name not in self.members or len(self.source.files) != 1:
+        path = self.source.path
+        if name not in self.members or path is None:
             return None
         offset, size = self.members[name]
-        return f"/vsisubfile/{offset}_{size},{self.source.files[0].absolute()}"
+        return f"/vsisubfile/{offset}_{size},{path}"
 
 
 def tar_members(stream: IO[bytes], archive: OpenArchive, *, total: int | None) -> dict[str, tuple[int, int]]:

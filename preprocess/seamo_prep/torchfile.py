@@ -3,7 +3,7 @@
 Such a file is a zip: `<top>/data.pkl` describes the tensors, `<top>/data/<n>` holds the numbers of one storage each,
 uncompressed. The pickle is opened with a closed list of instructions and of names, each of which stands for something
 here that does no more than write down what it was given; anything else is refused by name before the first instruction
-is followed. Numbers are memory-mapped.
+is followed. Numbers are memory-mapped; at an address rows are read by ranges.
 """
 
 import io
@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import ArchiveError
+from seamo_prep.containers import bytes_of
+from seamo_prep.far import FarFile
 from seamo_prep.outside import reading
 from seamo_prep.zips import read_member
 
@@ -56,7 +58,33 @@ class _Tensor:
     stride: tuple[int, ...]
 
 
-def open_tensors(path: Path) -> dict[str, NDArray[Any]]:
+class Rows:
+    """A tensor at an address: as much of an array as reading its rows takes.
+
+    Args:
+        file: Where it lies.
+        start: Byte of its first number.
+        shape, dtype: Of it; rows follow one another.
+    """
+
+    def __init__(self, file: FarFile, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._file, self._start, self._dtype, self.shape, self.ndim = file, start, dtype, shape, len(shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, at: int | slice) -> NDArray[Any]:
+        """One row, or some that follow one another."""
+        first, stop, _ = at.indices(len(self)) if isinstance(at, slice) else (at, at + 1, 1)
+        if not 0 <= first < len(self):
+            raise IndexError(at)
+        each = math.prod(self.shape[1:]) * self._dtype.itemsize
+        data = self._file.shelf.read_at(self._file.at, self._start + first * each, (stop - first) * each)
+        found = np.frombuffer(data, self._dtype).reshape(stop - first, *self.shape[1:])
+        return found if isinstance(at, slice) else found[0]
+
+
+def open_tensors(path: Path | FarFile) -> dict[str, NDArray[Any] | Rows]:
     """The tensors of a dictionary of tensors, as read-only arrays that lie in the file.
 
     Raises:
@@ -64,7 +92,7 @@ def open_tensors(path: Path) -> dict[str, NDArray[Any]]:
             its storage.
     """
     where = str(path)
-    with reading(where, "is not a zip, or cut short", _FETCH_AGAIN), zipfile.ZipFile(path) as file:
+    with reading(where, "is not a zip, or cut short", _FETCH_AGAIN), zipfile.ZipFile(path.open("rb")) as file:
         members = {info.filename: info for info in file.infolist()}
         heads = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
         if len(heads) != 1 or members[heads[0]].file_size > _MAX_PICKLE:
@@ -133,7 +161,7 @@ def _no_hooks() -> dict[str, Any]:
     return {}
 
 
-def _array(path: Path, member: zipfile.ZipInfo | None, tensor: _Tensor, where: str) -> NDArray[Any]:
+def _array(path: Path | FarFile, member: zipfile.ZipInfo | None, tensor: _Tensor, where: str) -> NDArray[Any] | Rows:
     dtype = np.dtype(tensor.storage.dtype)
     if member is None or member.compress_type != zipfile.ZIP_STORED:
         raise ArchiveError("its numbers are not there, or compressed", where, _FETCH_AGAIN)
@@ -152,11 +180,16 @@ def _array(path: Path, member: zipfile.ZipInfo | None, tensor: _Tensor, where: s
             raise ArchiveError("has no member where the zip says", where, "Fetch it again.")
         name_bytes, extra_bytes = struct.unpack("<HH", head[26:30])
     start = member.header_offset + 30 + name_bytes + extra_bytes
-    if start + member.file_size > path.stat().st_size:
+    if start + member.file_size > bytes_of(path):
         raise ArchiveError("is cut short", where, "Fetch it again.")
+    if isinstance(path, FarFile):
+        plain = tuple(math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape)))
+        if tensor.stride != plain or not tensor.shape:
+            raise ArchiveError("has rows that do not follow one another", where, "Bring the file to a disk.")
+        return Rows(path, start + tensor.offset * dtype.itemsize, tensor.shape, dtype)
     flat = np.memmap(path, dtype=dtype, mode="r", offset=start, shape=(numel,)) if numel else np.empty(0, dtype)
-    bytes_of = tuple(step * dtype.itemsize for step in tensor.stride)
-    return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, bytes_of, writeable=False)
+    steps = tuple(step * dtype.itemsize for step in tensor.stride)
+    return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, steps, writeable=False)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:

@@ -18,6 +18,9 @@ is the tree, as if all of them had been unpacked into it; a file on disk wins ov
 Names inside an archive are untrusted: an absolute name or one with `..` refuses the archive. A hard link to a member is
 that member; symbolic links, devices, sparse files and the first of two members of one name are left out, and
 `Raw.left_out` names each. Archives that were joined one after the other are read to the last.
+RAW may be an address (`seamo_prep.far`): archives are read there by ranges, files of an extracted tree as a whole, and
+nothing is unpacked to disk either. A web server lists nothing: archives are asked for by their published names.
+
 In an extracted tree, which is the user's own disk, links are followed; one that leads back to a folder above it is
 none of the tree, and one that leads to nothing stops whoever needs it.
 
@@ -33,17 +36,19 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
-from seamo.addresses import local_path
+from seamo.addresses import address_of, disk_path, is_web
 from seamo.errors import ArchiveError, UsageError
 from seamo.manifest import DatasetSpec
-from seamo_prep.containers import Container, Joined, Several, Tree
-from seamo_prep.links import broken_link, missing_target
+from seamo_prep.containers import Container, Joined, Several, bytes_of
+from seamo_prep.far import FarFile, Scratch, Shelf
+from seamo_prep.links import broken_link
 from seamo_prep.outside import reading
 from seamo_prep.packed import open_container
+from seamo_prep.trees import FarTree, Tree
 
 Relax = Literal["shape", "dtype", "seasons", "names", "grid"]
 SYNTHETIC = "SYNTHETIC.json"
@@ -60,33 +65,34 @@ class Raw:
     needed, once a process for all copies. Threads may share it.
 
     Args:
-        root: The folder that holds the published top folders or archive files, or the folder above it, where
-            it is called by the data set's id (as `seamo-prep demo` writes it).
+        root: The folder or the address that holds the published top folders or archive files, or the folder above
+            it, where it is called by the data set's id (as `seamo-prep demo` writes it).
         spec: The data set; its `archives` say which top folders there are. Without archives (one's own
             imagery) every file under `root` belongs to it.
         relax: What may differ from the manifest, of `shape`, `dtype`, `seasons`, `names`, `grid`.
 
     Raises:
         ArchiveError: If the folder is not there, or an archive cannot be walked safely.
+        StoreError: If the address cannot be listed.
         UsageError: If `relax` holds another word.
     """
 
-    def __init__(self, root: Path, spec: DatasetSpec, relax: Iterable[str] = ()) -> None:
+    def __init__(self, root: str | Path, spec: DatasetSpec, relax: Iterable[str] = ()) -> None:
         self.relax = frozenset(relax)
         unknown = sorted(self.relax - set(get_args(Relax)))
         if unknown:
             raise UsageError(f"cannot relax {', '.join(unknown)}", fix=f"Known: {', '.join(get_args(Relax))}.")
-        root = local_path(root)
-        if not root.is_dir():
-            raise ArchiveError("no such folder", str(root), "Give the folder that holds the published files.")
-        self.given = root
-        """The folder as it was named, from which another process finds `root` again."""
-        self.root = _home(root, spec)
+        path = disk_path(root)
+        self.given: str | Path = address_of(root) if path is None else path.absolute()
+        """The place as it was named, from which another process finds `root` again."""
+        self._ground = _home(_ground(root, spec), spec)
+        self.root: str | Path = self._ground.root if isinstance(self._ground, Tree) else self._ground.shelf.url
         self.dataset = spec.id
         self._tops = _published_tops(spec)
         self._lists = {one.file for scheme in spec.splits.values() for one in scheme.files}
         self._loose = {one.name for one in spec.archives} | self._lists | {SYNTHETIC}
         self._holders: dict[str, Container] = {}
+        self._scratch = Scratch()
         self.ignored: tuple[str, ...] = self._find()
         """What is not read because something better is there: archives beside their folder, parts beside the whole."""
         for line in self.ignored:
@@ -104,8 +110,7 @@ class Raw:
         Without a name: the published top folders, and the plain files beside them.
         """
         if name == "" and "" not in self._holders:
-            files = [one.name for one in _entries(self.root) if one.is_file()]
-            return list(self.tops), files
+            return list(self.tops), self._beside()
         holder = self._holder(name)
         return holder.list_dir(name) if holder else ([], [])
 
@@ -133,23 +138,35 @@ class Raw:
         if holder is not None:
             return holder.read(name)
         if not self._is_beside(name):
-            if target := missing_target(self.root / name):
+            if target := self._ground.missing_target(name):
                 what, fix = broken_link(target)
                 raise ArchiveError(what, self.where(name), fix)
             raise ArchiveError("the file is not there", self.where(name), "Fetch or unpack it again.")
-        return (self.root / name).read_bytes()
+        return self._ground.read(name)
 
     def path(self, name: str) -> Path | None:
-        """Where the file lies on disk by itself; None if it is inside an archive or not there."""
+        """Where the file lies on disk by itself; None if it is inside an archive, at an address or not there."""
+        found = self.file(name)
+        return found if isinstance(found, Path) else None
+
+    def file(self, name: str) -> Path | FarFile | None:
+        """The file as it lies by itself, on disk or at an address, to be opened; None if it is not there or inside."""
         holder = self._holder(name)
         if holder is not None:
-            return holder.path(name)
-        return self.root / name if self._is_beside(name) else None
+            return holder.file(name)
+        return self._ground.file(name) if self._is_beside(name) else None
 
     def gdal_path(self, name: str) -> str | None:
         """A path under which GDAL reads parts of the file where it lies; None if it can only be read whole."""
         holder = self._holder(name)
         return holder.gdal_path(name) if holder else None
+
+    def brought(self, name: str) -> BinaryIO | None:
+        """The file on this disk without a name, if RAW is at an address; there are at most `far.SCRATCH` of them."""
+        holder = self._holder(name)
+        if holder is None or isinstance(self._ground, Tree):
+            return None
+        return self._scratch.bring(name, lambda: holder.pieces(name))
 
     def reading_order(self, names: Iterable[str]) -> list[str]:
         """The same names in the order in which they are cheapest to read."""
@@ -163,7 +180,7 @@ class Raw:
     def where(self, name: str) -> str:
         """A published name as messages show it: with the folder or the archive that holds it."""
         holder = self._holder(name)
-        return holder.where(name) if holder else str(self.root / name)
+        return holder.where(name) if holder else self._ground.where(name)
 
     def fingerprint(self) -> str:
         """Sha256 of the names and sizes of the files that the store is made from.
@@ -176,9 +193,10 @@ class Raw:
         for holder in dict.fromkeys(self._holders[top] for top in self.tops):
             for name, size in holder.sizes():
                 found.update(f"{size} {name}\n".encode("utf-8", "surrogateescape"))
-        for one in _entries(self.root) if "" not in self._holders else ():
-            if one.name in self._loose - self._lists and one.is_file() and not _CONTAINER.search(_base(one.name)):
-                found.update(f"{one.stat().st_size} {one.name}\n".encode())
+        for name in self._beside() if "" not in self._holders else ():
+            file = self._ground.file(name)
+            if name in self._loose - self._lists and file is not None and not _CONTAINER.search(_base(name)):
+                found.update(f"{bytes_of(file)} {name}\n".encode())
         return found.hexdigest()
 
     def left_out(self) -> list[tuple[str, str]]:
@@ -197,31 +215,36 @@ class Raw:
 
     def _is_beside(self, name: str) -> bool:
         """True for a plain file directly in `root`."""
-        return "/" not in name and (self.root / name).is_file()
+        return "/" not in name and self._ground.exists(name)
+
+    def _beside(self) -> list[str]:
+        """The plain files directly in `root`, sorted."""
+        return [name for name in self._ground.list_dir("")[1] if self._ground.exists(name)]
 
     def _holder(self, name: str) -> Container | None:
         return self._holders.get(name.partition("/")[0]) or self._holders.get("")
 
     def _find(self) -> tuple[str, ...]:
         if not self._tops:
-            self._holders[""] = Tree(self.root, "")
+            self._holders[""] = self._ground
             return ()
         wanted = set(self._tops.values())
+        folders, links = self._ground.list_dir("")
         lost = [
-            f"{one.name} (a link to {target}, which is not there)" for one in _entries(self.root)
-            if (one.name in wanted or _base(one.name) in self._tops) and (target := missing_target(one))
+            f"{name} (a link to {target}, which is not there)" for name in links
+            if (name in wanted or _base(name) in self._tops) and (target := self._ground.missing_target(name))
         ]  # fmt: skip
+        archives = _archive_files(self._beside(), lost)
         if wanted == {"."}:
-            self._holders[""] = self._as_one(lost)
+            self._holders[""] = self._as_one(archives, lost)
             return tuple(lost)
-        self._holders = {one.name: Tree(self.root, one.name) for one in _entries(self.root) if one.is_dir()
-                         and one.name in wanted}  # fmt: skip
-        for base, files in _archive_files(self.root, lost).items():
+        self._holders = {name: self._ground.only(name) for name in folders if name in wanted}
+        for base, files in archives.items():
             top = self._tops.get(base)
             if top is not None and top in self._holders:
                 lost.append(f"{_title(files)} (its folder {top} is already there)")
                 continue
-            container = open_container(Joined(tuple(files)), base)
+            container = open_container(self._joined(files), base)
             tops = [top] if top is not None else sorted(wanted & set(container.list_dir("")[0]))
             fresh = [one for one in tops if one not in self._holders]
             if not fresh:
@@ -230,33 +253,36 @@ class Raw:
             self._holders |= dict.fromkeys(fresh, container)
         return tuple(lost)
 
-    def _as_one(self, lost: list[str]) -> Container:
-        """RAW with everything that its archives hold; an archive of which all is on disk is not read."""
-        tree = Tree(self.root, "")
-        parts: list[Container] = [tree]
-        for base, files in _archive_files(self.root, lost).items():
-            archive = open_container(Joined(tuple(files)), base)
+    def _as_one(self, archives: Mapping[str, list[str]], lost: list[str]) -> Container:
+        """RAW with everything that its archives hold; an archive of which all is there is not read."""
+        parts: list[Container] = [self._ground]
+        for base, files in archives.items():
+            archive = open_container(self._joined(files), base)
             if base not in self._tops:
                 lost.append(f"{_title(files)} (not an archive of this data set)")
-            elif all(tree.exists(name) for name in archive.names()):
+            elif all(self._ground.exists(name) for name in archive.names()):
                 lost.append(f"{_title(files)} (all that it holds is already there)")
             else:
                 parts.append(archive)
         return Several(tuple(parts))
 
+    def _joined(self, names: list[str]) -> Joined:
+        files = (self._ground.file(name) for name in names)
+        return Joined(tuple(one for one in files if one is not None))
+
     def _read_synthetic(self) -> dict[str, Any] | None:
-        file = self.root / SYNTHETIC
-        if not file.is_file():
+        if not self._ground.exists(SYNTHETIC):
             return None
-        with reading(str(file), "is not JSON", "Write the demo archive again."):
-            found = json.loads(file.read_bytes())
+        where = self._ground.where(SYNTHETIC)
+        with reading(where, "is not JSON", "Write the demo archive again."):
+            found = json.loads(self._ground.read(SYNTHETIC))
         sizes = found.get("sizes", {}) if isinstance(found, dict) else None
         is_right = isinstance(sizes, dict) and all(
             isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
             for size in sizes.values()
         )
         if not is_right:
-            raise ArchiveError("is not what `demo` writes", str(file), "Write the demo archive again.")
+            raise ArchiveError("is not what `demo` writes", where, "Write the demo archive again.")
         return dict(found)
 
 
@@ -266,12 +292,39 @@ def declare_synthetic(folder: Path, *, what: str, sizes: dict[str, tuple[int, in
     (folder / SYNTHETIC).write_text(json.dumps(declared, indent=1) + "\n", encoding="utf-8")
 
 
-def _home(root: Path, spec: DatasetSpec) -> Path:
-    """`root`, or the folder of the data set's id in it; not where that folder is what the archive unpacks to."""
-    inner = root / spec.id
+def _ground(root: str | Path, spec: DatasetSpec) -> Tree | FarTree:
+    """What lies at a place; of an address it is listed, or asked for where nothing lists it."""
+    path = disk_path(root)
+    if path is not None:
+        if not path.is_dir():
+            raise ArchiveError("no such folder", str(path), "Give the folder that holds the published files.")
+        return Tree(path, "")
+    if not is_web(root):
+        shelf = Shelf(address_of(root))
+        if not shelf.found:
+            raise ArchiveError("no file is there", shelf.url, "Look whether bucket and folder are named right.")
+        return FarTree(shelf)
+    lists = {one.file for scheme in spec.splits.values() for one in scheme.files}
+    archives = {one.name for one in spec.archives}
+    names = sorted({SYNTHETIC} | lists | archives | {_base(one) for one in archives})
+    shelf = Shelf(address_of(root), [*names, *(f"{spec.id}/{name}" for name in names)])
+    published = {*archives, *map(_base, archives)} - lists
+    if published.isdisjoint(one.removeprefix(f"{spec.id}/") for one in shelf.found):
+        fix = "Name a bucket or a folder of this disk; a web server lists no files, so that none of a tree is found."
+        raise ArchiveError(f"holds no {' or '.join(sorted(archives)) or 'published archive'}", shelf.url, fix)
+    return FarTree(shelf)
+
+
+def _home(ground: Tree | FarTree, spec: DatasetSpec) -> Tree | FarTree:
+    """What lies there, or in the folder of the data set's id; not where that folder is what the archive unpacks to."""
+    if spec.id not in ground.list_dir("")[0]:
+        return ground
     tops = _published_tops(spec)
-    is_top = spec.id in tops.values() and not any((inner / name).exists() for name in (spec.id, SYNTHETIC, *tops))
-    return inner if inner.is_dir() and not is_top else root
+    if spec.id in tops.values():
+        folders, files = ground.list_dir(spec.id)
+        if not {*folders, *files} & {spec.id, SYNTHETIC, *tops}:
+            return ground
+    return ground.below(spec.id)
 
 
 def _published_tops(spec: DatasetSpec) -> dict[str, str]:
@@ -289,22 +342,18 @@ def _base(name: str) -> str:
     return (part["base"] or part["split"]) if part else name
 
 
-def _archive_files(root: Path, lost: list[str]) -> dict[str, list[Path]]:
+def _archive_files(names: list[str], lost: list[str]) -> dict[str, list[str]]:
     """Archive name -> its one file, or its parts in order."""
-    whole: dict[str, list[Path]] = {}
-    parts: dict[str, list[Path]] = {}
-    for one in _entries(root):
-        base = _base(one.name)
-        if one.is_file() and _CONTAINER.search(base):
-            (whole if base == one.name else parts).setdefault(base, []).append(one)
+    whole: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        base = _base(name)
+        if _CONTAINER.search(base):
+            (whole if base == name else parts).setdefault(base, []).append(name)
     both = sorted(whole.keys() & parts.keys())
     lost += [f"{_title(parts[base])} (the whole archive {base} is there)" for base in both]
     return dict(sorted((parts | whole).items()))
 
 
-def _entries(root: Path) -> list[Path]:
-    return sorted(one for one in root.iterdir() if not one.name.startswith("."))
-
-
-def _title(files: list[Path]) -> str:
-    return files[0].name if len(files) == 1 else f"{files[0].name} .. {files[-1].name}"
+def _title(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} .. {names[-1]}"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from seamo.addresses import disk_path
 from seamo.files.disk import DiskFiles
-from seamo.files.protocol import Change, Files
+from seamo.files.protocol import Change, Files, Listed
 
-__all__ = ["Change", "Files", "open_files"]
+__all__ = ["Change", "Files", "Listed", "open_files"]
 
 
 def open_files(place: str | Path) -> Files:

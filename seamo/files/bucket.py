@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from seamo.addresses import WEB, Location, checked_name, location
 from seamo.errors import StoreError
 from seamo.files.credentials import azure_account, s3_credentials
-from seamo.files.protocol import BLOCK, PROBE, Change
+from seamo.files.protocol import BLOCK, PROBE, Change, Listed
 from seamo.files.ranges import near
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ _FRESH = {"Cache-Control": "no-cache"}
 _AGAIN = "Try again; if it stays so, look whether the server is up."
 
 _BEYOND = re.compile("status code: 416|Wanted range starting at")  # a range that begins behind the end
-
 _used_in: list[int] = []  # the process that used the engine first; a fork copies it
 
 
@@ -138,8 +137,13 @@ class BucketFiles:
 
     def names(self, below: str = "") -> Iterator[str]:
         """Every file below a name. A listing: a request each 1,000 names."""
+        return (one.name for one in self.listing(below))
+
+    def listing(self, below: str = "") -> Iterator[Listed]:
+        """The same, with sizes and ETags."""
         self._check_lists(below)
-        yield from self._ask(below, lambda engine, client, path: _names(engine.list(client, path or None))) or ()
+        for page in self._ask(below, lambda engine, client, path: list(engine.list(client, path or None))) or ():
+            yield from (Listed(one["path"], one["size"], f"{one['e_tag']} {one['last_modified']}") for one in page)
 
     def folders(self, below: str = "") -> list[str]:
         """Names of the folders that lie directly in a folder, sorted. A listing, too."""
@@ -317,10 +321,6 @@ class _RangeError(StoreError):
 
 
 _NO_RANGES = "Serve the store by something that answers ranges (nginx, Apache, a bucket)."
-
-
-def _names(pages: Iterable[Sequence[Any]]) -> list[str]:
-    return [one["path"] for page in pages for one in page]
 
 
 def _delete(names: str | list[str], engine: Any, client: Any, _: str) -> bool:

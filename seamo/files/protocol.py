@@ -1,7 +1,7 @@
 """What a folder of files is, wherever it lies."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Change = Callable[[bytes | None], bytes]
 """From the bytes that are there (None: none) to those that shall be, or its argument if nothing is to change.
@@ -11,6 +11,20 @@ Doing it twice must be as doing it once, since an answer may get lost: adding an
 
 BLOCK = 8 * 2**20  # bytes of a piece of a stream
 PROBE = ".probe-"  # what the names of files begin with that only try a server
+
+
+class Listed(NamedTuple):
+    """A file as a listing has it.
+
+    Args:
+        name: Of it.
+        bytes: Its size.
+        mark: What tells one state of it from another, as far as its place knows: an ETag, times of change.
+    """
+
+    name: str
+    bytes: int
+    mark: str
 
 
 class Files(Protocol):
@@ -49,6 +63,9 @@ class Files(Protocol):
 
     def names(self, below: str = "") -> Iterator[str]:
         """Every file below a name (a folder), in no order. A listing: slow and paid for in buckets."""
+
+    def listing(self, below: str = "") -> Iterator[Listed]:
+        """The same, with what a listing says of each."""
 
     def folders(self, below: str = "") -> list[str]:
         """Names of the folders that lie directly in a folder, sorted. A listing, too."""

@@ -17,7 +17,6 @@ NOT_YET = "s3:// addresses are not supported yet"
     [
         (("seamo-prep", "demo", BUCKET, "--only", "eurosat"), 1, NOT_YET),
         (("seamo-prep", "fetch", "eurosat", "--to", BUCKET), 1, NOT_YET),
-        (("seamo-prep", "build", "eurosat", "--raw", BUCKET, "--store", "stores"), 1, NOT_YET),
         (
             ("seamo-bench", "run", "demo", "--stores", "stores", "--results", BUCKET),
             2,

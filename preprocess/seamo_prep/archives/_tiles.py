@@ -22,6 +22,7 @@ from rasterio.windows import Window
 from seamo.errors import ArchiveError
 from seamo.manifest import LabelSpace
 from seamo.sample import IGNORE, GeoRef
+from seamo_prep.far import path_of
 from seamo_prep.unpack import Raw
 
 _FETCH_AGAIN = "Unpack or fetch it again."
@@ -124,7 +125,8 @@ class PartialRaster:
 def open_raster(raw: Raw, name: str) -> Generator[PartialRaster]:
     """Open a TIFF to read parts of it.
 
-    It is read where it lies if that can be done (on disk, in a .zip or .tar), else as a whole into memory.
+    It is read where it lies if that can be done (on disk, in a .zip or .tar), from a copy on this disk if RAW is at an
+    address, else as a whole from memory.
 
     Raises:
         ArchiveError: If the file is not there or not a TIFF.
@@ -135,7 +137,10 @@ def open_raster(raw: Raw, name: str) -> Generator[PartialRaster]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said by `facts`
-                path: Any = raw.gdal_path(name) or stack.enter_context(MemoryFile(raw.read(name)))
+                path: Any = raw.gdal_path(name)
+                if path is None:
+                    copy = raw.brought(name)  # it is there until this function is left
+                    path = path_of(copy) if copy else stack.enter_context(MemoryFile(raw.read(name)))
                 source = stack.enter_context(
                     path.open(driver="GTiff") if isinstance(path, MemoryFile) else rasterio.open(path, driver="GTiff")
                 )

@@ -111,8 +111,8 @@ def _patches(raw: Raw, ledger: list[tuple[str, str]]) -> dict[tuple[str, str], d
         files = found.setdefault((match["folder"], f"{city}{match['patch']}"), {})
         first = files.setdefault(match["kind"], name)
         if first != name:
-            # The better copy is the one on disk.
-            keep, drop = (first, name) if raw.path(first) is not None or raw.path(name) is None else (name, first)
+            # The better copy is the extracted one.
+            keep, drop = (first, name) if raw.file(first) is not None or raw.file(name) is None else (name, first)
             files[match["kind"]] = keep
             ledger.append((drop, f"a file of the same name, {keep}, is read"))
     return found

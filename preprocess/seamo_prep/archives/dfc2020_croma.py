@@ -26,7 +26,7 @@ from seamo.sample import IGNORE, Array, Sample
 from seamo.testing.world import World
 from seamo_prep.archives.dfc2020 import CROP_PX, PATCH_PX, STRIDE_PX, demo_patch
 from seamo_prep.rasters import check_pixels
-from seamo_prep.torchfile import open_tensors, write_tensors
+from seamo_prep.torchfile import Rows, open_tensors, write_tensors
 from seamo_prep.unpack import Raw, declare_synthetic
 
 FILE = "DFC_preprocessed.pt"
@@ -79,20 +79,20 @@ def read(raw: Raw, rows: pd.DataFrame, spec: DatasetSpec) -> Iterator[Sample]:
         yield Sample(key=str(row["key"]), layers=layers, label=label, scene=scene, offset=(y0, x0))
 
 
-def _tensors(raw: Raw) -> dict[str, NDArray[Any]]:
-    path = raw.path(FILE)
-    if path is None:
+def _tensors(raw: Raw) -> dict[str, NDArray[Any] | Rows]:
+    file = raw.file(FILE)
+    if file is None:
         raise raw.missing(FILE)
-    tensors = open_tensors(path)
+    tensors = open_tensors(file)
     for prefix in _SPLITS:
         images, labels = tensors.get(f"{prefix}_images"), tensors.get(f"{prefix}_labels")
         if images is None or labels is None:
             raise ArchiveError(
-                f"has no tensors {prefix}_images and {prefix}_labels", str(path), f"It has {list(tensors)}."
+                f"has no tensors {prefix}_images and {prefix}_labels", str(file), f"It has {list(tensors)}."
             )
         if images.ndim != 4 or images.shape[1] != 14 or labels.shape != (len(images), *images.shape[2:]):
             raise ArchiveError(
-                f"{prefix}_images is {images.shape} and {prefix}_labels {labels.shape}", str(path),
+                f"{prefix}_images is {images.shape} and {prefix}_labels {labels.shape}", str(file),
                 "Expected are (N, 14, 96, 96) and (N, 96, 96).",
             )  # fmt: skip
     return tensors
@@ -109,7 +109,7 @@ def _classes(mask: NDArray[Any], remap: dict[int, int], where: str) -> NDArray[n
     return result
 
 
-def _crop_order(images: NDArray[Any]) -> str:
+def _crop_order(images: NDArray[Any] | Rows) -> str:
     """`rows` or `columns`, if nine consecutive crops are a patch in that order wherever one looks; else nothing."""
     patches = len(images) // _GRID**2
     if patches < 1 or len(images) % _GRID**2 or images.shape[2:] != (CROP_PX, CROP_PX):

@@ -25,8 +25,10 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from seamo.addresses import disk_path
 from seamo.errors import ManifestError
-from seamo.manifest import DatasetSpec, load_manifest
+from seamo.files import open_files
+from seamo.manifest import DatasetSpec, load_manifest, parse_manifest
 from seamo.sample import Array, GeoRef, Label, Sample
 from seamo.testing.world import World
 from seamo_prep.archives._folder_pixels import PlacedFile, check_one_ground, read_layer, read_mask
@@ -38,18 +40,27 @@ TABLE = "samples.csv"
 SPEC = "seamo.yaml"
 
 
-def load_spec(root: Path) -> DatasetSpec:
+def load_spec(root: str | Path) -> DatasetSpec:
     """The spec beside one's own imagery.
 
     Args:
-        root: The folder with `seamo.yaml`.
+        root: The folder with `seamo.yaml`, or its address.
 
     Raises:
         ManifestError: If the file is not there, is wrong, or holds another number of entries than one.
+        StoreError: If the address cannot be read.
     """
-    specs = load_manifest(root / SPEC)
+    path = disk_path(root)
+    if path is not None:
+        specs, where = load_manifest(path / SPEC), str(path / SPEC)
+    else:
+        files = open_files(root)
+        data, where = files.find(SPEC), files.where(SPEC)
+        if data is None:
+            raise ManifestError("is not there", where, "RAW holds it, samples.csv and the images.")
+        specs = parse_manifest(data, where)
     if len(specs) != 1:
-        raise ManifestError(f"holds {len(specs)} entries instead of one", str(root / SPEC))
+        raise ManifestError(f"holds {len(specs)} entries instead of one", where)
     return next(iter(specs.values()))
 
 

@@ -37,6 +37,7 @@ from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import Array, GeoRef, Sample
 from seamo.testing.world import Scene, World
 from seamo_prep.containers import Joined
+from seamo_prep.far import FarFile
 from seamo_prep.packed import open_container
 from seamo_prep.rasters import check_pixels
 from seamo_prep.tiff import Transform
@@ -133,7 +134,7 @@ def _places(raw: Raw, file: str, ledger: list[tuple[str, str]]) -> Iterator[tupl
     """(id, place) of every sample of one file."""
     name = file.rpartition("/")[2].removesuffix(".zip").removesuffix(".zarr")
     if file.endswith(".tar"):
-        tar = open_container(Joined((_on_disk(raw, file),)), file)
+        tar = open_container(Joined((_by_itself(raw, file),)), file)
         ledger += tar.left_out()
         for member, (offset, size) in tar.members.items():
             if member.endswith(".zarr.zip"):
@@ -174,7 +175,7 @@ class _Files:
         file, at, size = place
         where = self._raw.where(file)
         if size:
-            with _on_disk(self._raw, file).open("rb") as tar:
+            with _by_itself(self._raw, file).open("rb") as tar:
                 tar.seek(at)
                 return open_zip(BytesIO(tar.read(size)), where), None
         if file not in self._groups:
@@ -189,14 +190,15 @@ class _Files:
         raw = self._raw
         if file.endswith(".zarr"):
             return ZarrGroup(lambda name: raw.read(f"{file}/{name}") if raw.exists(f"{file}/{name}") else None, where)
-        return open_zip(raw.path(file) or BytesIO(raw.read(file)), where)
+        found = raw.file(file)
+        return open_zip(BytesIO(raw.read(file)) if found is None else found.open("rb"), where)
 
 
-def _on_disk(raw: Raw, file: str) -> Path:
-    path = raw.path(file)
-    if path is None:
+def _by_itself(raw: Raw, file: str) -> Path | FarFile:
+    found = raw.file(file)
+    if found is None:
         raise ArchiveError("is a tar inside another archive", raw.where(file), "Unpack the outer archive.")
-    return path
+    return found
 
 
 def _said_id(group: ZarrGroup, first: int | None) -> str:

@@ -16,7 +16,7 @@ from seamo.terminal import names, remark, show
 def build(
     dataset: Annotated[str, typer.Argument(metavar="ID", help="A data set of `list`, or `folder`.")],
     *,
-    raw: Annotated[Path, typer.Option(help="Folder that holds the published files.")],
+    raw: Annotated[str, typer.Option(help="Folder that holds the published files, or its address.")],
     store: Annotated[str, typer.Option(help="Folder of stores, or its address.")],
     layout: Annotated[Literal["zarr", "webdataset"], typer.Option(help="Layout of the store.")] = "zarr",
     layers: Annotated[str, typer.Option(help="Layers, separated by commas; all without it.")] = "",

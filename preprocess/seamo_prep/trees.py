@@ -1,0 +1,179 @@
+"""Extracted folders of published files: on a disk, or at an address."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from seamo.errors import ArchiveError
+from seamo_prep.containers import Container
+from seamo_prep.far import FarFile, Shelf
+from seamo_prep.links import broken_link, leads_back, missing_target
+
+
+@dataclass(frozen=True, slots=True)
+class Tree(Container):
+    """An extracted top folder.
+
+    Args:
+        root: The folder above it.
+        top: Its name; empty if `root` itself is the tree.
+    """
+
+    root: Path
+    top: str
+
+    def list_dir(self, name: str) -> tuple[list[str], list[str]]:
+        """See `Container`; one `os.scandir`."""
+        try:
+            folders, files = _scan(self._on_disk(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        except OSError as error:
+            raise ArchiveError(f"cannot be listed ({error.strerror})", self.where(name)) from error
+        return [one.name for one in folders], [one.name for one in files]
+
+    def exists(self, name: str) -> bool:
+        """See `Container`."""
+        return os.path.isfile(self._on_disk(name))  # noqa: PTH113 - called millions of times, a Path costs more
+
+    def read(self, name: str) -> bytes:
+        """See `Container`."""
+        try:
+            with open(self._on_disk(name), "rb", buffering=0, opener=_open_at_once) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise ArchiveError("is a pipe or a device, no plain file", self.where(name), "Put the file there.")
+                return file.readall()
+        except OSError as error:
+            if target := missing_target(self._on_disk(name)):
+                what, fix = broken_link(target)
+                raise ArchiveError(what, self.where(name), fix) from error
+            if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+                raise ArchiveError("the file is not there", self.where(name), "Unpack the archive again.") from error
+            raise ArchiveError(f"cannot be read ({error.strerror})", self.where(name)) from error
+
+    def path(self, name: str) -> Path | None:
+        """See `Container`."""
+        return Path(self._on_disk(name)) if self.exists(name) else None
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """See `Container`."""
+        return self._walk(str(self.root / self.top), self.top)
+
+    def missing_target(self, name: str) -> str:
+        """Where a link points that leads to nothing; empty for anything else."""
+        return missing_target(self.root / name)
+
+    def below(self, folder: str) -> "Tree":
+        """One of its folders as the root of a tree."""
+        return Tree(self.root / folder, "")
+
+    def only(self, top: str) -> "Tree":
+        """One of its top folders, names as here."""
+        return Tree(self.root, top)
+
+    def where(self, name: str) -> str:
+        """See `Container`."""
+        return str(self.root / name)
+
+    def _on_disk(self, name: str) -> str:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise ArchiveError(
+                f"the name {name!r} leads out of the folder", str(self.root), "Correct the list it is in."
+            )
+        return f"{self.root}/{name}"
+
+    def _walk(self, folder: str, name: str) -> Iterator[tuple[str, int]]:
+        try:
+            folders, files = _scan(folder)
+        except OSError as error:
+            raise ArchiveError(f"cannot be listed ({error.strerror})", folder) from error
+        for entry in sorted((*folders, *files), key=lambda one: one.name):
+            inner = f"{name}/{entry.name}" if name else entry.name
+            if entry in folders:
+                yield from self._walk(entry.path, inner)
+            elif not missing_target(entry.path):
+                yield inner, entry.stat().st_size
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would be waited for
+
+
+def _scan(folder: str) -> tuple[list["os.DirEntry[str]"], list["os.DirEntry[str]"]]:
+    """Sub-folders and files, both sorted by name, without hidden ones and without links that lead back."""
+    folders: list[os.DirEntry[str]] = []
+    files: list[os.DirEntry[str]] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                if not entry.is_symlink():
+                    (folders if entry.is_dir() else files).append(entry)
+                elif not os.path.isdir(entry.path):  # noqa: PTH112 - false for a link to itself, where is_dir raises
+                    files.append(entry)
+                elif not leads_back(entry.path):
+                    folders.append(entry)
+    return sorted(folders, key=lambda one: one.name), sorted(files, key=lambda one: one.name)
+
+
+@dataclass(frozen=True, slots=True)
+class FarTree(Container):
+    """An extracted top folder at an address.
+
+    Args:
+        shelf: What lies around it.
+        top: Its name; empty if all of that is the tree.
+    """
+
+    shelf: Shelf
+    top: str = ""
+
+    def list_dir(self, name: str) -> tuple[list[str], list[str]]:
+        """See `Container`."""
+        folders, files = self.shelf.folders.get(name, ((), ()))
+        return sorted(folders), sorted(one for one in files if one not in folders)
+
+    def exists(self, name: str) -> bool:
+        """See `Container`."""
+        return name in self.shelf.found
+
+    def read(self, name: str) -> bytes:
+        """See `Container`."""
+        self._check(name)
+        return self.shelf.read_whole(name)
+
+    def file(self, name: str) -> FarFile | None:
+        """See `Container`."""
+        return FarFile(self.shelf, name) if self.exists(name) else None
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """See `Container`."""
+        self._check(name)
+        return self.shelf.pieces(name)
+
+    def sizes(self) -> Iterator[tuple[str, int]]:
+        """See `Container`; in the order of a folder on a disk."""
+        names = (one for one in self.shelf.found if not self.top or one.startswith(f"{self.top}/"))
+        for name in sorted(names, key=lambda one: one.split("/")):
+            yield name, self.shelf.found[name].bytes
+
+    def where(self, name: str) -> str:
+        """See `Container`."""
+        return f"{self.shelf.url}/{name}" if name else self.shelf.url
+
+    def missing_target(self, name: str) -> str:  # noqa: ARG002 - as of `Tree`
+        """There are no links."""
+        return ""
+
+    def below(self, folder: str) -> "FarTree":
+        """One of its folders as the root of a tree."""
+        return FarTree(self.shelf.below(folder))
+
+    def only(self, top: str) -> "FarTree":
+        """One of its top folders, names as here."""
+        return FarTree(self.shelf, top)
+
+    def _check(self, name: str) -> None:
+        if name not in self.shelf.found:
+            raise ArchiveError("the file is not there", self.where(name), "Put it there, or unpack the archive again.")
