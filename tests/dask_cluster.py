@@ -22,6 +22,22 @@ def slowly(job, samples):
 
 engines.write_shard = slowly
 """
+# The same for each part of a check or a copy.
+SLOW_PARTS = """
+import os, time
+from pathlib import Path
+import seamo.store.workers as workers
+
+def slow(real):
+    def slowly(*arguments):
+        Path({marks!r}, f"{{time.time_ns()}}-{{os.getpid()}}").touch()
+        time.sleep({seconds})
+        return real(*arguments)
+
+    return slowly
+
+workers._check, workers._move = slow(workers._check), slow(workers._move)
+"""
 # The same for each cell of a suite.
 SLOW_CELLS = """
 import os, time
@@ -46,7 +62,7 @@ class Cluster:
     Args:
         folder: An empty one.
         seconds: That each shard or cell takes longer.
-        slow: `SLOW_SHARDS` or `SLOW_CELLS`.
+        slow: `SLOW_SHARDS`, `SLOW_PARTS` or `SLOW_CELLS`.
     """
 
     def __init__(self, folder: Path, *, seconds: float, slow: str = SLOW_SHARDS) -> None:
@@ -72,7 +88,7 @@ class Cluster:
         self.workers.append(self._start("worker", *options))
 
     def wait_for(self, count: int) -> None:
-        """Wait until so many shards or cells were begun."""
+        """Wait until so many shards, parts or cells were begun."""
         _until(lambda: len(list(self.marks.iterdir())) >= count)
 
     def _start(self, what: str, *more: str) -> "subprocess.Popen[bytes]":

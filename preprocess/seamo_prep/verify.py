@@ -6,7 +6,7 @@ few a note, because a scene may be all sea, desert or cloud. `docs/verify.md` ex
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,7 +48,9 @@ class Finding:
     what: str
 
 
-def verify(store: Store, *, deep: bool, leaks: bool, say: Callable[[str], None]) -> Iterator[Finding]:
+def verify(
+    store: Store, *, deep: bool, leaks: bool, say: Callable[[str], None], spread: check.Spread = check.here
+) -> Iterator[Finding]:
     """Check a store.
 
     Args:
@@ -56,9 +58,11 @@ def verify(store: Store, *, deep: bool, leaks: bool, say: Callable[[str], None])
         deep: Decode every sample: content hash, statistics, shapes; otherwise up to 256 samples are decoded.
         leaks: Also look for places and images that splits share.
         say: Called with the name of each check as it begins.
+        spread: Who reads files and decodes samples; what looks at some of them, or at the index alone, is done here.
     """
     say("files: sizes and checksums")
-    damaged = [Finding("files", "error", one.where, one.what) for one in check.differing_files(store, deep=True)]
+    differing = check.differing_files(store, deep=True, spread=spread)
+    damaged = [Finding("files", "error", one.where, one.what) for one in differing]
     yield from damaged
     if any(one.where in ("index.parquet", "store.json", "checksums.json") for one in damaged):
         return  # nothing else can be read
@@ -69,7 +73,7 @@ def verify(store: Store, *, deep: bool, leaks: bool, say: Callable[[str], None])
     yield from _splits(store)
     say("samples: shapes, types, labels" + ("" if deep else f" (up to {_SAMPLED} of {len(store)})"))
     yield from (Finding("samples", "note", where, what) for where, what in check.infinite_pixels(store))
-    bad = list(_samples(store, deep=deep))
+    bad = list(_samples(store, deep=deep, spread=spread))
     yield from bad
     if any(one.severity == "error" for one in bad):
         return  # statistics of pixels that cannot be read mean nothing
@@ -80,7 +84,7 @@ def verify(store: Store, *, deep: bool, leaks: bool, say: Callable[[str], None])
         yield from _labels(store, deep=deep)
     if deep:
         say("statistics and content")
-        yield from _recomputed(store)
+        yield from _recomputed(store, spread)
     if leaks:
         say("leaks between splits")
         for severity, where, what in find_leaks(store, say):
@@ -225,22 +229,32 @@ def _splits(store: Store) -> Iterator[Finding]:
         yield Finding("splits", "note", str(shared.index[0]), what)
 
 
-def _samples(store: Store, *, deep: bool) -> Iterator[Finding]:
+def _samples(store: Store, *, deep: bool, spread: check.Spread) -> Iterator[Finding]:
     infinite: Counter[str] = Counter()
-    for row in chosen_rows(store, deep=deep):
+    rows = chosen_rows(store, deep=deep).tolist()
+    for found, counts in spread(store, _looked_at, rows, each=check.rows_each(store)):
+        yield from found
+        infinite.update(counts)
+    for where, count in infinite.items():  # of a store that another tool, or an older builder, wrote
+        what = f"{count:,} pixels are infinite and count as missing; readers of other projects may take them"
+        yield Finding("samples", "warning", where, what)
+
+
+def _looked_at(store: Store, rows: Sequence[int]) -> tuple[list[Finding], Counter[str]]:
+    """Samples that cannot be read, or break a rule; and how many pixels of each band are infinite."""
+    found, infinite = [], Counter[str]()
+    for row in rows:
         try:
-            sample = store[int(row)]
+            sample = store[row]
             check_sample(sample, store.spec)
         except (StoreError, SampleError) as error:
-            yield Finding("samples", "error", error.where, error.what)
+            found.append(Finding("samples", "error", error.where, error.what))
             continue
         for layer in store.spec.layers:
             if layer.is_float and layer.id in sample.layers:
                 counts = settle_missing(sample.layers[layer.id], layer)[1].tolist()
                 infinite.update({f"{layer.id} {band}": n for band, n in zip(layer.bands, counts, strict=True) if n})
-    for where, count in infinite.items():  # of a store that another tool, or an older builder, wrote
-        what = f"{count:,} pixels are infinite and count as missing; readers of other projects may take them"
-        yield Finding("samples", "warning", where, what)
+    return found, infinite
 
 
 def physics(store: Store, *, deep: bool) -> Iterator[Finding]:
@@ -273,34 +287,40 @@ def _strangers(store: Store) -> Iterator[Finding]:
         yield Finding("files", "error" if is_beside else "warning", name, "is no file of this store")
 
 
-def _recomputed(store: Store) -> Iterator[Finding]:
-    meaning = check.read_meaning(store, deep=True)
+def _recomputed(store: Store, spread: check.Spread) -> Iterator[Finding]:
+    meaning = check.read_meaning(store, deep=True, spread=spread)
     pixels, content = pixels_hash(store.spec, meaning.keys, meaning.digests), meaning.content(store.spec)
     for what, found, said in (("pixels", pixels, store.pixels), ("content", content, store.content)):
         if found != said:
             yield Finding("content", "error", "store.json", f"{what} is {found[:12]} instead of {said[:12]}")
     if pixels != store.pixels:
-        for one in check.differing_samples(store):
+        for one in check.differing_samples(store, spread=spread):
             yield Finding("content", "error", one.where, one.what)
     if meaning.truth(store.spec) != store.meta.truth:
         yield Finding("content", "error", "store.json", "truth is not what keys, splits and labels give")
+    layers = [(part, layer.id) for part in ("all", "train") for layer in store.spec.layers]
+    for findings in spread(store, _statistics, layers, each=1):
+        yield from findings
+
+
+def _statistics(store: Store, layers: Sequence[tuple[str, str]]) -> list[Finding]:
+    """Of layers of a part: `all`, or `train` where there is one."""
+    wrong = []
     readable = np.flatnonzero(store.read_index(["readable"])["readable"].to_numpy())
-    parts = {"all": readable, "train": store.rows("train") if "train" in store.meta.counts.splits else readable[:0]}
-    for part, rows in parts.items():
-        yield from _statistics(store, part, rows)
-
-
-def _statistics(store: Store, part: str, rows: NDArray[np.int64]) -> Iterator[Finding]:
-    for layer in store.spec.layers:
-        said = store.meta.statistics[part][layer.id]
-        for name, facts in check.band_statistics(store, layer.id, rows).items():
+    train = store.rows("train") if "train" in store.meta.counts.splits else readable[:0]
+    for part, layer in layers:
+        said = store.meta.statistics[part][layer]
+        for name, facts in check.band_statistics(store, layer, train if part == "train" else readable).items():
             entry = said.get(name, {})
             for what in ("count", "mean", "std", "min", "max"):
                 if not _close(facts[what], entry.get(what)):
                     text = f"{what} of {part} is {facts[what]} instead of {entry.get(what)}"
-                    yield Finding("statistics", "error", f"{layer.id} {name}", text)
+                    wrong.append(Finding("statistics", "error", f"{layer} {name}", text))
             if part == "all" and facts["percentiles"] != entry.get("percentiles"):
-                yield Finding("statistics", "error", f"{layer.id} {name}", "percentiles are not those of the pixels")
+                wrong.append(
+                    Finding("statistics", "error", f"{layer} {name}", "percentiles are not those of the pixels")
+                )
+    return wrong
 
 
 def _close(found: float | None, said: float | None) -> bool:

@@ -105,9 +105,9 @@ class ReadAhead:
         return max(1, min(fitting, enough))
 
 
-def in_order(store: Store) -> Iterator[tuple[int, Store]]:
-    """Every row of a store, with what to read it from, for a loop over whole samples: fetched before its turn comes."""
-    rows = np.arange(len(store))
+def in_order(store: Store, some: Sequence[int]) -> Iterator[tuple[int, Store]]:
+    """Rows of a store, with what to read each from, for a loop over whole samples: fetched before its turn comes."""
+    rows = np.asarray(some, dtype=np.int64)
     ahead = ReadAhead(store, rows, stored_ids(store.spec), is_shuffled=False)
     fetched = cast(Store, ahead.samples)  # of a store, a store
     try:

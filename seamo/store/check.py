@@ -1,9 +1,10 @@
 """Checking a store against itself: content, files, statistics recomputed from what is stored."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,7 +22,42 @@ from seamo.store.publish import is_apart
 from seamo.store.reader import Store
 
 REQUIRED = (fmt.INDEX_NAME,)
+_FILES = 64  # that are given to a worker at once
 _READERS = 8  # files that are read at the same time: of a bucket each waits for its answer
+
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
+class Spread(Protocol):
+    """Who does a part of a check for many items: this process (`here`), or workers (`seamo.store.workers`)."""
+
+    def __call__(
+        self, store: Store, call: Callable[[Store, Sequence[Item]], Found], items: Sequence[Item], *, each: int
+    ) -> Iterator[Found]:
+        """What `call` finds for some items after the other.
+
+        Args:
+            store: Of all of them.
+            call: A function of a module, or a `partial` of one.
+            items: Small.
+            each: How many are a part of the work, where it is divided.
+        """
+
+
+def here(
+    store: Store, call: Callable[[Store, Sequence[Item]], Found], items: Sequence[Item], *, each: int
+) -> Iterator[Found]:
+    """See `Spread`: all at once."""
+    del each
+    if items:
+        yield call(store, items)
+
+
+def rows_each(store: Store) -> int:
+    """Samples of a part of the work: about a shard's."""
+    return max(1, -(-len(store) // store.meta.num_shards))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +93,7 @@ def content_of(store: Store, *, deep: bool = True) -> str:
     return read_meaning(store, deep=deep).content(store.spec)
 
 
-def read_meaning(store: Store, *, deep: bool = False) -> Meaning:
+def read_meaning(store: Store, *, deep: bool = False, spread: Spread = here) -> Meaning:
     """Keys, labels, splits and digests as the index has them; with `deep` the digests of what is decoded."""
     table = store.read_index(["key", "split", "sha256", "readable"])
     keys = [str(key) for key in table["key"]]
@@ -66,11 +102,9 @@ def read_meaning(store: Store, *, deep: bool = False) -> Meaning:
     is_mask = fmt.label_kind(store.spec) == "mask"
     masks: list[Mapping[int, int] | None] = [None] * len(keys)
     if deep:
-        for i, fetched in in_order(store):
-            sample = fetched[i] if readable[i] else None
-            digests[i] = bad_digest(keys[i]) if sample is None else pixel_digest(sample, store.spec)
-            if sample is not None and isinstance(sample.label, np.ndarray):
-                masks[i] = dict(class_counts(sample.label))
+        parts = spread(store, _decoded, range(len(keys)), each=rows_each(store))
+        for i, (found, counts) in enumerate(one for part in parts for one in part):
+            digests[i], masks[i] = found, counts
     elif is_mask:
         masks = list(read_moments(store).masks())
     names = folds_of(list(store.index.columns))
@@ -85,27 +119,50 @@ def read_meaning(store: Store, *, deep: bool = False) -> Meaning:
     )
 
 
-def differing_samples(store: Store) -> Iterator[Mismatch]:
+def _decoded(store: Store, rows: Sequence[int]) -> list[tuple[bytes, dict[int, int] | None]]:
+    """Digest of the pixels of each row, and counts of its mask."""
+    table = store.read_index(["key", "readable"])
+    keys, readable = table["key"].to_numpy(), table["readable"].to_numpy()
+    found: list[tuple[bytes, dict[int, int] | None]] = []
+    for i, fetched in in_order(store, rows):
+        if not readable[i]:
+            found.append((bad_digest(str(keys[i])), None))
+            continue
+        sample = fetched[i]
+        mask = sample.label if isinstance(sample.label, np.ndarray) else None
+        found.append((pixel_digest(sample, store.spec), None if mask is None else dict(class_counts(mask))))
+    return found
+
+
+def differing_samples(store: Store, *, spread: Spread = here) -> Iterator[Mismatch]:
     """Samples that cannot be read, or whose content differs from the digest that the index holds."""
+    for part in spread(store, _differing, range(len(store)), each=rows_each(store)):
+        yield from part
+
+
+def _differing(store: Store, rows: Sequence[int]) -> list[Mismatch]:
     table = store.read_index(["key", "sha256", "readable"])
     told = list(zip(table["key"], table["sha256"], table["readable"], strict=True))
-    for i, fetched in in_order(store):
+    wrong = []
+    for i, fetched in in_order(store, rows):
         key, said, ok = told[i]
         try:
             found = pixel_digest(fetched[i], store.spec) if ok else bad_digest(str(key))
         except StoreError as error:
-            yield Mismatch(str(key), str(error))
+            wrong.append(Mismatch(str(key), str(error)))
             continue
         if found != said:
-            yield Mismatch(str(key), "its pixels, dates, georeference or mask are not those that were built")
+            wrong.append(Mismatch(str(key), "its pixels, dates, georeference or mask are not those that were built"))
+    return wrong
 
 
-def differing_files(store: Store, *, deep: bool = False) -> Iterator[Mismatch]:
+def differing_files(store: Store, *, deep: bool = False, spread: Spread = here) -> Iterator[Mismatch]:
     """Files that are missing, or are not what the manifest says.
 
     Args:
         store: The store; of a view, its own files and then those of the pixels.
         deep: Read the shards, too, and compare their sha256, not only their size; all other files are always read.
+        spread: Who reads them.
     """
     homes = [store]
     if store.meta.pixels_in:
@@ -125,16 +182,18 @@ def differing_files(store: Store, *, deep: bool = False) -> Iterator[Mismatch]:
         for name in REQUIRED if home.meta.pixels_in else (*REQUIRED, fmt.MOMENTS_NAME):
             if name not in files:
                 yield Mismatch(name, "is not in the manifest")
+        for part in spread(home, partial(_damaged, deep=deep), sorted(files.items()), each=_FILES):
+            yield from part
 
-        def problem(name: str, home: Store = home, files: Mapping[str, SealedFile] = files) -> str:
-            is_shard = name.partition("/")[0] in (fmt.ZARR_NAME, fmt.TAR_FOLDER)
-            return file_damage(home.files, name, files[name], deep=deep or not is_shard)
 
-        names = sorted(files)
-        with ThreadPoolExecutor(_READERS) as pool:
-            yield from (
-                Mismatch(name, what) for name, what in zip(names, pool.map(problem, names), strict=True) if what
-            )
+def _damaged(home: Store, files: Sequence[tuple[str, SealedFile]], *, deep: bool) -> list[Mismatch]:
+    def problem(one: tuple[str, SealedFile]) -> str:
+        is_shard = one[0].partition("/")[0] in (fmt.ZARR_NAME, fmt.TAR_FOLDER)
+        return file_damage(home.files, one[0], one[1], deep=deep or not is_shard)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = zip(files, pool.map(problem, files), strict=True)
+        return [Mismatch(name, what) for (name, _), what in found if what]
 
 
 def strange_files(store: Store) -> Iterator[str]:

@@ -18,7 +18,17 @@ from seamo.store.reader import Store, open_store, views_of
 from seamo.store.rewrite import is_previous, rewrite, rewrite_previous, write_part
 from seamo.store.roots import check_public, probe
 from seamo.store.sidecar import disk_errors
-from seamo.store.transfer import THREADS, Cargo, Meter, Progress, download, large_files, upload
+from seamo.store.transfer import (
+    THREADS,
+    Cargo,
+    Meter,
+    Movers,
+    Progress,
+    download,
+    large_files,
+    move_here,
+    upload,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +41,7 @@ def copy_store(
     progress: Progress,
     split: str = "",
     limit: int | None = None,
+    movers: Movers = move_here,
 ) -> str:
     """Copy a store, with its views, below another root; or bring one of the format before to this one.
 
@@ -45,6 +56,7 @@ def copy_store(
         progress: See `seamo.store.transfer.Progress`; samples are counted where they are written anew.
         split: Copy only the samples of this split (of a view: of its splits), as a store marked as a subset.
         limit: Copy only the first so many samples: the store that a build with this limit makes, marked as a subset.
+        movers: Who copies files as they are; what is written anew is written here.
 
     Returns:
         The address of the store below `root`.
@@ -72,9 +84,9 @@ def copy_store(
         return _anew(lambda made: rewrite(store, made, layout=layout, progress=progress), root, progress)
     name = f"{meta.id}/{meta.build}"
     if here is None:
-        _put(store, root, progress)
+        _put(store, root, progress, movers)
     else:
-        _bring(store, here, progress)
+        _bring(store, here, progress, movers)
     return join(root, name)
 
 
@@ -103,7 +115,7 @@ def _cargoes(store: Store) -> list[Cargo]:
     return [Cargo(at, one.files, one.read_manifest()) for at, one in {name: store, **views}.items()]
 
 
-def _bring(store: Store, root: Path, progress: Progress) -> None:
+def _bring(store: Store, root: Path, progress: Progress, movers: Movers) -> None:
     final = root / store.meta.id / store.meta.build
     with disk_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -112,20 +124,21 @@ def _bring(store: Store, root: Path, progress: Progress) -> None:
             todo = _missing(_cargoes(store), root)
             meter = Meter(progress, _bytes(todo))
             for cargo in todo:
-                download(cargo, root / cargo.name, meter, threads=1 if disk_path(store.url) is not None else THREADS)
+                threads = 1 if disk_path(store.url) is not None else THREADS
+                download(cargo, root / cargo.name, meter, threads=threads, movers=movers)
                 enter(root, cargo.name)
         finally:
             os.close(lock)
 
 
-def _put(store: Store, root: str | Path, progress: Progress) -> None:
+def _put(store: Store, root: str | Path, progress: Progress, movers: Movers = move_here) -> None:
     todo = _missing(_cargoes(store), root)
     meter = Meter(progress, _bytes(todo))
     for cargo in todo:
         told = large_files(cargo.manifest)
         if told:
             logger.warning("%s: %s", cargo.name, told)
-        upload(cargo, open_files(join(root, cargo.name)), meter)
+        upload(cargo, open_files(join(root, cargo.name)), meter, movers=movers)
         enter(root, cargo.name)
 
 

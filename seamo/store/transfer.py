@@ -6,23 +6,29 @@ name, and store.json comes last: what is there without it is no store, and the n
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from seamo.disk import sync_tree
 from seamo.errors import StoreError
-from seamo.files import Files
+from seamo.files import Files, open_files
 from seamo.identity import write_atomically
 from seamo.seal import SealedFile, bytes_damage, damage
 from seamo.store import format as fmt
 from seamo.store.meta import BUILD_AGAIN, read_meta
-from seamo.store.publish import put_in_place
+from seamo.store.publish import put_in_place, sweep
 
 Progress = Callable[[int, int, str], None]
 """Called with how much is done, how much in all, and of what: `bytes`, or `samples`."""
+
+Ends = tuple[Files, Files]
+"""Where files come from, and where they go."""
+Move = Callable[[Files, Files, str, SealedFile], None]
+"""Moves one file from here to there, and checks it on both sides; done before, it is looked at and kept."""
 
 THREADS = 8
 LARGE = 128 * 2**20  # bytes; a put takes 1.8 times its size in memory
@@ -66,7 +72,39 @@ class Meter:
             self._progress(self._done, self._total, _BYTES)
 
 
-def download(cargo: Cargo, final: Path, meter: Meter, *, threads: int) -> None:
+class Movers(Protocol):
+    """Who moves files: threads of this process (`move_here`), or workers (`seamo.store.workers`)."""
+
+    def __call__(self, move: Move, ends: Ends, files: Mapping[str, SealedFile], *, meter: Meter, threads: int) -> None:
+        """Move every file.
+
+        Args:
+            move: Moves one; a function of a module.
+            ends: Where from, and where to.
+            files: Name -> what it must be.
+            meter: Counts.
+            threads: At work at once in this process.
+        """
+
+
+def move_here(move: Move, ends: Ends, files: Mapping[str, SealedFile], *, meter: Meter, threads: int) -> None:
+    """See `Movers`; the first error ends it, after what is being done."""
+
+    def work(name: str, sealed: SealedFile) -> None:
+        move(*ends, name, sealed)
+        meter.add(sealed.bytes)
+
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(work, name, sealed) for name, sealed in sorted(files.items())]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def download(cargo: Cargo, final: Path, meter: Meter, *, threads: int, movers: Movers = move_here) -> None:
     """Bring a store, or a view, to a disk; what an interrupted try left is kept where it is whole.
 
     Args:
@@ -74,6 +112,7 @@ def download(cargo: Cargo, final: Path, meter: Meter, *, threads: int) -> None:
         final: The folder that it becomes; its lock is held.
         meter: Counts.
         threads: At work at once.
+        movers: Who does it.
 
     Raises:
         StoreError: If a byte is not what it must be.
@@ -81,28 +120,26 @@ def download(cargo: Cargo, final: Path, meter: Meter, *, threads: int) -> None:
     """
     part = final.with_name(f".{final.name}-copy.partial")
     part.mkdir(parents=True, exist_ok=True)
-
-    def fetch(name: str, sealed: SealedFile) -> None:
-        target = part / name
-        if damage(target, sealed, deep=True):  # not there yet, or only in part
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _fetch_file(cargo.source, name, target, sealed)
-        meter.add(sealed.bytes)
-
-    _each(fetch, cargo.manifest, threads)
+    movers(_fetch_file, (cargo.source, open_files(part)), cargo.manifest, meter=meter, threads=threads)
+    sweep(part)
+    for name, sealed in cargo.manifest.items():
+        if damage(part / name, sealed, deep=False):  # written elsewhere: whoever wrote it has read it back
+            what = "is not there, though a worker has written it"
+            raise StoreError(what, str(part / name), "Name a folder that all workers see under the same path.")
     write_atomically(part / fmt.CHECKSUMS_NAME, cargo.source.read(fmt.CHECKSUMS_NAME))
     sync_tree(part)
     write_atomically(part / fmt.META_NAME, cargo.source.read(fmt.META_NAME))
     put_in_place(part, final)
 
 
-def upload(cargo: Cargo, target: Files, meter: Meter) -> None:
+def upload(cargo: Cargo, target: Files, meter: Meter, *, movers: Movers = move_here) -> None:
     """Put a store, or a view, into a bucket; what is there with the right bytes is kept.
 
     Args:
         cargo: What.
         target: Where its files come to lie; conditions are known to be honoured there.
         meter: Counts.
+        movers: Who does it.
 
     Raises:
         StoreError: If a byte of the source is not what it must be, other bytes are there, or a file is too large.
@@ -113,14 +150,10 @@ def upload(cargo: Cargo, target: Files, meter: Meter) -> None:
         what = f"has {largest:,} bytes, and a bucket takes {LARGEST:,} in one put"
         raise StoreError(what, cargo.source.where(name), "Keep this store on a disk.")
 
-    def put(name: str, sealed: SealedFile) -> None:
-        _put_file(cargo.source, target, name, sealed)
-        meter.add(sealed.bytes)
-
     threads = max(1, min(THREADS, _AT_ONCE // max(1, largest)))
     todo = dict(cargo.manifest)
     for _ in range(_TIMES):
-        _each(put, todo, threads)
+        movers(_put_file, (cargo.source, target), todo, meter=meter, threads=threads)
         _put_last(cargo.source, target)
         # A removal that began before may have taken away what was kept here: then it is put again.
         there = set(target.names())
@@ -153,16 +186,27 @@ def large_files(manifest: Mapping[str, SealedFile]) -> str:
     )
 
 
-def _fetch_file(source: Files, name: str, target: Path, sealed: SealedFile) -> None:
-    with target.open("wb") as out:
+def _fetch_file(source: Files, target: Files, name: str, sealed: SealedFile) -> None:
+    path = Path(target.url) / name
+    if not damage(path, sealed, deep=True):
+        return  # an earlier try has brought it
+    if not Path(target.url).is_dir():
+        fix = "Name a folder that all workers see under the same path."
+        raise StoreError("is not there, where this worker runs", target.url, fix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Under a name of its own until it is whole: a worker that was given up may still be at it.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    with part.open("wb") as out:
         found = _sealed(_written(source.stream(name), out.write))
         out.flush()
         os.fsync(out.fileno())
     if found != sealed:
+        part.unlink(missing_ok=True)
         raise StoreError("is not what its manifest says", source.where(name), BUILD_AGAIN)
-    wrong = damage(target, sealed, deep=True)
+    part.replace(path)
+    wrong = damage(path, sealed, deep=True)
     if wrong:
-        raise StoreError(f"was written and reads back otherwise: {wrong}", str(target), "Check the disk, copy again.")
+        raise StoreError(f"was written and reads back otherwise: {wrong}", str(path), "Check the disk, copy again.")
 
 
 def _put_file(source: Files, target: Files, name: str, sealed: SealedFile) -> None:
@@ -202,15 +246,3 @@ def _written(blocks: Iterable[bytes], write: Callable[[bytes], int]) -> Iterator
     for block in blocks:
         write(block)
         yield block
-
-
-def _each(work: Callable[[str, SealedFile], None], manifest: Mapping[str, SealedFile], threads: int) -> None:
-    """Do it for every file; the first error ends it, after what is being done."""
-    with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(work, name, sealed) for name, sealed in sorted(manifest.items())]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -1,14 +1,19 @@
 """`seamo-prep copy`."""
 
 import sys
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from seamo.addresses import last_name
 from seamo.options import Json
 from seamo.progress import Progress
-from seamo.terminal import show
+from seamo.terminal import remark, show
+
+if TYPE_CHECKING:
+    from seamo.store.transfer import Movers
 
 
 def copy(
@@ -18,12 +23,32 @@ def copy(
     layout: Annotated[Literal["zarr", "webdataset"] | None, typer.Option(help="Layout of the copy.")] = None,
     split: Annotated[str, typer.Option(help="Copy only the samples of this split.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Copy only the first samples.")] = None,
+    scheduler: Annotated[str, typer.Option(help="Address or file of a dask scheduler whose workers do it.")] = "",
     json: Json = False,
 ) -> None:
     """Copy a store with its views between disks and buckets, every byte checked; goes on where it was interrupted."""
     from seamo.store.copy import copy_store
 
+    if scheduler and (layout or split or limit):
+        remark("samples that are written anew, for --layout, --split and --limit, are written here, not by workers")
     progress = Progress(sys.stderr, title="copy")
-    place = copy_store(source, root, layout=layout, progress=progress.report, split=split, limit=limit)
+    with _movers(scheduler) as movers:
+        place = copy_store(
+            source, root, layout=layout, progress=progress.report, split=split, limit=limit, movers=movers
+        )
     progress.close()
     show([{"id": last_name(place), "path": place}], json=json, text=lambda: place)
+
+
+@contextmanager
+def _movers(scheduler: str) -> "Iterator[Movers]":
+    from seamo.store.transfer import move_here
+
+    if not scheduler:
+        yield move_here
+        return
+    from seamo.cluster import connected
+    from seamo.store.workers import KEPT, moving
+
+    with connected(scheduler, kept=KEPT, say=remark) as client:
+        yield moving(client, scheduler)
