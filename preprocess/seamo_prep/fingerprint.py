@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from seamo.addresses import disk_path, join
 from seamo.errors import ArchiveError, SeamoError, UsageError
 from seamo.identity import digest, file_sha256, write_atomically
 from seamo.manifest import DatasetSpec
@@ -121,15 +122,18 @@ def kept_hashes(root: Path, spec: DatasetSpec, raw: Raw) -> Path:
     return root / spec.id / f".{place}.hashes"
 
 
-def check_apart(root: Path, raw: Raw, spec: DatasetSpec) -> None:
+def check_apart(root: str | Path, raw: Raw, spec: DatasetSpec) -> None:
     """Refuse stores inside RAW, where they would be read as imagery, and RAW inside a store.
 
     Raises:
         UsageError: If so.
     """
-    if not isinstance(raw.root, Path):
+    here = disk_path(root)
+    if here is None or not isinstance(raw.root, Path):
+        if here is None and f"{join(root, spec.id)}/".startswith(f"{raw.root}/"):
+            raise UsageError("the store would lie inside RAW", str(root), f"Name another root than {raw.root}.")
         return
-    stores, images = (root / spec.id).resolve(), raw.root.resolve()
+    stores, images = (here / spec.id).resolve(), raw.root.resolve()
     if images == stores or images in stores.parents:
         raise UsageError(
             "the store would lie inside RAW", str(root), f"Name a folder for stores that is not below {raw.root}."

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,12 @@ from seamo.manifest import shipped_manifest
 from seamo.testing.world import World
 from seamo_prep import far
 from seamo_prep.archives import archive_ids, load_archive
+from seamo_prep.build import Options, build
+from seamo_prep.engines import Engine
 from seamo_prep.far import FarFile, Scratch, Shelf, folders_of
 from seamo_prep.unpack import Raw
 from tests import servers
+from tests.dask_cluster import Cluster
 from tests.prep.demo_stores import build_quietly
 from tests.prep.packing import pack
 
@@ -327,3 +331,46 @@ def test_hidden_files_and_marks_of_folders_are_none_of_it(bucket: str, tmp_path:
     assert after.fingerprint() == before
     assert after.list_dir()[0] == []
     shutil.rmtree(here)
+
+
+@pytest.mark.parametrize("form", [".zip", ".tar", ".tar.gz", ".tar.zst"])
+def test_a_server_that_refuses_is_named_from_within_any_archive(
+    form: str, proxy: servers.FaultProxy, tmp_path: Path
+) -> None:
+    """Also where another library reads the file for us."""
+    spec = shipped_manifest()["eurosat"]
+    demo = tmp_path / "demo"
+    (demo / "EuroSAT_MS" / "Forest").mkdir(parents=True)
+    name = "EuroSAT_MS/Forest/Forest_1.tif"
+    (demo / name).write_bytes(np.random.default_rng(4).bytes(300_000))
+    servers.upload(pack(demo, tmp_path / "raw", spec, form=form), proxy.bucket)
+    raw = Raw(proxy.bucket, spec)
+    assert raw.exists(name)
+    (archive,) = raw._ground.shelf.found
+    raw._ground.shelf.forget(archive)
+    proxy.faults = [servers.Fault("403", times=99)]
+    with pytest.raises(StoreError, match=f"{proxy.bucket}/{archive}: may not be read"):
+        raw.read(name)
+
+
+@pytest.mark.soak
+def test_workers_of_a_scheduler_read_it_themselves(bucket: str, tmp_path: Path) -> None:
+    here = pack(demo_of("eurosat", tmp_path / "demo"), tmp_path / "raw", shipped_manifest()["eurosat"])
+    servers.upload(here, f"{bucket}/raw")
+    ours = build_quietly("eurosat", here, tmp_path / "ours")
+    with Cluster(tmp_path / "dask", seconds=0.3) as cluster:
+        cluster.start_worker()
+        cluster.start_worker()
+
+        def kill_one() -> None:
+            cluster.wait_for(1)
+            cluster.workers[0].kill()
+
+        side = threading.Thread(target=kill_one)
+        side.start()
+        theirs = build(
+            "eurosat", raw=f"{bucket}/raw", root=tmp_path / "theirs", options=Options(),
+            engine=Engine(scheduler=cluster.address), say=lambda _: None, progress=lambda _done, _total: None,
+        )  # fmt: skip
+        side.join()
+    assert bytes_below(theirs.path) == bytes_below(ours.path)
