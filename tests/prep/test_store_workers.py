@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import seamo
-from seamo.cluster import connected
+from seamo.cluster import Lost, RemoteTask, connected
 from seamo.errors import StoreError, UsageError
 from seamo.files import open_files
 from seamo.seal import SealedFile, seal_document
@@ -34,9 +34,9 @@ def scheduler() -> Iterator[str]:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "_FILES", 2)
-    monkeypatch.setattr(workers, "_FILES", 2)
-    monkeypatch.setattr(check, "rows_each", lambda _store: 2)
+    monkeypatch.setattr(check, "_FILES", 7)
+    monkeypatch.setattr(workers, "_FILES", 3)
+    monkeypatch.setattr(check, "rows_each", lambda _store: 5)
 
 
 def with_view(folder: Path, **options: object) -> Store:
@@ -167,6 +167,30 @@ def test_a_worker_that_sees_another_disk_is_noticed(
     nowhere, sealed = open_files(tmp_path / "nowhere"), store.read_manifest()["index.parquet"]
     with pytest.raises(StoreError, match="is not there, where this worker runs"):
         _fetch_file(store.files, nowhere, "index.parquet", sealed)
+
+
+def test_what_ends_in_another_order_is_told_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = [RemoteTask(str(number), print, ()) for number in range(7)]
+    ended: list[str] = []
+
+    def in_disorder(_client: object, given: list[RemoteTask], **_: object) -> Iterator[object]:
+        for number in (2, 0, 1, 6, 5, 3, 4):
+            ended.append(given[number].key)
+            yield given[number], 10 * number
+
+    monkeypatch.setattr(workers, "run_tasks", in_disorder)
+    told, seen = [], []
+    for found in workers.in_turn(None, tasks, "s", lambda *one: told.append(one)):
+        seen.append((found, len(ended)))
+    assert seen == [(0, 2), (10, 3), (20, 3), (30, 6), (40, 7), (50, 7), (60, 7)]
+    assert told == [(number, 7, "parts") for number in range(1, 8)]
+
+
+def test_a_part_whose_workers_die_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = RemoteTask("one", print, ())
+    monkeypatch.setattr(workers, "run_tasks", lambda *_args, **_more: iter([(task, Lost(4))]))
+    with pytest.raises(StoreError, match="a part of the work was on each of 4 workers that died, twice. Probably"):
+        list(workers.in_turn(None, [task], "s"))
 
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
