@@ -274,7 +274,7 @@ def test_what_stays_wrong_is_one_message_with_its_address(proxy: servers.FaultPr
         Raw(f"{proxy.bucket}/typo", spec)
 
 
-def test_a_file_that_became_shorter_is_no_short_file(bucket: str, tmp_path: Path) -> None:
+def test_a_file_that_became_shorter_is_no_short_file(bucket: str) -> None:
     files = open_files(bucket)
     files.put_once("a.tif", bytes(1000))
     shelf = Shelf(bucket)

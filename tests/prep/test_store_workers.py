@@ -189,7 +189,7 @@ def test_what_ends_in_another_order_is_told_in_turn(monkeypatch: pytest.MonkeyPa
 def test_a_part_whose_workers_die_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     task = RemoteTask("one", print, ())
     monkeypatch.setattr(workers, "run_tasks", lambda *_args, **_more: iter([(task, Lost(4))]))
-    with pytest.raises(StoreError, match="a part of the work was on each of 4 workers that died, twice. Probably"):
+    with pytest.raises(StoreError, match=r"a part of the work was on each of 4 workers that died, twice\. Probably"):
         list(workers.in_turn(None, [task], "s"))
 
 
