@@ -38,6 +38,7 @@ def copy_store(
     root: str | Path,
     *,
     layout: fmt.Layout | None,
+    codec: fmt.CodecName | None = None,
     progress: Progress,
     split: str = "",
     limit: int | None = None,
@@ -46,13 +47,14 @@ def copy_store(
     """Copy a store, with its views, below another root; or bring one of the format before to this one.
 
     Files are copied as they are, and each is held against its sha256 as it is read and as it lies where it was
-    written. Another layout, and the format before, are written anew from decoded samples, for a bucket in a temporary
-    folder first; the pixels' hash must come out the same.
+    written. Another layout or codec, and the format before, are written anew from decoded samples, for a bucket in a
+    temporary folder first; the pixels' hash must come out the same.
 
     Args:
         source: The store; of a view, the store that it is of, with all its views.
         root: Folder of stores; the id and the build are kept.
         layout: Of the copy; None keeps it.
+        codec: Of a copy in the zarr layout; None keeps it.
         progress: See `seamo.store.transfer.Progress`; samples are counted where they are written anew.
         split: Copy only the samples of this split (of a view: of its splits), as a store marked as a subset.
         limit: Copy only the first so many samples: the store that a build with this limit makes, marked as a subset.
@@ -64,24 +66,28 @@ def copy_store(
     Raises:
         StoreError: If a byte of the source is not what it must be, other bytes are at the target, the disk is full, or
             a server does not honour conditions.
+        UsageError: If the layout has no codec.
     """
     folder, here = disk_path(source), disk_path(root)
     probe(root)
     if folder is not None and is_previous(folder):
         if split or limit is not None:
             raise UsageError("a store of the format before is copied whole", str(folder), "Copy it, then its copy.")
-        return _anew(lambda made: rewrite_previous(folder, made, layout=layout, progress=progress), root, progress)
+        before = partial(rewrite_previous, folder, layout=layout, codec=codec, progress=progress)
+        return _anew(before, root, progress)
     asked = open_store(source)
     store = Store(asked.pixels_url) if asked.meta.pixels_in else asked
     meta = store.meta
     check_public(root, meta.spec)  # before anything is written anew
     if disk_path(store.url) is not None and here is not None:
         _check_apart(store.path, here)
+    if codec is not None and (layout or meta.layout) == "webdataset":
+        raise UsageError("the webdataset layout is not compressed", store.url, "Leave --codec out, or ask for zarr.")
     if split or (limit is not None and limit < len(store)):
-        part = partial(write_part, asked if split else store, layout=layout or meta.layout, split=split, limit=limit)
-        return _anew(lambda made: part(made, progress=progress), root, progress)
-    if layout is not None and layout != meta.layout:
-        return _anew(lambda made: rewrite(store, made, layout=layout, progress=progress), root, progress)
+        part = partial(write_part, asked if split else store, layout=layout, codec=codec, split=split, limit=limit)
+        return _anew(partial(part, progress=progress), root, progress)
+    if (layout or meta.layout, codec or meta.codec) != (meta.layout, meta.codec):
+        return _anew(partial(rewrite, store, layout=layout, codec=codec, progress=progress), root, progress)
     name = f"{meta.id}/{meta.build}"
     if here is None:
         _put(store, root, progress, movers)

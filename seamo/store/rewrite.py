@@ -1,4 +1,4 @@
-"""Stores written anew from decoded samples: in the other layout, smaller ones, and those of the format before."""
+"""Stores written anew from decoded samples: another layout or codec, smaller ones, and those of the format before."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -31,13 +31,16 @@ def is_previous(source: Path) -> bool:
     return file.is_file() and f'"{PREVIOUS}"'.encode() in file.read_bytes()[:4096]
 
 
-def rewrite_previous(source: Path, root: Path, *, layout: fmt.Layout | None, progress: Progress) -> Path:
+def rewrite_previous(
+    source: Path, root: Path, *, layout: fmt.Layout | None, codec: fmt.CodecName | None = None, progress: Progress
+) -> Path:
     """Bring a store of the format before to this one, after it was checked by its own rules.
 
     Args:
         source: Its folder.
         root: Folder of stores on this disk.
         layout: None keeps it.
+        codec: None keeps it.
         progress: See `seamo.store.transfer.Progress`; counts samples.
 
     Raises:
@@ -50,34 +53,44 @@ def rewrite_previous(source: Path, root: Path, *, layout: fmt.Layout | None, pro
     if found != store.content:
         raise StoreError(f"content is {found[:12]} instead of {store.content[:12]}", str(store.path), BUILD_AGAIN)
     was = {"format": PREVIOUS, "build": store.meta.build, "content": store.content}
-    plan = _plan_of(store.meta, layout or store.meta.layout)
+    plan = _plan_of(store.meta, layout, codec)
     return _write_anew(store, root, plan, provenance={"was": was}, progress=progress)
 
 
-def rewrite(store: Store, root: Path, *, layout: fmt.Layout, progress: Progress) -> Path:
-    """Write a store and its views in another layout; the hashes come out the same.
+def rewrite(
+    store: Store, root: Path, *, layout: fmt.Layout | None, codec: fmt.CodecName | None, progress: Progress
+) -> Path:
+    """Write a store and its views in another layout or codec; the hashes come out the same.
 
     Args:
         store: The store, not a view.
         root: Folder of stores on this disk.
-        layout: Of the copy.
+        layout: Of the copy; None keeps it.
+        codec: Of the copy; None keeps it.
         progress: See `seamo.store.transfer.Progress`; counts samples.
 
     Raises:
         StoreError: If a byte that is read is damaged.
     """
-    path = _write_anew(store, root, _plan_of(store.meta, layout), progress=progress)
+    path = _write_anew(store, root, _plan_of(store.meta, layout, codec), progress=progress)
     made = Store(path)
     if (made.pixels, made.content) != (store.pixels, store.content):
         what = f"came out with pixels {made.pixels[:12]} instead of {store.pixels[:12]}"
         raise StoreError(what, str(path), "Delete it: this is a fault of seamo, please report it.")
     for view in views_of(store):
-        _write_anew(view, root, _plan_of(view.meta, layout), progress=progress)
+        _write_anew(view, root, _plan_of(view.meta, layout, codec), progress=progress)
     return path
 
 
 def write_part(
-    store: Store, root: Path, *, layout: fmt.Layout, split: str, limit: int | None, progress: Progress
+    store: Store,
+    root: Path,
+    *,
+    layout: fmt.Layout | None,
+    codec: fmt.CodecName | None,
+    split: str,
+    limit: int | None,
+    progress: Progress,
 ) -> Path:
     """Write some samples of a store, as a store of their own that is marked as a subset.
 
@@ -87,7 +100,8 @@ def write_part(
     Args:
         store: The store; a view only with `split`.
         root: Folder of stores on this disk.
-        layout: Of the copy.
+        layout: Of the copy; None keeps it.
+        codec: Of the copy; None keeps it.
         split: Only its samples; empty for those of all.
         limit: Only the first so many of them; None for all.
         progress: See `seamo.store.transfer.Progress`; counts samples.
@@ -96,7 +110,7 @@ def write_part(
         StoreError: If there is no such split, or a byte that is read is damaged.
     """
     rows = (store.rows(split) if split else np.arange(len(store)))[:limit]
-    plan = replace(_plan_of(store.meta, layout), limit=limit or store.meta.limit)
+    plan = replace(_plan_of(store.meta, layout, codec), limit=limit or store.meta.limit)
     only = ""
     if split:
         keys = store.meta.truth[split].keys
@@ -110,17 +124,17 @@ def write_part(
     if not Store(path).read_index(columns).equals(store.read_index(columns).iloc[rows].reset_index(drop=True)):
         raise StoreError("came out with other samples", str(path), "Delete it: this is a fault of seamo, report it.")
     for view in () if split else views_of(store):
-        asked = replace(_plan_of(view.meta, layout), limit=plan.limit)
+        asked = replace(_plan_of(view.meta, layout, codec), limit=plan.limit)
         _write_anew(view, root, asked, rows=rows, is_build=True, progress=progress)
     return path
 
 
-def _plan_of(meta: StoreMeta, layout: fmt.Layout) -> BuildPlan:
+def _plan_of(meta: StoreMeta, layout: fmt.Layout | None, codec: fmt.CodecName | None) -> BuildPlan:
     return BuildPlan(
         spec=meta.spec,
         split_scheme=meta.split_scheme,
-        layout=layout,
-        codec="lz4" if meta.layout == "webdataset" else meta.codec,
+        layout=layout or meta.layout,
+        codec=codec or ("lz4" if meta.layout == "webdataset" else meta.codec),
         limit=meta.limit,
         relax=meta.relax,
         on_bad=meta.on_bad,

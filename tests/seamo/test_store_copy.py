@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from numpy.testing import assert_array_equal
 
-from seamo.errors import StoreError
+from seamo.errors import StoreError, UsageError
 from seamo.store.buildplan import BuildPlan
 from seamo.store.check import content_of, differing_files
 from seamo.store.copy import copy_store
-from seamo.store.reader import Store, open_store
+from seamo.store.reader import Store, open_store, views_of
 from seamo.store.writer import StoreWriter
 from seamo.testing.stores import tiny_store
 from tests.seamo.store_samples import build, seasons_samples, seasons_spec
@@ -98,6 +98,26 @@ def test_a_damaged_source_is_named(tmp_path):
         copied(path, tmp_path / "b")
     with pytest.raises(StoreError, match="not finished"):
         open_store(tmp_path / "b" / "toy")
+
+
+def test_another_codec_has_the_same_content_and_views(tmp_path):
+    path = build(tmp_path / "a", PLAN, SAMPLES)
+    with StoreWriter(tmp_path / "a", replace(PLAN, split_scheme="cv5x5"), [one.key for one in SAMPLES]) as writer:
+        writer.publish()
+    store, sizes = open_store(path), {}
+    for codec in ("lz4", "compact", "none"):
+        copy = open_store(copy_store(path, tmp_path / codec, layout=None, codec=codec, progress=said))
+        assert (copy.content, copy.pixels, copy.meta.codec) == (store.content, store.pixels, codec)
+        assert [view.content for view in views_of(copy)] == [view.content for view in views_of(store)] != []
+        for one, other in zip(copy, store, strict=True):
+            assert one.key == other.key
+            for name in other.layers:
+                assert_array_equal(one.layers[name], other.layers[name])
+        sizes[codec] = sum(one.bytes for one in copy.read_manifest().values())
+    assert sizes["compact"] < sizes["none"]
+    assert copy.meta.build != store.meta.build
+    with pytest.raises(UsageError, match="not compressed"):
+        copy_store(path, tmp_path / "d", layout="webdataset", codec="lz4", progress=said)
 
 
 @pytest.mark.parametrize("layout", ["zarr", "webdataset"])

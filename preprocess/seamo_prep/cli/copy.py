@@ -21,6 +21,10 @@ def copy(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="Folder of stores, or address; id and build are kept.")],
     *,
     layout: Annotated[Literal["zarr", "webdataset"] | None, typer.Option(help="Layout of the copy.")] = None,
+    codec: Annotated[
+        Literal["lz4", "compact", "none"] | None,
+        typer.Option(help="Codec of the copy, zarr layout: lz4 reads fastest of what is smaller, compact is zstd."),
+    ] = None,
     split: Annotated[str, typer.Option(help="Copy only the samples of this split.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Copy only the first samples.")] = None,
     scheduler: Annotated[str, typer.Option(help="Address or file of a dask scheduler whose workers do it.")] = "",
@@ -29,12 +33,12 @@ def copy(
     """Copy a store with its views between disks and buckets, every byte checked; goes on where it was interrupted."""
     from seamo.store.copy import copy_store
 
-    if scheduler and (layout or split or limit):
-        remark("samples that are written anew, for --layout, --split and --limit, are written here, not by workers")
+    if scheduler and (layout or codec or split or limit):
+        remark("what is written anew, for --layout, --codec, --split or --limit, is written here, not by workers")
     progress = Progress(sys.stderr, title="copy")
     with _movers(scheduler) as movers:
         place = copy_store(
-            source, root, layout=layout, progress=progress.report, split=split, limit=limit, movers=movers
+            source, root, layout=layout, codec=codec, progress=progress.report, split=split, limit=limit, movers=movers
         )
     progress.close()
     show([{"id": last_name(place), "path": place}], json=json, text=lambda: place)
