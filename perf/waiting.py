@@ -27,6 +27,7 @@ from seamo.data.loader import Loader
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.inputs import plan_inputs
 from seamo.pretrain.loop import pretrain
+from seamo.pretrain.mixture import training_data
 from seamo.pretrain.optimise import adamw
 from seamo.pretrain.recipe import Recipe, load_recipe
 from seamo.store.reader import Store
@@ -36,7 +37,7 @@ CPU = torch.device("cpu")
 
 def batches(store: Store, recipe: Recipe, epoch: int, epochs: int) -> Loader:
     """As the training loop reads."""
-    layers = plan_inputs(recipe, 2, store).layer_ids
+    layers = plan_inputs(recipe, 2, training_data(recipe, [store])).layer_ids
     return Loader(
         store,
         np.arange(len(store)),
@@ -53,7 +54,8 @@ def batches(store: Store, recipe: Recipe, epoch: int, epochs: int) -> Loader:
 
 def stepper(store: Store, recipe: Recipe) -> Callable[[Batch], None]:
     """One training step of stage 2 on a batch."""
-    plan, model = plan_inputs(recipe, 2, store), SeaMo(recipe.model, generator=torch.Generator().manual_seed(0))
+    plan = plan_inputs(recipe, 2, training_data(recipe, [store]))
+    model = SeaMo(recipe.model, generator=torch.Generator().manual_seed(0))
     optimiser = adamw(model, recipe.optimiser, fused=True)
 
     def step(batch: Batch) -> None:

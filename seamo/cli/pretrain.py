@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seamo.cli.arguments import Device, Store
+from seamo.cli.arguments import Device
 from seamo.options import Json
 from seamo.terminal import goes_on, remark, say, show
 
@@ -16,7 +16,10 @@ _TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
 
 def pretrain(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (seamo-tiny, seamo-base, ...) or a YAML file.")],
-    store: Store,
+    stores: Annotated[
+        list[str],
+        typer.Option("--store", help="A store: its folder or address; several are mixed.", metavar="STORE"),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.", metavar="RUN")],
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: dotted.key=value.", metavar="KEY=VALUE")
@@ -25,7 +28,7 @@ def pretrain(
     device: Device = "",
     as_json: Json = False,
 ) -> None:
-    """Pretrain from a store; under torchrun on several devices.
+    """Pretrain from a store, or a mixture of several; under torchrun on several devices.
 
     SIGTERM and SIGUSR1 stop it after a checkpoint, with exit status 75: go on with --resume.
     """
@@ -35,13 +38,15 @@ def pretrain(
 
     from seamo.pretrain.loop import Stopped
     from seamo.pretrain.loop import pretrain as train
+    from seamo.pretrain.mixture import in_words, training_data
     from seamo.pretrain.ranks import joined
     from seamo.store.reader import open_store
 
-    opened = open_store(store)
+    opened = [open_store(store) for store in stores]
     rank, world, local = (int(os.environ.get(name, default)) for name, default in _TORCHRUN)
     if rank == 0:
-        remark(f"{resolved.name} on {opened.title}, split {resolved.data.split}")
+        for line in in_words(training_data(resolved, opened), resolved):
+            remark(line)
     with (
         goes_on("Go on with --resume: the last checkpoint holds everything.", Stopped),
         joined(rank, world, local, device=device) as ranks,

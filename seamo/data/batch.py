@@ -30,6 +30,8 @@ class Batch:
         padding: (B,) bool: a repeat that only keeps the ranks' batches equal; it counts nowhere.
         holes: Layers in which an image that is there holds the fill value somewhere; None: nobody looked. Unlike a
             tensor it can be asked without waiting for a device.
+        turns: (B,) int64 of a mixture: passes through the sample's store that began since the epoch did, so that what
+            is drawn for a sample that comes twice in an epoch differs; None: 0 for all.
     """
 
     spec: DatasetSpec
@@ -43,6 +45,7 @@ class Batch:
     mask: Tensor | None
     padding: Tensor
     holes: frozenset[str] | None = None
+    turns: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -67,4 +70,5 @@ class Batch:
             label=None if self.label is None else move(self.label),
             mask=None if self.mask is None else move(self.mask),
             padding=move(self.padding),
+            turns=None if self.turns is None else move(self.turns),
         )

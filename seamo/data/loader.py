@@ -20,7 +20,7 @@ from seamo.errors import SeamoError, StoreError, UsageError
 from seamo.manifest import LayerSpec
 from seamo.store.ahead import ReadAhead
 from seamo.store.format import LABEL, bucket_of
-from seamo.store.plan import ShardPlan
+from seamo.store.plan import Mix, ShardPlan
 from seamo.store.samples import Samples
 from seamo.store.stacks import layer_ids
 
@@ -51,6 +51,7 @@ class Loader:
         shuffle: New order each epoch; otherwise the order of `rows`.
         block: With `shuffle`: neighbours of `rows` that are shuffled as one (`seamo.store.plan.ShardPlan`); 0 = none.
         buffer: With `block`: samples in the window that mixes them.
+        mix: With `shuffle`, of a `seamo.store.mixed.MixedStore`: number of rows and weight of each of its stores.
         drop_last: Leave out what does not fill a batch (training).
         rank: Rank of this process.
         world: Number of ranks; each gets an equal share of every global batch.
@@ -88,6 +89,7 @@ class Loader:
         shuffle: bool = False,
         block: int = 0,
         buffer: int = 0,
+        mix: Mix = (),
         drop_last: bool = False,
         rank: int = 0,
         world: int = 1,
@@ -127,6 +129,7 @@ class Loader:
             groups=_buckets(self._height_width[rows].max(axis=1)) if self._vary else None,
             block=block,
             buffer=buffer,
+            mix=mix,
         )
         if not 0 <= cursor <= len(self.plan):
             raise UsageError(f"cursor {cursor} is outside the epoch's {len(self.plan)} batches", where="Loader")
@@ -140,7 +143,7 @@ class Loader:
     def __iter__(self) -> Generator[Batch, None, None]:
         ids = [layer.id for layer in self.spec.layers] + ([LABEL] if self._labels.kind == "mask" else [])
         plan = self.plan
-        ahead = ReadAhead(self.store, plan.rows, ids, is_shuffled=plan.shuffle, buffer=plan.buffer)
+        ahead = ReadAhead(self.store, plan.rows, ids, is_shuffled=plan.shuffle, buffer=plan.buffer, mix=plan.mix)
         units = ahead.announce(self._units())
         executor = ThreadPoolExecutor(self._workers, thread_name_prefix="seamo-loader")
         try:
@@ -160,9 +163,9 @@ class Loader:
             plan = replace(self.plan, epoch=self.plan.epoch + offset) if offset else self.plan
             for share in plan.shares(self._rank, self._world, 0 if offset else self.cursor):
                 pieces = zip(
-                    np.array_split(share.rows, self._parts), np.array_split(share.padding, self._parts), strict=True
+                    *(np.array_split(one, self._parts) for one in (share.rows, share.padding, share.turns)), strict=True
                 )
-                yield from (_Unit(rows, padding) for rows, padding in pieces if len(rows))
+                yield from (_Unit(*piece) for piece in pieces if len(piece[0]))
 
     def _start(self, executor: ThreadPoolExecutor, samples: Samples, unit: "_Unit") -> "_Pending":
         n = len(unit.rows)
@@ -242,6 +245,7 @@ class Loader:
             mask=pending.mask,
             padding=torch.from_numpy(np.array(unit.padding)),
             holes=frozenset[str]().union(*(sample.holes for sample in facts)) if self._find_holes else None,
+            turns=torch.from_numpy(np.array(unit.turns)) if self.plan.mix else None,
         )
 
 
@@ -253,6 +257,7 @@ def _buckets(sides: NDArray[np.int64]) -> NDArray[np.int64]:
 class _Unit:
     rows: NDArray[np.int64]
     padding: NDArray[np.bool_]
+    turns: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

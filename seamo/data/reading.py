@@ -98,6 +98,6 @@ def read_valid(
     for layer in spec.layers:
         dated = times[layer.stack] != NO_DATE
         # An archive without dates says nothing about what is there; one with dates leaves NaT where nothing is.
-        there = dated if dated.any() else np.ones_like(dated)
+        there = dated if dated.any() else np.arange(layer.times) < samples.shape(row, layer.id)[0]
         valid[layer.id] = there & samples.is_valid(row, layer.id)
     return valid

@@ -40,6 +40,8 @@ def describe(path: Path) -> dict[str, Any]:
         "seamo": facts["environment"]["seamo"],
         "code": facts["environment"]["code"],
     }
+    if "mix" in facts:
+        described["mix"] = {str(n): one for n, one in enumerate(facts["mix"], start=1)}
     if (path / CURVES).is_file():
         curves = read_curves(path)
         if curves:

@@ -6,7 +6,7 @@ text for people, made again if it is damaged. `environment.json` is a document b
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,27 +58,48 @@ class TrainingStoreFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class MixedPartFacts(TrainingStoreFacts):
+    """What a run remembers of one store of a mixture.
+
+    Args:
+        weight: Share of the samples that are drawn from it.
+    """
+
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
     """What a run was begun with.
 
     Args:
-        store: On what.
+        store: On what; of a mixture, on all of it.
         recipe: The resolved recipe, as plain values.
         text: The same as YAML, byte by byte what `recipe.yaml` holds.
         sealed: False for a run of an earlier release, whose facts nothing vouches for.
+        mix: The stores of a mixture, in their order.
     """
 
     store: TrainingStoreFacts
     recipe: Mapping[str, Any]
     text: bytes
     sealed: bool
+    mix: tuple[MixedPartFacts, ...] = ()
 
 
-def write_facts(run: RunFolder, recipe: Recipe, store: TrainingStoreFacts, environment: Mapping[str, Any]) -> None:
+def write_facts(
+    run: RunFolder,
+    recipe: Recipe,
+    store: TrainingStoreFacts,
+    mix: Sequence[MixedPartFacts],
+    environment: Mapping[str, Any],
+) -> None:
     """Write the three files; a kill between them leaves what can be gone on with."""
     text = yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=False)
     write_atomically(run.path / ENVIRONMENT, seal_document(environment))
-    facts = {"format": FORMAT, "store": asdict(store), "recipe": text}
+    facts: dict[str, Any] = {"format": FORMAT, "store": asdict(store), "recipe": text}
+    if mix:
+        facts["mix"] = [asdict(one) for one in mix]
     write_atomically(run.path / RUN, seal_document(facts))
     write_atomically(run.path / RECIPE, text.encode("ascii"))
 
@@ -105,14 +126,16 @@ def read_run_facts(path: Path) -> RunFacts:
         text = _read(path / RECIPE)
     try:
         store = TrainingStoreFacts(**facts["store"])
+        mix = tuple(MixedPartFacts(**one) for one in facts.get("mix", ()))
     except (KeyError, TypeError) as error:
         raise TrainingError("does not say what store it was begun on", where, _FIX) from error
     said = decode_text(text)
     place = where if sealed else str(path / RECIPE)
     recipe = parse_yaml(said, place, error=TrainingError, fix=_FIX) if isinstance(said, str) else None
-    if not isinstance(recipe, dict) or not all(isinstance(value, str | int) for value in asdict(store).values()):
+    values = [value for one in (store, *mix) for value in asdict(one).values()]
+    if not isinstance(recipe, dict) or not all(isinstance(value, str | int | float) for value in values):
         raise TrainingError("does not hold a recipe and the facts of a store", place, _FIX)
-    return RunFacts(store, recipe, text, sealed)
+    return RunFacts(store, recipe, text, sealed, mix)
 
 
 def read_environment(path: Path) -> dict[str, Any]:
@@ -134,7 +157,7 @@ def read_environment(path: Path) -> dict[str, Any]:
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """The facts of a run as plain values: `recipe`, `store`, `environment`.
+    """The facts of a run as plain values: `recipe`, `store`, `environment`, and of a mixture `mix`, its stores.
 
     Raises:
         UsageError: If the folder holds no run.
@@ -144,7 +167,8 @@ def read_run(path: Path) -> dict[str, Any]:
     found = recipe_damage(path, facts)
     if found:
         log.warning("%s %s: run.json is used", path / RECIPE, found)
-    return {"recipe": facts.recipe, "store": asdict(facts.store), "environment": read_environment(path)}
+    said = {"recipe": facts.recipe, "store": asdict(facts.store), "environment": read_environment(path)}
+    return {**said, "mix": [asdict(one) for one in facts.mix]} if facts.mix else said
 
 
 def recipe_damage(path: Path, facts: RunFacts) -> str:

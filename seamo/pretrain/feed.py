@@ -42,8 +42,8 @@ def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, Non
     recipe, ranks = job.recipe, job.ranks
     epoch = job.epoch(start)
     loader = Loader(
-        job.store,
-        job.rows,
+        job.data.store,
+        job.data.rows,
         recipe.optimiser.batch,
         layers=job.plans[max(job.plans)].layer_ids,
         seed=recipe.seed,
@@ -53,6 +53,7 @@ def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, Non
         shuffle=True,
         block=recipe.data.block,
         buffer=recipe.data.buffer,
+        mix=job.data.mix,
         drop_last=True,
         rank=ranks.rank,
         world=ranks.world,

@@ -13,13 +13,15 @@ from seamo.data.draws import MASKS, uniforms
 from seamo.errors import RecipeError, StoreError
 from seamo.inputs.check import check_unit
 from seamo.inputs.normalise import Normalisation, normalisation_from, normalise
-from seamo.inputs.statistics import pretraining_part, store_statistics
-from seamo.manifest import LayerSpec
+from seamo.inputs.statistics import mixed_statistics, pretraining_part, store_statistics
+from seamo.manifest import LayerSpec, Statistics
 from seamo.model.config import SeaMoConfig
 from seamo.model.masking import noise_shape
+from seamo.pretrain.mixture import TrainingData
 from seamo.pretrain.recipe import Recipe
-from seamo.store.reader import Store
+from seamo.store.mixed import MixedStore
 
+_TURN = 40  # bits of a row
 SEASONS = 4  # a stream of `seamo.data.draws`, beside its CROPS, QUADRANTS and MASKS
 
 
@@ -48,7 +50,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class InputPlan:
-    """How batches become inputs. What is drawn for a sample depends on (seed, epoch, row) alone.
+    """How batches become inputs. What is drawn for a sample depends on (seed, epoch, row, turn) alone.
 
     Args:
         config: The model.
@@ -98,7 +100,8 @@ class InputPlan:
             there = {s: one.gather(1, season[:, None]) for s, one in there.items()}
         complete = all(bool(one.all()) for one in there.values())
         # From here on nothing waits for the device: what has to be known of the pixels, the batch knows.
-        rows, layers = _move(batch.rows, device), {name: _move(batch.layers[name], device) for name in self.layer_ids}
+        rows = _move(_drawn_by(batch), device)
+        layers = {name: _move(batch.layers[name], device) for name in self.layer_ids}
         if season is not None:
             layers = self._only(season, layers)
         valid = None if complete else {s: _move(one, device) for s, one in there.items()}
@@ -137,7 +140,7 @@ class InputPlan:
         if not self.random_season:
             return torch.zeros(len(batch), dtype=torch.int64)
         any_there = torch.stack(list(there.values())).any(dim=0)
-        u = uniforms(batch.rows, 1, seed=self.seed, epoch=epoch, stream=SEASONS)[:, 0]
+        u = uniforms(_drawn_by(batch), 1, seed=self.seed, epoch=epoch, stream=SEASONS)[:, 0]
         ranked = (~any_there).int().argsort(dim=1, stable=True)  # seasons that are there come first, in order
         pick = (u * any_there.sum(dim=1)).floor().long()
         return ranked.gather(1, pick[:, None])[:, 0]
@@ -149,6 +152,11 @@ class InputPlan:
         device = next(iter(layers.values())).device
         at, season = torch.arange(len(season), device=device), _move(season, device)
         return {name: _pick(one, at, season) for name, one in layers.items()}
+
+
+def _drawn_by(batch: Batch) -> Tensor:
+    """The numbers by which is drawn for samples: their rows, and for one that comes again in an epoch another."""
+    return batch.rows if batch.turns is None else batch.rows + (batch.turns << _TURN)
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:
@@ -168,22 +176,15 @@ def _both(pixel_valid: Tensor | None, image_valid: Tensor | None) -> Tensor | No
     return there if pixel_valid is None else pixel_valid & there
 
 
-def plan_inputs(recipe: Recipe, stage: int, store: Store) -> InputPlan:
+def plan_inputs(recipe: Recipe, stage: int, data: TrainingData) -> InputPlan:
     """The inputs of a stage.
 
     Raises:
-        StoreError: If the store lacks a stack or has too few seasons.
+        StoreError: If the store has too few seasons.
         BandError: If its layers lack a band.
         RecipeError: If the statistics are unknown or in another unit than the layers.
     """
-    config, stacks = recipe.config(stage), recipe.data.stacks
-    for stack in stacks.values():
-        if stack not in store.spec.stacks:
-            raise StoreError(
-                f"no stack {stack!r}",
-                where=store.title,
-                fix=f"It has {', '.join(store.spec.stacks)}: set data.stacks, for example --set data.stacks.s2=s2a.",
-            )
+    config, stacks, store = recipe.config(stage), recipe.data.stacks, data.store
     times = {stack: store.spec.num_times(stack) for stack in stacks.values()}
     if len(set(times.values())) > 1:
         raise StoreError(f"stacks differ in their number of seasons ({times})", where=store.title)
@@ -199,27 +200,17 @@ def plan_inputs(recipe: Recipe, stage: int, store: Store) -> InputPlan:
         crop=recipe.crop,
         stacks=dict(stacks),
         layers={sensor: store.spec.stack_layers(stack) for sensor, stack in stacks.items()},
-        numbers={sensor: _numbers(recipe, sensor, store) for sensor in config.sensors},
+        numbers={sensor: _numbers(recipe, sensor, data) for sensor in config.sensors},
         seasons=seasons,
         random_season=recipe.data.season_sampling == "random",
         seed=recipe.seed,
     )
 
 
-def _numbers(recipe: Recipe, sensor: str, store: Store) -> Normalisation:
-    name, layers = recipe.data.statistics[sensor], store.spec.stack_layers(recipe.data.stacks[sensor])
-    if name == "store":
-        part = pretraining_part(store)
-        own = store_statistics(store, part=part)
-        if recipe.data.stacks[sensor] not in own:
-            raise StoreError(f"has no statistics of {recipe.data.stacks[sensor]}", store.title)
-        source = f"{store.title}, {part} samples, content {store.content[:12]}"
-        statistics = own[recipe.data.stacks[sensor]].model_copy(update={"source": source})
-    elif name in store.spec.statistics:
-        statistics = store.spec.statistics[name]
-    else:
-        known = ", ".join(["store", *store.spec.statistics])
-        raise RecipeError(f"no statistics {name!r}", f"data.statistics.{sensor}", f"{store.spec.id} has {known}.")
+def _numbers(recipe: Recipe, sensor: str, data: TrainingData) -> Normalisation:
+    name, stack = recipe.data.statistics[sensor], recipe.data.stacks[sensor]
+    layers = data.store.spec.stack_layers(stack)
+    statistics = _own_statistics(data, stack) if name == "store" else _published(data, name, sensor)
     units = {layer.unit for layer in layers}
     if units != {statistics.unit}:
         raise RecipeError(
@@ -228,3 +219,29 @@ def _numbers(recipe: Recipe, sensor: str, store: Store) -> Normalisation:
         )
     bands = recipe.model.bands[sensor]
     return normalisation_from(statistics, bands, kind=recipe.data.scaling, eight_bit=recipe.data.eight_bit)
+
+
+def _own_statistics(data: TrainingData, stack: str) -> Statistics:
+    """Of what is drawn: a store's, or those of a mixture."""
+    store = data.store
+    if isinstance(store, MixedStore):
+        return mixed_statistics(store, data.shares)[stack]
+    part = pretraining_part(store)
+    own = store_statistics(store, part=part)
+    if stack not in own:
+        raise StoreError(f"has no statistics of {stack}", store.title)
+    source = f"{store.title}, {part} samples, content {store.content[:12]}"
+    return own[stack].model_copy(update={"source": source})
+
+
+def _published(data: TrainingData, name: str, sensor: str) -> Statistics:
+    """A list that the data set of a store publishes; of a mixture, any's, if no other has another of that name."""
+    where = f"data.statistics.{sensor}"
+    found = [part.spec.statistics[name] for part in data.parts if name in part.spec.statistics]
+    if not found:
+        known = ", ".join(dict.fromkeys(["store", *(one for part in data.parts for one in part.spec.statistics)]))
+        names = " + ".join(dict.fromkeys(part.spec.id for part in data.parts))
+        raise RecipeError(f"no statistics {name!r}", where, f"{names} has {known}.")
+    if any(one != found[0] for one in found):
+        raise RecipeError(f"stores have different statistics of the name {name!r}", where, "Take `store`, or another.")
+    return found[0]

@@ -2,26 +2,24 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import seamo
 from seamo.data.price import DEAR, order_price
 from seamo.errors import TrainingError
-from seamo.licences import terms_of
 from seamo.pretrain.checkpoint import TrainingProgress
-from seamo.pretrain.facts import TrainingStoreFacts
 from seamo.pretrain.inputs import InputPlan, plan_inputs
+from seamo.pretrain.mixture import TrainingData, training_data
 from seamo.pretrain.places import RunFolder
 from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import Recipe
 from seamo.pretrain.run import begin_run, code_digest
+from seamo.store.plan import mix_quotas
 from seamo.store.reader import Store
 
 log = logging.getLogger(__name__)
@@ -33,8 +31,7 @@ class Job:
 
     Args:
         recipe: What to do.
-        store: On what.
-        rows: Rows of the store that an epoch goes through.
+        data: On what.
         folder: Where it is written down.
         ranks: The processes.
         plans: Stage -> how its batches become inputs.
@@ -43,8 +40,7 @@ class Job:
     """
 
     recipe: Recipe
-    store: Store
-    rows: NDArray[np.int64]
+    data: TrainingData
     folder: RunFolder
     ranks: Ranks
     plans: Mapping[int, InputPlan]
@@ -54,7 +50,7 @@ class Job:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of an epoch; what does not fill a batch is left out."""
-        return len(self.rows) // self.recipe.optimiser.batch
+        return len(self.data.rows) // self.recipe.optimiser.batch
 
     @property
     def total_steps(self) -> int:
@@ -94,67 +90,75 @@ class Job:
 
     def card(self, stage: int, step: int) -> dict[str, Any]:
         """What a model says of its making (`seamo.model.checkpoint.save_model`)."""
-        plan, meta = self.plans[stage], self.store.meta
+        plan, store = self.plans[stage], self.data.store
+        ids = list(dict.fromkeys(part.spec.id for part in self.data.parts))
         provenance = {
             "recipe": self.recipe.name,
             "settings": self.recipe.settings(),
             "stage": stage,
             "step": step,
             "seed": self.recipe.seed,
-            "pretrained_on": self.store.spec.id,
-            "store": {"title": self.store.title, "content": self.store.content, "synthetic": bool(meta.synthetic)},
-            "data": {self.store.spec.id: terms_of(self.store.spec)},
+            "pretrained_on": ids if self.data.mix else ids[0],
+            "store": {"title": store.title, "content": store.content, "synthetic": bool(store.meta.synthetic)},
+            "data": self.data.terms,
             "stacks": dict(self.recipe.data.stacks),
             "crop": self.recipe.to_dict()["crop"],
             "products": {s: sorted({layer.product for layer in layers}) for s, layers in plan.layers.items()},
-            "samples": len(self.rows),
+            "samples": len(self.data.rows),
             "seamo": seamo.__version__,
             "code": code_digest(),
         }
+        if self.data.mix:
+            provenance["mix"] = [asdict(one) for one in self.data.part_facts]
         return {"normalisation": {s: how.to_dict() for s, how in plan.numbers.items()}, "provenance": provenance}
 
 
-def begin_job(recipe: Recipe, store: Store, out: Path, *, resume: bool, ranks: Ranks) -> Job:
-    """Check that recipe, store and ranks fit, and make the run's folder (or check that it may go on).
+def begin_job(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, ranks: Ranks) -> Job:
+    """Check that recipe, stores and ranks fit, and make the run's folder (or check that it may go on).
 
     Raises:
         TrainingError: If the store is too small, the batch cannot be shared, or the run was begun otherwise.
+        StoreError, RecipeError: See `training_data` and `plan_inputs`.
     """
-    rows = store.rows(recipe.data.split)
-    plans = {stage: plan_inputs(recipe, stage, store) for stage in (1, 2) if recipe.stage(stage).epochs}
+    data = training_data(recipe, stores)
+    rows = data.rows
+    plans = {stage: plan_inputs(recipe, stage, data) for stage in (1, 2) if recipe.stage(stage).epochs}
     batch = recipe.optimiser.batch
     if len(rows) < batch:
         raise TrainingError(
             f"split {recipe.data.split} has {len(rows)} samples, fewer than one batch of {batch}",
-            where=store.title,
+            where=data.store.title,
             fix="Set optimiser.batch lower, or data.split all.",
         )
     if batch % ranks.world:
         raise TrainingError(f"a batch of {batch} cannot be shared by {ranks.world} ranks", "optimiser.batch")
+    mix_quotas(data.mix, len(rows) // batch * batch)  # a weight that is too small is refused before a folder is made
     if ranks.writes and recipe.data.block > 1:
-        _say_price(recipe, store, rows)
+        _say_price(recipe, data)
     folder, ended = RunFolder(out), False
     if ranks.writes:
-        facts = TrainingStoreFacts(store.spec.id, store.title, store.content, recipe.data.split, len(rows))
-        ended = begin_run(out, recipe, facts, resume=resume)
+        ended = begin_run(out, recipe, data.facts, mix=data.part_facts, resume=resume)
     ended = bool(ranks.total(torch.tensor(float(ended), device=ranks.device)).item())  # waits for the writer, too
     given = recipe.machine.peak_tflops
     peak = None
     if given is not None:
         dtype = torch.bfloat16 if recipe.compute.precision == "bf16" else torch.float32
         peak = given * 1e12 if given > 0 else matmul_rate(dtype, ranks.device)
-    return Job(recipe, store, rows, folder, ranks, plans, ended, peak)
+    return Job(recipe, data, folder, ranks, plans, ended, peak)
 
 
-def _say_price(recipe: Recipe, store: Store, rows: NDArray[np.int64]) -> None:
-    block, buffer = recipe.data.block, recipe.data.buffer
-    price = order_price(store, rows, block=block, buffer=buffer, batch=recipe.optimiser.batch)
-    if price is not None and price > DEAR:
-        log.warning(
-            "%s: in blocks of %d, mixed over %d, the class shares of a batch vary %.2f times as much as in a full "
-            "shuffle: a larger data.buffer or a smaller data.block lowers that",
-            store.title, block, buffer, price,
-        )  # fmt: skip
+def _say_price(recipe: Recipe, data: TrainingData) -> None:
+    block, buffer, batch = recipe.data.block, recipe.data.buffer, recipe.optimiser.batch
+    for part, share in zip(data.parts, data.shares, strict=True):
+        # Within a store: its share of a batch, mixed over its share of the window.
+        window, own = max(block, round(share * buffer)), max(1, round(share * batch))
+        price = order_price(part, part.rows(data.split), block=block, buffer=window, batch=own)
+        if price is not None and price > DEAR:
+            log.warning(
+                "%s: in blocks of %d, mixed over %d, the class shares of a batch vary %.2f times as much as in a full "
+                "shuffle: a larger data.buffer or a smaller data.block lowers that",
+                part.title, block, window, price,
+            )  # fmt: skip
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device) -> float:

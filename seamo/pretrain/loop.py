@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -48,7 +48,7 @@ class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to sto
 
 def pretrain(
     recipe: Recipe,
-    store: Store,
+    store: Store | Sequence[Store],
     out: Path,
     *,
     resume: bool = False,
@@ -59,7 +59,7 @@ def pretrain(
 
     Args:
         recipe: What to do.
-        store: On what.
+        store: On what; several are a mixture (`seamo.pretrain.mixture`).
         out: The run's folder.
         resume: Go on where a run in `out` stopped.
         ranks: The processes that train together; this one alone without it.
@@ -77,7 +77,8 @@ def pretrain(
     if recipe.machine.threads is not None:
         torch.set_num_threads(recipe.machine.threads)
     with _alone_in(out) if ranks.writes else contextlib.nullcontext(), StopSignal() as stop:
-        job = begin_job(recipe, store, out, resume=resume, ranks=ranks)
+        stores = [store] if isinstance(store, Store) else list(store)
+        job = begin_job(recipe, stores, out, resume=resume, ranks=ranks)
         if job.ended:
             return job.folder.final
         start = latest_checkpoint(job.folder.checkpoints) if resume else None

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError
 
@@ -33,6 +33,7 @@ class DataPart(_Part):
         block: Neighbours in the store that are shuffled as one, for stores behind a network that are too large for
             memory (`seamo.store.plan.ShardPlan`); 0 shuffles every place by itself.
         buffer: With `block`: places in the window that mixes them.
+        weights: How often each of several stores is drawn from, in their order; none: by its number of samples.
     """
 
     stacks: dict[str, str]
@@ -43,6 +44,7 @@ class DataPart(_Part):
     season_sampling: Literal["first", "random"] = "first"
     block: int = Field(default=0, ge=0)
     buffer: int = Field(default=0, ge=0)
+    weights: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
 
 
 class StagePart(_Part):
@@ -124,7 +126,7 @@ class Recipe(_Part):
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `parse_recipe` reads them back."""
         plain = self.model_dump(mode="json", exclude={"model", "crop"})
-        for name in ("block", "buffer"):  # a full shuffle is said as it was before there was another order
+        for name in ("block", "buffer", "weights"):  # what is not asked for is not said, as before there was a choice
             if not plain["data"][name]:
                 del plain["data"][name]
         return {**plain, "model": self.model.to_dict(), "crop": {**asdict(self.crop), "rate": list(self.crop.rate)}}

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from seamo.model.files import CARD
 from seamo.pretrain.board import FOLDER as BOARD
 from seamo.pretrain.checkpoint import checkpoint_damages, checkpoints, latest_checkpoint, read_checkpoint_facts
 from seamo.pretrain.facts import (
+    MixedPartFacts,
     TrainingStoreFacts,
     read_environment,
     read_run_facts,
@@ -37,13 +39,21 @@ _SPARE = ("final", "checkpoints", BOARD)  # of a run that has ended: made again,
 _PACKAGES = ("torch", "timm", "numpy", "pandas", "pyarrow", "numcodecs", "pydantic", "safetensors")
 
 
-def begin_run(path: Path, recipe: Recipe, store: TrainingStoreFacts, *, resume: bool) -> bool:
+def begin_run(
+    path: Path,
+    recipe: Recipe,
+    store: TrainingStoreFacts,
+    *,
+    mix: Sequence[MixedPartFacts] = (),
+    resume: bool,
+) -> bool:
     """Make the folder of a new run, or check that an old one may go on; the caller holds its lock.
 
     Args:
         path: The run's folder.
         recipe: The resolved recipe.
         store: Facts of the store.
+        mix: Of the stores of a mixture.
         resume: Go on with what is there (nothing there: begin).
 
     Returns:
@@ -58,7 +68,7 @@ def begin_run(path: Path, recipe: Recipe, store: TrainingStoreFacts, *, resume: 
     if (path / RUN).is_file():
         if not resume:
             raise UsageError("holds a run already", where=str(path), fix="Give --resume, or another --out.")
-        _check_same(run, recipe, store)
+        _check_same(run, recipe, store, mix)
         sweep(path)
         sweep(run.checkpoints)
         if _has_ended(run):
@@ -68,7 +78,7 @@ def begin_run(path: Path, recipe: Recipe, store: TrainingStoreFacts, *, resume: 
         raise UsageError("is not empty and holds no run", where=str(path), fix="Give another --out.")
     path.mkdir(parents=True, exist_ok=True)
     sweep(path)
-    write_facts(run, recipe, store, environment())
+    write_facts(run, recipe, store, mix, environment())
     sync(path)
     sync(path.parent)
     return False
@@ -217,7 +227,7 @@ def _has_ended(run: RunFolder) -> bool:
     return whole
 
 
-def _check_same(run: RunFolder, recipe: Recipe, store: TrainingStoreFacts) -> None:
+def _check_same(run: RunFolder, recipe: Recipe, store: TrainingStoreFacts, mix: Sequence[MixedPartFacts]) -> None:
     begun = read_run_facts(run.path)
     changed = differences(begun.recipe, recipe.to_dict())
     if changed:
@@ -226,11 +236,26 @@ def _check_same(run: RunFolder, recipe: Recipe, store: TrainingStoreFacts) -> No
             where=str(run.path),
             fix="Resume with the same recipe and --set, or begin another run (--out).",
         )
+    then, now = (_stores_in_words(one) for one in (begun.mix or (begun.store,), mix or (store,)))
+    if (begun.mix or mix) and then != now:
+        raise TrainingError(
+            f"the run was begun on other stores, or in another order ({then} -> {now})",
+            where=str(run.path),
+            fix="Resume with the same --store in the same order, or begin another run (--out).",
+        )
     for name in ("content", "split", "samples"):
-        before, now = getattr(begun.store, name), getattr(store, name)
-        if before != now:
+        before, after = getattr(begun.store, name), getattr(store, name)
+        if before != after:
             raise TrainingError(
-                f"the run was begun on another store ({name}: {before} -> {now})",
+                f"the run was begun on another store ({name}: {before} -> {after})",
                 where=str(run.path),
                 fix=f"Resume with the store of {begun.store.title}, or begin another run (--out).",
             )
+
+
+def _stores_in_words(stores: Sequence[TrainingStoreFacts]) -> str:
+    def told(one: TrainingStoreFacts) -> str:
+        weight = f" x {one.weight:.6g}" if isinstance(one, MixedPartFacts) else ""
+        return f"{one.title}, {one.content[:12]}, {one.samples} of {one.split}{weight}"
+
+    return " + ".join(told(one) for one in stores)

@@ -1,8 +1,9 @@
 """What is fetched before it is read, where a store lies behind a network: by loaders, and by loops over samples."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar, cast
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from seamo.store.cache import cached
 from seamo.store.format import LABEL, stored_ids
 from seamo.store.joined import JoinedStore
+from seamo.store.mixed import MixedStore
+from seamo.store.plan import Mix, mix_quotas
 from seamo.store.reader import Store
 from seamo.store.samples import Samples
 from seamo.store.spans import AheadFiles, find_chunks
@@ -22,6 +25,9 @@ _ROWS = 64  # that are announced together
 _REQUESTS = 64  # chunks that are asked for ahead where each takes a request of its own
 
 Rows = NDArray[np.int64]
+
+
+_Home = Callable[[Rows], Rows]  # rows of the samples -> rows of one of their stores
 
 
 class _HasRows(Protocol):
@@ -45,12 +51,20 @@ class ReadAhead:
         layers: Ids of layers, `label` for masks.
         is_shuffled: Whether rows are drawn from all over.
         buffer: Samples in the window of an order of blocks; 0 without blocks.
+        mix: Of a mixture: see `seamo.store.plan.ShardPlan`.
     """
 
     def __init__(
-        self, samples: Samples, rows: Rows, layers: Sequence[str], *, is_shuffled: bool, buffer: int = 0
+        self,
+        samples: Samples,
+        rows: Rows,
+        layers: Sequence[str],
+        *,
+        is_shuffled: bool,
+        buffer: int = 0,
+        mix: Mix = (),
     ) -> None:
-        self._files: list[tuple[AheadFiles, Rows | None]] = []
+        self._files: list[tuple[AheadFiles, _Home]] = []
         self._is_whole, self._per_row, self._chunks_per_row = False, 1.0, len(layers)
         self.samples = samples
         """The same samples, read through what was fetched."""
@@ -59,20 +73,23 @@ class ReadAhead:
             return
         parts = {}
         chunks = {
-            n: find_chunks(store, _rows_of(home, rows), [layer for layer in layers if _is_in(store, layer, n)])
+            n: find_chunks(store, home(rows), [layer for layer in layers if _is_in(samples, store, layer, n)])
             for n, (store, home) in remote.items()
         }
-        total = sum(int(one.length.sum()) for one in chunks.values())
-        self._per_row = max(total / len(rows), 1.0)
-        self._is_whole = is_shuffled and total <= KEEP
+        often = [quota / n for quota, (n, _) in zip(mix_quotas(mix, len(rows)), mix, strict=True)]
+        stored = {n: int(one.length.sum()) for n, one in chunks.items()}
+        read = {n: size * (often[n] if often else 1.0) for n, size in stored.items()}  # in an epoch
+        self._per_row = max(sum(read.values()) / len(rows), 1.0)
+        self._is_whole = is_shuffled and sum(stored.values()) <= KEEP
+        shares = stored if self._is_whole else read
         keep = max(KEEP, int(1.5 * buffer * self._per_row))
         for n, (store, home) in remote.items():
-            share = int(keep * int(chunks[n].length.sum()) / max(total, 1)) + 2**20
+            share = int(keep * shares[n] / max(sum(shares.values()), 1)) + 2**20
             joined = self._is_whole or not is_shuffled or buffer > 0
             files = AheadFiles(cached(store.pixel_files, store.pixels), chunks[n], keep=share, joined=joined)
             self._files.append((files, home))
             parts[n] = store.reading_from(files)
-        self.samples = samples.with_parts(parts) if isinstance(samples, JoinedStore) else parts[0]
+        self.samples = samples.with_parts(parts) if isinstance(samples, JoinedStore | MixedStore) else parts[0]
 
     def announce(self, units: Iterator[Unit]) -> Iterator[Unit]:
         """The same units; what those that follow will need is fetched meanwhile."""
@@ -82,7 +99,7 @@ class ReadAhead:
         waiting: deque[Unit] = deque()
         for number, unit in enumerate(units):
             for files, home in self._files:
-                rows = _rows_of(home, unit.rows)
+                rows = home(unit.rows)
                 if number == 0 and self._is_whole:
                     files.expect_first(rows)
                 else:
@@ -122,18 +139,16 @@ class _Block:
     rows: Rows
 
 
-def _remote_parts(samples: Samples) -> dict[int, tuple[Store, Rows | None]]:
-    """The stores that lie behind a network, by their place, with the rows of a joined store in each."""
+def _remote_parts(samples: Samples) -> "dict[int, tuple[Store, _Home]]":
+    """The stores that lie behind a network, by their place, with what finds the rows of samples in each."""
     if isinstance(samples, Store):
-        return {} if samples.is_on_disk else {0: (samples, None)}
-    if isinstance(samples, JoinedStore):
-        return {n: (part, samples.rows_in(n)) for n, part in enumerate(samples.parts) if not part.is_on_disk}
+        return {} if samples.is_on_disk else {0: (samples, lambda rows: rows)}
+    if isinstance(samples, JoinedStore | MixedStore):
+        return {n: (part, partial(samples.rows_in, n)) for n, part in enumerate(samples.parts) if not part.is_on_disk}
     return {}
 
 
-def _rows_of(home: Rows | None, rows: Rows) -> Rows:
-    return rows if home is None else home[rows]
-
-
-def _is_in(store: Store, layer: str, part: int) -> bool:
-    return part == 0 if layer == LABEL else any(layer == one.id for one in store.spec.layers)
+def _is_in(samples: Samples, store: Store, layer: str, part: int) -> bool:
+    if layer == LABEL:
+        return part == 0
+    return isinstance(samples, MixedStore) or any(layer == one.id for one in store.spec.layers)

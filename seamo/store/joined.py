@@ -141,9 +141,9 @@ class JoinedStore(Faces):
             scene_of=lambda row: str(index["scene"].iloc[row]),
         )
 
-    def rows_in(self, part: int) -> NDArray[np.int64]:
-        """(N,) the row of every sample in one of the stores."""
-        return self._rows[part]
+    def rows_in(self, part: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of some samples in one of the stores."""
+        return self._rows[part][rows]
 
     def with_parts(self, parts: Mapping[int, Store]) -> "JoinedStore":
         """The same samples, some of the stores exchanged for ones that hold the same."""

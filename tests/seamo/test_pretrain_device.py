@@ -24,6 +24,7 @@ from seamo.model.flops import pretraining_flops
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.feed import Portion, _ahead
 from seamo.pretrain.inputs import InputPlan, plan_inputs
+from seamo.pretrain.mixture import training_data
 from seamo.pretrain.optimise import Tally, weighted_loss
 from seamo.pretrain.recipe import load_recipe
 from tests.seamo.small_store import build_small_store
@@ -93,7 +94,8 @@ class Literals(TorchFunctionMode):
 
 
 def plan_of(store, stage: int, *changes: str) -> InputPlan:
-    return plan_inputs(load_recipe("seamo-base", [*SMALL, *changes]), stage, store)
+    recipe = load_recipe("seamo-base", [*SMALL, *changes])
+    return plan_inputs(recipe, stage, training_data(recipe, [store]))
 
 
 def batch_of(store, rows: list[int], plan: InputPlan):

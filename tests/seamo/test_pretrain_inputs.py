@@ -10,6 +10,7 @@ import torch
 from seamo.data.loader import Loader
 from seamo.errors import UsageError
 from seamo.pretrain.inputs import InputPlan, Inputs, plan_inputs
+from seamo.pretrain.mixture import training_data
 from seamo.pretrain.recipe import load_recipe
 from seamo.store.reader import Store
 from tests.seamo.small_store import build_small_store, make_sample, small_spec
@@ -26,7 +27,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def plan_of(store: Store, stage: int, *changes: str) -> InputPlan:
-    return plan_inputs(load_recipe("seamo-base", [*WHOLE, *changes]), stage, store)
+    recipe = load_recipe("seamo-base", [*WHOLE, *changes])
+    return plan_inputs(recipe, stage, training_data(recipe, [store]))
 
 
 def inputs_of(plan: InputPlan, store: Store, rows: list[int], *, epoch: int = 0, find_holes: bool = True) -> Inputs:

@@ -180,6 +180,8 @@ def _run_name(folder: Path) -> str:
 
 def _pretrained_on(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     known = provenance.get("pretrained_on")
+    if isinstance(known, list):  # of a mixture
+        return tuple(one for one in known if isinstance(one, str))
     return (known,) if isinstance(known, str) else ()
 
 
