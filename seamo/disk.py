@@ -9,12 +9,14 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seamo.errors import SeamoError
 
+_scratch: list["tempfile.TemporaryDirectory[str]"] = []
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # file systems that lock no folder, or nothing
 
 
@@ -70,6 +72,19 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def scratch_folder() -> Path:
+    """A new folder for files of others that this process works on: gone at `drop_scratch`, or when the process ends."""
+    made = tempfile.TemporaryDirectory(prefix="seamo-scratch-")
+    _scratch.append(made)
+    return Path(made.name)
+
+
+def drop_scratch() -> None:
+    """Remove all folders of `scratch_folder`: a command has ended."""
+    while _scratch:
+        _scratch.pop().cleanup()
 
 
 @contextmanager

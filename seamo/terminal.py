@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from seamo import __version__
+from seamo.disk import drop_scratch
 from seamo.errors import RecipeError, SeamoError, UsageError
 from seamo.escapes import printable
 from seamo.extras import missing_extra
@@ -71,6 +72,8 @@ def run(name: str, module: str) -> NoReturn:
             status = _call(name, module, debug=debug)
         except BaseException as error:  # noqa: BLE001 - the last door: every error becomes one message and a status
             status = _tell(name, error, caught, debug=debug)
+        finally:
+            drop_scratch()
     sys.exit(status)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from seamo.addresses import last_name
 from seamo.cli.arguments import Device, Model
 from seamo.options import Json
 from seamo.terminal import say, show
@@ -42,7 +43,7 @@ def info(
         if as_json:
             facts["seasons"] = {row.pop("id"): row for row in measured}
     if as_json:
-        show([{"id": path.name, **facts}], json=True)
+        show([{"id": last_name(path), **facts}], json=True)
         return
     for name, value in _flat(facts):
         say(f"{name:34} {_short(value)}")

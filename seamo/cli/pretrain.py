@@ -2,11 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from seamo.addresses import address_of, last_name
 from seamo.cli.arguments import Device
 from seamo.options import Json
 from seamo.terminal import goes_on, remark, say, show
@@ -20,7 +20,7 @@ def pretrain(
         list[str],
         typer.Option("--store", help="A store: its folder or address; several are mixed.", metavar="STORE"),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run.", metavar="RUN")],
+    out: Annotated[str, typer.Option("--out", help="Folder of the run, or its address in a bucket.", metavar="RUN")],
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: dotted.key=value.", metavar="KEY=VALUE")
     ] = None,
@@ -54,6 +54,6 @@ def pretrain(
         final = train(resolved, opened, out, resume=resume, ranks=ranks, progress=sys.stderr)
     if rank == 0:
         if as_json:
-            show([{"id": out.name, "model": str(final)}], json=True)
+            show([{"id": last_name(out), "model": address_of(final)}], json=True)
         else:
-            say(str(final))
+            say(address_of(final))

@@ -11,7 +11,7 @@ from seamo.terminal import show
 
 
 def reconstruct(
-    run: Annotated[Path, typer.Argument(help="A run, or a folder with a model.")],
+    run: Annotated[str, typer.Argument(help="A run, or a folder with a model; or its address.")],
     store: Store,
     out: Annotated[Path, typer.Option("-o", "--out", help="Picture to write.", metavar="FILE.png")],
     key: Annotated[str, typer.Option("--key", help="Sample; the first of val without it.")] = "",

@@ -6,7 +6,7 @@ checkpoint, and of the run's logs as they stood then. A checkpoint is used if al
 
 import logging
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -194,12 +194,20 @@ def read_checkpoint_facts(path: Path) -> CheckpointFacts:
         TrainingError: If the seal does not hold, or something is missing.
     """
     file = path / FACTS
-    where = str(file)
     try:
         with file.open("rb") as opened:
             data = opened.read(_LONGEST + 1)
     except OSError as error:
-        raise TrainingError(f"cannot be read ({error.strerror})", where, _FIX) from error
+        raise TrainingError(f"cannot be read ({error.strerror})", str(file), _FIX) from error
+    return parse_checkpoint_facts(data, str(file))
+
+
+def parse_checkpoint_facts(data: bytes, where: str) -> CheckpointFacts:
+    """What the bytes of a checkpoint.json say, after its seal was checked.
+
+    Raises:
+        TrainingError: If the seal does not hold, or something is missing.
+    """
     facts = parse_json(data, where, error=TrainingError, fix=_FIX)
     sealed = not _is_unsealed(facts)
     if sealed:
@@ -274,21 +282,29 @@ def _last_good(folder: Path) -> str:
     return "There is no earlier checkpoint."
 
 
+def kept_steps(checkpoints: Iterable[CheckpointFacts], keep: int) -> set[int]:
+    """The steps of the checkpoints that stay: of the last `keep`, and of the best of each stage."""
+    best: dict[int, tuple[float, int]] = {}
+    steps = list[int]()
+    for facts in checkpoints:
+        step, stage = facts.progress.step, facts.progress.stage  # the stages' losses sum different numbers of images
+        steps.append(step)
+        best[stage] = min(best.get(stage, (float("inf"), step)), (facts.loss, step))
+    return {*sorted(steps)[-keep:], *(step for _, step in best.values())}
+
+
 def _prune(folder: Path, keep: int, step: int) -> None:
     """Drop what is not among the last `keep` up to `step` and not the best of a stage."""
     found = checkpoints(folder)
-    best: dict[int, tuple[float, Path]] = {}
-    so_far = list[Path]()
+    so_far: dict[Path, CheckpointFacts] = {}
     for path in found:
         try:
             facts = read_checkpoint_facts(path)
         except SeamoError:  # damaged: it was passed over by name
             continue
         if facts.progress.step <= step:
-            so_far.append(path)
-            stage = facts.progress.stage  # the stages' losses sum different numbers of images
-            best[stage] = min(best.get(stage, (float("inf"), path)), (facts.loss, path))
-    stays = {*so_far[-keep:], *(path for _, path in best.values())}
+            so_far[path] = facts
+    stays = kept_steps(so_far.values(), keep)
     for path in found:
-        if path not in stays:
+        if path not in so_far or so_far[path].progress.step not in stays:
             remove(path)

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from seamo.addresses import address_of, disk_path
 from seamo.errors import TrainingError
 from seamo.model.card import holds_encoder_alone, read_card
 from seamo.model.checkpoint import check_weights
@@ -12,6 +13,7 @@ from seamo.model.files import WEIGHTS
 from seamo.model.flops import pretraining_flops
 from seamo.pretrain.checkpoint import FACTS, checkpoint_damages, checkpoints, read_checkpoint_facts
 from seamo.pretrain.facts import read_run
+from seamo.pretrain.fetched import run_on_disk
 from seamo.pretrain.logs import CURVES, read_curves
 from seamo.pretrain.places import RUN, RunFolder
 from seamo.pretrain.run import find_model, run_damages
@@ -19,13 +21,26 @@ from seamo.pretrain.run import find_model, run_damages
 _FIX = "Go on with --resume, which makes again what it can, or copy it from where it is whole."
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(place: str | Path) -> dict[str, Any]:
     """Facts of a run, a checkpoint or a model, every file of which was read and is what was written.
 
+    Args:
+        place: Its folder, or its address.
+
     Raises:
-        UsageError: If the folder is none of them.
+        UsageError: If it is none of them.
         TrainingError, CheckpointError: If a file is damaged.
+        StoreError: If an address cannot be read.
     """
+    with run_on_disk(place) as path:
+        facts = _describe(path)
+    if disk_path(place) is None:  # where it is, and not where its copy was
+        model = facts.get("model", facts)
+        model["path"] = model["path"].replace(str(path), address_of(place))
+    return facts
+
+
+def _describe(path: Path) -> dict[str, Any]:
     if not (path / RUN).is_file():
         return _describe_model(find_model(path))
     damaged = run_damages(path)

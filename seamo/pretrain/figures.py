@@ -23,8 +23,8 @@ from seamo.errors import UsageError
 from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import load_model
 from seamo.model.seamo import SeaMo
+from seamo.pretrain.fetched import model_folder
 from seamo.pretrain.inputs import InputPlan
-from seamo.pretrain.run import find_model
 from seamo.store.reader import Store
 
 _WHOLE = 128  # pixels in which whole images are shown
@@ -39,13 +39,13 @@ class _Shown:
     title: str
 
 
-def draw_reconstruction(path: Path, store: Store, out: Path, *, key: str = "", seed: int = 0) -> None:
+def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str = "", seed: int = 0) -> None:
     """Draw input | masked | reconstruction | target of one sample, per season and sensor.
 
     The input is the whole stored image with the crop that the model saw; the other three are that crop.
 
     Args:
-        path: A run or a model.
+        path: A run or a model, or its address.
         store: Where the sample is.
         out: PNG (or another format that matplotlib knows by its ending).
         key: Of the sample; the first of `val` (of all samples where there is no val) without it.
@@ -83,7 +83,7 @@ def draw_reconstruction(path: Path, store: Store, out: Path, *, key: str = "", s
     _save(figure, out)
 
 
-def draw_crops(path: Path, store: Store, out: Path, *, key: str = "", seed: int = 0) -> None:
+def draw_crops(path: str | Path, store: Store, out: Path, *, key: str = "", seed: int = 0) -> None:
     """Draw the crop modes over one sample's seasons (Figure 2 of the paper); arguments as `draw_reconstruction`."""
     shown = _show(path, store, key, seed)
     plan = shown.plan
@@ -107,8 +107,8 @@ def draw_crops(path: Path, store: Store, out: Path, *, key: str = "", seed: int 
     _save(figure, out)
 
 
-def _show(path: Path, store: Store, key: str, seed: int) -> _Shown:
-    model, card = load_model(find_model(path))
+def _show(path: str | Path, store: Store, key: str, seed: int) -> _Shown:
+    model, card = load_model(model_folder(path))
     model.eval()
     config, made = model.config, card["provenance"]
     stacks = made.get("stacks", {})

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from seamo.addresses import local_path
+from seamo.addresses import disk_path, join
 from seamo.disk import locked, remove
 from seamo.errors import TrainingError
 from seamo.model.checkpoint import assign, read_state, save_model, transfer
@@ -33,6 +33,7 @@ from seamo.pretrain.optimise import Tally, adamw, schedule_of, weighted_loss
 from seamo.pretrain.places import LOCK
 from seamo.pretrain.ranks import Ranks, StopSignal
 from seamo.pretrain.recipe import Recipe
+from seamo.pretrain.remote import RemoteRun, training_at
 from seamo.pretrain.run import end_run
 from seamo.seal import MANIFEST
 from seamo.store.reader import Store
@@ -49,7 +50,7 @@ class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to sto
 def pretrain(
     recipe: Recipe,
     store: Store | Sequence[Store],
-    out: Path,
+    out: str | Path,
     *,
     resume: bool = False,
     ranks: Ranks | None = None,
@@ -60,33 +61,55 @@ def pretrain(
     Args:
         recipe: What to do.
         store: On what; several are a mixture (`seamo.pretrain.mixture`).
-        out: The run's folder.
+        out: The run's folder, or its address in a bucket (`seamo.pretrain.remote`).
         resume: Go on where a run in `out` stopped.
         ranks: The processes that train together; this one alone without it.
         progress: Where to show progress.
 
     Returns:
-        The folder of the finished model, for `load_model`.
+        The folder of the finished model, for `load_model`; of a run at an address, its place as `address_of` reads it.
 
     Raises:
         TrainingError: If the loss is not finite, a checkpoint cannot be written, the store is too small or
             not the one that the run was begun with; names the last good checkpoint where there is one.
+        StoreError: If the address of the run cannot be read or written.
         Stopped: After SIGTERM or SIGUSR1, once a checkpoint is written.
     """
-    ranks, out = ranks or Ranks(), local_path(out)
+    ranks = ranks or Ranks()
     if recipe.machine.threads is not None:
         torch.set_num_threads(recipe.machine.threads)
-    with _alone_in(out) if ranks.writes else contextlib.nullcontext(), StopSignal() as stop:
+    with _folder_of(out, ranks, resume=resume) as (folder, remote), StopSignal() as stop:
         stores = [store] if isinstance(store, Store) else list(store)
-        job = begin_job(recipe, stores, out, resume=resume, ranks=ranks)
+        job = begin_job(recipe, stores, folder, resume=resume, ranks=ranks)
+        final = job.folder.final if remote is None else Path(join(remote.files.url, job.folder.final.name))
         if job.ended:
-            return job.folder.final
+            return final
+        if remote is not None:
+            if ranks.writes:
+                remote.begin(keep=recipe.machine.keep)
+            ranks.wait()
+            if not ranks.writes:
+                remote.bring_newest()
         start = latest_checkpoint(job.folder.checkpoints) if resume else None
         with _journal(job, start, progress) as journal:
-            _train(job, start, stop, journal)
-        if ranks.writes:
+            _train(job, start, stop, journal, remote)
+        if ranks.writes and remote is not None:
+            remote.finish()
+        elif ranks.writes:
             end_run(job.folder)
-        return job.folder.final
+        return final
+
+
+@contextlib.contextmanager
+def _folder_of(out: str | Path, ranks: Ranks, *, resume: bool) -> Iterator[tuple[Path, RemoteRun | None]]:
+    """The folder on this disk that a run is trained in, with nobody else in it; and the run at an address."""
+    path = disk_path(out)
+    if path is None:
+        with training_at(out, rank=ranks.rank, resume=resume) as remote:
+            yield remote.folder, remote
+        return
+    with _alone_in(path) if ranks.writes else contextlib.nullcontext():
+        yield path, None
 
 
 @contextlib.contextmanager
@@ -101,7 +124,9 @@ def _alone_in(out: Path) -> Iterator[None]:
             out.rmdir()  # only if it is empty
 
 
-def _train(job: Job, start: Checkpoint | None, stop: StopSignal, journal: Journal | None) -> None:
+def _train(
+    job: Job, start: Checkpoint | None, stop: StopSignal, journal: Journal | None, remote: RemoteRun | None
+) -> None:
     begin = start.progress if start else job.begin(min(job.plans))
     weights = None
     with contextlib.closing(feed(job, begin)) as portions:
@@ -112,7 +137,7 @@ def _train(job: Job, start: Checkpoint | None, stop: StopSignal, journal: Journa
                 assign(model, read_state(resumed.path / WEIGHTS), where=str(resumed.path))
             elif weights is not None:
                 transfer(weights, model)
-            stage = _Stage(job, number, model.to(job.ranks.device), stop=stop, journal=journal)
+            stage = _Stage(job, number, model.to(job.ranks.device), stop=stop, journal=journal, remote=remote)
             stage.run(portions, begin if number == begin.stage else job.begin(number), resumed)
             weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     if job.ranks.writes:
@@ -125,8 +150,18 @@ def _train(job: Job, start: Checkpoint | None, stop: StopSignal, journal: Journa
 class _Stage:
     """One stage of a run: the model, its optimiser and its steps."""
 
-    def __init__(self, job: Job, number: int, model: SeaMo, *, stop: StopSignal, journal: Journal | None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        number: int,
+        model: SeaMo,
+        *,
+        stop: StopSignal,
+        journal: Journal | None,
+        remote: RemoteRun | None,
+    ) -> None:
         recipe, device = job.recipe, job.ranks.device
+        self.remote = remote if job.ranks.writes else None
         self.job, self.number, self.model, self.stop, self.journal = job, number, model, stop, journal
         self.optimiser = adamw(model, recipe.optimiser, fused=True)
         self.schedule = schedule_of(recipe.optimiser, recipe.stage(number), job.steps_per_epoch)
@@ -222,6 +257,8 @@ class _Stage:
         if not all(torch.stack([weight.isfinite().all() for weight in self.model.parameters()]).tolist()):
             self._not_finite(f"the weights after step {after.step} are not finite")
         path = job.folder.checkpoints
+        if self.remote is not None:
+            self.remote.settle()
         if self.journal is not None:
             logs = self.journal.flush()
             path = save_checkpoint(
@@ -233,9 +270,13 @@ class _Stage:
                 write_model=lambda folder: save_model(folder, self.model, job.card(self.number, after.step)),
                 logs=logs,
             )
+        if self.remote is not None:
+            self.remote.put_beside(path)
         job.ranks.wait()
         self.losses.clear()
         if stop and after.step < job.total_steps:
+            if self.remote is not None:
+                self.remote.settle()
             raise Stopped(path)
 
     def _not_finite(self, what: str) -> None:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seamo.errors import UsageError
+from seamo.files import open_files
 from seamo.model.files import CARD
 
 RECIPE, ENVIRONMENT, RUN = "recipe.yaml", "environment.json", "run.json"
 LOCK = ".lock"  # while a process trains there
+CHECKPOINTS, FINAL = "checkpoints", "final"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +25,24 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     @property
     def final(self) -> Path:
         """The finished model, as `load_model` reads it."""
-        return self.path / "final"
+        return self.path / FINAL
 
 
-def check_model(path: Path) -> None:
+def check_model(place: str | Path) -> None:
     """Refuse what is neither a run nor a model.
 
+    Args:
+        place: A folder, or the address of one.
+
     Raises:
-        UsageError: If the folder holds neither.
+        UsageError: If it holds neither.
+        StoreError: If it is no address, or does not answer.
     """
-    if not (path / CARD).is_file() and not (path / RUN).is_file():
-        raise UsageError(
-            "is neither a run nor a model", where=str(path), fix="Give a folder of `seamo pretrain --out`."
-        )
+    files = open_files(place)
+    if not files.exists(CARD) and not files.exists(RUN):
+        raise UsageError("is neither a run nor a model", files.url, "Give a folder of `seamo pretrain --out`.")

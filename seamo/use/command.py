@@ -58,11 +58,11 @@ def check_asked(what: str, out: Path, asked: Asked) -> None:
     check_new(out)
 
 
-def embed_anything(path: Path, what: str, out: Path, *, asked: Asked, progress: TextIO | None) -> dict[str, Any]:
+def embed_anything(path: str | Path, what: str, out: Path, *, asked: Asked, progress: TextIO | None) -> dict[str, Any]:
     """Embed an image (a file) or a store (a folder).
 
     Args:
-        path: Of the model.
+        path: Of the model, or its address.
         what: Of image or store.
         out: What to write.
         asked: The options.

@@ -12,16 +12,16 @@ from seamo.errors import UsageError
 from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import encoder_only, load_model, save_model
 from seamo.model.seamo import SeaMo
-from seamo.pretrain.run import find_model
+from seamo.pretrain.fetched import model_folder
 
 _WRITTEN = ("format", "seamo", "config", "weights")  # by `save_model`
 
 
-def export(path: Path, out: Path, *, licence: str = "not stated") -> Path:
+def export(path: str | Path, out: Path, *, licence: str = "not stated") -> Path:
     """Write tokenizers and encoder of a model, without TM block and decoders.
 
     Args:
-        path: A run, a checkpoint or a model.
+        path: A run, a checkpoint or a model, or its address.
         out: A folder that does not exist yet; gets `model.safetensors` and `card.json`, as
             `seamo.model.checkpoint.load_model` reads them.
         licence: Of the weights, for the card.
@@ -33,13 +33,13 @@ def export(path: Path, out: Path, *, licence: str = "not stated") -> Path:
         UsageError: If there is no model.
         CheckpointError: If the model is damaged, or `out` exists.
     """
-    model, card = load_model(find_model(path))
+    model, card = load_model(model_folder(path))
     rest = {key: value for key, value in card.items() if key not in _WRITTEN}
     save_model(out, encoder_only(model), {**rest, "licence": licence})
     return out
 
 
-def to_timm(path: Path, sensor: str, *, size: int = 0) -> VisionTransformer:
+def to_timm(path: str | Path, sensor: str, *, size: int = 0) -> VisionTransformer:
     """The encoder of one sensor as timm's own VisionTransformer.
 
     `forward_features` gives what `SeaMo.encode` gives for this sensor alone (a CLS token, where there is one, comes
@@ -139,7 +139,7 @@ class OneSensor(nn.Module):
         return tokens_BLD.transpose(1, 2).reshape(len(images), -1, height, width)
 
 
-def load_module(path: Path, sensor: str) -> OneSensor:
+def load_module(path: str | Path, sensor: str) -> OneSensor:
     """The encoder of one sensor as a plain module, in the manner of torchgeo's models.
 
     Args:
@@ -183,8 +183,8 @@ def load_module(path: Path, sensor: str) -> OneSensor:
     return OneSensor(model, meta).eval()
 
 
-def _load(path: Path, sensor: str) -> tuple[SeaMo, dict[str, Any]]:
-    model, card = load_model(find_model(path))
+def _load(path: str | Path, sensor: str) -> tuple[SeaMo, dict[str, Any]]:
+    model, card = load_model(model_folder(path))
     if sensor not in model.config.sensors:
         raise UsageError(f"has no sensor {sensor!r}", str(path), f"It has {', '.join(model.config.sensors)}.")
     return encoder_only(model).eval(), card

@@ -16,7 +16,7 @@ from seamo.inputs.wiring import check_trained, wire
 from seamo.manifest import DatasetSpec, Statistics
 from seamo.model.checkpoint import load_model
 from seamo.model.seamo import SeaMo
-from seamo.pretrain.run import find_model
+from seamo.pretrain.fetched import model_folder
 from seamo.use.bands import select_columns
 
 
@@ -45,14 +45,14 @@ class Pretrained:
         return str(self.card["weights"]["sha256"])
 
 
-def load_pretrained(path: Path, *, device: str = "") -> Pretrained:
+def load_pretrained(path: str | Path, *, device: str = "") -> Pretrained:
     """Read the model of a run, a checkpoint or an exported folder.
 
     Args:
-        path: Its folder.
+        path: Its folder, or its address.
         device: `cpu`, `cuda`, ...; without it cuda where there is one.
     """
-    folder = find_model(path)
+    folder = model_folder(path)
     model, card = load_model(folder)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Pretrained(model.to(where).eval(), card, folder)

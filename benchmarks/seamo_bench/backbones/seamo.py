@@ -7,6 +7,7 @@ with random weights, `PATH@pretrain+random:SEED` the same with the statistics of
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from seamo_bench.network import Network
 
 NUM_LEVELS = 4
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+://[^/]+/[^@]*)(?:@(.*))?")
 
 _RANDOM = BackboneCard(
     id="seamo-random",
@@ -49,14 +51,16 @@ _RANDOM = BackboneCard(
 
 
 def card_of(name: str) -> BackboneCard | None:
-    """The card of a folder that holds a SeaMo model; None if `name` names no such folder.
+    """The card of a folder or address that holds a SeaMo model; None if `name` names no such folder.
 
     Raises:
         UsageError: If what stands behind `@` is neither `pretrain` nor `random:SEED`.
         CheckpointError: If the folder's card is damaged.
     """
-    path, _, how = name.partition("@")
-    folder = _model_folder(Path(path).absolute())  # a relative name would be looked for under --weights
+    address = _ADDRESS.fullmatch(name)  # whose account may have an @
+    path, how = (address[1], address[2] or "") if address else (name.partition("@")[0], name.partition("@")[2])
+    # A relative name would be looked for under --weights.
+    folder = _brought(path) if address else _model_folder(Path(path).absolute())
     if folder is None:
         return None
     own, seed = _how(how, name)
@@ -162,6 +166,16 @@ def _narrow(card: BackboneCard) -> BackboneCard:
         levels=((64, 16),) * NUM_LEVELS,
         variant=(*card.variant, ("config", json.dumps(config, sort_keys=True))),
     )
+
+
+def _brought(address: str) -> Path | None:
+    """The model of an address, brought to this disk for as long as the process needs it; None if there is none."""
+    from seamo.pretrain.places import check_model
+
+    check_model(address)
+    from seamo.pretrain.fetched import model_folder
+
+    return model_folder(address)
 
 
 def _model_folder(path: Path) -> Path | None:

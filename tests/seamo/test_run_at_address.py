@@ -1,0 +1,499 @@
+"""A run whose folder is in a bucket: the bytes of one on a disk, through any kill; read back by all who read runs."""
+
+import contextlib
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from seamo.cli import main as seamo
+from seamo.disk import drop_scratch
+from seamo.errors import StoreError, TrainingError, UsageError
+from seamo.files import Files, open_files
+from seamo.files import bucket as engine
+from seamo.identity import file_sha256
+from seamo.pretrain import claim, objects
+from seamo.pretrain.checkpoint import checkpoints, read_checkpoint_facts
+from seamo.pretrain.fetched import bring_checkpoint, model_folder, newest_checkpoints, read_facts_at
+from seamo.pretrain.journal import Journal, JournalRow
+from seamo.pretrain.logs import read_curves
+from seamo.pretrain.loop import Stopped, pretrain
+from seamo.pretrain.recipe import Recipe, apply_changes, parse_recipe
+from seamo.pretrain.remote import RemoteRun
+from seamo.seal import SealedFile, seal_document
+from seamo.store.reader import Store, open_store
+from seamo.use.inputs import load_pretrained
+from seamo_bench.backbones.seamo import card_of
+from seamo_bench.zoo.catalogue import card_digest, card_document
+from seamo_bench.zoo.loading import load_backbone
+from tests import servers
+from tests.seamo.small_store import build_small_store
+from tests.seamo.test_pretrain_loop import RECIPE
+from tests.test_team import PLANTED
+
+# Three steps, a checkpoint each; the first is dropped again.
+FEW = (
+    "stage1={epochs: 1, warmup_epochs: 0}", "stage2={epochs: 3, warmup_epochs: 0}", "machine.checkpoint_every=1",
+    "machine.keep=2",
+)  # fmt: skip
+FINAL = "final/model.safetensors"
+
+
+def recipe(*changes: str) -> Recipe:
+    return parse_recipe(apply_changes(RECIPE, [*FEW, *changes]), "test")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return build_small_store(tmp_path_factory.mktemp("store"), n=8, absent=(2,))
+
+
+@pytest.fixture(scope="module")
+def disk(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run on a disk, of 4 steps."""
+    return pretrain(recipe(), store, tmp_path_factory.mktemp("run") / "one").parent
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go."""
+    made = tmp_path / "tmp"
+    made.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(made))
+    monkeypatch.setattr(claim, "STALE_S", 0.3)
+    monkeypatch.setattr(claim, "_LOOK_S", 0.05)
+    return made
+
+
+def move_out(home: Path) -> None:
+    """On another machine, nothing is there."""
+    shutil.rmtree(home)
+    home.mkdir()
+
+
+def lies_there(address: str) -> dict[str, bytes]:
+    files = open_files(address)
+    return {name: files.read(name) for name in files.names()}
+
+
+def same_as_disk(address: str, disk: Path) -> None:
+    """What an undisturbed run of a disk comes to, by a listing of both; logs stand in the checkpoints, too."""
+    there = lies_there(address)
+    own = ("speed.csv", "environment.json", "checksums.json", "checkpoint.json", "events.out")
+    on_disk = {one.relative_to(disk).as_posix(): one.read_bytes() for one in disk.rglob("*") if one.is_file()}
+    for name, data in on_disk.items():
+        if not any(one in name for one in own):
+            assert there[name] == data, name
+    more = {name for name in there if name not in on_disk and "tensorboard/" not in name}
+    stays = [path.name for path in checkpoints(disk / "checkpoints")]
+    logs = {f"checkpoints/{step}/{name}" for step in stays for name in ("curves.csv", "speed.csv")}
+    assert {name for name in more if name.count(".") == 1} == logs
+    assert all(name.split(".")[-2] == "csv" or "environment" in name for name in more - logs), more - logs
+    sealed = json.loads(there["checksums.json"])["files"]
+    assert set(on_disk) - set(sealed) == {"checksums.json"} | {n for n in on_disk if "tensorboard" in n}
+
+
+class _Killed(BaseException):
+    pass
+
+
+def kill_at(moment: int, work: Callable[[], object]) -> int:
+    """Do it until it writes to the bucket for the n-th time: from then on nothing gets there. The number of writes."""
+    count = 0
+
+    def dying(effect: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Files, *args: Any, **options: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count >= moment:
+                raise _Killed
+            return effect(self, *args, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("put_once", "swap", "delete"):
+            patch.setattr(engine.BucketFiles, name, dying(getattr(engine.BucketFiles, name)))
+        patch.setattr(claim.Claim, "give_back", lambda self: self._over.set())
+        with contextlib.suppress(_Killed):
+            work()
+    return count
+
+
+def test_a_run_in_a_bucket_is_the_run_of_a_disk(
+    bucket: str, store: Store, disk: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """From a store in the bucket, with secrets in the environment; by the command line, and read by its verbs."""
+    for name, text in PLANTED.items():
+        monkeypatch.setenv(name, text)
+    servers.upload(store.path, f"{bucket}/stores/small/one")
+    file, out = tmp_path / "recipe.yaml", f"{bucket}/runs/one"
+    file.write_text(yaml.safe_dump(apply_changes(RECIPE, FEW), sort_keys=False))
+
+    def run(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["seamo", *map(str, words), "--debug"])
+        with pytest.raises(SystemExit) as end:
+            seamo()
+        said = capfd.readouterr()
+        assert end.value.code == 0, said.err
+        heard.append(said.out + said.err)
+        return said.out.strip()
+
+    heard: list[str] = []
+    capfd.readouterr()
+    address = f"{bucket}/stores/small/one"
+    assert run("pretrain", file, "--store", address, "--out", out, "--device", "cpu") == f"{out}/final"
+    assert not list(home.iterdir())
+    same_as_disk(out, disk)
+    assert run("pretrain", file, "--store", address, "--out", out, "--device", "cpu", "--resume") == f"{out}/final"
+    there, here = json.loads(run("info", out, "--json"))[0], json.loads(run("info", disk, "--json"))[0]
+    assert there["model"].pop("path") == f"{out}/final"
+    assert there["id"] == here["id"] == "one"
+    assert here["model"].pop("path") == f"{disk}/final"
+    assert there == here
+    for name, place in (("far", out), ("near", disk)):
+        run("export", place, "-o", tmp_path / name / "model")
+        run("embed", place, store.path, "--device", "cpu", "-o", tmp_path / name / "features.npz")
+        run("reconstruct", place, "--store", store.path, "-o", tmp_path / name / "picture.png")
+        run("embed", f"{place}/checkpoints/step-00000003", address, "--device", "cpu", "-o", tmp_path / name / "c.npz")
+    far, near = ({p.name: file_sha256(p) for p in (tmp_path / n).rglob("*") if p.is_file()} for n in ("far", "near"))
+    assert far == near
+    assert not list(home.iterdir())
+    heard += [json.dumps({name: data.decode("latin-1") for name, data in lies_there(out).items()})]
+    for secret in PLANTED.values():
+        assert not [said for said in heard if secret in said]
+
+
+def test_killed_at_any_write_it_goes_on_from_an_empty_disk(bucket: str, store: Store, disk: Path, home: Path) -> None:
+    writes = kill_at(10**9, lambda: pretrain(recipe(), store, f"{bucket}/runs/whole"))
+    for moment in (2, 5, writes // 3, writes // 2, writes - 12, writes - 2):
+        _kill_once(f"{bucket}/runs/killed-{moment}", moment, store, disk, home)
+
+
+@pytest.mark.soak
+def test_killed_at_every_write(bucket: str, store: Store, disk: Path, home: Path) -> None:
+    writes = kill_at(10**9, lambda: pretrain(recipe(), store, f"{bucket}/runs/whole"))
+    for moment in range(1, writes + 1):
+        _kill_once(f"{bucket}/runs/killed-{moment}", moment, store, disk, home)
+
+
+def _kill_once(out: str, moment: int, store: Store, disk: Path, home: Path) -> None:
+    kill_at(moment, lambda: pretrain(recipe(), store, out))
+    move_out(home)
+    whole = newest_checkpoints(open_files(out))
+    if whole and moment % 2:  # whatever is there can be read in between
+        facts = read_facts_at(open_files(out), whole[0])
+        assert facts is not None
+        bring_checkpoint(open_files(out), whole[0], facts, home / "look")
+        assert read_curves(home / "look")["step"] == list(range(1, facts.progress.step + 1))
+        move_out(home)
+    pretrain(recipe(), store, out, resume=True)
+    assert not list(home.iterdir()), moment
+    same_as_disk(out, disk)
+    assert load_pretrained(out, device="cpu").identity == file_sha256(disk / FINAL)
+    drop_scratch()
+
+
+@pytest.mark.parametrize("kind", ["503", "reset", "lost", "403"])
+def test_a_fault_in_an_upload_costs_no_step(
+    kind: str, proxy: servers.FaultProxy, store: Store, disk: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """403 is not tried again: one message, and the next checkpoint is put."""
+    out = f"{proxy.bucket}/runs/one"
+    proxy.faults = [servers.Fault(kind, "PUT", "step-00000002/state.pt"), servers.Fault(kind, "PUT", "step-00000003/")]
+    with caplog.at_level(logging.WARNING):
+        pretrain(recipe(), store, out)
+    assert [fault.times for fault in proxy.faults] == [0, 0]
+    assert caplog.text.count("a checkpoint could not be put, it stays in") == (2 if kind == "403" else 0)
+    if kind != "403":
+        same_as_disk(out, disk)
+    assert open_files(out).read(FINAL) == (disk / FINAL).read_bytes()
+    assert not list(home.iterdir())
+
+
+def test_what_could_not_be_put_stays_here_and_is_put_by_the_next_try(
+    proxy: servers.FaultProxy, store: Store, disk: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = f"{proxy.bucket}/runs/one"
+    proxy.faults = [servers.Fault("403", "PUT", f"step-0000000{n}/", times=99) for n in (2, 3, 4)]
+    with pytest.raises(StoreError, match="may not be written"):
+        pretrain(recipe(), store, out)
+    assert newest_checkpoints(open_files(out)) == ["step-00000001"]
+    assert [path.name for path in home.glob("*/one/checkpoints/*")] != []
+    proxy.faults = []
+    proxy.requests.clear()
+    pretrain(recipe(), store, out, resume=True)
+    assert "step-00000004 is put to" in caplog.text
+    assert not [one for one in proxy.requests if one.startswith("GET") and "state.pt" in one]
+    assert open_files(out).read(FINAL) == (disk / FINAL).read_bytes()
+    assert not list(home.iterdir())
+
+
+def test_a_second_process_is_refused_while_the_first_lives(bucket: str, store: Store, home: Path) -> None:
+    files = open_files(f"{bucket}/runs/one")
+    first = claim.Claim(files, home / "first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claim, "RENEW_S", 0.05)
+        patch.setattr(claim, "STALE_S", 20.0)
+        first.take()
+        with pytest.raises(TrainingError, match=r"runs/one: another process is training there\. Wait for it"):
+            pretrain(recipe(), store, files.url)
+        # A process of this disk that was killed is known by its claim, and not waited for.
+        first._over.set()
+        again = claim.Claim(files, home / "first")
+        began = time.monotonic()
+        again.take()
+        assert time.monotonic() - began < 10
+        first._over.clear()
+        with pytest.raises(TrainingError):
+            first._swap({})
+        with pytest.raises(TrainingError, match="another process is training there"):
+            first.check()
+        again.give_back()
+    assert list(files.names()) == []
+
+
+def test_a_claim_that_nobody_renews_is_taken_over_by_ones_own_clock(
+    bucket: str, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = open_files(bucket)
+    for since in (0.0, 3600.0):  # of a machine whose clock is an hour ahead
+        files.swap(claim.NAME, lambda _, at=since: seal_document({"id": "gone", "renewed": time.time() + at}))
+        mine = claim.Claim(files, home / "mine")
+        began = time.monotonic()
+        mine.take()
+        assert time.monotonic() - began >= 0.2
+        assert "is claimed by another process: waiting to see whether it lives" in caplog.text
+        mine.give_back()
+
+
+def test_two_that_train_all_the_same_are_told_and_nothing_is_mixed(
+    bucket: str, store: Store, disk: Path, home: Path, tmp_path: Path
+) -> None:
+    out = f"{bucket}/runs/one"
+    kill_at(18, lambda: pretrain(recipe(), store, out))
+    files = open_files(out)
+    before = lies_there(out)
+    name = newest_checkpoints(files)[0]
+    other = pretrain(recipe("seed=4", "machine.keep=9"), store, tmp_path / "one").parent
+    with pytest.raises(TrainingError, match=f"{name} is there from another process, with other weights"):
+        RemoteRun(out, other, None)._put_checkpoint(other / "checkpoints" / name)
+    there = lies_there(out)
+    assert {key: there[key] for key in before} == before
+    facts = read_facts_at(files, name)
+    assert facts is not None
+    bring_checkpoint(files, name, facts, tmp_path / "brought")
+    # Of an equal step that nobody has finished, the one that is sealed is found among the files of both.
+    unfinished = "step-00000004"
+    files.put_once(f"checkpoints/{unfinished}/state.pt", b"of another process")
+    run = RemoteRun(out, other, None)
+    run._put_checkpoint(other / "checkpoints" / unfinished)
+    assert files.read(f"checkpoints/{unfinished}/state.pt") == b"of another process"
+    facts = read_facts_at(files, unfinished)
+    assert facts == read_checkpoint_facts(other / "checkpoints" / unfinished)
+    bring_checkpoint(files, unfinished, facts, tmp_path / "brought")
+    for file in ("state.pt", "model.safetensors"):
+        mine = tmp_path / "brought" / "checkpoints" / unfinished / file
+        assert mine.read_bytes() == (other / "checkpoints" / unfinished / file).read_bytes()
+    assert disk
+    assert home
+
+
+def test_a_signal_stops_it_when_its_checkpoint_is_there(
+    bucket: str, store: Store, disk: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, write = f"{bucket}/runs/one", Journal.write
+
+    def asking(self: Journal, row: JournalRow) -> None:
+        write(self, row)
+        if row.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Journal, "write", asking)
+    with pytest.raises(Stopped):
+        pretrain(recipe("machine.checkpoint_every=1000"), store, out)
+    assert newest_checkpoints(open_files(out))[0] == "step-00000002"
+    assert claim.NAME not in lies_there(out)
+    assert not list(home.iterdir())
+    pretrain(recipe(), store, out, resume=True)
+    assert open_files(out).read(FINAL) == (disk / FINAL).read_bytes()
+
+
+def _command(file: Path, store: Store, out: str) -> list[str]:
+    """`seamo pretrain`, for which claims become stale at once."""
+    code = "from seamo.pretrain import claim; claim.STALE_S = 0.5; from seamo.cli import main; main()"
+    return [sys.executable, "-c", code, "pretrain", str(file), "--store", store.url, "--out", out, "--resume"]
+
+
+@pytest.mark.soak
+def test_killed_for_good_again_and_again_on_machines_that_are_empty(bucket: str, store: Store, tmp_path: Path) -> None:
+    file, out = tmp_path / "recipe.yaml", f"{bucket}/runs/one"
+    more = [*FEW, "stage1={epochs: 6, warmup_epochs: 0}", "stage2={epochs: 10, warmup_epochs: 0}"]
+    file.write_text(yaml.safe_dump(apply_changes(RECIPE, more), sort_keys=False))
+    wanted = pretrain(parse_recipe(apply_changes(RECIPE, more), "test"), store, tmp_path / "one").parent
+    rng, kills = random.Random(11), 0  # noqa: S311 - moments, the same every time
+    for attempt in range(40):
+        home = tmp_path / f"machine-{attempt}"
+        home.mkdir()
+        process = subprocess.Popen(
+            _command(file, store, out), env={**os.environ, "TMPDIR": str(home)}, stderr=subprocess.PIPE
+        )
+        begun = {name for name in open_files(out).names() if "checkpoints/" in name}
+        while process.poll() is None and {n for n in open_files(out).names() if "checkpoints/" in n} <= begun:
+            time.sleep(0.02)
+        if attempt % 5 < 4:
+            time.sleep(rng.uniform(0, 0.6))
+            process.kill()
+        _, errors = process.communicate()
+        if process.returncode == 0:
+            assert not list(home.iterdir())
+            break
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+        kills += 1
+    assert kills >= 4
+    same_as_disk(out, wanted)
+
+
+def test_a_damaged_checkpoint_or_model_there_is_made_again(
+    bucket: str, store: Store, disk: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = f"{bucket}/runs/one"
+    pretrain(recipe(), store, out)
+    files = open_files(out)
+    files.delete(["checksums.json", *(name for name in files.names() if name.startswith("final/"))])
+    newest = newest_checkpoints(files)[0]
+    state = files.read(f"checkpoints/{newest}/state.pt")
+    files.delete([f"checkpoints/{newest}/state.pt"])
+    files.put_once(f"checkpoints/{newest}/state.pt", state[:-1] + bytes([state[-1] ^ 1]))
+    pretrain(recipe(), store, out, resume=True)
+    assert "state.pt has another sha256 than its manifest says: the checkpoint before it is used" in caplog.text
+    same_as_disk(out, disk)
+    files.delete([FINAL])
+    with pytest.raises(TrainingError, match=rf"{out}/{FINAL}: is missing"):
+        load_pretrained(out, device="cpu")
+    pretrain(recipe(), store, out, resume=True)
+    same_as_disk(out, disk)
+    drop_scratch()
+    assert not list(home.iterdir())
+
+
+def test_other_recipes_and_other_things_are_refused_there_as_on_a_disk(
+    bucket: str, store: Store, home: Path, tmp_path: Path
+) -> None:
+    out = f"{bucket}/runs/one"
+    kill_at(20, lambda: pretrain(recipe(), store, out))
+    move_out(home)
+    with pytest.raises(UsageError, match=rf"{out}: holds a run already\. Give --resume"):
+        pretrain(recipe(), store, out)
+    with pytest.raises(TrainingError, match=rf"^{out}: the run was begun with another recipe \(seed: 3 -> 4\)"):
+        pretrain(recipe("seed=4"), store, out, resume=True)
+    open_files(f"{bucket}/data").put_once("photo.tif", b"1")
+    with pytest.raises(UsageError, match=rf"{bucket}/data: is not empty and holds no run \(photo.tif\)"):
+        pretrain(recipe(), store, f"{bucket}/data")
+    with pytest.raises(UsageError, match="is neither a run nor a model"):
+        card_of(f"{bucket}/data@pretrain")
+    assert list(open_files(f"{bucket}/data").names()) == ["photo.tif"]
+    with servers.web(tmp_path) as url, pytest.raises(StoreError, match="https:// is read only"):
+        pretrain(recipe(), store, f"{url}/one")
+    assert not list(home.iterdir())
+
+
+def test_the_benchmark_takes_a_run_of_an_address_as_of_a_disk(bucket: str, disk: Path, home: Path) -> None:
+    servers.upload(disk, f"{bucket}/runs/one")
+    for how in ("", "@pretrain", "@random:3"):
+        far, near = card_of(f"{bucket}/runs/one{how}"), card_of(f"{disk}{how}")
+        assert far is not None
+        assert near is not None
+        assert card_document(far) == card_document(near)
+        assert card_digest(far) == card_digest(near)
+    one, other = (load_backbone(f"{place}@pretrain") for place in (f"{bucket}/runs/one", str(disk)))
+    weights = [dict(made.network.named_parameters()) for made in (one, other)]
+    assert all(bool((weights[0][name] == value).all()) for name, value in weights[1].items())
+    assert list(home.iterdir())
+    drop_scratch()
+    assert not list(home.iterdir())
+
+
+def test_a_run_is_read_from_a_web_server(disk: Path, home: Path, tmp_path: Path) -> None:
+    shutil.copytree(disk, tmp_path / "site" / "one")
+    with servers.web(tmp_path / "site") as url:
+        assert load_pretrained(f"{url}/one", device="cpu").identity == file_sha256(disk / FINAL)
+        assert model_folder(f"{url}/one").parts[-2:] == ("one", "final")
+        (tmp_path / "site" / "one" / "checksums.json").unlink()
+        with pytest.raises(UsageError, match="has not ended, and a web server lists no files"):
+            load_pretrained(f"{url}/one", device="cpu")
+    drop_scratch()
+    assert not list(home.iterdir())
+
+
+def test_large_files_are_put_in_parts(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "PART", 1000)
+    files, path = open_files(bucket), tmp_path / "state.pt"
+    path.write_bytes(np.random.default_rng(0).bytes(2500))
+    sealed = SealedFile(2500, file_sha256(path))
+    files.put_once("a/state.pt.part-0001", b"of another")
+    for _ in range(2):
+        objects.put_file(files, "a/state.pt", path, sealed)
+    sizes = {name: files.size(name) for name in files.names("a")}
+    beside = f"a/state.pt.{sealed.sha256[:16]}"
+    assert sizes == {
+        "a/state.pt.part-0000": 1000, "a/state.pt.part-0001": 10,
+        f"{beside}.part-0000": 1000, f"{beside}.part-0001": 1000, f"{beside}.part-0002": 500,
+    }  # fmt: skip
+    objects.bring_file(files, "a/state.pt", sealed, tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == path.read_bytes()
+    with path.open("ab") as log:  # what grew since it was sealed
+        log.write(b"more")
+    objects.put_file(files, "b/log", path, sealed)
+    objects.bring_file(files, "b/log", sealed, tmp_path / "back")
+    files.delete([f"{beside}.part-0002"])
+    with pytest.raises(TrainingError, match=r"a/state.pt: is missing"):
+        objects.bring_file(files, "a/state.pt", sealed, tmp_path / "back")
+
+
+def _ranks(world: int, file: Path, store: Store, out: str, home: Path) -> Iterator[tuple[int, bytes]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "seamo.cli", "pretrain", str(file), "--store", store.url, "--out", out, "--resume"]
+    around = {**os.environ, "TMPDIR": str(home), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    around |= {"WORLD_SIZE": str(world)}
+    processes = [
+        subprocess.Popen(command, env={**around, "RANK": str(k), "LOCAL_RANK": str(k)}, stderr=subprocess.PIPE)
+        for k in range(world)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=180)
+        yield process.returncode, errors
+
+
+def test_two_ranks_go_on_at_an_address_where_one_was_killed(
+    bucket: str, store: Store, disk: Path, home: Path, tmp_path: Path
+) -> None:
+    out, file = f"{bucket}/runs/one", tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(apply_changes(RECIPE, FEW), sort_keys=False))
+    servers.upload(store.path, f"{bucket}/stores/one")
+    kill_at(22, lambda: pretrain(recipe(), store, out))
+    open_files(out).delete([claim.NAME])
+    move_out(home)
+    for status, errors in _ranks(2, file, open_store(f"{bucket}/stores/one"), out, home):
+        assert status == 0, errors.decode()
+    files = open_files(out)
+    (tmp_path / "curves.csv").write_bytes(files.read("curves.csv"))
+    np.testing.assert_allclose(read_curves(tmp_path)["loss"], read_curves(disk)["loss"], rtol=1e-5)
+    assert not list(home.iterdir())
