@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,19 @@ def test_the_numbers_are_those_of_all_pixels_that_are_drawn(stores: list[Store])
         assert all(store.content[:12] in how.source for store in stores)
 
 
+def test_a_sample_that_comes_twice_in_an_epoch_is_cropped_and_masked_anew(stores: list[Store]) -> None:
+    data = training_data(recipe(*RADAR), stores)
+    plan = plan_inputs(recipe(*RADAR), 2, data)
+    batch = next(iter(Loader(data.store, np.array([21, 21, 21]), 3, layers=plan.layer_ids)))
+    cpu = torch.device("cpu")
+    once, again = (replace(batch, turns=torch.tensor(turns)) for turns in ([0, 0, 0], [0, 1, 0]))
+    plain, same, other = (plan(one, cpu, epoch=2) for one in (batch, once, again))
+    assert torch.equal(plain.noise, same.noise)
+    assert torch.equal(other.noise[0], plain.noise[0])
+    assert not torch.equal(other.noise[1], plain.noise[1])
+    assert not torch.equal(other.images["s1"][1], plain.images["s1"][1])
+
+
 def test_a_mixture_is_trained_and_says_what_it_is(stores: list[Store], tmp_path: Path) -> None:
     weighted = recipe("data.weights=[1, 3]")
     pretrain(weighted, stores, tmp_path / "run")
@@ -279,7 +293,7 @@ def test_two_ranks_go_on_where_one_stopped_and_learn_the_same(tmp_path: Path) ->
         for rank in range(2)
     ]
     for process in ranks:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors.decode()
     pretrain(mixed, stores, tmp_path / "one")
     one, two = read_curves(tmp_path / "one"), read_curves(out)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -466,20 +466,25 @@ def test_large_files_are_put_in_parts(bucket: str, tmp_path: Path, monkeypatch: 
         objects.bring_file(files, "a/state.pt", sealed, tmp_path / "back")
 
 
-def _ranks(world: int, file: Path, store: Store, out: str, home: Path) -> Iterator[tuple[int, bytes]]:
+def _start_ranks(world: int, file: Path, store: Store, out: str, home: Path) -> "list[subprocess.Popen[bytes]]":
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "seamo.cli", "pretrain", str(file), "--store", store.url, "--out", out, "--resume"]
     around = {**os.environ, "TMPDIR": str(home), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     around |= {"WORLD_SIZE": str(world)}
-    processes = [
+    command = _command(file, store, out)
+    return [
         subprocess.Popen(command, env={**around, "RANK": str(k), "LOCAL_RANK": str(k)}, stderr=subprocess.PIPE)
         for k in range(world)
     ]
+
+
+def _ends_as_on_a_disk(processes: "list[subprocess.Popen[bytes]]", out: str, disk: Path, tmp_path: Path) -> None:
     for process in processes:
-        _, errors = process.communicate(timeout=180)
-        yield process.returncode, errors
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors.decode()
+    (tmp_path / "curves.csv").write_bytes(open_files(out).read("curves.csv"))
+    np.testing.assert_allclose(read_curves(tmp_path)["loss"], read_curves(disk)["loss"], rtol=1e-5)
 
 
 def test_two_ranks_go_on_at_an_address_where_one_was_killed(
@@ -489,11 +494,27 @@ def test_two_ranks_go_on_at_an_address_where_one_was_killed(
     file.write_text(yaml.safe_dump(apply_changes(RECIPE, FEW), sort_keys=False))
     servers.upload(store.path, f"{bucket}/stores/one")
     kill_at(22, lambda: pretrain(recipe(), store, out))
-    open_files(out).delete([claim.NAME])
     move_out(home)
-    for status, errors in _ranks(2, file, open_store(f"{bucket}/stores/one"), out, home):
-        assert status == 0, errors.decode()
-    files = open_files(out)
-    (tmp_path / "curves.csv").write_bytes(files.read("curves.csv"))
-    np.testing.assert_allclose(read_curves(tmp_path)["loss"], read_curves(disk)["loss"], rtol=1e-5)
+    started = _start_ranks(2, file, open_store(f"{bucket}/stores/one"), out, home)
+    _ends_as_on_a_disk(started, out, disk, tmp_path)
+    assert not list(home.iterdir())
+
+
+@pytest.mark.soak
+def test_one_rank_goes_on_at_an_address_where_two_were_killed(
+    bucket: str, store: Store, disk: Path, home: Path, tmp_path: Path
+) -> None:
+    out, file = f"{bucket}/runs/one", tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(apply_changes(RECIPE, FEW), sort_keys=False))
+    servers.upload(store.path, f"{bucket}/stores/one")
+    far = open_store(f"{bucket}/stores/one")
+    started = _start_ranks(2, file, far, out, home)
+    while not [name for name in open_files(out).names() if name.endswith("/checkpoint.json")]:
+        assert all(process.poll() is None for process in started)
+        time.sleep(0.02)
+    for process in started:
+        process.kill()
+        process.communicate()
+    move_out(home)
+    _ends_as_on_a_disk(_start_ranks(1, file, far, out, home), out, disk, tmp_path)
     assert not list(home.iterdir())
