@@ -56,7 +56,6 @@ def people() -> dict[str, list[str]]:
 
 def spend(day: Path, bucket: str, run: Run) -> dict[str, str]:
     """Go through the day; what each heard. Everybody has a home with temporary files of their own."""
-    (day / "shared").mkdir(parents=True)
     heard = {}
     for name, blocks in people().items():
         home = day / name
@@ -68,7 +67,7 @@ def spend(day: Path, bucket: str, run: Run) -> dict[str, str]:
             (home / "team.yaml").write_text(suite[1] if suite else "")
         heard[name] = ""
         for block in blocks:
-            lines = block.replace("s3://our-bucket", bucket).replace("/shared/", f"{day}/shared/").splitlines()
+            lines = block.replace("s3://our-bucket", bucket).splitlines()
             said = run("\n".join(line[2:] for line in lines if line.startswith("$ ")), home)
             for line in lines:
                 assert line.startswith("$ ") or line in said, (line, said)
@@ -79,6 +78,9 @@ def spend(day: Path, bucket: str, run: Run) -> dict[str, str]:
 def check(day: Path, bucket: str, heard: dict[str, str]) -> None:
     """Who did what, as the files say by themselves, and what is left where."""
     stores, results = open_files(f"{bucket}/stores"), open_files(f"{bucket}/results")
+    run = set(open_files(f"{bucket}/runs/one").names())
+    assert run >= {"run.json", "curves.csv", "final/model.safetensors", "checksums.json"}
+    assert "claim.json" not in run
     entries = json.loads(stores.read("catalog.json"))["stores"]
     assert {name.partition("/")[0]: entry["who"] for name, entry in entries.items()} == {
         "ssl4eo-s12": "ada",
@@ -100,7 +102,6 @@ def check(day: Path, bucket: str, heard: dict[str, str]) -> None:
     assert heard["eve"].count("plausible, not rerun: records/") == 4
     left = {one.name: {path.name for path in one.iterdir()} - {"tmp"} for one in day.iterdir()}
     assert left == {
-        "shared": {"runs"},
         "ada": {"raw"},
         "ben": {"eurosat.html"},
         "chi": set(),
