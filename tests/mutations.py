@@ -33,6 +33,8 @@ REFEREE = "tests/bench/test_results_repository.py"
 BUCKETS = "tests/seamo/test_buckets.py"
 COPIES = "tests/seamo/test_copy_buckets.py"
 ROOTS = "tests/seamo/test_roots.py"
+MIXTURE = "tests/seamo/test_mixture.py"
+AT_ADDRESS = "tests/seamo/test_run_at_address.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,6 +450,54 @@ MUTATIONS = (
         "addresses are shown with their queries",
         (Edit("seamo/addresses.py", 'text = re.sub(r"[?#].*", "", str(place), flags=re.DOTALL)', "text = str(place)"),),
         ("tests/test_team.py::test_the_day_goes_as_the_page_says_and_leaves_no_secret",),
+    ),
+    Mutation(
+        "mixture: every epoch begins each store anew",
+        (Edit("seamo/store/plan.py", "start, stop = epoch * quota, (epoch + 1) * quota", "start, stop = 0, quota"),),
+        (f"{MIXTURE}::test_no_sample_comes_again_before_the_others_of_its_store",),
+    ),
+    Mutation(
+        "mixture: a sample that comes again is cropped as before",
+        (Edit("seamo/pretrain/inputs.py", "batch.rows + (batch.turns << _TURN)", "batch.rows"),),
+        (f"{MIXTURE}::test_a_sample_that_comes_twice_in_an_epoch_is_cropped_and_masked_anew",),
+    ),
+    Mutation(
+        "mixture: a large store counts by its pixels whatever its weight",
+        (Edit("seamo/inputs/statistics.py", 'entry["count"] / samples', 'float(entry["count"])'),),
+        (f"{MIXTURE}::test_the_numbers_are_those_of_all_pixels_that_are_drawn",),
+    ),
+    Mutation(
+        "run in a bucket: a checkpoint is sealed before its files are there",
+        (
+            Edit(
+                "seamo/pretrain/remote.py",
+                "        for one, sealed in facts.files.items():\n            put_file(",
+                '        files.put_once(f"{below}/{FACTS}", (checkpoint / FACTS).read_bytes())\n'
+                "        for one, sealed in facts.files.items():\n            put_file(",
+            ),
+        ),
+        (f"{AT_ADDRESS}::test_killed_at_any_write_it_goes_on_from_an_empty_disk",),
+    ),
+    Mutation(
+        "run in a bucket: another process's bytes count as one's own",
+        (
+            Edit(
+                "seamo/pretrain/objects.py",
+                "if files.put_once(one, data) is not None:",
+                "if files.put_once(one, data) == 0:",
+            ),
+        ),
+        (f"{AT_ADDRESS}::test_two_that_train_all_the_same_are_told_and_nothing_is_mixed",),
+    ),
+    Mutation(
+        "run in a bucket: a claim that is renewed is taken over",
+        (Edit("seamo/pretrain/claim.py", "                    raise self._taken()\n", "                    break\n"),),
+        (f"{AT_ADDRESS}::test_a_second_process_is_refused_while_the_first_lives",),
+    ),
+    Mutation(
+        "run in a bucket: what could not be put is forgotten",
+        (Edit("seamo/pretrain/remote.py", "return not found or found[-1].name in self._there", "return True"),),
+        (f"{AT_ADDRESS}::test_what_could_not_be_put_stays_here_and_is_put_by_the_next_try",),
     ),
 )
 

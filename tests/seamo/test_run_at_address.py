@@ -196,7 +196,7 @@ def _kill_once(out: str, moment: int, store: Store, disk: Path, home: Path) -> N
     kill_at(moment, lambda: pretrain(recipe(), store, out))
     move_out(home)
     whole = newest_checkpoints(open_files(out))
-    if whole and moment % 2:  # whatever is there can be read in between
+    if whole:  # whatever is there can be read in between
         facts = read_facts_at(open_files(out), whole[0])
         assert facts is not None
         bring_checkpoint(open_files(out), whole[0], facts, home / "look")
