@@ -2,10 +2,6 @@
 
 import hashlib
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -273,32 +268,6 @@ def _stop_at(recipe: Recipe, stores: list[Store], out: Path, step: int) -> None:
         patch.setattr(journal.Journal, "write", dying)
         with pytest.raises(_Enough):
             pretrain(recipe, stores, out)
-
-
-def test_two_ranks_go_on_where_one_stopped_and_learn_the_same(tmp_path: Path) -> None:
-    stores = [build_small_store(tmp_path / "a", n=20), build_small_store(tmp_path / "b", n=9, absent=(2,))]
-    out, file = tmp_path / "run", tmp_path / "recipe.yaml"
-    changed = apply_changes(RECIPE, [*SHORT, "data.weights=[0.5, 0.5]"])
-    file.write_text(yaml.safe_dump(changed))
-    mixed = parse_recipe(changed, "test")
-    _stop_at(mixed, stores, out, 4)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "seamo.cli", "pretrain", str(file), "--out", str(out), "--resume"]
-    command += [part for store in stores for part in ("--store", str(store.path))]
-    around = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [
-        subprocess.Popen(command, env={**around, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    for process in ranks:
-        _, errors = process.communicate(timeout=600)
-        assert process.returncode == 0, errors.decode()
-    pretrain(mixed, stores, tmp_path / "one")
-    one, two = read_curves(tmp_path / "one"), read_curves(out)
-    np.testing.assert_allclose(two["loss"], one["loss"], rtol=1e-5)
-    assert two["images"] == one["images"]
 
 
 def test_a_mixture_of_a_bucket_and_a_disk_is_that_of_disks(bucket: str, stores: list[Store]) -> None:
