@@ -35,6 +35,7 @@ COPIES = "tests/seamo/test_copy_buckets.py"
 ROOTS = "tests/seamo/test_roots.py"
 MIXTURE = "tests/seamo/test_mixture.py"
 AT_ADDRESS = "tests/seamo/test_run_at_address.py"
+SHARED_RUN = "tests/seamo/test_run_shared.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,12 +488,12 @@ MUTATIONS = (
                 "if files.put_once(one, data) == 0:",
             ),
         ),
-        (f"{AT_ADDRESS}::test_two_that_train_all_the_same_are_told_and_nothing_is_mixed",),
+        (f"{SHARED_RUN}::test_two_that_train_all_the_same_are_told_and_nothing_is_mixed",),
     ),
     Mutation(
-        "run in a bucket: a claim that is renewed is taken over",
-        (Edit("seamo/pretrain/claim.py", "                    raise self._taken()\n", "                    break\n"),),
-        (f"{AT_ADDRESS}::test_a_second_process_is_refused_while_the_first_lives",),
+        "run in a bucket: nobody looks whether who claimed it lives",
+        (Edit("seamo/pretrain/claim.py", 'if first and first["id"] != known and', "if not first and"),),
+        (f"{SHARED_RUN}::test_a_second_process_is_refused_while_the_first_lives",),
     ),
     Mutation(
         "run in a bucket: what could not be put is forgotten",

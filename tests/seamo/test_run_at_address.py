@@ -1,20 +1,15 @@
 """A run whose folder is in a bucket: the bytes of one on a disk, through any kill; read back by all who read runs."""
 
-import contextlib
 import json
 import logging
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,115 +18,49 @@ import yaml
 from seamo.cli import main as seamo
 from seamo.disk import drop_scratch
 from seamo.errors import StoreError, TrainingError, UsageError
-from seamo.files import Files, open_files
-from seamo.files import bucket as engine
+from seamo.files import open_files
 from seamo.identity import file_sha256
-from seamo.pretrain import claim, objects
-from seamo.pretrain.checkpoint import checkpoints, read_checkpoint_facts
-from seamo.pretrain.fetched import bring_checkpoint, model_folder, newest_checkpoints, read_facts_at
+from seamo.pretrain import claim
+from seamo.pretrain.checkpoint import checkpoints
+from seamo.pretrain.fetched import bring_checkpoint, newest_checkpoints, read_facts_at
 from seamo.pretrain.journal import Journal, JournalRow
 from seamo.pretrain.logs import read_curves
 from seamo.pretrain.loop import Stopped, pretrain
-from seamo.pretrain.recipe import Recipe, apply_changes, load_recipe, parse_recipe
-from seamo.pretrain.remote import RemoteRun
-from seamo.seal import SealedFile, seal_document
+from seamo.pretrain.recipe import apply_changes, load_recipe, parse_recipe
 from seamo.store.reader import Store, open_store
 from seamo.use.inputs import load_pretrained
 from seamo_bench.backbones.seamo import card_of
-from seamo_bench.zoo.catalogue import card_digest, card_document
-from seamo_bench.zoo.loading import load_backbone
 from tests import servers
+from tests.seamo.runs_in_buckets import (
+    FEW,
+    FINAL,
+    kill_at,
+    lies_there,
+    make_home,
+    make_store,
+    move_out,
+    recipe,
+    same_as_disk,
+    train_on_disk,
+)
 from tests.seamo.small_store import build_small_store
 from tests.seamo.test_pretrain_loop import RECIPE
 from tests.test_team import PLANTED
 
-# Three steps, a checkpoint each; the first is dropped again.
-FEW = (
-    "stage1={epochs: 1, warmup_epochs: 0}", "stage2={epochs: 3, warmup_epochs: 0}", "machine.checkpoint_every=1",
-    "machine.keep=2",
-)  # fmt: skip
-FINAL = "final/model.safetensors"
-
-
-def recipe(*changes: str) -> Recipe:
-    return parse_recipe(apply_changes(RECIPE, [*FEW, *changes]), "test")
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return build_small_store(tmp_path_factory.mktemp("store"), n=8, absent=(2,))
+    return make_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")
 def disk(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run on a disk, of 4 steps."""
-    return pretrain(recipe(), store, tmp_path_factory.mktemp("run") / "one").parent
+    return train_on_disk(store, tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files go."""
-    made = tmp_path / "tmp"
-    made.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(made))
-    monkeypatch.setattr(claim, "STALE_S", 0.3)
-    monkeypatch.setattr(claim, "_LOOK_S", 0.05)
-    return made
-
-
-def move_out(home: Path) -> None:
-    """On another machine, nothing is there."""
-    shutil.rmtree(home)
-    home.mkdir()
-
-
-def lies_there(address: str) -> dict[str, bytes]:
-    files = open_files(address)
-    return {name: files.read(name) for name in files.names()}
-
-
-def same_as_disk(address: str, disk: Path) -> None:
-    """What an undisturbed run of a disk comes to, by a listing of both; logs stand in the checkpoints, too."""
-    there = lies_there(address)
-    own = ("speed.csv", "environment.json", "checksums.json", "checkpoint.json", "events.out")
-    on_disk = {one.relative_to(disk).as_posix(): one.read_bytes() for one in disk.rglob("*") if one.is_file()}
-    for name, data in on_disk.items():
-        if not any(one in name for one in own):
-            assert there[name] == data, name
-    more = {name for name in there if name not in on_disk and "tensorboard/" not in name}
-    stays = [path.name for path in checkpoints(disk / "checkpoints")]
-    logs = {f"checkpoints/{step}/{name}" for step in stays for name in ("curves.csv", "speed.csv")}
-    assert {name for name in more if name.count(".") == 1} == logs
-    assert all(name.split(".")[-2] == "csv" or "environment" in name for name in more - logs), more - logs
-    sealed = json.loads(there["checksums.json"])["files"]
-    assert set(on_disk) - set(sealed) == {"checksums.json"} | {n for n in on_disk if "tensorboard" in n}
-
-
-class _Killed(BaseException):
-    pass
-
-
-def kill_at(moment: int, work: Callable[[], object]) -> int:
-    """Do it until it writes to the bucket for the n-th time: from then on nothing gets there. The number of writes."""
-    count = 0
-
-    def dying(effect: Callable[..., Any]) -> Callable[..., Any]:
-        def call(self: Files, *args: Any, **options: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count >= moment:
-                raise _Killed
-            return effect(self, *args, **options)
-
-        return call
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("put_once", "swap", "delete"):
-            patch.setattr(engine.BucketFiles, name, dying(getattr(engine.BucketFiles, name)))
-        patch.setattr(claim.Claim, "give_back", lambda self: self._over.set())
-        with contextlib.suppress(_Killed):
-            work()
-    return count
+    return make_home(tmp_path, monkeypatch)
 
 
 def test_a_run_in_a_bucket_is_the_run_of_a_disk(
@@ -247,76 +176,6 @@ def test_what_could_not_be_put_stays_here_and_is_put_by_the_next_try(
     assert not list(home.iterdir())
 
 
-def test_a_second_process_is_refused_while_the_first_lives(bucket: str, store: Store, home: Path) -> None:
-    files = open_files(f"{bucket}/runs/one")
-    first = claim.Claim(files, home / "first")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claim, "RENEW_S", 0.05)
-        patch.setattr(claim, "STALE_S", 20.0)
-        first.take()
-        with pytest.raises(TrainingError, match=r"runs/one: another process is training there\. Wait for it"):
-            pretrain(recipe(), store, files.url)
-        # A process of this disk that was killed is known by its claim, and not waited for.
-        first._over.set()
-        again = claim.Claim(files, home / "first")
-        began = time.monotonic()
-        again.take()
-        assert time.monotonic() - began < 10
-        first._over.clear()
-        with pytest.raises(TrainingError):
-            first._swap({})
-        with pytest.raises(TrainingError, match="another process is training there"):
-            first.check()
-        again.give_back()
-    assert list(files.names()) == []
-
-
-def test_a_claim_that_nobody_renews_is_taken_over_by_ones_own_clock(
-    bucket: str, home: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    files = open_files(bucket)
-    for since in (0.0, 3600.0):  # of a machine whose clock is an hour ahead
-        files.swap(claim.NAME, lambda _, at=since: seal_document({"id": "gone", "renewed": time.time() + at}))
-        mine = claim.Claim(files, home / "mine")
-        began = time.monotonic()
-        mine.take()
-        assert time.monotonic() - began >= 0.2
-        assert "is claimed by another process: waiting to see whether it lives" in caplog.text
-        mine.give_back()
-
-
-def test_two_that_train_all_the_same_are_told_and_nothing_is_mixed(
-    bucket: str, store: Store, disk: Path, home: Path, tmp_path: Path
-) -> None:
-    out = f"{bucket}/runs/one"
-    kill_at(18, lambda: pretrain(recipe(), store, out))
-    files = open_files(out)
-    before = lies_there(out)
-    name = newest_checkpoints(files)[0]
-    other = pretrain(recipe("seed=4", "machine.keep=9"), store, tmp_path / "one").parent
-    with pytest.raises(TrainingError, match=f"{name} is there from another process, with other weights"):
-        RemoteRun(out, other, None)._put_checkpoint(other / "checkpoints" / name)
-    there = lies_there(out)
-    assert {key: there[key] for key in before} == before
-    facts = read_facts_at(files, name)
-    assert facts is not None
-    bring_checkpoint(files, name, facts, tmp_path / "brought")
-    # Of an equal step that nobody has finished, the one that is sealed is found among the files of both.
-    unfinished = "step-00000004"
-    files.put_once(f"checkpoints/{unfinished}/state.pt", b"of another process")
-    run = RemoteRun(out, other, None)
-    run._put_checkpoint(other / "checkpoints" / unfinished)
-    assert files.read(f"checkpoints/{unfinished}/state.pt") == b"of another process"
-    facts = read_facts_at(files, unfinished)
-    assert facts == read_checkpoint_facts(other / "checkpoints" / unfinished)
-    bring_checkpoint(files, unfinished, facts, tmp_path / "brought")
-    for file in ("state.pt", "model.safetensors"):
-        mine = tmp_path / "brought" / "checkpoints" / unfinished / file
-        assert mine.read_bytes() == (other / "checkpoints" / unfinished / file).read_bytes()
-    assert disk
-    assert home
-
-
 def test_a_signal_stops_it_when_its_checkpoint_is_there(
     bucket: str, store: Store, disk: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,59 +274,6 @@ def test_other_recipes_and_other_things_are_refused_there_as_on_a_disk(
     with servers.web(tmp_path) as url, pytest.raises(StoreError, match="https:// is read only"):
         pretrain(recipe(), store, f"{url}/one")
     assert not list(home.iterdir())
-
-
-def test_the_benchmark_takes_a_run_of_an_address_as_of_a_disk(bucket: str, disk: Path, home: Path) -> None:
-    servers.upload(disk, f"{bucket}/runs/one")
-    for how in ("", "@pretrain", "@random:3"):
-        far, near = card_of(f"{bucket}/runs/one{how}"), card_of(f"{disk}{how}")
-        assert far is not None
-        assert near is not None
-        assert card_document(far) == card_document(near)
-        assert card_digest(far) == card_digest(near)
-    one, other = (load_backbone(f"{place}@pretrain") for place in (f"{bucket}/runs/one", str(disk)))
-    weights = [dict(made.network.named_parameters()) for made in (one, other)]
-    assert all(bool((weights[0][name] == value).all()) for name, value in weights[1].items())
-    assert list(home.iterdir())
-    drop_scratch()
-    assert not list(home.iterdir())
-
-
-def test_a_run_is_read_from_a_web_server(disk: Path, home: Path, tmp_path: Path) -> None:
-    shutil.copytree(disk, tmp_path / "site" / "one")
-    with servers.web(tmp_path / "site") as url:
-        assert load_pretrained(f"{url}/one", device="cpu").identity == file_sha256(disk / FINAL)
-        assert model_folder(f"{url}/one").parts[-2:] == ("one", "final")
-        (tmp_path / "site" / "one" / "checksums.json").unlink()
-        with pytest.raises(UsageError, match="has not ended, and a web server lists no files"):
-            load_pretrained(f"{url}/one", device="cpu")
-    drop_scratch()
-    assert not list(home.iterdir())
-
-
-def test_large_files_are_put_in_parts(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "PART", 1000)
-    files, path = open_files(bucket), tmp_path / "state.pt"
-    path.write_bytes(np.random.default_rng(0).bytes(2500))
-    sealed = SealedFile(2500, file_sha256(path))
-    files.put_once("a/state.pt.part-0001", b"of another")
-    for _ in range(2):
-        objects.put_file(files, "a/state.pt", path, sealed)
-    sizes = {name: files.size(name) for name in files.names("a")}
-    beside = f"a/state.pt.{sealed.sha256[:16]}"
-    assert sizes == {
-        "a/state.pt.part-0000": 1000, "a/state.pt.part-0001": 10,
-        f"{beside}.part-0000": 1000, f"{beside}.part-0001": 1000, f"{beside}.part-0002": 500,
-    }  # fmt: skip
-    objects.bring_file(files, "a/state.pt", sealed, tmp_path / "back")
-    assert (tmp_path / "back").read_bytes() == path.read_bytes()
-    with path.open("ab") as log:  # what grew since it was sealed
-        log.write(b"more")
-    objects.put_file(files, "b/log", path, sealed)
-    objects.bring_file(files, "b/log", sealed, tmp_path / "back")
-    files.delete([f"{beside}.part-0002"])
-    with pytest.raises(TrainingError, match=r"a/state.pt: is missing"):
-        objects.bring_file(files, "a/state.pt", sealed, tmp_path / "back")
 
 
 def _start_ranks(world: int, file: Path, stores: list[str], out: str, home: Path) -> "list[subprocess.Popen[bytes]]":
