@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from seamo.disk import drop_scratch
 from seamo.errors import ProtocolError, UsageError
 from seamo.files import open_files
 from seamo.store.reader import open_store
@@ -207,16 +208,20 @@ def test_a_study_whose_results_lie_at_an_address(small, bucket: str, tmp_path: P
     root, study, store = small
     report, places, said = go(small)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    there = Places(root / "stores", Path(bucket), root / "weights", places.results / "runs")
+    there = Places(root / "stores", Path(bucket), root / "weights")
     with scheduler_here() as address:
         lines = run_study_on_cluster(
             study, store, there, scheduler=address, budget="full", machine=Machine(), threads=1, say=said.append,
             progress=lambda _done, _total, _what: None,
         )  # fmt: skip
-    assert report_of(study, lines, there, budget="full", store=store.title) == report
+    made = report_of(study, lines, there, budget="full", store=store.title)
+    assert json.dumps(made).replace(bucket, str(places.results)) == json.dumps(report)  # reasons name places
     again, _, _ = go(small, there)
-    assert again == report
-    path = write_report(report, there.results)
+    assert again == made
+    path = write_report(made, there.results)
     assert path == f"{bucket}/studies/small.md"
-    assert open_files(bucket).read("studies/small.md").decode() == to_markdown(report)
+    assert open_files(bucket).read("studies/small.md").decode() == to_markdown(made)
+    drop_scratch()
     assert not list(tmp_path.glob("seamo-*"))
+    sealed = {name for name in open_files(bucket).names("runs") if name.endswith("/checksums.json")}
+    assert len({name.split("/")[1] for name in sealed}) == len(list((places.results / "runs").glob("*/final")))

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from seamo.addresses import address_of, disk_path
-from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.terminal import FAILED, goes_on, remark, say, show
 from seamo_bench.cli.arguments import WEIGHTS, Device, Scheduler, Stores, Threads, chosen_budget, chosen_device
@@ -20,7 +18,8 @@ def study(
     stores: Stores,
     results: Annotated[Path, typer.Option("--results", help="Folder of records, runs and reports; or an address.")],
     runs: Annotated[
-        Path | None, typer.Option("--runs", help="Folder of the pretrainings; default: `runs` in the results.")
+        Path | None,
+        typer.Option("--runs", help="Place of the pretrainings; default: `runs` in the results."),
     ] = None,
     budget: Annotated[str, typer.Option("--budget", help="full | demo (tiny models, 64 samples).")] = "full",
     device: Device = "auto",
@@ -34,9 +33,6 @@ def study(
 
     chosen = chosen_budget(budget)
     find_study(file)  # before torch is imported
-    if runs is None and disk_path(results) is None:
-        fix = "Name a folder of a disk for the pretrainings: --runs."
-        raise UsageError("takes records and reports, not checkpoints", address_of(results), fix)
     check_results(results)
 
     from seamo.store.reader import open_store

@@ -1,6 +1,6 @@
 """Studies: pretrain the rows of an ablation table, evaluate them downstream, say what the intervals allow.
 
-Runs lie in `<results>/runs/<name>`, or in a folder of their own, records in `<results>`, a folder or an address.
+Runs lie in `<results>/runs/<name>`, or in a place of their own, records in `<results>`; folders or addresses.
 Everything that is done is skipped; a run that was killed goes on from its last checkpoint.
 """
 
@@ -11,10 +11,12 @@ from typing import Any, TextIO
 
 import torch
 
+from seamo.addresses import address_of, disk_path
 from seamo.errors import SeamoError
+from seamo.files import open_files
 from seamo.inputs.wiring import parse_inputs
 from seamo.pretrain.loop import pretrain
-from seamo.pretrain.places import LOCK
+from seamo.pretrain.places import FINAL, LOCK
 from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import Recipe
 from seamo.seal import MANIFEST
@@ -181,7 +183,8 @@ def folder_of(run: Pretraining, places: Places) -> Path:
 
 def pretrain_run(recipe: Recipe, store: Store, folder: Path, *, device: str, shown: TextIO | None) -> None:
     """Pretrain, or go on; nothing where it has ended and nobody was killed since."""
-    if (folder / MANIFEST).is_file() and not (folder / LOCK).exists():
+    files = open_files(folder)
+    if files.exists(MANIFEST) and not files.exists(LOCK):
         return
     threads = torch.get_num_threads()
     try:
@@ -195,11 +198,11 @@ def backbones_of(
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Names of a line's backbones and the sensors they know; the floor is the reference's network, not trained."""
     if line.row is not None:
-        yield from ((str(folder_of(run, places)), run.sensors) for run in line.runs)
+        yield from ((address_of(folder_of(run, places)), run.sensors) for run in line.runs)
         return
     for other in lines:
         if other.row is not None and other.row.id == study.reference and not other.reason:
-            yield f"{folder_of(other.runs[0], places)}@random:0", other.runs[0].sensors
+            yield f"{address_of(folder_of(other.runs[0], places))}@random:0", other.runs[0].sensors
 
 
 def plan_tasks(
@@ -230,7 +233,12 @@ def collect(study: Study, lines: Sequence[Line], places: Places, budget: Budget)
 
 def is_pretrained(line: Line, places: Places) -> bool:
     """Whether all of its runs have a final model."""
-    return all((folder_of(run, places) / "final").is_dir() for run in line.runs)
+    return all(_has_model(folder_of(run, places)) for run in line.runs)
+
+
+def _has_model(run: Path) -> bool:
+    path = disk_path(run)
+    return open_files(run).exists(MANIFEST) if path is None else (path / FINAL).is_dir()
 
 
 def scores(study: Study, lines: Sequence[Line], places: Places) -> dict[tuple[str, str], StudyScore]:

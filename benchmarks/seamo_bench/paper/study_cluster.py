@@ -76,7 +76,7 @@ def run_study_on_cluster(
     """
     places = places.absolute()
     make_results(places.results)
-    runs_of(places).mkdir(parents=True, exist_ok=True)
+    make_results(runs_of(places))
     lines = list(planned(study, store, budget))
     _pretrain_all(lines, store, places, scheduler=scheduler, device=machine.device, say=say, progress=progress)
     cells = list(_cells(study, lines, places, budget))

@@ -58,7 +58,7 @@ class Places:
         stores: Address of a folder of stores, one folder a data set id.
         results: Folder of records, or its address.
         weights: Folder of checkpoint files.
-        runs: Folder of a study's pretrainings; None: `runs` in the results.
+        runs: Folder of a study's pretrainings, or its address; None: `runs` in the results.
     """
 
     stores: str | Path
@@ -67,19 +67,18 @@ class Places:
     runs: Path | None = None
 
     def __post_init__(self) -> None:
-        for place in (self.stores, self.results):
+        for place in (self.stores, self.results, self.runs or ""):
             address_of(place)
-        for path in (self.weights, self.runs):
-            local_path(path or "")  # an address of a bucket is refused, not made a folder
+        local_path(self.weights)  # an address of a bucket is refused, not made a folder
 
     def absolute(self) -> "Places":
         """The same for processes that were started elsewhere."""
-        stores, results = disk_path(self.stores), disk_path(self.results)
+        stores, results, runs = disk_path(self.stores), disk_path(self.results), self.runs and disk_path(self.runs)
         return Places(
             self.stores if stores is None else stores.absolute(),
             self.results if results is None else results.absolute(),
             self.weights.absolute(),
-            self.runs and self.runs.absolute(),
+            self.runs if runs is None else runs.absolute(),
         )
 
 
