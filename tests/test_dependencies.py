@@ -53,7 +53,7 @@ MAY_BE_THERE = {"boto3"}
 # Modules that are found by listing a folder, so that no import names them.
 FOUND_BY_LISTING = {"seamo_bench.board.report.tabs", "seamo_bench.scores.measures"}
 # Rooms that need an extra. Base code may import them inside a function, which then needs the extra, too.
-BEHIND_A_FUNCTION = {"seamo.data", "seamo.store.view", "seamo.store.cube"}
+BEHIND_A_FUNCTION = {"seamo.data", "seamo.store.view", "seamo.store.cube", "seamo.store.workers", "seamo.cluster"}
 
 
 def canonical(name: str) -> str:

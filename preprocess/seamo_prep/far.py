@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from seamo.addresses import is_web, join
 from seamo.errors import ArchiveError, StoreError
-from seamo.files import Files, Listed, open_files
+from seamo.files import Files, ListedFile, open_files
 
 BLOCK = 4 * 2**20
 """Bytes that are fetched at once where one piece follows another."""
@@ -64,7 +64,7 @@ class Shelf:
         StoreError: If nothing answers, or it may not be read.
     """
 
-    def __init__(self, url: str, tried: Iterable[str] = (), *, found: Iterable[Listed] | None = None) -> None:
+    def __init__(self, url: str, tried: Iterable[str] = (), *, found: Iterable[ListedFile] | None = None) -> None:
         self.files: Files = open_files(url)
         self.url = self.files.url
         self._tried = tuple(sorted(tried))
@@ -73,7 +73,7 @@ class Shelf:
         listed = {one.name: one for one in found if not one.name.startswith(".") and "/." not in one.name}
         self.folders = folders_of(listed)
         # Some tools put an empty file by the name of each folder.
-        self.found: dict[str, Listed] = {name: one for name, one in listed.items() if name not in self.folders}
+        self.found: dict[str, ListedFile] = {name: one for name, one in listed.items() if name not in self.folders}
         self._spans: list[_Span] = []
         self._fetched: defaultdict[str, int] = defaultdict(int)
         self._lock, self._locks = Lock(), [Lock() for _ in range(_LOCKS)]
@@ -122,12 +122,11 @@ class Shelf:
         """A file as it is, in one request unless it is large; nothing of it is kept."""
         return b"".join(self.pieces(name))
 
-    def pieces(self, name: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The bytes of a file, or of a part of it, piece by piece."""
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """The bytes of a file, piece by piece."""
         size = self.found[name].bytes
-        stop = size if length is None else min(offset + length, size)
-        for start in range(offset, stop, _STEP):
-            yield self._range(name, start, min(start + _STEP, stop))
+        for start in range(0, size, _STEP):
+            yield self._range(name, start, min(start + _STEP, size))
 
     def touch(self, name: str, offset: int, length: int) -> None:
         """Have a small piece in memory before whoever reads it takes a lock of his own."""
@@ -304,11 +303,11 @@ def _written(name: str, pieces: Iterator[bytes]) -> BinaryIO:
     return file
 
 
-def _asked(files: Files, names: Iterable[str]) -> Iterator[Listed]:
+def _asked(files: Files, names: Iterable[str]) -> Iterator[ListedFile]:
     for name in names:
         size = files.size(name)
         if size is not None:
-            yield Listed(name, size, "")
+            yield ListedFile(name, size, "")
 
 
 @lru_cache(maxsize=4)

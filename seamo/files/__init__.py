@@ -9,9 +9,9 @@ from pathlib import Path
 
 from seamo.addresses import disk_path
 from seamo.files.disk import DiskFiles
-from seamo.files.protocol import Change, Files, Listed
+from seamo.files.protocol import Change, Files, ListedFile
 
-__all__ = ["Change", "Files", "Listed", "open_files"]
+__all__ = ["Change", "Files", "ListedFile", "open_files"]
 
 
 def open_files(place: str | Path) -> Files:

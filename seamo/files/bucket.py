@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from seamo.addresses import WEB, Location, checked_name, location
 from seamo.errors import StoreError
 from seamo.files.credentials import azure_account, s3_credentials
-from seamo.files.protocol import BLOCK, PROBE, Change, Listed
+from seamo.files.protocol import BLOCK, PROBE, Change, ListedFile
 from seamo.files.ranges import near
 
 if TYPE_CHECKING:
@@ -139,11 +139,11 @@ class BucketFiles:
         """Every file below a name. A listing: a request each 1,000 names."""
         return (one.name for one in self.listing(below))
 
-    def listing(self, below: str = "") -> Iterator[Listed]:
+    def listing(self, below: str = "") -> Iterator[ListedFile]:
         """The same, with sizes and ETags."""
         self._check_lists(below)
         for page in self._ask(below, lambda engine, client, path: list(engine.list(client, path or None))) or ():
-            yield from (Listed(one["path"], one["size"], f"{one['e_tag']} {one['last_modified']}") for one in page)
+            yield from (ListedFile(one["path"], one["size"], f"{one['e_tag']} {one['last_modified']}") for one in page)
 
     def folders(self, below: str = "") -> list[str]:
         """Names of the folders that lie directly in a folder, sorted. A listing, too."""

@@ -11,7 +11,7 @@ from threading import Lock
 from seamo.addresses import checked_name
 from seamo.disk import hold, sync
 from seamo.errors import StoreError
-from seamo.files.protocol import BLOCK, Change, Listed
+from seamo.files.protocol import BLOCK, Change, ListedFile
 from seamo.identity import write_atomically
 
 _MAX_OPEN = 256  # files a folder keeps open; a default Linux process may have 1,024
@@ -101,14 +101,14 @@ class DiskFiles:
             if not path.is_dir() and not (path.name.startswith(".") and path.name.endswith(_PART)):
                 yield path.relative_to(self.root).as_posix()
 
-    def listing(self, below: str = "") -> Iterator[Listed]:
+    def listing(self, below: str = "") -> Iterator[ListedFile]:
         """Every file below a name, with its size and time of change."""
         for name in self.names(below):
             try:
                 found = (self.root / name).stat()
             except OSError as error:
                 raise _unreadable(self.root / name, error) from error
-            yield Listed(name, found.st_size, str(found.st_mtime_ns))
+            yield ListedFile(name, found.st_size, str(found.st_mtime_ns))
 
     def folders(self, below: str = "") -> list[str]:
         """Names of the folders that lie directly in a folder, sorted."""

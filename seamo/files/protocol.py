@@ -13,7 +13,7 @@ BLOCK = 8 * 2**20  # bytes of a piece of a stream
 PROBE = ".probe-"  # what the names of files begin with that only try a server
 
 
-class Listed(NamedTuple):
+class ListedFile(NamedTuple):
     """A file as a listing has it.
 
     Args:
@@ -64,7 +64,7 @@ class Files(Protocol):
     def names(self, below: str = "") -> Iterator[str]:
         """Every file below a name (a folder), in no order. A listing: slow and paid for in buckets."""
 
-    def listing(self, below: str = "") -> Iterator[Listed]:
+    def listing(self, below: str = "") -> Iterator[ListedFile]:
         """The same, with what a listing says of each."""
 
     def folders(self, below: str = "") -> list[str]:

@@ -4,11 +4,11 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from importlib.metadata import version as installed
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamo import __version__
 from seamo.addresses import address_of, disk_path
 from seamo.cluster import Lost, RemoteTask, place_of, run_tasks
 from seamo.errors import StoreError, UsageError
@@ -43,7 +43,7 @@ def checking(client: "Client", scheduler: str, tell: Tell) -> Spread:
     ) -> Iterator[Found]:
         parts = [items[start : start + each] for start in range(0, len(items), each)]
         lead, url = f"check-{run}-{next(number)}", seen_by_all(store.url)
-        tasks = [RemoteTask(f"{lead}-{i}", _check, (__version__, url, run, call, part)) for i, part in enumerate(parts)]
+        tasks = [RemoteTask(f"{lead}-{i}", _check, (_version(), url, run, call, part)) for i, part in enumerate(parts)]
         yield from in_turn(client, tasks, scheduler, tell)
 
     return spread
@@ -58,7 +58,7 @@ def moving(client: "Client", scheduler: str) -> Movers:
         source, target = (open_files(seen_by_all(one.url)) for one in ends)
         lead = f"copy-{run}-{next(number)}"
         loads = list(_loads(files))
-        given = [(__version__, move, (source, target), load) for load in loads]
+        given = [(_version(), move, (source, target), load) for load in loads]
         tasks = [RemoteTask(f"{lead}-{i}", _move, arguments) for i, arguments in enumerate(given)]
         for load, _ in zip(loads, in_turn(client, tasks, scheduler), strict=True):
             meter.add(sum(one.bytes for one in load.values()))
@@ -116,9 +116,13 @@ def check_version(version: str) -> None:
     Raises:
         UsageError: If it is another one.
     """
-    if version != __version__:
-        what = f"a worker has seamo {__version__}, this is {version}"
+    if version != _version():
+        what = f"a worker has seamo {_version()}, this is {version}"
         raise UsageError(what, "", "Install one version everywhere.")
+
+
+def _version() -> str:
+    return installed("seamo")
 
 
 def _check(

@@ -245,7 +245,7 @@ def test_a_build_into_a_bucket_is_the_build_on_a_disk_and_is_found_again(
 
     upload = copying.upload
 
-    def killed(*_: object) -> None:
+    def killed(*_: object, **_more: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(copying, "upload", killed)

@@ -194,8 +194,8 @@ def test_a_part_whose_workers_die_is_one_message(monkeypatch: pytest.MonkeyPatch
 
 
 def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "__version__", "0.0.0")
-    with pytest.raises(UsageError, match=f"a worker has seamo 0.0.0, this is {seamo.__version__}"):
+    monkeypatch.setattr(workers, "_version", lambda: "0.0.0")
+    with pytest.raises(UsageError, match=rf"a worker has seamo 0\.0\.0, this is {seamo.__version__}"):
         workers.check_version(seamo.__version__)
 
 
