@@ -86,10 +86,15 @@ def own_fingerprint(raw: Raw, rows: "pd.DataFrame", spec: DatasetSpec, kept: Pat
     said_beside = {one for name in images for one in beside(name) if raw.exists(one)}
     names = sorted(told | images | said_beside)
     with ThreadPoolExecutor(_READERS) as pool:
-        for name, (entry, is_settled) in zip(names, pool.map(partial(_hashed, raw, known), names), strict=True):
-            hashes[name] = entry.sha256
-            if is_settled:
-                fresh[name] = entry
+        found = pool.map(partial(_hashed, raw, known), names)
+        try:
+            for name, (entry, is_settled) in zip(names, found, strict=True):
+                hashes[name] = entry.sha256
+                if is_settled:
+                    fresh[name] = entry
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # who is stopped does not wait for the rest
+            raise
     if fresh != known:
         with suppress(OSError):  # it only saves time; a root that cannot be written to may hold the store already
             kept.parent.mkdir(parents=True, exist_ok=True)
