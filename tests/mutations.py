@@ -492,7 +492,7 @@ MUTATIONS = (
     ),
     Mutation(
         "run in a bucket: nobody looks whether who claimed it lives",
-        (Edit("seamo/pretrain/claim.py", 'if first and first["id"] != known and', "if not first and"),),
+        (Edit("seamo/pretrain/claim.py", 'if first and first["id"] != known and', "if first is None and"),),
         (f"{SHARED_RUN}::test_a_second_process_is_refused_while_the_first_lives",),
     ),
     Mutation(
