@@ -76,6 +76,10 @@ def remove(path: Path) -> None:
 
 def scratch_folder() -> Path:
     """A new folder for files of others that this process works on: gone at `drop_scratch`, or when the process ends."""
+    if not _scratch:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, drop_scratch, exitpriority=0)  # workers, too, which end without `atexit`
     made = tempfile.TemporaryDirectory(prefix="seamo-scratch-")
     _scratch.append(made)
     return Path(made.name)

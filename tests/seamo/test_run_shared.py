@@ -1,7 +1,9 @@
 """Two processes at the address of one run, and those who read it there."""
 
+import multiprocessing
 import shutil
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,25 @@ def test_the_benchmark_takes_a_run_of_an_address_as_of_a_disk(bucket: str, disk:
     assert list(home.iterdir())
     drop_scratch()
     assert not list(home.iterdir())
+
+
+def _bring(place: str, answers: Connection) -> None:
+    answers.send(str(model_folder(place)))
+
+
+def test_a_worker_that_ends_leaves_nothing(bucket: str, disk: Path) -> None:
+    """A process of multiprocessing runs no `atexit`; those of dask are some."""
+    servers.upload(disk, f"{bucket}/one")
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    child = context.Process(target=_bring, args=(f"{bucket}/one", there))
+    child.start()
+    assert here.poll(300)
+    folder = Path(here.recv())
+    child.join()
+    assert child.exitcode == 0
+    assert folder.parts[-2:] == ("one", "final")
+    assert not folder.exists()
 
 
 def test_a_run_is_read_from_a_web_server(disk: Path, home: Path, tmp_path: Path) -> None:
