@@ -27,7 +27,7 @@ _LEAVE_S = 10.0  # for a renewal that is under way when the claim is given back
 _WAIT = "Wait for it, or stop it; a killed one's claim is taken over by --resume after a minute and a half."
 
 
-class Claim:
+class RunClaim:
     """A claim of this process.
 
     Args:

@@ -33,7 +33,7 @@ from seamo.pretrain.checkpoint import (
     read_checkpoint_facts,
 )
 from seamo.pretrain.claim import NAME as CLAIM
-from seamo.pretrain.claim import Claim
+from seamo.pretrain.claim import RunClaim
 from seamo.pretrain.facts import read_run_facts
 from seamo.pretrain.fetched import bring_checkpoint, bring_facts, newest_checkpoints, read_facts_at, read_seal_at
 from seamo.pretrain.logs import CURVES, SPEED
@@ -65,7 +65,7 @@ def training_at(address: str | Path, *, rank: int, resume: bool) -> Iterator["Re
     address, writes = address_of(address), rank == 0
     root = _private_folder(f"seamo-run-{digest(address)[:16]}" + ("" if writes else f"-rank{rank}"))
     folder = root / (last_name(address) or "run")
-    run = RemoteRun(address, folder, Claim(open_files(address), root / "claim") if writes else None)
+    run = RemoteRun(address, folder, RunClaim(open_files(address), root / "claim") if writes else None)
     try:
         with locked(root / LOCK, error=TrainingError, what="another process is training there"):
             try:
@@ -109,7 +109,7 @@ class RemoteRun:
         claim: Of this process; None for one that only reads.
     """
 
-    def __init__(self, address: str, folder: Path, claim: Claim | None) -> None:
+    def __init__(self, address: str, folder: Path, claim: RunClaim | None) -> None:
         self.files = open_files(address)
         self.folder = folder
         self._claim = claim

@@ -81,7 +81,7 @@ def kill_at(moment: int, work: Callable[[], object]) -> int:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("put_once", "swap", "delete"):
             patch.setattr(engine.BucketFiles, name, dying(getattr(engine.BucketFiles, name)))
-        patch.setattr(claim.Claim, "give_back", lambda self: self._over.set())
+        patch.setattr(claim.RunClaim, "give_back", lambda self: self._over.set())
         with contextlib.suppress(_Killed):
             work()
     return count

@@ -45,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_second_process_is_refused_while_the_first_lives(bucket: str, store: Store, home: Path) -> None:
     files = open_files(f"{bucket}/runs/one")
-    first = claim.Claim(files, home / "first")
+    first = claim.RunClaim(files, home / "first")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claim, "RENEW_S", 0.05)
         patch.setattr(claim, "STALE_S", 20.0)
@@ -54,7 +54,7 @@ def test_a_second_process_is_refused_while_the_first_lives(bucket: str, store: S
             pretrain(recipe(), store, files.url)
         # A process of this disk that was killed is known by its claim, and not waited for.
         first._over.set()
-        again = claim.Claim(files, home / "first")
+        again = claim.RunClaim(files, home / "first")
         began = time.monotonic()
         again.take()
         assert time.monotonic() - began < 10
@@ -73,7 +73,7 @@ def test_a_claim_that_nobody_renews_is_taken_over_by_ones_own_clock(
     files = open_files(bucket)
     for since in (0.0, 3600.0):  # of a machine whose clock is an hour ahead
         files.swap(claim.NAME, lambda _, at=since: seal_document({"id": "gone", "renewed": time.time() + at}))
-        mine = claim.Claim(files, home / "mine")
+        mine = claim.RunClaim(files, home / "mine")
         began = time.monotonic()
         mine.take()
         assert time.monotonic() - began >= 0.2
