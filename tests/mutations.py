@@ -311,10 +311,7 @@ MUTATIONS = (
                 "return data",
             ),
         ),
-        (
-            f"{THERE}::test_a_blank_is_replaced_and_never_replaces",
-            f"{THERE}::test_an_impossible_cell_is_said_once_and_forgotten_when_it_runs",
-        ),
+        (f"{THERE}::test_a_record_that_comes_while_one_is_written_stays",),
     ),
     Mutation(
         "results at an address: predictions are looked for by nobody",

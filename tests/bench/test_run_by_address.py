@@ -216,6 +216,19 @@ def test_other_predictions_are_kept_below_reproductions(
     assert put(files, tmp_path, 0.25).predictions == other.predictions
 
 
+def test_a_record_that_comes_while_one_is_written_stays(bucket: str, tmp_path: Path) -> None:
+    files, facts = open_files(bucket), make_facts()
+
+    def late(folder: Path) -> Record:
+        put(files, tmp_path, 0.25)
+        return write_record(folder, facts, about=ABOUT, predictions=predictions_of(0.0))
+
+    first = put_there(files, run.run_key(facts), is_blank=False, write=late, scratch=tmp_path)
+    assert first == whole_there(files, first.key)
+    assert first.predictions == put(open_files(f"{bucket}/other"), tmp_path, 0.25).predictions
+    assert len([name for name in files.names(REPRODUCTIONS) if name.endswith(".json")]) == 1
+
+
 class Killed(BaseException):
     """Stands for a kill: nobody catches it."""
 

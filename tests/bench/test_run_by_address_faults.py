@@ -170,7 +170,7 @@ def test_an_address_that_is_lost_is_one_message_and_no_record_says_failed(
     address = f"{proxy.bucket}/results"
     words = ("run", world / "suite.yaml", "--stores", world / "stores", "--backbones", "pixel-values")
     words = (*words, "--results", address)
-    proxy.faults = [servers.Fault("403", "PUT", path=".json", times=99)]
+    proxy.faults = [servers.Fault("403", "PUT", path=".npz", times=99)]  # a record that says so could be put
     code, said = call(*words)
     assert (code, said.count("may not be written")) == (1, 1)
     assert "Finished records are kept." in said

@@ -33,7 +33,8 @@ class SharedCaches:
         self._fetched.add(cache.name)
         below = f"{self._folder}/{cache.name}"
         try:
-            names = [name for name in self._files.names(below) if not (cache / _last(name)).exists()]
+            listed = (name for name in self._files.names(below) if not _last(name).startswith("."))
+            names = [name for name in listed if not (cache / _last(name)).exists()]
             cache.mkdir(parents=True, exist_ok=True)
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 for _ in pool.map(partial(self._bring, cache), names):
