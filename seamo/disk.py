@@ -8,6 +8,7 @@ try, so the next try finds what a killed one left, and takes it over.
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from seamo.errors import SeamoError
 
 _scratch: list["tempfile.TemporaryDirectory[str]"] = []
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # file systems that lock no folder, or nothing
+
+_PRIVATE = "seamo-build-"  # what the names of private folders begin with
 
 
 def sync(path: Path) -> None:
@@ -136,6 +139,42 @@ def locked(file: Path, *, error: type[SeamoError], what: str) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def private_folder(below: Path, *, mode: int = 0o700) -> Iterator[Path]:
+    """A folder of the caller alone, which is gone afterwards; those that killed processes left there are swept.
+
+    Args:
+        below: Where; made if it is not there.
+        mode: What others may do in it.
+    """
+    below.mkdir(parents=True, exist_ok=True)
+    for lock in below.glob(f"{_PRIVATE}*.lock"):
+        _sweep_private(lock)
+    handle = None
+    while handle is None:  # whoever sweeps may look at a lock in the moment that it is made
+        lock = below / f"{_PRIVATE}{secrets.token_hex(8)}.lock"
+        handle = hold(lock, folder=False)
+    folder = lock.with_suffix("")
+    try:
+        folder.mkdir(mode)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _sweep_private(lock: Path) -> None:
+    with suppress(OSError):  # another user's, or held; where nothing can be locked, nobody tells, and it stays
+        handle = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+
 def write_output(out: Path, data: bytes, *, error: type[SeamoError]) -> None:
     """Write a file that a person asked for, whole or not at all; the next try sweeps what a killed one left.
 
@@ -155,12 +194,13 @@ def write_output(out: Path, data: bytes, *, error: type[SeamoError]) -> None:
         raise error(f"cannot be written ({cause.strerror})", str(out), "Make room, or choose another.") from cause
 
 
-def hold(path: Path, *, folder: bool) -> int | None:
+def hold(path: Path, *, folder: bool, shared: bool = False) -> int | None:
     """An open handle that holds the lock until it is closed; None if another process has it.
 
     Args:
         path: The lock's file, or folder; made if it is not there.
         folder: Whether it is one.
+        shared: Others who say so may hold it at the same time.
     """
     while True:
         if folder:
@@ -171,7 +211,7 @@ def hold(path: Path, *, folder: bool) -> int | None:
         except FileNotFoundError:
             continue  # its holder has just renamed it
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
             return None
@@ -184,3 +224,28 @@ def hold(path: Path, *, folder: bool) -> int | None:
             if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
                 return handle
         os.close(handle)  # renamed or removed by its holder between the opening and the lock
+
+
+def share(handle: int) -> None:
+    """Let others who share a lock (`hold`) have it, too."""
+    _flock(handle, fcntl.LOCK_SH)
+
+
+def take_alone(handle: int) -> bool:
+    """Have a shared lock alone, if nobody else has it; else nobody's is it: try again."""
+    _flock(handle, fcntl.LOCK_UN)  # else two who try would wait for each other
+    try:
+        _flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _flock(handle: int, how: int) -> None:
+    try:
+        fcntl.flock(handle, how)
+    except BlockingIOError:
+        raise
+    except OSError as cause:
+        if cause.errno not in _NO_LOCKS:
+            raise

@@ -5,14 +5,17 @@ says at once if it is published already.
 """
 
 import hashlib
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seamo.addresses import disk_path, local_path
+from seamo.addresses import address_of, disk_path, join, local_path
+from seamo.disk import private_folder
 from seamo.errors import ArchiveError, UsageError
+from seamo.files import open_files
 from seamo.identity import digest
 from seamo.manifest import DatasetSpec
 from seamo.store.buildplan import BuildPlan, build8, view8
@@ -83,49 +86,70 @@ class Built:
         return local_path(self.url)
 
 
-Published = Callable[[str, str], str]
-"""Called with a store's name below its root and its view: its address where it is published, empty if it is not."""
-
-
-def _nowhere_else(_name: str, _view: str) -> str:
-    return ""
-
-
 def build(
     dataset_id: str,
     *,
     raw: str | Path,
-    root: Path,
+    root: str | Path,
     options: Options,
     engine: Engine,
     say: Say,
     progress: Progress,
-    published: Published = _nowhere_else,
+    scratch: Path | None = None,
 ) -> Built:
-    """Build one store, or find it built.
+    """Build one store, or find it built. Whoever builds the same at the same time shares the work.
 
     Args:
         dataset_id: Of the manifest, or `folder` for one's own imagery.
         raw: Folder or address that holds the published files.
-        root: Folder of stores.
+        root: Address of a folder of stores.
         options: What to build.
         engine: Who builds it.
         say: Called with each remark that a person should read.
         progress: See `Progress`.
-        published: Where else this store may be.
+        scratch: For a bucket: folder with room for the shards that are at hand; None: where temporary files are.
 
     Raises:
         UsageError: For an unknown data set, layer or split scheme, or stores inside RAW.
         ArchiveError, SampleError: With the file at fault; shards that are finished stay.
-        StoreError: If the disk is full, another process builds the same, or the scheduler is lost.
+        StoreError: If the disk is full, a server does not answer or honours no conditions, another builder has put
+            other pixels there, or the scheduler is lost.
     """
-    root = local_path(root)
+    with ExitStack() as stack:
+        here = disk_path(root)
+        kept = here or stack.enter_context(private_folder(scratch or Path(tempfile.gettempdir())))
+        return _build(
+            dataset_id,
+            raw=raw,
+            root=address_of(root),
+            kept=kept,
+            options=options,
+            engine=engine,
+            say=say,
+            progress=progress,
+            scratch=scratch,
+        )
+
+
+def _build(
+    dataset_id: str,
+    *,
+    raw: str | Path,
+    root: str,
+    kept: Path,
+    options: Options,
+    engine: Engine,
+    say: Say,
+    progress: Progress,
+    scratch: Path | None,
+) -> Built:
+    """`build`; hashes of one's own imagery are kept in a folder of this disk."""
     archive = load_archive(dataset_id)
     said = spec = _spec(dataset_id, raw, options.layers)
     files = Raw(raw, spec, options.relax)
     for line in files.ignored:
         say(f"not read: {line}")
-    check_apart(root, files, spec)
+    check_apart(kept, files, spec)
     scheme = _scheme(files, spec, options, say)
     rows: pd.DataFrame | None = None
     is_own = dataset_id == "folder"
@@ -134,7 +158,7 @@ def build(
     if is_own and disk_path(raw) is None:
         say(f"every file that the table names is read twice: for its hash, if it is new, and for its pixels ({raw})")
     spec = sized_spec(archive, files, _no_rows() if rows is None else rows, spec=spec)
-    own = _identity(files, rows, spec, root) if is_own and rows is not None else None
+    own = _identity(files, rows, spec, kept) if is_own and rows is not None else None
     plan = BuildPlan(
         spec=spec,
         split_scheme=scheme,
@@ -146,15 +170,13 @@ def build(
         labels=_labels_digest(files, spec, scheme) if own is None else own.told,
         synthetic=files.synthetic,
     )
-    elsewhere = published(f"{spec.id}/{build8(plan)}", view8(plan))
-    if elsewhere:
-        return Built(elsewhere, was_there=True)
-    place = root / spec.id / build8(plan)
-    if (place / META_NAME).is_file():
+    name = f"{spec.id}/{build8(plan)}"
+    place = join(root, name)
+    if open_files(place).exists(META_NAME):
         view = find_view(place, view8(plan))
         if view is not None:
-            enter_if_missing(root, view.relative_to(root).as_posix())
-            return Built(str(view), was_there=True)
+            enter_if_missing(root, "/".join(one for one in (name, view) if one))
+            return Built(join(place, view), was_there=True)
         say(f"the pixels are published before ({place}): only their splits and labels are written")
     if rows is None:
         rows = _index(archive, files, spec, options)
@@ -164,20 +186,20 @@ def build(
     if is_own:
         labels = own_labels(rows, spec, files.where(folder.TABLE))
     source = ArchiveSource(dataset_id, files, spec, options.on_bad)
-    with StoreWriter(root, plan, keys) as writer:
+    with StoreWriter(root, plan, keys, scratch=scratch) as writer:
         write_shards(writer, rows, source, engine=engine, say=say, progress=progress)
         if is_own and not (
             _spec(dataset_id, raw, options.layers) == said
             and _index(archive, again := Raw(raw, spec, options.relax), said, options).equals(rows)
-            and _identity(again, rows, spec, root) == own
+            and _identity(again, rows, spec, kept) == own
         ):
-            shutil.rmtree(writer.folder, ignore_errors=True)  # its shards may hold either state
+            writer.discard()  # its shards may hold either state
             raise ArchiveError("was changed while it was built", str(files.root), "Build again when it is at rest.")
         left_out = list(rows.attrs["ledger"])
         provenance: dict[str, Any] = {"tops": list(files.tops), "not_read": list(files.ignored)}
         subset = str(rows.attrs.get("subset", ""))
         countries = dict(zip(rows["key"], rows["country"], strict=True)) if "country" in rows else None
-        path = writer.publish(
+        url = writer.publish(
             splits=splits,
             labels=labels,
             ledger=left_out,
@@ -185,9 +207,9 @@ def build(
             subset=subset,
             countries=countries,
         )
-        for line in _remarks(open_store(path)):
+        for line in _remarks(open_store(url)):
             say(line)
-        return Built(str(path), was_there=False, samples=len(keys), ledger=len(left_out))
+        return Built(url, was_there=False, samples=len(keys), ledger=len(left_out))
 
 
 def _remarks(store: Store) -> Iterator[str]:
@@ -222,8 +244,8 @@ def _index(archive: Archive, raw: Raw, spec: DatasetSpec, options: Options) -> "
     return rows
 
 
-def _identity(raw: Raw, rows: "pd.DataFrame", spec: DatasetSpec, root: Path) -> OwnFingerprint:
-    return own_fingerprint(raw, rows, spec, kept_hashes(root, spec, raw))
+def _identity(raw: Raw, rows: "pd.DataFrame", spec: DatasetSpec, kept: Path) -> OwnFingerprint:
+    return own_fingerprint(raw, rows, spec, kept_hashes(kept, spec, raw))
 
 
 def _no_rows() -> "pd.DataFrame":

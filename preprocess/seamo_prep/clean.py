@@ -28,7 +28,7 @@ from seamo.addresses import local_path
 from seamo.errors import SeamoError, StoreError
 from seamo.seal import parse_json
 from seamo.store.format import CHECKSUMS_NAME, META_NAME, VIEWS_NAME, WORK_NAME
-from seamo.store.keeping import REMAINS
+from seamo.store.keeping import REMAINS, WORK
 from seamo.store.roots import Catalogue, read_catalogue
 
 _BUILD = re.compile(r"\.?(?P<build>[0-9a-f]{8})(\.partial|-copy\.partial|\.lock)?")
@@ -117,7 +117,7 @@ def _litter(dataset: Path, build8: str, *, unfinished: bool) -> Iterator[tuple[P
     if is_published:
         named = _named(store)
         if (store / WORK_NAME).is_dir() and not any(name.startswith(f"{WORK_NAME}/") for name in named):
-            yield store / WORK_NAME, "the work folder of a build that was killed behind its last step"
+            yield store / WORK_NAME, WORK
         views = [one for one in (store / VIEWS_NAME).glob(".*.partial") if one.is_dir() and not one.is_symlink()]
         yield from ((path, "a view that was being written") for path in sorted(views))
         apart = (store / WORK_NAME, *views)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,8 @@ class Engine:
 
     Args:
         workers: Threads, no more than there are cores; 1 works in the calling thread. 0 takes one a core, up to four.
-        scheduler: Address of a dask scheduler instead, whose workers see RAW and the store under the same paths.
+        scheduler: Address of a dask scheduler instead, whose workers see RAW, and a store on a disk, under the same
+            paths.
     """
 
     workers: int = 0
@@ -96,14 +97,16 @@ def write_shards(
 
     Raises:
         ArchiveError, SampleError: With the file at fault.
-        StoreError: If the disk is full, or the scheduler or its workers are lost.
+        StoreError: If the disk is full, a server does not answer, another builder has put other pixels, or the
+            scheduler or its workers are lost.
         UsageError: If the scheduler's address is none.
     """
-    todo = [k for k in range(writer.num_shards) if not writer.is_done(k)]
+    there = writer.done()
+    left = [k for k in range(writer.num_shards) if k not in there]
     total = len(rows)
-    done = total - sum(len(writer.rows_of(k)) for k in todo)
+    done = total - sum(len(writer.rows_of(k)) for k in left)
     progress(done, total)
-    if not todo:
+    if not left:
         return
 
     def tell(k: int) -> None:
@@ -111,11 +114,12 @@ def write_shards(
         done += len(writer.rows_of(k))
         progress(done, total)
 
+    todo = writer.todo(left, tell)
     if engine.scheduler:
         _on_cluster(writer, rows, source, scheduler=engine.scheduler, todo=todo, say=say, tell=tell)
         return
     cores = len(os.sched_getaffinity(0))
-    workers = min(engine.workers or _USEFUL_THREADS, cores, len(todo))
+    workers = min(engine.workers or _USEFUL_THREADS, cores, len(left))
     if workers > 1:
         _in_threads(writer, rows, source, workers=workers, todo=todo, tell=tell)
         return
@@ -131,16 +135,15 @@ def _in_threads(
     source: ArchiveSource,
     *,
     workers: int,
-    todo: list[int],
+    todo: Iterator[int],
     tell: Callable[[int], None],
 ) -> None:
     stop = threading.Event()
-    waiting = iter(todo)
     running: dict[Future[None], int] = {}
     with _quiet_readers(), ThreadPoolExecutor(workers, thread_name_prefix="shard") as pool:
         try:
             while True:
-                for k in islice(waiting, workers - len(running)):
+                for k in islice(todo, workers - len(running)):
                     running[pool.submit(_write_one, source, _slice(writer, rows, k), writer.job(k), stop)] = k
                 if not running:
                     return
@@ -182,22 +185,21 @@ def _on_cluster(
     source: ArchiveSource,
     *,
     scheduler: str,
-    todo: list[int],
+    todo: Iterator[int],
     say: Say,
     tell: Callable[[int], None],
 ) -> None:
     spec = source.spec.model_dump_json()
     address = _Address(source.archive_id, source.raw.given, spec, source.raw.relax, source.on_bad)
-    shard_of = {f"shard-{writer.build}-{k}": k for k in todo}
+    shard_of: dict[str, int] = {}
 
-    def task(key: str, k: int) -> RemoteTask:
-        job = writer.job(k)
-        return RemoteTask(
-            key, _on_worker, (address, _slice(writer, rows, k), replace(job, folder=job.folder.absolute()))
-        )
+    def task(k: int) -> RemoteTask:
+        key = f"shard-{writer.build}-{k}"
+        shard_of[key] = k
+        return RemoteTask(key, _on_worker, (address, _slice(writer, rows, k), writer.job(k)))
 
     with connected(scheduler, kept=_KEPT, say=say) as client:
-        tasks = (task(key, k) for key, k in shard_of.items())
+        tasks = map(task, todo)
         for ended in run_tasks(client, tasks, where=place_of(scheduler), kept=_KEPT):
             if ended is None:
                 continue
@@ -205,7 +207,7 @@ def _on_cluster(
             if isinstance(outcome, Lost):
                 raise StoreError(
                     f"shard {k} {outcome}",
-                    str(writer.folder),
+                    writer.place,
                     f"Probably out of memory: give workers more, or fewer threads. {_KEPT}.",
                 )
             if outcome is not None:

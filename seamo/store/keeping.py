@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 UNLISTED = "a published store that is not in the catalogue (`ls --rebuild` puts it in)"
 REMAINS = "what is left of a store that was removed"
 UNFINISHED = "an unfinished store"
+WORK = "the work folder of a build that was killed behind its last step"
 TRIED = "a file by which the server was tried"  # of a process that was killed just then
 
 
@@ -154,6 +155,10 @@ def orphans(root: str | Path) -> list[Orphan]:
         parts = name.split("/")
         if name.startswith(PROBE):
             tried.append(name)
+        if fmt.WORK_NAME in parts and "/".join(parts[: parts.index(fmt.WORK_NAME)]) in catalogue.stores:
+            depth = parts.index(fmt.WORK_NAME) + 1
+            found["/".join(parts[:depth])].append("/".join(parts[depth:]))
+            continue
         depth = 4 if len(parts) > 4 and parts[2] == fmt.VIEWS_NAME and "/".join(parts[:2]) in catalogue.stores else 2
         group = "/".join(parts[:depth])
         if len(parts) > depth and group not in catalogue.stores:
@@ -168,19 +173,23 @@ def orphans(root: str | Path) -> list[Orphan]:
 
 
 def sweep_bucket(root: str | Path, *, unfinished: bool, dry_run: bool) -> list[Orphan]:
-    """What lies in a bucket and is no store; removed only if it is asked for.
+    """What lies in a bucket and is no store. What a published store does not need any more is removed.
 
-    Nothing tells whether it is being put there just now.
+    Of the rest, nothing tells whether somebody is putting it there just now, or will go on with it.
 
     Args:
         root: Address of stores.
-        unfinished: Remove it.
+        unfinished: Remove that, too.
         dry_run: Only find it.
     """
     files, found = open_files(root), [one for one in orphans(root) if one.what != UNLISTED]
-    if unfinished and not dry_run:
-        for one in found:
-            files.delete([one.name] if one.what == TRIED else list(files.names(one.name)))
+    for one in found if not dry_run else ():
+        if one.what == WORK or unfinished:
+            names = [one.name] if one.what == TRIED else list(files.names(one.name))
+            if one.what == UNFINISHED and f"{one.name}/{fmt.META_NAME}" in names:
+                continue  # somebody has just finished it
+            # What tells of shards goes before them, so that no builder counts on what is not there any more.
+            files.delete(sorted(names, key=lambda name: f"/{fmt.WORK_NAME}/" not in name))
     return found
 
 
@@ -268,6 +277,8 @@ def _published(root: str | Path) -> list[str]:
 
 def _what_is(group: str, names: list[str]) -> str:
     last = group.rpartition("/")[2]
+    if last == fmt.WORK_NAME:
+        return WORK
     if last.startswith("."):
         return UNFINISHED if last.endswith(".partial") else ""
     if not is_store_name(group):

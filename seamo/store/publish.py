@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,25 +14,21 @@ from seamo.seal import SealedFile, document_digest, file_names, manifest_bytes, 
 from seamo.store import format as fmt
 from seamo.store.meta import StoreMeta, meta_bytes
 
+_PATIENCE_S = 5.0  # with who has a store's lock alone: a builder who begins or ends has it for a moment
+_TICK_S = 0.05
 _LITTER = (".*.part", "zarr.*.partial")  # what a kill leaves of write_atomically, and of zarr's own writes
 
 
 def seal(folder: Path, meta: StoreMeta, *, known: Mapping[str, SealedFile]) -> StoreMeta:
-    """Write checksums.json over every file that is there, then store.json, which names it.
+    """Write checksums.json over every file that is there or known, then store.json, which names it.
 
     Args:
-        folder: Complete but for these two.
+        folder: Complete but for these two, and for known files that lie elsewhere.
         meta: Everything but `seal`.
         known: Files that were read back and hashed when they were written.
-
-    Raises:
-        StoreError: If one of the known files is not there any more.
     """
     sweep(folder)
     names = [name for name in file_names(folder) if not is_apart(name)]
-    lost = sorted(set(known) - set(names))
-    if lost:
-        raise StoreError(f"{lost[0]} is not there any more", str(folder), "Build again.")
     for name in names:
         if name not in known:
             sync(folder / name)
@@ -52,18 +49,52 @@ def build_lock(final: Path) -> int:
     Raises:
         StoreError: If another process has it.
     """
-    # The kernel lets go of the lock when its holder dies, however that happens: no lock is ever stale.
-    path = final.parent / f".{final.name}.lock"
-    lock = hold(path, folder=False)
+    lock = _held(final, shared=False)
     if lock is None:
-        holder = ""
-        with suppress(OSError):
-            holder = path.read_bytes()[:200].decode(errors="replace").strip()
-        what = f"is being built by another process ({holder or 'unknown'})"
-        raise StoreError(what, str(final), "Wait for it, or end it.")
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()}\n".encode(), 0)
+        raise _is_held(final)
     return lock
+
+
+def builders_lock(final: Path) -> tuple[int, bool]:
+    """Take the lock of one store's name as one of its builders; and whether nobody else has it.
+
+    The first one has it alone, until he shares it (`share`): so that he can make ready.
+
+    Raises:
+        StoreError: If another process has it alone, and keeps it.
+    """
+    give_up = time.monotonic() + _PATIENCE_S
+    while True:
+        lock = _held(final, shared=False)
+        if lock is not None:
+            return lock, True
+        lock = _held(final, shared=True)
+        if lock is not None:
+            return lock, False
+        if time.monotonic() > give_up:
+            raise _is_held(final)
+        time.sleep(_TICK_S)
+
+
+def _held(final: Path, *, shared: bool) -> int | None:
+    # The kernel lets go of the lock when its holder dies, however that happens: no lock is ever stale.
+    lock = hold(_lock_file(final), folder=False, shared=shared)
+    if lock is not None:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _lock_file(final: Path) -> Path:
+    return final.parent / f".{final.name}.lock"
+
+
+def _is_held(final: Path) -> StoreError:
+    holder = ""
+    with suppress(OSError):
+        holder = _lock_file(final).read_bytes()[:200].decode(errors="replace").strip()
+    what = f"another process is at work on it ({holder or 'unknown'})"
+    return StoreError(what, str(final), "Wait for it, or end it.")
 
 
 def is_apart(name: str) -> bool:
@@ -76,6 +107,15 @@ def put_in_place(folder: Path, final: Path) -> None:
     sync(folder)
     folder.rename(final)
     sync(final.parent)
+
+
+def put_made(final: Path, make: Callable[[Path], None]) -> None:
+    """Have a folder made under a hidden name, and give it its name; what a killed process left there goes first."""
+    folder = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    make(folder)
+    put_in_place(folder, final)
 
 
 def sweep(folder: Path, *, work: bool = False) -> None:

@@ -193,7 +193,7 @@ def _write_anew(
         is_mask = fmt.label_kind(store.spec) == "mask"
         rows_of = set(everyone)
         assigned = Assignment([str(split) for split in frame["split"]], folds)
-        return writer.publish(
+        path = writer.publish(
             splits=_lists(plan, keys, assigned.splits) if is_build else assigned,
             labels=None if is_mask else {key: store.class_of(int(row)) for key, row in zip(keys, rows, strict=True)},
             ledger=[(name, reason) for name, reason in ledger if name not in rows_of],
@@ -201,6 +201,7 @@ def _write_anew(
             subset="; ".join(one for one in (_said_by_the_archive(meta), only) if one),
             countries=_countries(store, keys, rows),
         )
+        return Path(path)
 
 
 def _lists(plan: BuildPlan, keys: list[str], splits: list[str]) -> dict[str, str] | None:

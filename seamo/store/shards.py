@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import secrets
 import struct
 import tarfile
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from seamo.seal import SealedFile
 from seamo.store.format import CRC_BYTES, CodecName, array_name, compress, crc32c, decompress, shard_file
 
 Array = NDArray[Any]
-_ABSENT = 2**64 - 1  # offset and length of a chunk that a zarr shard does not hold
+ABSENT = 2**64 - 1  # offset and length of a chunk that a zarr shard does not hold
 _TAR_BLOCK = 512
 _BLOCK = 2**20
 
@@ -70,7 +69,7 @@ class ShardFiles(Protocol):
         """
 
     def finish(self) -> dict[str, SealedFile]:
-        """Complete, flush, read back and check the files, and put them in place: name -> size and sha256."""
+        """Complete, flush, read back and check the files: name -> size and sha256."""
 
     def __enter__(self) -> "ShardFiles": ...
 
@@ -80,13 +79,13 @@ class ShardFiles(Protocol):
 
 
 class _Part:
-    """One file under a hidden name, with what must be found in it."""
+    """One file, in a folder where nobody else writes."""
 
-    def __init__(self, parts: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self.name = name
-        parts.mkdir(parents=True, exist_ok=True)
-        self.path = parts / f"{name.replace('/', '+')}.{secrets.token_hex(8)}"
-        self.file = self.path.open("w+b")
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = path.open("w+b")
 
     def sync(self) -> None:
         """Put the bytes onto the disk; in any thread, after `flush`."""
@@ -100,20 +99,12 @@ class _Part:
             state.update(os.pread(handle, min(_BLOCK, size - start), start))
         return SealedFile(size, state.hexdigest())
 
-    def put(self, folder: Path) -> None:
-        """Give the finished file its name."""
-        self.file.close()
-        final = folder / self.name
-        final.parent.mkdir(parents=True, exist_ok=True)
-        self.path.replace(final)
-
     def read(self, offset: int, length: int) -> bytes:
         return os.pread(self.file.fileno(), length, offset)
 
-    def drop(self) -> None:
+    def close(self) -> None:
         with suppress(OSError):  # on a full disk, closing fails too; the error that counts is on its way
             self.file.close()
-        self.path.unlink(missing_ok=True)
 
 
 class _Check(NamedTuple):
@@ -139,10 +130,8 @@ def _read_back(part: _Part, checks: list[_Check], codec: CodecName, *, has_crc: 
             raise StoreError("decodes to other pixels than were written", where, "Check the memory, build again.")
 
 
-def _settle(
-    parts: Mapping[_Part, list[_Check]], folder: Path, codec: CodecName, *, has_crc: bool
-) -> dict[str, SealedFile]:
-    """Read every complete file back, while other threads wait for the disk and hash; then put them in place."""
+def _settle(parts: Mapping[_Part, list[_Check]], codec: CodecName, *, has_crc: bool) -> dict[str, SealedFile]:
+    """Read every complete file back, while other threads wait for the disk and hash."""
     for part in parts:
         part.file.flush()
     with ThreadPoolExecutor(max_workers=2) as beside:
@@ -152,25 +141,21 @@ def _settle(
             _read_back(part, checks, codec, has_crc=has_crc)
     for one in synced:
         one.result()
-    files = {name: one.result() for name, one in sealed.items()}
-    for part in parts:
-        part.put(folder)
-    return files
+    return {name: one.result() for name, one in sealed.items()}
 
 
 class ZarrShard:
     """One file a layer, byte for byte what zarr-python writes: chunks in order, then their index.
 
     Args:
-        folder: The store.
-        parts: Folder for files that are not finished.
+        folder: Where its files are made.
         k: Number of the shard.
         rows: Chunks of a full shard.
         codec: See `seamo.store.format`.
     """
 
-    def __init__(self, folder: Path, parts: Path, k: int, *, rows: int, codec: CodecName) -> None:
-        self._folder, self._parts_folder, self._k = folder, parts, k
+    def __init__(self, folder: Path, k: int, *, rows: int, codec: CodecName) -> None:
+        self._folder, self._k = folder, k
         self._rows, self._codec = rows, codec
         self._parts: dict[str, _Part] = {}
         self._index: dict[str, NDArray[np.uint64]] = {}
@@ -183,8 +168,8 @@ class ZarrShard:
         for layer, stored in layers.items():
             array = array_name(layer, stored.bucket)
             if array not in self._parts:
-                self._parts[array] = _Part(self._parts_folder, shard_file("zarr", self._k, array))
-                self._index[array] = np.full((self._rows, 2), _ABSENT, dtype="<u8")
+                self._parts[array] = _Part(self._folder, shard_file("zarr", self._k, array))
+                self._index[array] = np.full((self._rows, 2), ABSENT, dtype="<u8")
                 self._checks[array] = []
             pixels = np.ascontiguousarray(stored.pixels)
             data = compress(pixels, self._codec)
@@ -205,7 +190,7 @@ class ZarrShard:
             index = self._index[array].tobytes()
             part.file.write(index + struct.pack("<I", crc32c(index)))
         checks = {part: self._checks[array] for array, part in self._parts.items()}
-        return _settle(checks, self._folder, self._codec, has_crc=True)
+        return _settle(checks, self._codec, has_crc=True)
 
     def __enter__(self) -> "ZarrShard":
         return self
@@ -214,21 +199,19 @@ class ZarrShard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for part in self._parts.values():
-            part.drop()
+            part.close()
 
 
 class TarShard:
     """One tar of uncompressed `<key>.<layer>.npy` and `<key>.json` members, with fixed headers.
 
     Args:
-        folder: The store.
-        parts: Folder for files that are not finished.
+        folder: Where it is made.
         k: Number of the shard.
     """
 
-    def __init__(self, folder: Path, parts: Path, k: int) -> None:
-        self._folder = folder
-        self._part = _Part(parts, shard_file("webdataset", k))
+    def __init__(self, folder: Path, k: int) -> None:
+        self._part = _Part(folder, shard_file("webdataset", k))
         # GNU: ustar cannot hold long keys, pax would write times.
         self._tar = tarfile.TarFile(fileobj=self._part.file, mode="w", format=tarfile.GNU_FORMAT)
         self._checks: list[_Check] = []
@@ -258,7 +241,7 @@ class TarShard:
     def finish(self) -> dict[str, SealedFile]:
         """See `ShardFiles`."""
         self._tar.close()
-        return _settle({self._part: self._checks}, self._folder, "none", has_crc=False)
+        return _settle({self._part: self._checks}, "none", has_crc=False)
 
     def __enter__(self) -> "TarShard":
         return self
@@ -266,4 +249,4 @@ class TarShard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._part.drop()
+        self._part.close()

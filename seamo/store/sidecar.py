@@ -1,4 +1,4 @@
-"""Writing one shard, in any process: samples to files, and a sidecar that says what is in them.
+"""Making one shard, in any process: samples to files, and a sidecar that says what is in them.
 
 The sidecar is written last and holds everything that publishing needs: the rows of the index, the moments of every
 sample and band, a histogram of the shard, and the sizes of its files.
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from seamo import stats
 from seamo.errors import StoreError
-from seamo.identity import canonical_json, write_atomically
+from seamo.files import Files
+from seamo.identity import canonical_json
 from seamo.manifest import DatasetSpec
 from seamo.sample import IGNORE, Array, Sample, check_sample, settle_missing, valid_pixels
 from seamo.seal import SealedFile
@@ -38,6 +39,8 @@ from seamo.store.format import (
 from seamo.store.shards import Place, ShardFiles, Stored, TarShard, ZarrShard
 from seamo.store.table import RowFacts
 
+DONE = f"{WORK_NAME}/done"  # where sidecars are
+
 
 @dataclass(frozen=True, slots=True)
 class BadSample:
@@ -52,14 +55,16 @@ class ShardJob:
     """Everything a worker process needs to write one shard; pickles small.
 
     Args:
-        folder: The half-built store.
+        place: Address of the half-built store.
+        scratch: Folder on the disk of whoever makes it; None: where temporary files are.
         plan: What is being built.
         index: Number of the shard.
         rows_per_shard: Of a full shard.
         keys: Of this shard's rows.
     """
 
-    folder: Path
+    place: str
+    scratch: Path | None
     plan: BuildPlan
     index: int
     rows_per_shard: int
@@ -83,24 +88,26 @@ class Sidecar:
     histograms: dict[str, NDArray[np.int64]]
 
 
-def write_shard(job: ShardJob, samples: Iterable[Sample | BadSample]) -> None:
-    """Write, read back, check and put in place one shard (in any process).
+def make_shard(job: ShardJob, folder: Path, samples: Iterable[Sample | BadSample]) -> Sidecar:
+    """Write, read back and check the files of one shard.
 
     Samples are consumed as a stream: one of them is in memory at a time.
 
     Args:
         job: From `StoreWriter.job`.
+        folder: Where the files are made, by their names within the store.
         samples: One item for each of `job.keys`, in that order.
 
     Raises:
         SampleError: If a sample breaks the spec.
-        StoreError: If keys do not match, the disk is full, or what was read back differs.
+        StoreError: If keys do not match, or what was read back differs.
+        OSError: If the disk is full.
     """
     spec = job.plan.spec
     rows: list[RowFacts] = []
     moments: dict[str, list[stats.Moments]] = {layer.id: [] for layer in spec.layers}
     histograms = {layer.id: stats.new_histogram(len(layer.bands)) for layer in spec.layers}
-    with disk_errors(job.folder), _shard_files(job) as files:
+    with _shard_files(job, folder) as files:
         for item in samples:
             _check_key(job, len(rows), item.key)
             sample, infinite = _settled(item, spec)
@@ -114,36 +121,55 @@ def write_shard(job: ShardJob, samples: Iterable[Sample | BadSample]) -> None:
         if len(rows) != len(job.keys):
             raise StoreError(f"{len(rows)} samples instead of {len(job.keys)}", f"{spec.id} shard {job.index}")
         written = files.finish()
-        stacked = {name: stats.stack(pieces) for name, pieces in moments.items()}
-        path = sidecar_path(job.folder, job.index)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, _sidecar_bytes(Sidecar(rows, written, stacked, histograms)))
+    return Sidecar(rows, written, {name: stats.stack(pieces) for name, pieces in moments.items()}, histograms)
 
 
-def sidecar_path(folder: Path, k: int) -> Path:
-    """Where the sidecar of shard `k` is while a store is being built."""
-    return folder / WORK_NAME / "done" / f"{k:06d}.npz"
+def sidecar_name(k: int) -> str:
+    """Name of the sidecar of shard `k` while a store is being built."""
+    return f"{DONE}/{k:06d}.npz"
 
 
-def recorded_files(folder: Path, k: int) -> dict[str, SealedFile] | None:
+def recorded_files(files: Files, k: int) -> dict[str, SealedFile] | None:
     """The files of a finished shard; None if there is no sidecar, or a damaged one: the shard is written again."""
-    data = _sealed_bytes(sidecar_path(folder, k))
+    data = _sealed_bytes(files, k)
     if data is None:
         return None
     with np.load(io.BytesIO(data)) as arrays:
         return _files(arrays["files"])
 
 
-def read_sidecar(folder: Path, k: int) -> Sidecar:
+def read_sidecar(files: Files, k: int) -> Sidecar:
     """The sidecar of a finished shard.
 
     Raises:
         StoreError: If it is not there, or damaged.
     """
-    path = sidecar_path(folder, k)
-    data = _sealed_bytes(path)
+    data = _sealed_bytes(files, k)
+    where, fix = files.where(sidecar_name(k)), "Build again; if it stays so: `seamo-prep clean ROOT --unfinished`."
     if data is None:
-        raise StoreError("is missing or damaged", str(path), "Build again: that shard is written anew.")
+        raise StoreError("is missing or damaged", where, fix)
+    try:
+        return _opened(data)
+    except (LookupError, TypeError, ValueError) as error:
+        raise StoreError(f"was written by another release ({error})", where, fix) from error
+
+
+def sidecar_bytes(sidecar: Sidecar) -> bytes:
+    """The bytes of a sidecar behind their sha256; equal shards give equal bytes."""
+    arrays: dict[str, NDArray[Any]] = {}
+    arrays["rows"] = _text(json.dumps([_row_to_json(row) for row in sidecar.rows]).encode())
+    arrays["files"] = _text(json.dumps(sidecar.files).encode())
+    for layer, one in sidecar.moments.items():
+        counts = sidecar.histograms[layer].reshape(-1)
+        arrays[f"{layer}|bins"] = np.flatnonzero(counts)  # a few thousand of 65,536 a band
+        arrays[f"{layer}|counts"] = counts[counts != 0]
+        arrays |= {f"{layer}|{part}": getattr(one, part) for part in ("count", "mean", "m2", "low", "high")}
+    sink = io.BytesIO()
+    np.savez(sink, allow_pickle=False, **arrays)
+    return hashlib.sha256(sink.getvalue()).digest() + sink.getvalue()
+
+
+def _opened(data: bytes) -> Sidecar:
     with np.load(io.BytesIO(data)) as arrays:
         rows = [_row_from_json(entry) for entry in json.loads(arrays["rows"].tobytes())]
         layers = [name.removesuffix("|bins") for name in arrays.files if name.endswith("|bins")]
@@ -157,13 +183,13 @@ def read_sidecar(folder: Path, k: int) -> Sidecar:
         return Sidecar(rows, _files(arrays["files"]), moments, histograms)
 
 
-def _sealed_bytes(path: Path) -> bytes | None:
-    """The bytes of a sidecar behind their sha256; None if they are not there or not those that were written."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    return data[32:] if hashlib.sha256(data[32:]).digest() == data[:32] else None
+def _sealed_bytes(files: Files, k: int) -> bytes | None:
+    """What stands in a sidecar behind its sha256; None if it is not there or not what was written."""
+    for _ in range(2):  # over a network, a byte that came wrong once comes right the second time
+        data = files.find(sidecar_name(k))
+        if data is None or hashlib.sha256(data[32:]).digest() == data[:32]:
+            return None if data is None else data[32:]
+    return None
 
 
 @contextmanager
@@ -179,11 +205,10 @@ def disk_errors(folder: Path) -> Generator[None]:
         raise StoreError(what, where=str(error.filename or folder), fix=fix) from error
 
 
-def _shard_files(job: ShardJob) -> ShardFiles:
-    parts = job.folder / WORK_NAME / "parts"
+def _shard_files(job: ShardJob, folder: Path) -> ShardFiles:
     if job.plan.layout == "webdataset":
-        return TarShard(job.folder, parts, job.index)
-    return ZarrShard(job.folder, parts, job.index, rows=job.rows_per_shard, codec=job.plan.codec)
+        return TarShard(folder, job.index)
+    return ZarrShard(folder, job.index, rows=job.rows_per_shard, codec=job.plan.codec)
 
 
 def _check_key(job: ShardJob, position: int, key: str) -> None:
@@ -295,20 +320,6 @@ def _member_facts(row: RowFacts, spec: DatasetSpec) -> bytes:
     facts = _row_to_json(row)
     del facts["places"], facts["digest"], facts["shard"], facts["classes"], facts["infinite"]
     return canonical_json({"dataset": spec.id, **facts})
-
-
-def _sidecar_bytes(sidecar: Sidecar) -> bytes:
-    arrays: dict[str, NDArray[Any]] = {}
-    arrays["rows"] = _text(json.dumps([_row_to_json(row) for row in sidecar.rows]).encode())
-    arrays["files"] = _text(json.dumps(sidecar.files).encode())
-    for layer, one in sidecar.moments.items():
-        counts = sidecar.histograms[layer].reshape(-1)
-        arrays[f"{layer}|bins"] = np.flatnonzero(counts)  # a few thousand of 65,536 a band
-        arrays[f"{layer}|counts"] = counts[counts != 0]
-        arrays |= {f"{layer}|{part}": getattr(one, part) for part in ("count", "mean", "m2", "low", "high")}
-    sink = io.BytesIO()
-    np.savez(sink, allow_pickle=False, **arrays)
-    return hashlib.sha256(sink.getvalue()).digest() + sink.getvalue()
 
 
 def _text(data: bytes) -> NDArray[np.uint8]:

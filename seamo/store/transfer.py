@@ -35,7 +35,7 @@ LARGE = 128 * 2**20  # bytes; a put takes 1.8 times its size in memory
 LARGEST = 5 * 10**9  # bytes; no server takes more in one put with a condition
 _BYTES = "bytes"
 _TIMES = 3  # that what somebody else takes away meanwhile is put
-_AT_ONCE = 8 * LARGE  # bytes of the files that are being put
+AT_ONCE = 8 * LARGE  # bytes of the files that are being put
 
 
 class Cargo(NamedTuple):
@@ -150,10 +150,10 @@ def upload(cargo: Cargo, target: Files, meter: Meter, *, movers: Movers = move_h
         what = f"has {largest:,} bytes, and a bucket takes {LARGEST:,} in one put"
         raise StoreError(what, cargo.source.where(name), "Keep this store on a disk.")
 
-    threads = max(1, min(THREADS, _AT_ONCE // max(1, largest)))
+    threads = max(1, min(THREADS, AT_ONCE // max(1, largest)))
     todo = dict(cargo.manifest)
     for _ in range(_TIMES):
-        movers(_put_file, (cargo.source, target), todo, meter=meter, threads=threads)
+        movers(_put_whole, (cargo.source, target), todo, meter=meter, threads=threads)
         _put_last(cargo.source, target)
         # A removal that began before may have taken away what was kept here: then it is put again.
         there = set(target.names())
@@ -182,7 +182,7 @@ def large_files(manifest: Mapping[str, SealedFile]) -> str:
         return ""
     return (
         f"{len(large)} files are larger than {LARGE // 2**20} MB, the largest {max(large) / 1e6:,.0f} MB: each is one "
-        f"put, which takes 1.8 times its size in memory; {_AT_ONCE // 2**20:,} MB are put at a time"
+        f"put, which takes 1.8 times its size in memory; {AT_ONCE // 2**20:,} MB are put at a time"
     )
 
 
@@ -209,7 +209,12 @@ def _fetch_file(source: Files, target: Files, name: str, sealed: SealedFile) -> 
         raise StoreError(f"was written and reads back otherwise: {wrong}", str(path), "Check the disk, copy again.")
 
 
-def _put_file(source: Files, target: Files, name: str, sealed: SealedFile) -> None:
+def put_file(source: Files, target: Files, name: str, sealed: SealedFile) -> str:
+    """Put a file once, and read it back. What is wrong with the bytes that lie there then; empty if nothing is.
+
+    Raises:
+        StoreError: If the source is not what it must be.
+    """
     size, what = target.size(name), "is there already, with other bytes"
     if size is None:
         data = source.read(name)
@@ -221,7 +226,14 @@ def _put_file(source: Files, target: Files, name: str, sealed: SealedFile) -> No
         del data  # before it is read back
     # Twice: a byte may have turned on its way back. It is never deleted here: somebody else may be counting on it.
     if size != sealed.bytes or all(_sealed(target.stream(name)) != sealed for _ in range(2)):
-        raise _refused(target, name, what)
+        return what
+    return ""
+
+
+def _put_whole(source: Files, target: Files, name: str, sealed: SealedFile) -> None:
+    wrong = put_file(source, target, name, sealed)
+    if wrong:
+        raise _refused(target, name, wrong)
 
 
 def _refused(target: Files, name: str, what: str = "is there already, with other bytes") -> StoreError:

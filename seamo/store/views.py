@@ -4,7 +4,6 @@ A view is a small folder `views/<view8>/` in the store that it is of: an index, 
 and no shard. It is immutable, opens like a store, and has the store's `pixels` and a `content` of its own.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from seamo.files import open_files
 from seamo.identity import write_atomically
 from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan, view8
 from seamo.store.meaning import Meaning, read_moments
 from seamo.store.moments import part_statistics
-from seamo.store.publish import put_in_place, seal
+from seamo.store.publish import put_made, seal
 from seamo.store.reader import Store
 from seamo.store.splits import Assignment, SampleFacts, assign
 from seamo.store.table import label_array, row_groups, table_bytes, with_meaning
@@ -25,12 +25,17 @@ from seamo.store.table import label_array, row_groups, table_bytes, with_meaning
 ClassLabel = int | tuple[int, ...] | None
 
 
-def find_view(store: Path, view: str) -> Path | None:
-    """The folder of a view of a published store: the store's own, or one beside it; None if there is none."""
+def find_view(store: str | Path, view: str) -> str | None:
+    """The name, below a published store, of one of its views: empty for the store's own; None if there is none.
+
+    Args:
+        store: Its address.
+        view: `view8` of what is looked for.
+    """
     if Store(store).meta.view == view:
-        return store
-    folder = store / fmt.VIEWS_NAME / view
-    return folder if (folder / fmt.META_NAME).is_file() else None
+        return ""
+    name = f"{fmt.VIEWS_NAME}/{view}"
+    return name if open_files(store).exists(f"{name}/{fmt.META_NAME}") else None
 
 
 def write_view(
@@ -41,28 +46,40 @@ def write_view(
     labels: Mapping[str, ClassLabel] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Publish other splits, label spaces or labels of the pixels of a store. No shard is read or written.
+    """`make_view` of a store on a disk, published there; its lock is held.
+
+    Returns:
+        The view's folder.
+    """
+    final = path / fmt.VIEWS_NAME / view8(plan)
+    put_made(final, lambda folder: make_view(path, folder, plan, splits=splits, labels=labels, provenance=provenance))
+    return final
+
+
+def make_view(
+    place: str | Path,
+    folder: Path,
+    plan: BuildPlan,
+    *,
+    splits: Mapping[str, str] | Assignment | None,
+    labels: Mapping[str, ClassLabel] | None,
+    provenance: Mapping[str, Any] | None,
+) -> None:
+    """Write other splits, label spaces or labels of the pixels of a store. No shard is read or written.
 
     Args:
-        path: The published store.
+        place: Address of the published store.
+        folder: An empty one, for the view's files.
         plan: What is built; its pixels are the store's.
         splits: As for `StoreWriter.publish`.
         labels: key -> class id, sorted ids or None; None keeps the store's.
         provenance: Facts that the builder gave, beside the store's own. What the store was before it was copied is
             said of its own labels and splits: of a view it is the builder's to say.
 
-    Returns:
-        The view's folder.
-
     Raises:
         StoreError: If the store is damaged, or the scheme needs lists that are not there.
     """
-    store = Store(path)
-    view = view8(plan)
-    final = path / fmt.VIEWS_NAME / view
-    folder = final.with_name(f".{view}.partial")
-    shutil.rmtree(folder, ignore_errors=True)  # of a builder that was killed; the store's lock is held
-    folder.mkdir(parents=True)
+    store = Store(place)
     spec = plan.spec
     table = store.read_table()
     meaning = _meaning(store, plan, splits, labels)
@@ -75,7 +92,7 @@ def write_view(
     told = store.meta.provenance
     meta = store.meta.model_copy(
         update={
-            "view": view,
+            "view": view8(plan),
             "labels": plan.labels,
             "pixels_in": "../..",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -96,8 +113,6 @@ def write_view(
         }
     )
     seal(folder, meta, known={})
-    put_in_place(folder, final)
-    return final
 
 
 def _meaning(

@@ -19,9 +19,6 @@ from seamo.store.check import content_of
 from seamo.store.format import Layout
 from seamo.store.reader import open_store
 from seamo.store.roots import read_catalogue
-from seamo_prep.build import Built, Options
-from seamo_prep.engines import Engine
-from seamo_prep.publish import build_into_bucket
 from seamo_prep.verify import verify
 from tests.prep.demo_stores import IDS, build_quietly
 
@@ -223,49 +220,6 @@ def test_a_full_disk_says_so(demo_raw: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     build_quietly("eurosat", demo_raw / "eurosat", tmp_path)
     assert len(open_store(tmp_path / "eurosat")) == 60
-
-
-def test_a_build_into_a_bucket_is_the_build_on_a_disk_and_is_found_again(
-    bucket: str, demo_raw: Path, demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scratch, said = tmp_path / "scratch", []
-
-    def built(**options: str) -> Built:
-        return build_into_bucket(
-            "eurosat",
-            raw=demo_raw / "eurosat",
-            root=f"{bucket}/stores",
-            scratch=scratch,
-            options=Options(**options),
-            engine=Engine(1),
-            say=said.append,
-            progress=lambda *_: None,
-            moved=lambda *_: None,
-        )
-
-    upload = copying.upload
-
-    def killed(*_: object, **_more: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(copying, "upload", killed)
-    with pytest.raises(KeyboardInterrupt):
-        built()
-    (kept,) = scratch.glob("*/eurosat/[!.]*/store.json")
-    monkeypatch.setattr(copying, "upload", upload)
-    before = kept.read_bytes()
-    first, want = built(), open_store(demo_root / "eurosat")
-    store = open_store(first.url)
-    assert (first.was_there, store.content, len(store)) == (False, want.content, 60)
-    assert store.read_file("store.json") == before
-    assert list(scratch.iterdir()) == []
-    assert built().url == first.url == f"{bucket}/stores/eurosat/{want.meta.build}"
-    view = built(splits="hash-60-20-20")
-    assert view.url.startswith(f"{first.url}/views/")
-    assert open_store(view.url).pixels == want.pixels
-    assert built(splits="hash-60-20-20").url == view.url
-    assert list(scratch.iterdir()) == []
-    assert set(read_catalogue(f"{bucket}/stores").stores) == {one.url[len(bucket) + 8 :] for one in (first, view)}
 
 
 @pytest.mark.parametrize("dataset", ["eurosat", "bigearthnet-v1"])

@@ -105,7 +105,7 @@ def build(root: Path, plan: BuildPlan, samples, **publish) -> Path:
         for k in range(writer.num_shards):
             if not writer.is_done(k):
                 writer.write_shard(k, [samples[row] for row in writer.rows_of(k)])
-        return writer.publish(**publish)
+        return Path(writer.publish(**publish))
 
 
 def seasons_samples(num: int = 40):

@@ -266,7 +266,7 @@ def test_a_builder_at_work_is_not_robbed_of_its_store(tmp_path: Path) -> None:
     lock = store.path.parent / f".{store.path.name}.lock"
     holder = subprocess.Popen(["flock", str(lock), "sleep", "20"], start_new_session=True)
     time.sleep(0.3)
-    with pytest.raises(StoreError, match="being built by another process"):
+    with pytest.raises(StoreError, match="another process is at work on it"):
         remove_store(tmp_path, name_of(store, tmp_path))
     os.killpg(holder.pid, signal.SIGKILL)
     holder.wait()

@@ -35,7 +35,7 @@ def files_of(folder: Path) -> dict[str, tuple[int, str]]:
 
 def add_view(root: Path, plan: BuildPlan, **options) -> Store:
     with StoreWriter(root, plan, KEYS) as writer:
-        assert writer.published is not None
+        assert writer.published
         assert all(writer.is_done(k) for k in range(writer.num_shards))
         return open_store(writer.publish(**options))
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +21,7 @@ from seamo.sample import Sample
 from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.catalog import list_stores, newest
+from seamo.store.publish import build_lock
 from seamo.store.reader import open_store
 from seamo.store.writer import StoreWriter, write_shard
 from tests.seamo import store_samples
@@ -73,19 +74,19 @@ class Crash(BaseException):
 
 
 def test_a_crash_before_any_rename_loses_nothing(tmp_path, monkeypatch, content):
-    # Every rename of the build is a moment at which it may die: the n-th run dies at its n-th one, so that all
-    # states between two renames are met.
+    # Every rename and link of the build is a moment at which it may die: the n-th run dies at its n-th one, so that
+    # all states between two of them are met.
     calls = {"left": 0}
-    for name in ("replace", "rename"):
-        whole = getattr(Path, name)
+    for place, name in ((Path, "replace"), (Path, "rename"), (os, "link")):
+        whole = getattr(place, name)
 
-        def dying(self, target, whole=whole):
+        def dying(source, target, whole=whole):
             calls["left"] -= 1
             if calls["left"] < 0:
                 raise Crash
-            return whole(self, target)
+            return whole(source, target)
 
-        monkeypatch.setattr(Path, name, dying)
+        monkeypatch.setattr(place, name, dying)
     crashes = 0
     while True:
         calls["left"] = crashes
@@ -111,15 +112,15 @@ def test_finished_shards_are_not_written_again(tmp_path, content):
     with StoreWriter(tmp_path, PLAN, KEYS) as writer:
         assert writer.is_done(1)
         # A shard file that lost its end (a crashed file system) is written again.
-        victim = writer.folder / fmt.shard_file("zarr", 1, "s1")
+        victim = Path(writer.place) / fmt.shard_file("zarr", 1, "s1")
         victim.write_bytes(victim.read_bytes()[:-1])
         assert not writer.is_done(1)
     path = build(tmp_path, PLAN, SAMPLES)
     assert open_store(path).content == content
     with StoreWriter(tmp_path, PLAN, KEYS) as writer:
-        assert writer.published == path
+        assert writer.published == str(path)
         assert all(writer.is_done(k) for k in range(3))
-        assert writer.publish() == path
+        assert writer.publish() == str(path)
 
 
 def test_shards_are_written_by_many_processes_in_any_order(tmp_path, content):
@@ -143,7 +144,7 @@ def test_countries_are_a_column_of_the_index_and_no_part_of_the_content(tmp_path
 def test_what_a_finished_shard_says_is_held_to_its_hash(tmp_path, content):
     with StoreWriter(tmp_path, PLAN, KEYS) as writer:
         writer.write_shard(1, [SAMPLES[row] for row in writer.rows_of(1)])
-        (sidecar,) = (writer.folder / ".work" / "done").iterdir()
+        (sidecar,) = (Path(writer.place) / ".work" / "done").iterdir()
     whole = sidecar.read_bytes()
     for place in (0, 40, len(whole) // 2, len(whole) - 1):
         sidecar.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
@@ -153,13 +154,30 @@ def test_what_a_finished_shard_says_is_held_to_its_hash(tmp_path, content):
     assert open_store(build(tmp_path, PLAN, SAMPLES)).content == content  # it is written again
 
 
-def test_two_builders_do_not_meet(tmp_path):
-    with StoreWriter(tmp_path, PLAN, KEYS):
+def test_two_builders_share_a_store_and_one_publishes_it(tmp_path, content):
+    made = []
+
+    def build_it() -> str:
+        with StoreWriter(tmp_path, PLAN, KEYS) as writer:
+            for k in writer.todo(range(3), lambda _: None):
+                made.append(k)
+                writer.write_shard(k, [SAMPLES[row] for row in writer.rows_of(k)])
+            return writer.publish()
+
+    with ThreadPoolExecutor(4) as pool:
+        (path,) = {one.result() for one in [pool.submit(build_it) for _ in range(4)]}
+    assert open_store(path).content == content
+    assert set(made) == {0, 1, 2}
+    assert {one.name for one in Path(path).parent.iterdir()} == {Path(path).name, f".{Path(path).name}.lock"}
+    assert not (Path(path) / ".work").exists()
+
+
+def test_whoever_must_not_meet_builders_waits_for_them(tmp_path):
+    with StoreWriter(tmp_path, PLAN, KEYS) as writer:
+        final = tmp_path / "toy" / writer.build
         with pytest.raises(StoreError, match=f"another process.*process {os.getpid()}\\)"):
-            StoreWriter(tmp_path, PLAN, KEYS)
-        other = replace(PLAN, layout="webdataset")
-        StoreWriter(tmp_path, other, KEYS).close()
-    StoreWriter(tmp_path, PLAN, KEYS).close()
+            build_lock(final)
+    os.close(build_lock(final))
 
 
 def test_a_full_disk_is_one_error_and_keeps_what_is_done(tmp_path, content):
@@ -173,7 +191,7 @@ def test_a_full_disk_is_one_error_and_keeps_what_is_done(tmp_path, content):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert [writer.is_done(k) for k in range(3)] == [True, False, False]
-        assert list((writer.folder / ".work" / "parts").iterdir()) == []
+        assert list((Path(writer.place) / ".work" / "parts").iterdir()) == []
     assert open_store(build(tmp_path, PLAN, SAMPLES)).content == content
 
 
@@ -195,7 +213,7 @@ def test_no_space_while_publishing(tmp_path, monkeypatch, content):
             budget["left"] = allowed
             with pytest.raises(StoreError, match="disk is full"):
                 writer.publish()
-            assert writer.published is None
+            assert writer.published == ""
         budget["left"] = 10**6
         assert open_store(writer.publish()).content == content
 
@@ -226,7 +244,7 @@ def test_wrong_samples_are_refused(tmp_path):
         with pytest.raises(StoreError, match="'set' instead of 'id'"):
             writer.write_shard(0, [replace(rows[0], label=(1, 2)), *rows[1:]])
         assert not writer.is_done(0)
-        assert list((writer.folder / ".work" / "parts").iterdir()) == []
+        assert list((Path(writer.place) / ".work" / "parts").iterdir()) == []
     with pytest.raises(StoreError, match="begun with other samples"):
         StoreWriter(tmp_path, PLAN, KEYS[:-1])
     with pytest.raises(StoreError, match="twice"):

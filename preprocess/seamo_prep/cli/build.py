@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from seamo.addresses import disk_path, join
+from seamo.addresses import join
 from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.progress import Progress
@@ -26,7 +26,7 @@ def build(
     scheduler: Annotated[str, typer.Option(help="Address or file of a dask scheduler whose workers do it.")] = "",
     on_bad: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with unreadable samples.")] = "raise",
     relax: Annotated[str, typer.Option(help="Accept other shape, dtype, seasons, names, grid; by commas.")] = "",
-    scratch: Annotated[Path | None, typer.Option(help="For a bucket: folder with room for the store.")] = None,
+    scratch: Annotated[Path | None, typer.Option(help="For a bucket: folder with room for a shard a worker.")] = None,
     json: Json = False,
 ) -> None:
     """Build a store from the published archive; goes on where a build was interrupted."""
@@ -39,7 +39,6 @@ def build(
     from seamo_prep.build import Options
     from seamo_prep.build import build as make
     from seamo_prep.engines import Engine
-    from seamo_prep.publish import build_into_bucket
 
     options = Options(layout, names(layers), splits, limit, names(relax), on_bad)
     engine = Engine(workers or 0, scheduler)
@@ -48,21 +47,9 @@ def build(
     def tell(done: int, total: int) -> None:
         progress.report(done, total, "samples")
 
-    folder = disk_path(store)
-    if folder is not None:
-        built = make(dataset, raw=raw, root=folder, options=options, engine=engine, say=remark, progress=tell)
-    else:
-        built = build_into_bucket(
-            dataset,
-            raw=raw,
-            root=store,
-            scratch=scratch,
-            options=options,
-            engine=engine,
-            say=remark,
-            progress=tell,
-            moved=progress.report,
-        )
+    built = make(
+        dataset, raw=raw, root=store, options=options, engine=engine, say=remark, progress=tell, scratch=scratch
+    )
     progress.close()
     if built.was_there:
         remark("published before; nothing to do")

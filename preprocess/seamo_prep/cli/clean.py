@@ -17,7 +17,7 @@ def clean(
     json: Json = False,
 ) -> None:
     """Sweep what killed builds left; published files and builds at work are not touched."""
-    from seamo.store.keeping import sweep_bucket
+    from seamo.store.keeping import WORK, sweep_bucket
     from seamo_prep.clean import clean as sweep
 
     folder = disk_path(root)
@@ -28,7 +28,7 @@ def clean(
         ]
     else:
         lying = sweep_bucket(root, unfinished=unfinished, dry_run=dry_run)
-        found = [(join(root, one.name), one.bytes, one.what, unfinished) for one in lying]
+        found = [(join(root, one.name), one.bytes, one.what, unfinished or one.what == WORK) for one in lying]
     rows = [{"path": path, "bytes": size, "what": what, "goes": goes} for path, size, what, goes in found]
     show(rows, json=json)
     size, stays = (sum(one[1] for one in found if one[3] is goes) for goes in (True, False))
