@@ -92,7 +92,8 @@ def open_tensors(path: Path | FarFile) -> dict[str, NDArray[Any] | Rows]:
             its storage.
     """
     where = str(path)
-    with reading(where, "is not a zip, or cut short", _FETCH_AGAIN), zipfile.ZipFile(path.open("rb")) as file:
+    cut = reading(where, "is not a zip, or cut short", _FETCH_AGAIN)
+    with cut, path.open("rb") as opened, zipfile.ZipFile(opened) as file:
         members = {info.filename: info for info in file.infolist()}
         heads = [name for name in members if name.rpartition("/")[2] == "data.pkl"]
         if len(heads) != 1 or members[heads[0]].file_size > _MAX_PICKLE:

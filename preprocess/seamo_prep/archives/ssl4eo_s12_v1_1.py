@@ -191,7 +191,8 @@ class _Files:
         if file.endswith(".zarr"):
             return ZarrGroup(lambda name: raw.read(f"{file}/{name}") if raw.exists(f"{file}/{name}") else None, where)
         found = raw.file(file)
-        return open_zip(BytesIO(raw.read(file)) if found is None else found.open("rb"), where)
+        opened = found.open() if isinstance(found, FarFile) else found
+        return open_zip(BytesIO(raw.read(file)) if opened is None else opened, where)
 
 
 def _by_itself(raw: Raw, file: str) -> Path | FarFile:
