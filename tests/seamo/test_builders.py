@@ -113,7 +113,7 @@ def is_pixels(name: str) -> bool:
     return "/shards/" in name or "/data.zarr/s1/c/" in name or "/data.zarr/s2_20m/c/" in name
 
 
-@pytest.mark.parametrize("plan", [PLAN, TARS], ids=["zarr", "webdataset"])
+@pytest.mark.parametrize("plan", [PLAN, pytest.param(TARS, marks=pytest.mark.soak)], ids=["zarr", "webdataset"])
 def test_a_store_in_a_bucket_is_that_of_a_disk(
     bucket: str, tmp_path: Path, plan: BuildPlan, on_disk: dict[str, dict[str, bytes]], puts: list[str]
 ) -> None:
@@ -143,7 +143,7 @@ MOMENTS = {  # what is put just then, and whether it is there afterwards
 }
 
 
-SLOW = {"a claim", "small files", "the choice", "store.json"}
+SLOW = {"a claim", "a sidecar", "small files", "the choice", "the index", "store.json"}
 
 
 @pytest.mark.parametrize("moment", [pytest.param(one, marks=[pytest.mark.soak] * (one in SLOW)) for one in MOMENTS])
@@ -262,6 +262,7 @@ def test_other_readers_read_what_was_taken_over(tmp_path: Path, monkeypatch: pyt
             np.testing.assert_array_equal(group["s1"][i], one.layers["s1"])
 
 
+@pytest.mark.soak
 def test_masks_of_varying_size_are_taken_over(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = [mask_sample(i) for i in range(8)]
     plan = BuildPlan(masks_spec(), split_scheme="none")
