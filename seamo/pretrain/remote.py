@@ -218,6 +218,7 @@ class RemoteRun:
         last = checkpoints(run / CHECKPOINTS)[-1]
         if last.name not in self._there:
             self._put_checkpoint(last)
+        self._prune(self._there[last.name])  # one that was killed behind its last checkpoint may not have
         own = [name for name in file_names(run) if not name.startswith(f"{CHECKPOINTS}/") and name != MANIFEST]
         sealed = seal_files(run, own)
         for name, one in sealed.items():
@@ -327,6 +328,10 @@ class RemoteRun:
                 raise TrainingError(f"{name} is there from another process, with other weights", files.url, _ONE)
             facts = theirs
         self._there[name] = facts
+        self._prune(facts)
+
+    def _prune(self, facts: CheckpointFacts) -> None:
+        """Remove what a disk would not keep at a checkpoint, and what killed uploads and removals left before it."""
         so_far = {n: one for n, one in self._there.items() if one.progress.step <= facts.progress.step}
         stays = kept_steps(so_far.values(), self._keep)
         for gone in (*(n for n, one in so_far.items() if one.progress.step not in stays), *self._litter):
