@@ -47,8 +47,7 @@ class CachedFiles:
         Raises:
             StoreError: If they cannot be read. A cache that cannot be written to, or is full, is no error.
         """
-        key = hashlib.sha256(f"{self._pixels}\n{name}\n{offset}\n{length}".encode()).hexdigest()
-        path = self._folder / key[:2] / key[2:]
+        path = self._path(name, offset, length)
         found = _read(path, length)
         if found is not None:
             return found
@@ -57,6 +56,50 @@ class CachedFiles:
             with suppress(OSError):
                 self._write(path, data)
         return data
+
+    def has(self, name: str, offset: int, length: int) -> bool:
+        """Whether the cache has such an entry, which counts as used then; its bytes are not looked at."""
+        path = self._path(name, offset, length)
+        try:
+            is_whole = path.stat().st_size == length + _CRC.size
+            os.utime(path)
+        except OSError:
+            return False
+        return is_whole
+
+    def read_part(self, name: str, offset: int, length: int, at: int, size: int) -> bytes | None:
+        """Some bytes of an entry, not held to its checksum: for chunks, which carry their own.
+
+        Args:
+            name: Of the file.
+            offset: Where the entry begins in it.
+            length: Of the entry.
+            at: Where the part begins in the entry.
+            size: Bytes of the part.
+
+        Returns:
+            None if there is no such entry.
+        """
+        try:
+            handle = os.open(self._path(name, offset, length), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            data = os.pread(handle, size, _CRC.size + at)
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
+        return data if len(data) == size else None
+
+    def drop(self, name: str, offset: int, length: int) -> None:
+        """Remove an entry, a chunk of which was wrong."""
+        with suppress(OSError):
+            self._path(name, offset, length).unlink()
+
+    def _path(self, name: str, offset: int, length: int) -> Path:
+        key = hashlib.sha256(f"{self._pixels}\n{name}\n{offset}\n{length}".encode()).hexdigest()
+        return self._folder / key[:2] / key[2:]
 
     def _write(self, path: Path, data: bytes) -> None:
         size = len(data) + _CRC.size

@@ -3,7 +3,7 @@
 import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,14 @@ class PixelFiles(Protocol):
 
     def where(self, name: str) -> str:
         """The address of a name, for messages."""
+
+
+@runtime_checkable
+class KeepingFiles(PixelFiles, Protocol):
+    """The same, where what was read is kept."""
+
+    def forget(self, name: str, offset: int) -> None:
+        """Keep no longer what lies there: a chunk of it was wrong."""
 
 
 def views_of(store: "Store") -> list["Store"]:
@@ -336,6 +344,8 @@ class Store(Faces):
                 raise StoreError(error.what, self._named(name, i, layer), error.fix) from error
             except (RuntimeError, ValueError) as error:
                 problem = f"the bytes do not decode ({error})"
+            if isinstance(files, KeepingFiles):
+                files.forget(name, place.offset)
         raise StoreError(problem, self._named(name, i, layer), "Copy the store again, or delete it and build it again.")
 
     def _named(self, name: str, i: int, layer: str) -> str:

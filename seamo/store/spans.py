@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import StoreError
+from seamo.store.cache import CachedFiles
 from seamo.store.format import array_name, shard_file, varying_layers
 from seamo.store.reader import PixelFiles, Store
 
@@ -117,7 +118,7 @@ class AheadFiles:
                 with self._lock:
                     self._wanted[span] += 1
                     self._spare.pop(span, None)
-                    if span not in self._fetched and self._make_room(span):
+                    if span not in self._fetched and not self._is_cached(span) and self._make_room(span):
                         self._begin(span)
 
     def expect_first(self, rows: Rows) -> None:
@@ -125,7 +126,8 @@ class AheadFiles:
         chunks = self._chunks
         places = np.flatnonzero(np.isin(chunks.row, rows))
         spans = {span for row in rows.tolist() for span in self._spans_of_row.get(row, ())}
-        if sum(map(self._size, spans)) <= _BESIDE * int(chunks.length[places].sum()):
+        is_near = sum(map(self._size, spans)) <= _BESIDE * int(chunks.length[places].sum())
+        if is_near or all(map(self._is_cached, spans)):
             self.expect(rows)
             return
         for at in places.tolist():
@@ -155,6 +157,12 @@ class AheadFiles:
         with self._lock:
             self._wanted[span] -= 1
             fetched = self._fetched.get(span)
+        if fetched is None and isinstance(self._files, CachedFiles):
+            part = self._files.read_part(*self._range(span), offset - int(self._start[span]), length)
+            if part is not None:
+                return part
+        with self._lock:
+            fetched = self._fetched.get(span)
             if fetched is None and self._make_room(span):
                 fetched = self._begin(span)
         if fetched is None:
@@ -171,6 +179,15 @@ class AheadFiles:
         at = offset - int(self._start[span])
         return data[at : at + length]
 
+    def forget(self, name: str, offset: int) -> None:
+        """Keep no longer what lies there, in memory and in the cache on a disk."""
+        starts, first = self._of_file.get(name, ([], 0))
+        span = first + bisect.bisect_right(starts, offset) - 1
+        if span >= first:
+            self._drop(span)
+            if isinstance(self._files, CachedFiles):
+                self._files.drop(*self._range(span))
+
     def close(self) -> None:
         """Begin nothing more, and forget what was fetched."""
         self._pool.shutdown(wait=False, cancel_futures=True)  # what is under way may wait for an answer
@@ -182,10 +199,16 @@ class AheadFiles:
     def _size(self, span: int) -> int:
         return int(self._stop[span] - self._start[span])
 
+    def _range(self, span: int) -> tuple[str, int, int]:
+        return self._chunks.names[self._file[span]], int(self._start[span]), self._size(span)
+
+    def _is_cached(self, span: int) -> bool:
+        """Whether the cache on a disk has it: then chunks are read from there, and none of it is kept in memory."""
+        return isinstance(self._files, CachedFiles) and self._files.has(*self._range(span))
+
     def _begin(self, span: int) -> Future[bytes]:
         self._kept += self._size(span)
-        name, start = self._chunks.names[self._file[span]], int(self._start[span])
-        future = self._pool.submit(self._files.read_range, name, start, self._size(span))
+        future = self._pool.submit(self._files.read_range, *self._range(span))
         self._fetched[span] = future
         return future
 
