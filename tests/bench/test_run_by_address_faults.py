@@ -73,7 +73,9 @@ def test_claims_at_an_address(bucket: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [claim(OLD_S + 1), claim(-OLD_S - 60), b"", b"[]", b'{"id": 1, "time": 2}', claim(5, "us")]
+    "said",
+    [claim(OLD_S + 1), claim(-OLD_S - 60), b"", b"[]", b'{"id": 1, "time": 2}', claim(5, "us")],
+    ids=["old", "of a clock that is ahead", "empty", "no claim", "of other types", "ours"],
 )
 def test_claims_that_do_not_hold_are_taken_over(bucket: str, said: bytes) -> None:
     """Old, of a clock that is wrong, no claim at all, one's own."""
