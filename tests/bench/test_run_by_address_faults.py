@@ -74,19 +74,20 @@ def test_claims_at_an_address(bucket: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [claim(OLD_S + 1), claim(-OLD_S - 60), b"", b"[]", b'{"id": 1, "time": 2}', claim(5, "us")],
+    [(OLD_S + 1, "another"), (-OLD_S - 60, "another"), b"", b"[]", b'{"id": 1, "time": 2}', (5, "us")],
     ids=["old", "of a clock that is ahead", "empty", "no claim", "of other types", "ours"],
 )
-def test_claims_that_do_not_hold_are_taken_over(bucket: str, said: bytes) -> None:
+def test_claims_that_do_not_hold_are_taken_over(bucket: str, said: bytes | tuple[float, str]) -> None:
     """Old, of a clock that is wrong, no claim at all, one's own."""
     files = open_files(bucket)
-    files.put_once(f"{CLAIMS}/k", said)
+    data = claim(*said) if isinstance(said, tuple) else said
+    files.put_once(f"{CLAIMS}/k", data)
     claims = ClaimsThere(files, "us")
     assert claims.states(["k"]) == {"k": "free"}
     with claims.claimed("k") as mine:
         assert mine is not None
         assert ClaimsThere(files, "others").states(["k"]) == {"k": "held"}
-    files.put_once(f"{CLAIMS}/k", said)
+    files.put_once(f"{CLAIMS}/k", data)
     claims.sweep()
     assert list(files.names()) == []
 

@@ -17,11 +17,6 @@ NOT_YET = "s3:// addresses are not supported yet"
     [
         (("seamo-prep", "demo", BUCKET, "--only", "eurosat"), 1, NOT_YET),
         (("seamo-prep", "fetch", "eurosat", "--to", BUCKET), 1, NOT_YET),
-        (
-            ("seamo-bench", "run", "demo", "--stores", "stores", "--results", BUCKET),
-            2,
-            "hand in with `seamo-bench submit`",
-        ),
     ],
 )
 def test_a_bucket_is_refused(words: tuple[str, ...], status: int, told: str, tmp_path: Path) -> None:

@@ -15,12 +15,21 @@ if TYPE_CHECKING:
 
 
 def planned(
-    suite: str, backbones: str, *, stores: Path, results: Path, weights: Path, budget: str
+    suite: str, backbones: str, *, stores: Path, results: Path, weights: Path, budget: str, writes: bool = False
 ) -> "tuple[Sequence[Cell], Places]":
     """The cells of a suite, and where they run.
 
+    Args:
+        suite: Its name or file.
+        backbones: Names, separated by commas; none: the suite's.
+        stores: Address of stores.
+        results: Folder of results, or its address.
+        weights: Folder of checkpoint files.
+        budget: `full` or `demo`.
+        writes: Whether results are written there.
+
     Raises:
-        UsageError: If the suite, a backbone or the budget is unknown.
+        UsageError: If the suite, a backbone or the budget is unknown, or runs do not write to such results.
     """
     from seamo_bench.suites import find_suite
     from seamo_bench.zoo.catalogue import find_card
@@ -29,6 +38,10 @@ def planned(
     find_suite(suite)
     for name in names(backbones):
         find_card(name)
+    if writes:
+        from seamo_bench.records.fetched import check_results
+
+        check_results(results)
     progress = Progress(sys.stderr, "cells", title="plan")  # a line at once: what comes next takes seconds
 
     from seamo_bench.runs.plan import Places, make_plan

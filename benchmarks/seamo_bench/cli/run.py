@@ -52,10 +52,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run what has no record yet; one failure stops nothing else."""
-    from seamo_bench.records.fetched import check_results
-
-    check_results(results)
-    cells, places = planned(suite, backbones, stores=stores, results=results, weights=weights, budget=budget)
+    cells, places = planned(
+        suite, backbones, stores=stores, results=results, weights=weights, budget=budget, writes=True
+    )
 
     from seamo_bench.runs.run import Machine, run_plan
     from seamo_bench.runs.threads import limit_threads

@@ -28,11 +28,13 @@ def study(
     as_json: Json = False,
 ) -> None:
     """Pretrain the rows of an ablation table on STORE and evaluate them; what is done is skipped."""
-    from seamo_bench.records.fetched import check_results
     from seamo_bench.suites import find_study
 
     chosen = chosen_budget(budget)
-    find_study(file)  # before torch is imported
+    find_study(file)  # before anything heavy is imported
+
+    from seamo_bench.records.fetched import check_results
+
     check_results(results)
 
     from seamo.store.reader import open_store
