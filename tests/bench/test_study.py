@@ -205,6 +205,7 @@ def test_a_whole_study_and_again_and_on_a_scheduler(small):
     assert kept.items() <= {one: one.stat().st_mtime_ns for one in kept}.items()
 
 
+@pytest.mark.soak
 def test_a_study_whose_results_lie_at_an_address(small, bucket: str, tmp_path: Path, monkeypatch, capsys) -> None:
     root, study, store = small
     report, places, said = go(small)

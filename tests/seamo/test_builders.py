@@ -143,7 +143,7 @@ MOMENTS = {  # what is put just then, and whether it is there afterwards
 }
 
 
-SLOW = {"a claim", "a sidecar", "small files", "the choice", "the index", "store.json"}
+SLOW = {"a claim", "a sidecar", "small files", "the choice", "the index", "store.json", "store.json that is there"}
 
 
 @pytest.mark.parametrize("moment", [pytest.param(one, marks=[pytest.mark.soak] * (one in SLOW)) for one in MOMENTS])

@@ -133,6 +133,7 @@ def _bring(place: str, answers: Connection) -> None:
     answers.send(str(model_folder(place)))
 
 
+@pytest.mark.soak
 def test_a_worker_that_ends_leaves_nothing(bucket: str, disk: Path) -> None:
     """A process of multiprocessing runs no `atexit`; those of dask are some."""
     servers.upload(disk, f"{bucket}/one")
