@@ -12,9 +12,11 @@ import secrets
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
-from seamo.errors import UsageError
+from seamo.errors import StoreError, UsageError
+from seamo.files.disk import DiskFiles
 from seamo.store.format import crc32c
 from seamo.store.reader import PixelFiles
 
@@ -36,6 +38,7 @@ class CachedFiles:
 
     def __init__(self, files: PixelFiles, folder: Path, limit: int, pixels: str) -> None:
         self._files, self._folder, self._limit, self._pixels = files, folder, limit, pixels
+        self._entries = DiskFiles(folder)  # keeps those open that were read last
 
     def where(self, name: str) -> str:
         """The address of a name, for messages."""
@@ -81,15 +84,9 @@ class CachedFiles:
             None if there is no such entry.
         """
         try:
-            handle = os.open(self._path(name, offset, length), os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
+            data = self._entries.read_range(_name(self._pixels, name, offset, length), _CRC.size + at, size)
+        except StoreError:
             return None
-        try:
-            data = os.pread(handle, size, _CRC.size + at)
-        except OSError:
-            return None
-        finally:
-            os.close(handle)
         return data if len(data) == size else None
 
     def drop(self, name: str, offset: int, length: int) -> None:
@@ -98,8 +95,7 @@ class CachedFiles:
             self._path(name, offset, length).unlink()
 
     def _path(self, name: str, offset: int, length: int) -> Path:
-        key = hashlib.sha256(f"{self._pixels}\n{name}\n{offset}\n{length}".encode()).hexdigest()
-        return self._folder / key[:2] / key[2:]
+        return self._folder / _name(self._pixels, name, offset, length)
 
     def _write(self, path: Path, data: bytes) -> None:
         size = len(data) + _CRC.size
@@ -139,6 +135,12 @@ def cached(files: PixelFiles, pixels: str) -> PixelFiles:
     if said is None:
         raise UsageError(f"{os.environ.get(LIMIT, '')!r} is no size", LIMIT, "For example 200GB.")
     return CachedFiles(files, Path(folder), int(float(said[1]) * _UNITS[said[2]]), pixels)
+
+
+@lru_cache(maxsize=4096)
+def _name(pixels: str, name: str, offset: int, length: int) -> str:
+    key = hashlib.sha256(f"{pixels}\n{name}\n{offset}\n{length}".encode()).hexdigest()
+    return f"{key[:2]}/{key[2:]}"
 
 
 def _read(path: Path, length: int) -> bytes | None:

@@ -85,6 +85,8 @@ class AheadFiles:
         self._wanted: Counter[int] = Counter()  # span -> chunks of it that were announced and not read yet
         self._spare: OrderedDict[int, None] = OrderedDict()  # spans that nobody waits for, the longest unused first
         self._kept = 0
+        self._on_disk: dict[int, bool] = {}  # span -> whether the cache on a disk has it, as far as was asked
+        self._wrong: set[int] = set()  # spans that the cache had and that were wrong
         self._single: dict[tuple[str, int], Future[bytes]] = {}  # chunks that are wanted before their spans
         self._cut(joined=joined)
 
@@ -157,10 +159,11 @@ class AheadFiles:
         with self._lock:
             self._wanted[span] -= 1
             fetched = self._fetched.get(span)
-        if fetched is None and isinstance(self._files, CachedFiles):
+        if fetched is None and isinstance(self._files, CachedFiles) and self._on_disk.get(span):
             part = self._files.read_part(*self._range(span), offset - int(self._start[span]), length)
             if part is not None:
                 return part
+            self._on_disk[span] = False
         with self._lock:
             fetched = self._fetched.get(span)
             if fetched is None and self._make_room(span):
@@ -185,6 +188,8 @@ class AheadFiles:
         span = first + bisect.bisect_right(starts, offset) - 1
         if span >= first:
             self._drop(span)
+            self._wrong.add(span)
+            self._on_disk[span] = False
             if isinstance(self._files, CachedFiles):
                 self._files.drop(*self._range(span))
 
@@ -204,7 +209,13 @@ class AheadFiles:
 
     def _is_cached(self, span: int) -> bool:
         """Whether the cache on a disk has it: then chunks are read from there, and none of it is kept in memory."""
-        return isinstance(self._files, CachedFiles) and self._files.has(*self._range(span))
+        found = self._on_disk.get(span)
+        if found is None:
+            found = False
+            if isinstance(self._files, CachedFiles) and span not in self._wrong:
+                found = self._files.has(*self._range(span))
+            self._on_disk[span] = found
+        return found
 
     def _begin(self, span: int) -> Future[bytes]:
         self._kept += self._size(span)
@@ -220,6 +231,7 @@ class AheadFiles:
                 return False
             old, _ = self._spare.popitem(last=False)
             del self._fetched[old]
+            self._on_disk.pop(old, None)  # by now it may be there
             self._kept -= self._size(old)
         return True
 

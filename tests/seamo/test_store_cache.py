@@ -12,6 +12,7 @@ import pytest
 
 from seamo.data.loader import Loader
 from seamo.errors import UsageError
+from seamo.store import ahead
 from seamo.store.cache import CachedFiles, cached
 from seamo.testing.stores import tiny_store
 
@@ -169,6 +170,22 @@ def test_a_chunk_that_is_damaged_in_the_cache_is_fetched_again_and_its_entry_rep
         asked.append(distant.pixel_files.asked)
     assert asked[0] > 0
     assert asked[2] == 0
+
+
+def test_epochs_of_one_loader_read_from_the_cache_what_memory_does_not_hold(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEAMO_CACHE", str(tmp_path))
+    monkeypatch.setenv("SEAMO_CACHE_LIMIT", "1GB")
+    monkeypatch.setattr(ahead, "KEEP", 20_000)  # less than the store
+    store = tiny_store()
+    distant = store.reading_from(Counted(store.pixel_files))
+    asked, want, options = [], [], {"epochs": 3, "shuffle": True, "block": 4, "buffer": 8}
+    for batch in Loader(store, store.rows("all"), 4, **options):
+        want.append({name: layer.numpy().copy() for name, layer in batch.layers.items()})
+    for batch, right in zip(Loader(distant, store.rows("all"), 4, **options), want, strict=True):
+        for name, layer in batch.layers.items():
+            np.testing.assert_array_equal(layer.numpy(), right[name])
+        asked.append(distant.pixel_files.asked)
+    assert asked[-1] == asked[len(asked) // 2] > 0  # whatever the second epoch read was there
 
 
 class Counted:
