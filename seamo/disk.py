@@ -10,14 +10,17 @@ import fcntl
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seamo.errors import SeamoError
 
-_scratch: list["tempfile.TemporaryDirectory[str]"] = []
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
+_scratch: list["TemporaryDirectory[str]"] = []
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # file systems that lock no folder, or nothing
 
 _PRIVATE = "seamo-build-"  # what the names of private folders begin with
@@ -79,11 +82,13 @@ def remove(path: Path) -> None:
 
 def scratch_folder() -> Path:
     """A new folder for files of others that this process works on: gone at `drop_scratch`, or when the process ends."""
+    from tempfile import TemporaryDirectory  # not for commands that need none
+
     if not _scratch:
         from multiprocessing.util import Finalize
 
         Finalize(None, drop_scratch, exitpriority=0)  # workers, too, which end without `atexit`
-    made = tempfile.TemporaryDirectory(prefix="seamo-scratch-")
+    made = TemporaryDirectory(prefix="seamo-scratch-")
     _scratch.append(made)
     return Path(made.name)
 
@@ -137,6 +142,12 @@ def locked(file: Path, *, error: type[SeamoError], what: str) -> Iterator[None]:
     finally:
         file.unlink(missing_ok=True)
         os.close(handle)
+
+
+def is_own_folder(path: Path) -> bool:
+    """Make a folder that nobody else may look into, if it is not there; whether it is this user's, and no link."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    return not path.is_symlink() and path.stat().st_uid == os.getuid()
 
 
 @contextmanager

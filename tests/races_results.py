@@ -3,13 +3,11 @@
 import random
 import sys
 import tempfile
-import threading
 import time
 from functools import partial
 from pathlib import Path
 
 import seamo_bench.runs.claims_there
-from seamo.errors import SeamoError
 from seamo.files import open_files
 from seamo_bench.records.examine import verify
 from seamo_bench.records.fetched import results_on_disk
@@ -19,7 +17,7 @@ from seamo_bench.runs.results import AtAddress
 from tests.bench.address_world import of_address, of_disk
 from tests.bench.bench_store import toy_store
 from tests.races import Told, kill
-from tests.racing import PATIENCE_S, ended, last, start
+from tests.racing import PATIENCE_S, Looker, ended, last, start
 
 SUITE = """
 id: race
@@ -97,35 +95,17 @@ def differences(want: dict[str, object], found: dict[str, object]) -> list[str]:
     return bad + [f"left {name}" for name in found if name not in want and not name.startswith("features/")]
 
 
-class Looking:
-    """Loads every record with its predictions, as `table` and `verify` do, until it is told to stop."""
+class Looking(Looker):
+    """Loads every record with its predictions, as `table` and `verify` do."""
 
     def __init__(self, place: str) -> None:
+        super().__init__()
         self._place = Path(place)
-        self.looks, self.bad = 0, list[str]()
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Looking":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._end.is_set():
-            try:
-                if any("/" not in name for name in open_files(self._place).names()):
-                    self.look()
-            except SeamoError as error:
-                if "there are no results" not in error.what:
-                    self.bad.append(f"a reader saw: {error}")
-            self._end.wait(0.1)
 
     def look(self) -> None:
-        """Once."""
+        """Once, if there is something."""
+        if not any("/" not in name and name.endswith(".json") for name in open_files(self._place).names()):
+            return
         with results_on_disk(self._place) as folder:
             found = read_records(folder)
             self.bad += [f"a reader saw {one.path.name}: {one.reason}" for one in found.damaged]

@@ -4,10 +4,11 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import Self
 
 from numcodecs import blosc
 
@@ -84,7 +85,36 @@ def last(log: Path) -> str:
     return log.read_text(errors="replace").strip()[-400:] if log.is_file() else ""
 
 
-class Reader:
+class Looker(ABC):
+    """Looks, again and again, until it is told to stop; what it sees wrong is in `bad`."""
+
+    def __init__(self) -> None:
+        self.looks, self.bad = 0, list[str]()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    @abstractmethod
+    def look(self) -> None:
+        """Once."""
+
+    def _run(self) -> None:
+        while not self._end.is_set():
+            try:
+                self.look()
+            except SeamoError as error:
+                self.bad.append(f"a reader saw: {error}")
+            self._end.wait(0.2)
+
+
+class Reader(Looker):
     """Looks at a place until it is told to stop: what is listed, or has a store.json, must be whole.
 
     Args:
@@ -94,28 +124,11 @@ class Reader:
     """
 
     def __init__(self, place: str, want: Mapping[str, set[str]], *, only_listed: bool) -> None:
+        super().__init__()
         self._place, self._want, self._only_listed = place, want, only_listed
-        self.looks, self.bad = 0, list[str]()
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> "Reader":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._end.is_set():
-            try:
-                self._look()
-            except SeamoError as error:
-                self.bad.append(f"a reader saw: {error}")
-            time.sleep(0.2)
-
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Once."""
         catalogue = read_catalogue(self._place) or Catalogue()
         files = open_files(self._place)
         names = catalogue.stores if self._only_listed else self._want

@@ -149,7 +149,7 @@ def _build(
     files = Raw(raw, spec, options.relax)
     for line in files.ignored:
         say(f"not read: {line}")
-    check_apart(kept, files, spec)
+    check_apart(root, files, spec)
     scheme = _scheme(files, spec, options, say)
     rows: pd.DataFrame | None = None
     is_own = dataset_id == "folder"

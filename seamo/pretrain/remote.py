@@ -7,7 +7,6 @@ before it ends. A checkpoint is put beside training, and the next one waits for 
 
 import hashlib
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 from seamo.addresses import address_of, last_name
-from seamo.disk import locked, remove
+from seamo.disk import is_own_folder, locked, remove
 from seamo.errors import SeamoError, StoreError, TrainingError, UsageError
 from seamo.files import open_files
 from seamo.files.protocol import PROBE
@@ -94,8 +93,7 @@ def training_at(address: str | Path, *, rank: int, resume: bool) -> Iterator["Re
 def _private_folder(name: str) -> Path:
     """A folder that the same command finds again."""
     folder = Path(tempfile.gettempdir()) / name
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+    if not is_own_folder(folder):
         raise UsageError("is somebody else's", str(folder), "Set TMPDIR to another folder.")
     return folder
 

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from seamo.errors import StoreError
 from seamo.identity import digest
 from seamo.licences import joined_terms
-from seamo.manifest import DatasetSpec
 from seamo.sample import GeoRef, Label, Sample
 from seamo.store.faces import Faces
 from seamo.store.format import LABEL, finest_layer
-from seamo.store.meta import Counts, StoreMeta
+from seamo.store.meta import Counts, SaidByMeta, StoreMeta
 from seamo.store.reader import Store
 from seamo.store.subsets import Subset, draw
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-class JoinedStore(Faces):
+class JoinedStore(SaidByMeta, Faces):
     """Samples that all of the stores have, with the layers of all. No store itself: it has no folder, only parts.
 
     It has what `Samples` and `Faces` say; files, their checks and what is written about them are the parts'.
@@ -80,26 +79,6 @@ class JoinedStore(Faces):
 
     def __len__(self) -> int:
         return self.meta.counts.samples
-
-    @property
-    def spec(self) -> DatasetSpec:
-        """The first store's, with the layers of all."""
-        return self.meta.spec
-
-    @property
-    def title(self) -> str:
-        """The titles of all, joined by ` + `."""
-        return self.meta.title
-
-    @property
-    def content(self) -> str:
-        """Digest of the content hashes of all, in order."""
-        return self.meta.content
-
-    @property
-    def pixels(self) -> str:
-        """Digest of the hashes of the pixels of all, in order."""
-        return self.meta.pixels
 
     @cached_property
     def index(self) -> "pd.DataFrame":

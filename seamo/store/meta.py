@@ -195,6 +195,32 @@ def _check_format(said: Any, where: str) -> None:
         )
 
 
+class SaidByMeta:
+    """What stores of every kind say by their `meta`: of several in one, that of all together."""
+
+    meta: StoreMeta
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """What the store holds."""
+        return self.meta.spec
+
+    @property
+    def title(self) -> str:
+        """Name with what it is a subset of: "EuroSAT subset (202 of 27,000)"; every table shows it."""
+        return self.meta.title
+
+    @property
+    def content(self) -> str:
+        """The sha256 of what is inside, whatever the layout: pixels, labels, splits and folds."""
+        return self.meta.content
+
+    @property
+    def pixels(self) -> str:
+        """The sha256 of the pixels alone: every view of them has the same."""
+        return self.meta.pixels
+
+
 def meta_bytes(meta: StoreMeta) -> bytes:
     """The bytes of store.json: canonical JSON with a digest of its own other fields."""
     return seal_document(meta.model_dump(mode="json"))

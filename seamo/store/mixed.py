@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from seamo.errors import StoreError
 from seamo.identity import digest
 from seamo.licences import joined_terms
-from seamo.manifest import DatasetSpec, LayerSpec, TaskSpec
+from seamo.manifest import LayerSpec, TaskSpec
 from seamo.sample import GeoRef, Label
-from seamo.store.meta import Counts, StoreMeta
+from seamo.store.meta import Counts, SaidByMeta, StoreMeta
 from seamo.store.reader import Store
 from seamo.store.subsets import Subset, draw
 
@@ -29,7 +29,7 @@ _ALIKE = ("stack", "sensor", "product", "bands", "gsd_m", "dtype", "unit", "fill
 _FIX = "Mix stores that were built alike, or pretrain on one of them."
 
 
-class MixedStore:
+class MixedStore(SaidByMeta):
     """The samples of several stores, one store behind the other, restricted to layers that all have alike.
 
     It has what `Samples` says, labels apart. Where stores differ in their number of dates, it has the most, and a
@@ -71,26 +71,6 @@ class MixedStore:
 
     def __len__(self) -> int:
         return int(self._begins[-1])
-
-    @property
-    def spec(self) -> DatasetSpec:
-        """The first store's, with the layers that are mixed and without a task."""
-        return self.meta.spec
-
-    @property
-    def title(self) -> str:
-        """The titles of all, joined by ` + `."""
-        return self.meta.title
-
-    @property
-    def content(self) -> str:
-        """Digest of the content hashes of all, in order."""
-        return self.meta.content
-
-    @property
-    def pixels(self) -> str:
-        """Digest of the hashes of the pixels of all, in order."""
-        return self.meta.pixels
 
     @cached_property
     def index(self) -> "pd.DataFrame":

@@ -12,13 +12,13 @@ from seamo.addresses import address_of, disk_path, is_web, join, last_name, pare
 from seamo.errors import StoreError, UsageError
 from seamo.files import Files, open_files
 from seamo.files.disk import DiskFiles
-from seamo.manifest import DatasetSpec, LayerSpec
+from seamo.manifest import LayerSpec
 from seamo.sample import GeoRef, Label, Sample
 from seamo.seal import SealedFile, document_digest, open_manifest
 from seamo.store import format as fmt
 from seamo.store.columns import IndexColumns
 from seamo.store.faces import Faces
-from seamo.store.meta import BUILD_AGAIN, read_meta
+from seamo.store.meta import BUILD_AGAIN, SaidByMeta, read_meta
 from seamo.store.roots import latest_of, read_catalogue, store_urls
 from seamo.store.subsets import Subset, draw
 
@@ -103,7 +103,7 @@ def views_of(store: "Store") -> list["Store"]:
     return [Store(url) for url in urls if open_files(url).exists(fmt.META_NAME)]
 
 
-class Store(Faces):
+class Store(SaidByMeta, Faces):
     """A published store, or a view of one. Opening reads store.json only; the index is read when first needed.
 
     Thread-safe; pickles as its address. A store on a local disk may be used after a fork.
@@ -144,26 +144,6 @@ class Store(Faces):
         if path is None:
             raise UsageError("is not on this disk, so it has no path", self.url, "Use `store.url`, or copy it.")
         return path
-
-    @property
-    def spec(self) -> DatasetSpec:
-        """What the store holds."""
-        return self.meta.spec
-
-    @property
-    def title(self) -> str:
-        """Name with what it is a subset of: "EuroSAT subset (202 of 27,000)"; every table shows it."""
-        return self.meta.title
-
-    @property
-    def content(self) -> str:
-        """The sha256 of what is inside, whatever the layout: pixels, labels, splits and folds."""
-        return self.meta.content
-
-    @property
-    def pixels(self) -> str:
-        """The sha256 of the pixels alone: every view of them has the same."""
-        return self.meta.pixels
 
     @property
     def pixels_url(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ from seamo.store.shards import Place, ShardFiles, Stored, TarShard, ZarrShard
 from seamo.store.table import RowFacts
 
 DONE = f"{WORK_NAME}/done"  # where sidecars are
+PARSING = Lock()
+"""Held while numpy reads headers, which threads may do at once here: Python's parser of literals is no good for that.
+
+Python 3.11 raises "SystemError: AST constructor recursion depth mismatch" where a collection of garbage changes the
+thread in the middle of it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,7 @@ def recorded_files(files: Files, k: int) -> dict[str, SealedFile] | None:
     data = _sealed_bytes(files, k)
     if data is None:
         return None
-    with np.load(io.BytesIO(data)) as arrays:
+    with PARSING, np.load(io.BytesIO(data)) as arrays:
         return _files(arrays["files"])
 
 
@@ -170,7 +177,7 @@ def sidecar_bytes(sidecar: Sidecar) -> bytes:
 
 
 def _opened(data: bytes) -> Sidecar:
-    with np.load(io.BytesIO(data)) as arrays:
+    with PARSING, np.load(io.BytesIO(data)) as arrays:
         rows = [_row_from_json(entry) for entry in json.loads(arrays["rows"].tobytes())]
         layers = [name.removesuffix("|bins") for name in arrays.files if name.endswith("|bins")]
         moments = {

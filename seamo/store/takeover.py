@@ -16,7 +16,7 @@ import numpy as np
 from seamo.errors import StoreError
 from seamo.store.format import CRC_BYTES, CodecName, array_name, crc32c, decompress, shard_file
 from seamo.store.shards import ABSENT, Place
-from seamo.store.sidecar import ShardJob, Sidecar
+from seamo.store.sidecar import PARSING, ShardJob, Sidecar
 
 At = tuple[int, str]
 """Position within a shard, and layer; `json` of what a tar says about the sample."""
@@ -101,7 +101,7 @@ def _tar_chunks(data: bytes, _: ShardJob, made: Sidecar, __: str) -> Iterator[tu
                 yield (positions[stem], _JSON), _Chunk(Place(start, member.size, 0), json.loads(data[start:stop]))
                 continue
             key, layer = stem.rsplit(".", 1)
-            with io.BytesIO(data[start:stop]) as file:
+            with io.BytesIO(data[start:stop]) as file, PARSING:
                 np.lib.format.read_magic(file)
                 about = np.lib.format.read_array_header_1_0(file)
                 start += file.tell()

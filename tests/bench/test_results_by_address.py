@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,36 +40,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with the temporary files in it."""
-    (tmp_path / "work" / "tmp").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "work" / "tmp"))
-    return tmp_path / "work"
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command: its exit status, and what it said."""
-
-    def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["seamo-bench", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out + said.err
-
-    return run
-
-
 def files_below(place: str | Path) -> dict[str, bytes]:
     files = open_files(place)
     return {name: files.read(name) for name in files.names()}
 
 
-def test_a_repository_in_a_bucket_is_that_of_a_folder(bucket: str, world: Path, work: Path, call) -> None:
+def test_a_repository_in_a_bucket_is_that_of_a_folder(bucket: str, world: Path, here: Path, call) -> None:
     address = f"{bucket}/results"
     store = open_store(world / "stores" / "toy").path
     for place in ("here", address):
@@ -100,11 +75,11 @@ def test_a_repository_in_a_bucket_is_that_of_a_folder(bucket: str, world: Path, 
     key = read_records(world / "mine").records[0].key
     for root, name in ((address, record_name(key)), ("here", record_name(key))):
         assert call("verify", f"{root}/{name}")[1].startswith(f"{key}.json: key, predictions and scores agree")
-    assert {path.name for path in work.iterdir()} == {"tmp", "here", "a.html", "h.html"}
-    assert not list((work / "tmp").iterdir())
+    assert {path.name for path in here.iterdir()} == {"tmp", "here", "a.html", "h.html"}
+    assert not list((here / "tmp").iterdir())
 
 
-def test_a_folder_of_a_run_is_read_in_a_bucket(bucket: str, world: Path, work: Path, call) -> None:
+def test_a_folder_of_a_run_is_read_in_a_bucket(bucket: str, world: Path, here: Path, call) -> None:
     servers.upload(world / "mine", f"{bucket}/mine")
     assert call("table", f"{bucket}/mine") == call("table", world / "mine")
     assert call("verify", f"{bucket}/mine") == call("verify", world / "mine")
@@ -114,19 +89,19 @@ def test_a_folder_of_a_run_is_read_in_a_bucket(bucket: str, world: Path, work: P
     for words in (("submit", world / "mine"), ("referee", "--init")):
         code, said = call(*words, bucket)
         assert (code, f"{bucket}: is no results repository" in said) == (1, True)
-    assert not list((work / "tmp").iterdir())
+    assert not list((here / "tmp").iterdir())
 
 
-def test_one_record_of_a_web_server_is_verified(world: Path, work: Path, call) -> None:
+def test_one_record_of_a_web_server_is_verified(world: Path, here: Path, call) -> None:
     first = read_records(world / "mine").records[0]
     with servers.web(world / "mine") as url:
         assert call("verify", f"{url}/{first.key}.json") == call("verify", world / "mine" / f"{first.key}.json")
         code, said = call("table", url)
     assert (code, "a web server lists no files" in said) == (1, True)
-    assert not list((work / "tmp").iterdir())
+    assert not list((here / "tmp").iterdir())
 
 
-@pytest.mark.usefixtures("work")
+@pytest.mark.usefixtures("here")
 def test_what_is_wrong_is_named_by_its_address(bucket: str, world: Path, call) -> None:
     address = f"{bucket}/results"
     assert call("table", address) == (
@@ -154,7 +129,7 @@ def test_what_is_wrong_is_named_by_its_address(bucket: str, world: Path, call) -
     assert files.read(name) == data[:-1]
 
 
-@pytest.mark.usefixtures("work")
+@pytest.mark.usefixtures("here")
 def test_a_server_that_ignores_conditions_gets_no_results(proxy: servers.FaultProxy, world: Path, call) -> None:
     proxy.faults = [servers.Fault("condition ignored", "PUT", times=99)]
     code, said = call("submit", world / "mine", f"{proxy.bucket}/results")

@@ -1,6 +1,5 @@
 """Runs that write to an address: the records of a run on a disk, shared, and nothing kept here."""
 
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 
 from seamo.files import Files, open_files
 from seamo.files.bucket import BucketFiles
-from seamo_bench.cli import main
 from seamo_bench.features.cache import FeatureCache
 from seamo_bench.predictions import predictions_bytes
 from seamo_bench.records.put import REPRODUCTIONS
@@ -16,7 +14,7 @@ from seamo_bench.records.record import Record, load_predictions, read_records, w
 from seamo_bench.records.there import put_there, whole_there
 from seamo_bench.runs import run
 from seamo_bench.runs.plan import Places, make_plan
-from seamo_bench.runs.results import AtAddress, opened_results
+from seamo_bench.runs.results import opened_results
 from seamo_bench.suites.suite import load_suite
 from tests import servers
 from tests.bench.address_world import BACKBONES, SUITE, lay_out, make_world, of_address, of_disk, places_of, work
@@ -27,31 +25,6 @@ from tests.bench.test_shared_results import ABOUT, predictions_of
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_world(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, with the temporary files of the run in it."""
-    (tmp_path / "here" / "tmp").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "here" / "tmp"))
-    monkeypatch.setattr(AtAddress, "poll_s", 0.1)
-    return tmp_path / "here"
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command: its exit status, and what it said."""
-
-    def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["seamo-bench", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out + said.err
-
-    return run
 
 
 def test_a_run_at_an_address_leaves_what_one_on_a_disk_leaves(bucket: str, world: Path, here: Path, call) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +10,9 @@ import pytest
 
 from seamo.errors import StoreError
 from seamo.files import open_files
-from seamo_bench.cli import main
 from seamo_bench.runs.claims import CLAIMS, OLD_S
 from seamo_bench.runs.claims_there import ClaimsThere
-from seamo_bench.runs.results import AtAddress, ResultsError, opened_results
+from seamo_bench.runs.results import ResultsError, opened_results
 from tests import servers
 from tests.bench.address_world import BACKBONES, lay_out, make_world, of_address, of_disk, places_of, work
 from tests.races_results import Looking, differences
@@ -23,31 +21,6 @@ from tests.races_results import Looking, differences
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_world(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, with the temporary files of the run in it."""
-    (tmp_path / "here" / "tmp").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "here" / "tmp"))
-    monkeypatch.setattr(AtAddress, "poll_s", 0.1)
-    return tmp_path / "here"
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command: its exit status, and what it said."""
-
-    def run(*words: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["seamo-bench", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out + said.err
-
-    return run
 
 
 class Killed(BaseException):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seamo.errors import ArchiveError
+from seamo.errors import ArchiveError, UsageError
 from seamo.files import open_files
 from seamo.store import deliver
 from seamo.store import format as fmt
@@ -19,6 +19,7 @@ from seamo.store.roots import read_catalogue
 from seamo_prep import build as building
 from seamo_prep.build import Built, Options, build
 from seamo_prep.engines import Engine
+from tests import servers
 from tests.dask_cluster import Cluster, scheduler_here
 
 
@@ -105,6 +106,15 @@ def test_imagery_that_changes_while_it_is_built_leaves_nothing(
         with pytest.raises(ArchiveError, match="was changed while it was built"):
             built("folder", tmp_path, bucket)
     assert list(open_files(bucket).names()) == []
+
+
+def test_stores_do_not_lie_inside_raw(bucket: str, demo_raw: Path) -> None:
+    raw = f"{bucket}/raw/eurosat"
+    servers.upload(demo_raw / "eurosat", raw)
+    before = set(open_files(raw).names())
+    with pytest.raises(UsageError, match="inside RAW"):
+        build("eurosat", raw=raw, root=raw, options=Options(), engine=Engine(1), say=str, progress=lambda *_: None)
+    assert set(open_files(raw).names()) == before
 
 
 def test_unreadable_samples_stand_in_the_ledger(bucket: str, demo_raw: Path, tmp_path: Path) -> None:

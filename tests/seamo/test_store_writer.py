@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,12 +19,15 @@ import numpy as np
 import pytest
 
 from seamo.errors import SampleError, StoreError
+from seamo.files import open_files
 from seamo.sample import Sample
 from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.catalog import list_stores, newest
 from seamo.store.publish import build_lock
 from seamo.store.reader import open_store
+from seamo.store.sidecar import Sidecar, sidecar_bytes
+from seamo.store.site import sidecars
 from seamo.store.writer import StoreWriter, write_shard
 from tests.seamo import store_samples
 from tests.seamo.store_samples import build, masks_spec, seasons_sample, seasons_samples, seasons_spec
@@ -325,3 +330,26 @@ def test_titles_and_catalogue(tmp_path):
         open_store(second)
     with pytest.raises(StoreError, match="holds no store"):
         open_store(tmp_path)
+
+
+def test_sidecars_are_opened_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11 fails at random where threads read numpy's headers at once."""
+    folder, inside, most = tmp_path / ".work" / "done", [0], [0]
+    folder.mkdir(parents=True)
+    for k in range(8):
+        data = sidecar_bytes(Sidecar([], {}, {}, {}))
+        (folder / f"{k:06d}.npz").write_bytes(data)
+    load = np.load
+
+    @contextmanager
+    def slow(file: object) -> Iterator[object]:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.01)
+        with load(file) as arrays:
+            yield arrays
+        inside[0] -= 1
+
+    monkeypatch.setattr(np, "load", slow)
+    assert len(list(sidecars(open_files(tmp_path), 8))) == 8
+    assert most == [1]

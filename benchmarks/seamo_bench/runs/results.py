@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from seamo.addresses import address_of, disk_path
-from seamo.disk import hold
+from seamo.disk import hold, is_own_folder
 from seamo.errors import StoreError
 from seamo.files import Files, open_files
 from seamo.identity import digest
@@ -228,8 +228,7 @@ def _scratch(place: Path) -> Iterator[Path]:
 def _held(folder: Path) -> int | None:
     """An open handle that holds a folder of one's own, made if it is not there; None if others have it."""
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        if not is_own_folder(folder):
             return None
         handle = hold(folder, folder=True)
         if handle is not None:
