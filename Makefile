@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: install demo test base soak lint check quick test-lowest test-newest dist docs clean
+.PHONY: install native demo test base soak lint check quick test-lowest test-newest dist docs clean
 install: $(VENV)/.installed
 
 # Two stamps, so that the demo brings no test tools, and does not install again where the tests did.
@@ -20,6 +20,11 @@ endef
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(call bring,dev)
 	@touch $(VENV)/.demo $@
+
+# The compiled loops, again after they changed; installing compiles them too.
+native: seamo/native/kernels.so
+seamo/native/kernels.so: seamo/native/kernels.c tools/native.py
+	$(PYTHON) tools/native.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(call bring,prep$(comma)torch)

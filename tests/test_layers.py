@@ -26,6 +26,7 @@ VALUES = {
     "seamo.extras",
     "seamo.files",
     "seamo.identity",
+    "seamo.native",
     "seamo.progress",
     "seamo.seal",
     "seamo.yamlfile",

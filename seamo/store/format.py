@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import google_crc32c
 import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec, LayerSpec
+from seamo.native.checksum import crc32c as crc32c  # the checksum that zarr's shards use too
 from seamo.seal import MANIFEST
 
 Layout = Literal["zarr", "webdataset"]
@@ -201,6 +201,3 @@ def blosc_settings(codec: CodecName) -> tuple[Literal["lz4", "zstd"], int] | Non
     return _BLOSC.get(codec)
 
 
-def crc32c(data: bytes | NDArray[Any]) -> int:
-    """CRC-32C (Castagnoli), the checksum that zarr's shards use too; of an array, its C-contiguous bytes."""
-    return int(google_crc32c.value(data))

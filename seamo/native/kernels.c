@@ -1,0 +1,462 @@
+/* Hot loops of seamo: checksums, reading, cropping. Plain C without Python's interface; `library.py` loads it.
+ *
+ * Every function is called without Python's lock, allocates nothing and keeps nothing. Whoever calls has checked shapes,
+ * types and room; what a wrong store could still get wrong (where pixels lie) is checked here once more.
+ *
+ * Compiled with -ffp-contract=off: a product and a sum are rounded each, unless `fma8` asks for one rounding.
+ */
+
+#include <errno.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#ifndef SEAMO_SOURCE
+#define SEAMO_SOURCE "unknown"
+#endif
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* The digest of the source that this was compiled from. */
+EXPORT const char *seamo_source(void) { return SEAMO_SOURCE; }
+
+/* Whether this processor has the instructions that this was compiled for. */
+EXPORT int seamo_is_supported(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("sse4.2");
+#else
+    return 1;
+#endif
+}
+
+/* ---- CRC-32C (Castagnoli polynomial, RFC 3720 appendix B.4), bits reflected ------------------------------------------- */
+
+#define POLYNOMIAL 0x82F63B78u
+#define LONG 4096
+#define SHORT 256
+
+static uint32_t crc_byte[256];
+static uint32_t after_long[4][256], after_short[4][256];
+
+/* Product of a matrix over bits, one column a bit, with a vector. */
+static uint32_t times(const uint32_t *matrix, uint32_t vector)
+{
+    uint32_t sum = 0;
+    for (; vector; vector >>= 1, matrix++)
+        if (vector & 1)
+            sum ^= *matrix;
+    return sum;
+}
+
+/* What a checksum becomes when `bytes` zeros follow (bytes: a power of two), as a table for each of its four bytes. */
+static void fill_after(uint32_t table[4][256], size_t bytes)
+{
+    uint32_t step[32], twice[32];
+    step[0] = POLYNOMIAL;
+    for (int i = 1; i < 32; i++)
+        step[i] = 1u << (i - 1); /* one zero bit */
+    for (size_t bits = 1; bits < 8 * bytes; bits *= 2) {
+        for (int i = 0; i < 32; i++)
+            twice[i] = times(step, step[i]);
+        memcpy(step, twice, sizeof step);
+    }
+    for (int place = 0; place < 4; place++)
+        for (uint32_t byte = 0; byte < 256; byte++)
+            table[place][byte] = times(step, byte << (8 * place));
+}
+
+__attribute__((constructor)) static void fill_tables(void)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 1 ? (crc >> 1) ^ POLYNOMIAL : crc >> 1;
+        crc_byte[byte] = crc;
+    }
+    fill_after(after_long, LONG);
+    fill_after(after_short, SHORT);
+}
+
+#if defined(__SSE4_2__)
+static uint64_t word(const uint8_t *data)
+{
+    uint64_t value;
+    memcpy(&value, data, sizeof value);
+    return value;
+}
+
+static uint32_t shifted(uint32_t table[4][256], uint32_t crc)
+{
+    return table[0][crc & 255] ^ table[1][crc >> 8 & 255] ^ table[2][crc >> 16 & 255] ^ table[3][crc >> 24];
+}
+
+/* The instruction takes three cycles and one can begin in each: three stretches at a time, put together at the end. */
+static const uint8_t *in_three(const uint8_t *data, size_t *length, uint32_t *crc, size_t stretch, uint32_t table[4][256])
+{
+    uint64_t first = *crc;
+    while (*length >= 3 * stretch) {
+        uint64_t second = 0, third = 0;
+        for (size_t i = 0; i < stretch; i += 8) {
+            first = _mm_crc32_u64(first, word(data + i));
+            second = _mm_crc32_u64(second, word(data + stretch + i));
+            third = _mm_crc32_u64(third, word(data + 2 * stretch + i));
+        }
+        first = shifted(table, (uint32_t)first) ^ (uint32_t)second;
+        first = shifted(table, (uint32_t)first) ^ (uint32_t)third;
+        data += 3 * stretch;
+        *length -= 3 * stretch;
+    }
+    *crc = (uint32_t)first;
+    return data;
+}
+#endif
+
+/* The checksum of some bytes that follow others whose checksum is `before` (0: none). */
+EXPORT uint32_t seamo_crc32c(const uint8_t *data, size_t length, uint32_t before)
+{
+    uint32_t crc = ~before;
+#if defined(__SSE4_2__)
+    data = in_three(data, &length, &crc, LONG, after_long);
+    data = in_three(data, &length, &crc, SHORT, after_short);
+    for (; length >= 8; length -= 8, data += 8)
+        crc = (uint32_t)_mm_crc32_u64(crc, word(data));
+#endif
+    for (; length; length--, data++)
+        crc = crc_byte[(crc ^ *data) & 255] ^ (crc >> 8);
+    return ~crc;
+}
+
+/* Read a range of a file and take its checksum while it is in the caches. Returns the bytes read, fewer where the file
+ * ends early, or the negative number of an error. */
+EXPORT int64_t seamo_read(int file, uint8_t *out, int64_t length, int64_t offset, uint32_t *crc)
+{
+    int64_t done = 0;
+    *crc = 0;
+    while (done < length) {
+        int64_t want = length - done < 262144 ? length - done : 262144;
+        ssize_t got = pread(file, out + done, (size_t)want, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        *crc = seamo_crc32c(out + done, (size_t)got, *crc);
+        done += got;
+    }
+    return done;
+}
+
+/* ---- Crop, flip, resize, scale: `seamo.data.crops` in one pass --------------------------------------------------------- */
+
+#define LANES 8
+#define BLOCK 16 /* output rows at a time */
+#define WIDE 32  /* columns at a time */
+#define EDGE 1e-6 /* of a pixel: a box that ends on a pixel's border does not touch the next one */
+
+typedef float v8 __attribute__((vector_size(32)));
+typedef int32_t v8i __attribute__((vector_size(32)));
+typedef float anywhere8 __attribute__((vector_size(32), aligned(4), may_alias));
+
+static inline v8 load8(const float *from) { return *(const anywhere8 *)from; }
+static inline void store8(float *to, v8 value) { *(anywhere8 *)to = value; }
+static inline v8 all8(float x) { return (v8){x, x, x, x, x, x, x, x}; }
+
+static inline v8 chosen8(v8i where, v8 yes, v8 no) { return (v8)((where & (v8i)yes) | (~where & (v8i)no)); }
+
+/* To the nearest whole number, to the even one of two. */
+static inline v8 rounded8(v8 v)
+{
+#if defined(__AVX__)
+    return (v8)_mm256_round_ps((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    for (int i = 0; i < LANES; i++)
+        v[i] = rintf(v[i]);
+    return v;
+#endif
+}
+
+static inline v8 fma8(v8 a, v8 b, v8 c)
+{
+#if defined(__FMA__)
+    return (v8)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* Columns of 8 rows become rows: to[x * to_stride + y] = from[y * from_stride + x]. */
+static inline void transpose8(const float *from, int64_t from_stride, float *to, int64_t to_stride)
+{
+#if defined(__AVX__)
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i++)
+        a[i] = _mm256_loadu_ps(from + i * from_stride);
+    for (int i = 0; i < 8; i += 2) {
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            a[i + 2 * j] = _mm256_shuffle_ps(b[i + j], b[i + j + 2], 0x44);
+            a[i + 2 * j + 1] = _mm256_shuffle_ps(b[i + j], b[i + j + 2], 0xEE);
+        }
+    for (int i = 0; i < 4; i++) {
+        _mm256_storeu_ps(to + i * to_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+        _mm256_storeu_ps(to + (i + 4) * to_stride, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    }
+#else
+    for (int y = 0; y < 8; y++)
+        for (int x = 0; x < 8; x++)
+            to[x * to_stride + y] = from[y * from_stride + x];
+#endif
+}
+
+/* How one axis is cut and resized; see `seamo.data.crops.resize_taps`. */
+typedef struct {
+    int32_t *first; /* (S,) first source pixel */
+    int32_t *count; /* (S,) source pixels */
+    float *weight;  /* (S, room) */
+    int64_t room;
+    int64_t low, high; /* source pixels that are used: low <= i < high */
+} Axis;
+
+/* Cubic convolution with a = -0.5 (Keys 1981). */
+static inline float bicubic(float distance)
+{
+    float x = fabsf(distance), near, far;
+    x = x < 2.0f ? x : 2.0f;
+    near = (1.5f * x - 2.5f) * x * x + 1.0f;
+    far = ((2.5f - 0.5f * x) * x - 4.0f) * x + 2.0f;
+    return x < 1.0f ? near : far;
+}
+
+static void fill_axis(Axis *axis, double start, double extent, int64_t source, int64_t size, int flip)
+{
+    double scale = extent / (double)size, widened = scale > 1.0 ? scale : 1.0, end = start + extent;
+    int64_t lowest = (int64_t)floor(start + EDGE), highest = (int64_t)ceil(end - EDGE) - 1;
+    int64_t reach = (int64_t)ceil(4.0 * ((double)source / (double)size > 1.0 ? (double)source / (double)size : 1.0)) + 1;
+    float wide = (float)widened;
+    lowest = lowest > 0 ? lowest : 0;
+    highest = highest < source - 1 ? highest : source - 1;
+    lowest = lowest < highest ? lowest : highest;
+    axis->low = source;
+    axis->high = 0;
+    for (int64_t i = 0; i < size; i++) {
+        int64_t at = flip ? size - 1 - i : i;
+        double centre = start + ((double)at + 0.5) * scale, whole = floor(centre);
+        int64_t first = (int64_t)floor(centre - 2.0 * widened + 0.5), last = first + reach - 1;
+        float part = (float)(0.5 - (centre - whole)), sum = 0.0f, *weight = axis->weight + i * axis->room;
+        first = first > lowest ? first : lowest;
+        last = last < highest ? last : highest;
+        if (last < first) /* no box that was checked comes here */
+            first = last = lowest;
+        int64_t count = last - first + 1;
+        float from = (float)(first - (int64_t)whole);
+        for (int64_t k = 0; k < count; k++)
+            weight[k] = bicubic((from + (float)k + part) / wide);
+        for (int64_t k = 0; k < count; k++)
+            sum += weight[k];
+        for (int64_t k = 0; k < count; k++)
+            weight[k] /= sum;
+        /* Zeros at the ends would only cost time. */
+        while (count > 1 && weight[count - 1] == 0.0f)
+            count--;
+        int64_t skipped = 0;
+        while (skipped < count - 1 && weight[skipped] == 0.0f)
+            skipped++;
+        if (skipped)
+            memmove(weight, weight + skipped, (size_t)(count - skipped) * sizeof *weight);
+        axis->first[i] = (int32_t)(first + skipped);
+        axis->count[i] = (int32_t)(count - skipped);
+        axis->low = axis->first[i] < axis->low ? axis->first[i] : axis->low;
+        axis->high = axis->first[i] + axis->count[i] > axis->high ? axis->first[i] + axis->count[i] : axis->high;
+    }
+}
+
+enum { UINT8, UINT16, INT16, FLOAT32 };
+
+/* Rows of a band as float32, and whether one of its pixels is no measurement. `look`: 1 compare with `fill`, 2 not finite. */
+#define CONVERT(TYPE)                                                                                                     \
+    static int convert_##TYPE(const TYPE *from, int64_t stride, int64_t rows, int64_t cols, float *to, int64_t to_stride, \
+                              int look, float fill)                                                                      \
+    {                                                                                                                     \
+        int32_t found = 0;                                                                                                \
+        for (int64_t y = 0; y < rows; y++) {                                                                              \
+            const TYPE *row = from + y * stride;                                                                          \
+            float *out = to + y * to_stride;                                                                              \
+            for (int64_t x = 0; x < cols; x++)                                                                            \
+                out[x] = (float)row[x];                                                                                   \
+            if (look & 1)                                                                                                 \
+                for (int64_t x = 0; x < cols; x++)                                                                        \
+                    found |= out[x] == fill;                                                                              \
+            if (look & 2)                                                                                                 \
+                for (int64_t x = 0; x < cols; x++)                                                                        \
+                    found |= !(fabsf(out[x]) <= 3.4028234663852886e38f);                                                  \
+            for (int64_t x = cols; x < to_stride; x++)                                                                    \
+                out[x] = 0.0f;                                                                                            \
+        }                                                                                                                 \
+        return found;                                                                                                     \
+    }
+CONVERT(uint8_t)
+CONVERT(uint16_t)
+CONVERT(int16_t)
+CONVERT(float)
+
+static int convert(const void *band, int type, int64_t w, const Axis *rows, const Axis *cols, float *to, int64_t stride,
+                   int look, float fill)
+{
+    int64_t start = rows->low * w + cols->low, height = rows->high - rows->low, width = cols->high - cols->low;
+    switch (type) {
+    case UINT8:
+        return convert_uint8_t((const uint8_t *)band + start, w, height, width, to, stride, look, fill);
+    case UINT16:
+        return convert_uint16_t((const uint16_t *)band + start, w, height, width, to, stride, look, fill);
+    case INT16:
+        return convert_int16_t((const int16_t *)band + start, w, height, width, to, stride, look, fill);
+    default:
+        return convert_float((const float *)band + start, w, height, width, to, stride, look, fill);
+    }
+}
+
+/* Weighted sums of rows: one row of `to` for each of `count` output rows from `begin` on. */
+static void sum_rows(const float *from, int64_t stride, const Axis *rows, int64_t begin, int64_t count, float *to)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const float *weight = rows->weight + (begin + i) * rows->room;
+        const float *first = from + (rows->first[begin + i] - rows->low) * stride;
+        int64_t taps = rows->count[begin + i];
+        for (int64_t x = 0; x < stride; x += WIDE) {
+            const float *at = first + x;
+            v8 a = {0}, b = {0}, c = {0}, d = {0};
+            for (int64_t k = 0; k < taps; k++, at += stride) {
+                v8 w = all8(weight[k]);
+                a = fma8(w, load8(at), a);
+                b = fma8(w, load8(at + 8), b);
+                c = fma8(w, load8(at + 16), c);
+                d = fma8(w, load8(at + 24), d);
+            }
+            float *out = to + i * stride + x;
+            store8(out, a);
+            store8(out + 8, b);
+            store8(out + 16, c);
+            store8(out + 24, d);
+        }
+    }
+}
+
+/* What is done to a resized number: v * factor + shift; then clipped to 0..1; then rounded to multiples of 1/255. */
+enum { AFFINE, CLIPPED, EIGHT_BIT };
+
+static inline v8 scaled(v8 v, v8 factor, v8 shift, int rule)
+{
+    const v8 zero = all8(0.0f), one = all8(1.0f);
+    v = fma8(v, factor, shift);
+    if (rule == AFFINE)
+        return v;
+    v = chosen8(v < zero, zero, v); /* NaN stays */
+    v = chosen8(v > one, one, v);
+    return rule == EIGHT_BIT ? rounded8(v * all8(255.0f)) / all8(255.0f) : v;
+}
+
+/* The same along rows, of BLOCK rows that lie as columns: from[x][BLOCK] -> to[j][BLOCK]. */
+static void sum_columns(const float *from, const Axis *cols, int64_t size, float factor, float shift, int rule, float *to)
+{
+    v8 m = all8(factor), s = all8(shift);
+    for (int64_t j = 0; j < size; j++) {
+        const float *weight = cols->weight + j * cols->room;
+        const float *at = from + (cols->first[j] - cols->low) * BLOCK;
+        v8 a = {0}, b = {0};
+        for (int64_t k = 0; k < cols->count[j]; k++, at += BLOCK) {
+            v8 w = all8(weight[k]);
+            a = fma8(w, load8(at), a);
+            b = fma8(w, load8(at + 8), b);
+        }
+        store8(to + j * BLOCK, scaled(a, m, s, rule));
+        store8(to + j * BLOCK + 8, scaled(b, m, s, rule));
+    }
+}
+
+static int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+static int64_t taps_room(int64_t source, int64_t size)
+{
+    double ratio = (double)source / (double)size;
+    return padded((int64_t)ceil(4.0 * (ratio > 1.0 ? ratio : 1.0)) + 1, LANES);
+}
+
+/* Floats of scratch that `seamo_crop` needs. */
+EXPORT int64_t seamo_crop_scratch(int64_t h, int64_t w, int64_t size)
+{
+    int64_t stride = padded(w, WIDE), wide = padded(size, LANES);
+    return size * (taps_room(h, size) + taps_room(w, size) + 4) /* axes */
+           + h * stride                                        /* the crop as float32 */
+           + 2 * BLOCK * stride                                /* summed rows, and transposed */
+           + 2 * BLOCK * wide;                                 /* summed columns, and transposed */
+}
+
+/* Crop, flip, resize and scale bands of T images of one layer.
+ *
+ * pixels: (T, C, h, w). use: (T,) which images; box: (used, 4) top, left, height, width as shares; flip: (used,).
+ * look: (used,), as `convert`. Band n goes from channel source[n] to channel place[n] of out: (used, out_bands, S, S),
+ * times factor[n], plus shift[n]. Returns the number of bands in which a pixel of the crop is no measurement.
+ */
+EXPORT int64_t seamo_crop(const void *pixels, int type, int64_t C, int64_t h, int64_t w, int64_t used, const int32_t *use,
+                          const double *box, const uint8_t *flip, const uint8_t *look, float fill, int64_t bands,
+                          const int32_t *source, const int32_t *place, const float *factor, const float *shift, int rule,
+                          int64_t size, int64_t out_bands, float *out, float *scratch)
+{
+    static const int64_t bytes[] = {1, 2, 2, 4};
+    int64_t holes = 0, wide = padded(size, LANES);
+    Axis rows = {.room = taps_room(h, size)}, cols = {.room = taps_room(w, size)};
+    rows.first = (int32_t *)scratch;
+    rows.count = rows.first + size;
+    cols.first = rows.count + size;
+    cols.count = cols.first + size;
+    rows.weight = scratch + 4 * size;
+    cols.weight = rows.weight + size * rows.room;
+    float *image = cols.weight + size * cols.room;
+    for (int64_t t = 0; t < used; t++) {
+        const double *b = box + 4 * t;
+        fill_axis(&rows, b[0] * (double)h, b[2] * (double)h, h, size, 0);
+        fill_axis(&cols, b[1] * (double)w, b[3] * (double)w, w, size, flip[t]);
+        int64_t stride = padded(cols.high - cols.low, WIDE);
+        float *summed = image + (rows.high - rows.low) * stride, *turned = summed + BLOCK * stride;
+        float *made = turned + BLOCK * stride, *back = made + BLOCK * wide;
+        memset(made, 0, (size_t)(BLOCK * wide) * sizeof *made);
+        for (int64_t n = 0; n < bands; n++) {
+            const char *band = (const char *)pixels + ((int64_t)use[t] * C + source[n]) * h * w * bytes[type];
+            float *target = out + (t * out_bands + place[n]) * size * size;
+            holes += convert(band, type, w, &rows, &cols, image, stride, look[t], fill);
+            for (int64_t begin = 0; begin < size; begin += BLOCK) {
+                int64_t count = size - begin < BLOCK ? size - begin : BLOCK;
+                if (count < BLOCK)
+                    memset(summed, 0, (size_t)(BLOCK * stride) * sizeof *summed);
+                sum_rows(image, stride, &rows, begin, count, summed);
+                for (int64_t x = 0; x < stride; x += LANES) {
+                    transpose8(summed + x, stride, turned + x * BLOCK, BLOCK);
+                    transpose8(summed + LANES * stride + x, stride, turned + x * BLOCK + LANES, BLOCK);
+                }
+                sum_columns(turned, &cols, size, factor[n], shift[n], rule, made);
+                int straight = count == BLOCK && size % LANES == 0;
+                float *to = straight ? target + begin * size : back;
+                int64_t to_stride = straight ? size : wide;
+                for (int64_t j = 0; j < size; j += LANES) {
+                    transpose8(made + j * BLOCK, BLOCK, to + j, to_stride);
+                    transpose8(made + j * BLOCK + LANES, BLOCK, to + LANES * to_stride + j, to_stride);
+                }
+                if (!straight)
+                    for (int64_t i = 0; i < count; i++)
+                        memcpy(target + (begin + i) * size, back + i * wide, (size_t)size * sizeof *target);
+            }
+        }
+    }
+    return holes;
+}
