@@ -48,9 +48,20 @@ def compile_kernels(out: Path = LIBRARY, *, extra: tuple[str, ...] = ()) -> str:
         return "there is no C compiler (cc)"
     flags = [*FLAGS, *(X86 if platform.machine() in ("x86_64", "AMD64") else ()), f'-DSEAMO_SOURCE="{digest()}"']
     part = out.with_name(f".{out.name}.{os.getpid()}")
-    command = [*compiler, *flags, *shlex.split(os.environ.get("CFLAGS", "")), *extra, str(SOURCE), "-o", str(part), "-lm"]
+    command = [
+        *compiler,
+        *flags,
+        *shlex.split(os.environ.get("CFLAGS", "")),
+        *extra,
+        str(SOURCE),
+        "-o",
+        str(part),
+        "-lm",
+    ]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(  # noqa: S603 - the compiler that was asked for
+            command, check=True, capture_output=True, text=True
+        )
         part.replace(out)  # a library that a process has loaded is never written into
     except OSError as error:
         return f"{compiler[0]} does not run ({error.strerror})"
@@ -62,6 +73,7 @@ def compile_kernels(out: Path = LIBRARY, *, extra: tuple[str, ...] = ()) -> str:
 
 
 def main() -> None:
+    """Compile into the tree."""
     problem = compile_kernels()
     print(f"seamo/native: {problem or 'compiled'}", file=sys.stderr)
 
@@ -81,7 +93,9 @@ else:
             problem = compile_kernels()
             if problem:
                 LIBRARY.unlink(missing_ok=True)
-                self.app.display_warning(f"seamo/native: {problem}; the wheel is pure Python, numpy and torch do its work")
+                self.app.display_warning(
+                    f"seamo/native: {problem}; the wheel is pure Python, numpy and torch do its work"
+                )
                 return
             build_data["artifacts"].append(f"/{LIBRARY.relative_to(ROOT).as_posix()}")
             build_data["pure_python"] = False

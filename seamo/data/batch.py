@@ -1,7 +1,7 @@
 """Batch: what the loader hands out, in the store's own numbers; nothing is normalised here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,10 @@ class Batch:
             tensor it can be asked without waiting for a device.
         turns: (B,) int64 of a mixture: passes through the sample's store that began since the epoch did, so that what
             is drawn for a sample that comes twice in an epoch differs; None: 0 for all.
+        images: Name -> (B, T, C, S, S) float32, made in the reading threads of layers that `layers` then lacks
+            (`seamo.data.making`).
+        measured: Name -> (B, T, C, S, S) bool, False where a number of an image is no measurement; images of which all
+            are stand not here.
     """
 
     spec: DatasetSpec
@@ -46,6 +50,8 @@ class Batch:
     padding: Tensor
     holes: frozenset[str] | None = None
     turns: Tensor | None = None
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+    measured: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -71,4 +77,6 @@ class Batch:
             mask=None if self.mask is None else move(self.mask),
             padding=move(self.padding),
             turns=None if self.turns is None else move(self.turns),
+            images={name: move(one) for name, one in self.images.items()},
+            measured={name: move(one) for name, one in self.measured.items()},
         )

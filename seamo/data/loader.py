@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seamo.data.batch import Batch
+from seamo.data.making import Drawn, ImageMaker, Making
 from seamo.data.reading import LabelReader, read_seconds, read_valid
 from seamo.errors import SeamoError, StoreError, UsageError
 from seamo.manifest import LayerSpec
+from seamo.native.scratch import Scratch
 from seamo.store.ahead import ReadAhead
 from seamo.store.format import LABEL, bucket_of
 from seamo.store.plan import Mix, ShardPlan
@@ -25,6 +27,7 @@ from seamo.store.samples import Samples
 from seamo.store.stacks import layer_ids
 
 Array = NDArray[Any]
+_LAYER, _SCRATCH = Scratch(), Scratch()  # a thread's: the layer of which an image is made, and what that takes
 
 
 class Loader:
@@ -60,6 +63,8 @@ class Loader:
         prefetch: Batches that are read ahead.
         pin: Page-locked memory, for asynchronous copies to a GPU.
         find_holes: Look for fill values while the pixels are in the cache (`Batch.holes`).
+        images: Makes finished images of some layers in the reading threads: batches then have the images
+            (`Batch.images`) and not these layers, which are decoded into memory of one layer a thread.
 
     Raises:
         UsageError: For a layer, label space, rank or count that cannot be.
@@ -98,6 +103,7 @@ class Loader:
         prefetch: int = 2,
         pin: bool = False,
         find_holes: bool = False,
+        images: ImageMaker | None = None,
     ) -> None:
         if min(workers, prefetch, parts) < 1 or epochs < 0 or not 0 <= rank < world:
             raise UsageError(
@@ -112,6 +118,10 @@ class Loader:
         self._workers, self._prefetch = workers, prefetch
         self._memory = _Memory(pin)
         self._find_holes = find_holes
+        self._images = images
+        used = set() if images is None else set(images.layers)
+        self._whole = [layer for layer in self.spec.layers if layer.id not in used]
+        self._used = [layer for layer in self.spec.layers if layer.id in used]
         index = store.index
         self._keys: Array = index["key"].to_numpy()
         self._height_width: Array = np.zeros((len(index), 2), dtype=np.int64)
@@ -165,53 +175,69 @@ class Loader:
                 pieces = zip(
                     *(np.array_split(one, self._parts) for one in (share.rows, share.padding, share.turns)), strict=True
                 )
-                yield from (_Unit(*piece) for piece in pieces if len(piece[0]))
+                yield from (_Unit(rows, padding, turns, plan.epoch) for rows, padding, turns in pieces if len(rows))
 
     def _start(self, executor: ThreadPoolExecutor, samples: Samples, unit: "_Unit") -> "_Pending":
         n = len(unit.rows)
-        finest = min(layer.gsd_m for layer in self.spec.layers)
-        side = bucket_of(*self._height_width[unit.rows].max(axis=0)) if self._vary else 0
-        layers = {}
-        for layer in self.spec.layers:
-            scaled = math.ceil(side * finest / layer.gsd_m)
-            height, width = layer.size or (scaled, scaled)
-            shape = (n, layer.times, len(layer.bands), height, width)
-            layers[layer.id] = self._memory.take(shape, np.dtype(layer.dtype))
+        times = read_seconds(samples, self.spec, unit.rows)
+        valid = read_valid(samples, self.spec, unit.rows, times)
+        sizes = {layer.id: self._size(layer, unit) for layer in self.spec.layers}
+        layers = {
+            layer.id: self._memory.take((n, layer.times, len(layer.bands), *sizes[layer.id]), np.dtype(layer.dtype))
+            for layer in self._whole
+        }
         mask = None
         if self._labels.kind == "mask":
-            height, width = max(tuple(pixels.shape[-2:]) for pixels in layers.values())
-            mask = self._memory.take((n, height, width), np.dtype(np.uint8))
-        targets = {name: tensor.numpy() for name, tensor in layers.items()}
-        mask_target = None if mask is None else mask.numpy()
-        futures = [
-            executor.submit(
-                self._read,
-                samples,
-                int(row),
-                {name: target[i] for name, target in targets.items()},
-                _item(mask_target, i),
-            )
-            for i, row in enumerate(unit.rows)
-        ]
-        return _Pending(unit, layers, mask, futures)
+            mask = self._memory.take((n, *max(sizes.values())), np.dtype(np.uint8))
+        making, images = None, {}
+        if self._images is not None:
+            making = self._images.draw(Drawn(unit.rows, unit.turns, unit.epoch, valid))
+            floats = np.dtype(np.float32)
+            images = {name: self._memory.take((n, *shape), floats) for name, shape in making.shapes.items()}
+        work = _Work(
+            samples,
+            unit.rows,
+            {name: tensor.numpy() for name, tensor in layers.items()},
+            None if mask is None else mask.numpy(),
+            valid,
+            sizes,
+            making,
+            {name: tensor.numpy() for name, tensor in images.items()},
+        )
+        futures = [executor.submit(self._read, work, i) for i in range(n)]
+        return _Pending(unit, layers, mask, times, valid, images, futures)
 
-    def _read(self, samples: Samples, row: int, out: dict[str, Array], mask: Array | None) -> "_Facts":
-        for name, target in out.items():
-            samples.read_layer(row, name, target)
+    def _size(self, layer: LayerSpec, unit: "_Unit") -> tuple[int, int]:
+        if layer.size is not None:
+            return layer.size
+        finest = min(one.gsd_m for one in self.spec.layers)
+        side = math.ceil(bucket_of(*self._height_width[unit.rows].max(axis=0)) * finest / layer.gsd_m)
+        return side, side
+
+    def _read(self, work: "_Work", i: int) -> "_Facts":
+        row, samples = int(work.rows[i]), work.samples
+        for name, target in work.layers.items():
+            samples.read_layer(row, name, target[i])
+        masks: dict[str, NDArray[np.bool_]] = {}
+        if work.making is not None:
+            out = {name: target[i] for name, target in work.images.items()}
+            for layer in self._used:
+                shape = (layer.times, len(layer.bands), *work.sizes[layer.id])
+                pixels = samples.read_layer(row, layer.id, _LAYER.array(shape, layer.dtype))
+                for name, known in work.making.make(i, layer.id, pixels, out, _SCRATCH).items():
+                    masks[name] = masks[name] & known if name in masks else known
         label = None
-        if mask is not None:
-            samples.read_layer(row, LABEL, mask)
-            self._labels.map_mask(mask)
+        if work.mask is not None:
+            samples.read_layer(row, LABEL, work.mask[i])
+            self._labels.map_mask(work.mask[i])
         elif self._labels.kind != "none":
             label = self._labels.row(samples.read_label(row), str(self._keys[row]))
-        times = read_seconds(samples, self.spec, row)
-        valid = read_valid(samples, self.spec, row, times)
         holes = frozenset[str]()
         if self._find_holes:
             holes = frozenset(
-                layer.id for layer in self.spec.layers if _has_hole(out[layer.id], layer, valid[layer.id])
+                layer.id for layer in self._whole if _has_hole(work.layers[layer.id][i], layer, work.valid[layer.id][i])
             )
-        return _Facts(label, times, valid, holes)
+        return _Facts(label, masks, holes)
 
     def _finish(self, pending: "_Pending") -> Batch:
         facts = []
@@ -232,20 +258,16 @@ class Loader:
             rows=torch.from_numpy(np.array(unit.rows)),
             keys=tuple(str(self._keys[row]) for row in unit.rows),
             layers=pending.layers,
-            valid={
-                layer.id: torch.from_numpy(np.stack([sample.valid[layer.id] for sample in facts]))
-                for layer in self.spec.layers
-            },
-            times={
-                stack: torch.from_numpy(np.stack([sample.times[stack] for sample in facts]))
-                for stack in self.spec.stacks
-            },
+            valid={name: torch.from_numpy(there) for name, there in pending.valid.items()},
+            times={stack: torch.from_numpy(seconds) for stack, seconds in pending.times.items()},
             size=torch.from_numpy(self._height_width[unit.rows]),
             label=torch.from_numpy(np.stack(labels)) if labels else None,
             mask=pending.mask,
             padding=torch.from_numpy(np.array(unit.padding)),
             holes=frozenset[str]().union(*(sample.holes for sample in facts)) if self._find_holes else None,
             turns=torch.from_numpy(np.array(unit.turns)) if self.plan.mix else None,
+            images=pending.images,
+            measured=_measured(pending.images, facts),
         )
 
 
@@ -258,13 +280,26 @@ class _Unit:
     rows: NDArray[np.int64]
     padding: NDArray[np.bool_]
     turns: NDArray[np.int64]
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    # What the threads need to read the samples of a unit, and where they write it.
+    samples: Samples
+    rows: NDArray[np.int64]
+    layers: dict[str, Array]
+    mask: Array | None
+    valid: dict[str, NDArray[np.bool_]]
+    sizes: dict[str, tuple[int, int]]
+    making: Making | None
+    images: dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
     label: Array | None
-    times: dict[str, NDArray[np.int64]]
-    valid: dict[str, NDArray[np.bool_]]
+    masks: dict[str, NDArray[np.bool_]]
     holes: frozenset[str]
 
 
@@ -273,6 +308,9 @@ class _Pending:
     unit: _Unit
     layers: dict[str, Tensor]
     mask: Tensor | None
+    times: dict[str, NDArray[np.int64]]
+    valid: dict[str, NDArray[np.bool_]]
+    images: dict[str, Tensor]
     futures: list[Future[_Facts]]
 
 
@@ -310,5 +348,13 @@ def _has_hole(pixels: Array, layer: LayerSpec, there: NDArray[np.bool_]) -> bool
     return fill is not None and not math.isnan(fill) and any(bool((image == fill).any()) for image in dates)
 
 
-def _item(array: Array | None, i: int) -> Array | None:
-    return None if array is None else array[i]
+def _measured(images: dict[str, Tensor], facts: Sequence[_Facts]) -> dict[str, Tensor]:
+    """Where the numbers of images are measurements, of those images of which some are not."""
+    found = {}
+    for name in {name for sample in facts for name in sample.masks}:
+        known = torch.ones(images[name].shape, dtype=torch.bool)
+        for i, sample in enumerate(facts):
+            if name in sample.masks:
+                known[i] = torch.from_numpy(sample.masks[name])
+        found[name] = known
+    return found

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import webdataset as wds
 from numpy.typing import NDArray
 
@@ -94,7 +95,8 @@ class _Read:
         elif self.labels.kind != "none":
             label = self.labels.row(self.samples.read_label(row), key)
             sample["label"] = label if label.ndim else int(label)
-        times = read_seconds(self.samples, self.spec, row)
-        valid = read_valid(self.samples, self.spec, row, times)
-        sample |= {f"times.{stack}": seconds for stack, seconds in times.items()}
-        return sample | {f"valid.{layer}": there for layer, there in valid.items()}
+        alone = np.array([row])
+        times = read_seconds(self.samples, self.spec, alone)
+        valid = read_valid(self.samples, self.spec, alone, times)
+        sample |= {f"times.{stack}": seconds[0] for stack, seconds in times.items()}
+        return sample | {f"valid.{layer}": there[0] for layer, there in valid.items()}

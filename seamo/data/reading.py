@@ -71,33 +71,30 @@ class LabelReader:
             mask[:] = self._lut[mask]
 
 
-def read_seconds(samples: Samples, spec: DatasetSpec, row: int) -> dict[str, NDArray[np.int64]]:
-    """Dates of one sample: stack -> (T,) int64 seconds since 1970-01-01 UTC, the smallest int64 where absent."""
-    times = {}
-    dates = samples.read_times(row)
-    for stack in spec.stacks:
-        seconds = np.full(spec.num_times(stack), NO_DATE, dtype=np.int64)
-        if stack in dates:
-            seconds[:] = dates[stack].astype("datetime64[s]").astype(np.int64)
-        times[stack] = seconds
-    return times
+def read_seconds(samples: Samples, spec: DatasetSpec, rows: Array) -> dict[str, NDArray[np.int64]]:
+    """Dates of samples: stack -> (B, T) int64 seconds since 1970-01-01 UTC, the smallest int64 where absent."""
+    return {
+        stack: samples.dates_of(rows, stack).astype("datetime64[s]").astype(np.int64)  # NaT has these bits
+        for stack in spec.stacks
+    }
 
 
 def read_valid(
-    samples: Samples, spec: DatasetSpec, row: int, times: dict[str, NDArray[np.int64]]
+    samples: Samples, spec: DatasetSpec, rows: Array, times: dict[str, NDArray[np.int64]]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Which images of one sample are there: layer -> (T,) bool.
+    """Which images of samples are there: layer -> (B, T) bool.
 
     Args:
         samples: A store.
         spec: With the layers that are asked for.
-        row: Of the sample.
+        rows: Of the samples, (B,).
         times: From `read_seconds`.
     """
     valid = {}
     for layer in spec.layers:
-        dated = times[layer.stack] != NO_DATE
+        there = times[layer.stack] != NO_DATE
         # An archive without dates says nothing about what is there; one with dates leaves NaT where nothing is.
-        there = dated if dated.any() else np.arange(layer.times) < samples.shape(row, layer.id)[0]
-        valid[layer.id] = there & samples.is_valid(row, layer.id)
+        for i in np.flatnonzero(~there.any(axis=1)):
+            there[i] = np.arange(layer.times) < samples.shape(int(rows[i]), layer.id)[0]
+        valid[layer.id] = there & samples.are_valid(rows, layer.id)[:, None]
     return valid

@@ -350,6 +350,7 @@ static void sum_rows(const float *from, int64_t stride, const Axis *rows, int64_
             store8(out + 24, d);
         }
     }
+    return 1;
 }
 
 /* What is done to a resized number: v * factor + shift; then clipped to 0..1; then rounded to multiples of 1/255. */
@@ -406,15 +407,27 @@ EXPORT int64_t seamo_crop_scratch(int64_t h, int64_t w, int64_t size)
  *
  * pixels: (T, C, h, w). use: (T,) which images; box: (used, 4) top, left, height, width as shares; flip: (used,).
  * look: (used,), as `convert`. Band n goes from channel source[n] to channel place[n] of out: (used, out_bands, S, S),
- * times factor[n], plus shift[n]. Returns the number of bands in which a pixel of the crop is no measurement.
+ * times factor[n], plus shift[n]. holes: (used,), set where a pixel of an image's crop is no measurement.
+ * Returns 0, and does nothing, where a date, channel or box lies outside.
  */
-EXPORT int64_t seamo_crop(const void *pixels, int type, int64_t C, int64_t h, int64_t w, int64_t used, const int32_t *use,
+EXPORT int seamo_crop(const void *pixels, int type, int64_t T, int64_t C, int64_t h, int64_t w, int64_t used, const int32_t *use,
                           const double *box, const uint8_t *flip, const uint8_t *look, float fill, int64_t bands,
                           const int32_t *source, const int32_t *place, const float *factor, const float *shift, int rule,
-                          int64_t size, int64_t out_bands, float *out, float *scratch)
+                          int64_t size, int64_t out_bands, float *out, uint8_t *holes, float *scratch)
 {
     static const int64_t bytes[] = {1, 2, 2, 4};
-    int64_t holes = 0, wide = padded(size, LANES);
+    int64_t wide = padded(size, LANES);
+    for (int64_t t = 0; t < used; t++) {
+        const double *b = box + 4 * t;
+        if (use[t] < 0 || use[t] >= T)
+            return 0;
+        for (int axis = 0; axis < 2; axis++) /* NaN is outside, too */
+            if (!(b[axis] >= 0.0 && b[axis + 2] > 0.0 && b[axis] + b[axis + 2] <= 1.0 + 1e-9))
+                return 0;
+    }
+    for (int64_t n = 0; n < bands; n++)
+        if (source[n] < 0 || source[n] >= C || place[n] < 0 || place[n] >= out_bands)
+            return 0;
     Axis rows = {.room = taps_room(h, size)}, cols = {.room = taps_room(w, size)};
     rows.first = (int32_t *)scratch;
     rows.count = rows.first + size;
@@ -431,10 +444,11 @@ EXPORT int64_t seamo_crop(const void *pixels, int type, int64_t C, int64_t h, in
         float *summed = image + (rows.high - rows.low) * stride, *turned = summed + BLOCK * stride;
         float *made = turned + BLOCK * stride, *back = made + BLOCK * wide;
         memset(made, 0, (size_t)(BLOCK * wide) * sizeof *made);
+        holes[t] = 0;
         for (int64_t n = 0; n < bands; n++) {
             const char *band = (const char *)pixels + ((int64_t)use[t] * C + source[n]) * h * w * bytes[type];
             float *target = out + (t * out_bands + place[n]) * size * size;
-            holes += convert(band, type, w, &rows, &cols, image, stride, look[t], fill);
+            holes[t] |= (uint8_t)convert(band, type, w, &rows, &cols, image, stride, look[t], fill);
             for (int64_t begin = 0; begin < size; begin += BLOCK) {
                 int64_t count = size - begin < BLOCK ? size - begin : BLOCK;
                 if (count < BLOCK)
@@ -458,5 +472,5 @@ EXPORT int64_t seamo_crop(const void *pixels, int type, int64_t C, int64_t h, in
             }
         }
     }
-    return holes;
+    return 1;
 }

@@ -18,11 +18,11 @@ _DECLARED: dict[str, tuple[Any, list[Any]]] = {
     "seamo_read": (_SIZE, [_INT, _POINTER, _SIZE, _SIZE, _POINTER]),
     "seamo_crop_scratch": (_SIZE, [_SIZE, _SIZE, _SIZE]),
     "seamo_crop": (
-        _SIZE,
-        [_POINTER, _INT, _SIZE, _SIZE, _SIZE, _SIZE]  # pixels, type, C, h, w, used
+        _INT,
+        [_POINTER, _INT, _SIZE, _SIZE, _SIZE, _SIZE, _SIZE]  # pixels, type, T, C, h, w, used
         + [_POINTER, _POINTER, _POINTER, _POINTER, ctypes.c_float]  # use, box, flip, look, fill
         + [_SIZE, _POINTER, _POINTER, _POINTER, _POINTER, _INT]  # bands, source, place, factor, shift, rule
-        + [_SIZE, _SIZE, _POINTER, _POINTER],  # size, out_bands, out, scratch
+        + [_SIZE, _SIZE, _POINTER, _POINTER, _POINTER],  # size, out_bands, out, holes, scratch
     ),
 }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from seamo.data.loader import Loader
+from seamo.data.making import Drawn, ImageMaker, Making
 from seamo.pretrain.checkpoint import TrainingProgress
 from seamo.pretrain.inputs import Inputs
 from seamo.pretrain.job import Job
@@ -31,7 +32,8 @@ def feed(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
     """The portions of every step from `start` to the end of the run, `job.parts` of them a step.
 
     One loader reads for the whole run: no epoch and no stage begins with a wait for its first batch. (The stages
-    read the same layers; the seasons that stage 1 does not use are left out on the device.)
+    read the same layers.) Where the device is a CPU, the reading threads make the images; an accelerator gets
+    the stored numbers, and makes them itself.
     """
     portions = _portions(job, start)
     with contextlib.closing(portions):
@@ -41,15 +43,35 @@ def feed(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
 def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
     recipe, ranks = job.recipe, job.ranks
     epoch = job.epoch(start)
-    loader = Loader(
+    images = StageImages(job) if ranks.device.type == "cpu" else None
+    loader = _loader(job, epoch, recipe.stage1.epochs + recipe.stage2.epochs - epoch, start.batch, images)
+    stages = [start, *(job.begin(stage) for stage in job.plans if stage > start.stage)]
+    with contextlib.closing(iter(loader)) as batches:
+        for at in (step for stage in stages for step in job.steps(stage)):
+            for part in range(job.parts):
+                asked = time.perf_counter()
+                batch = next(batches)
+                waited = time.perf_counter() - asked
+                plan = job.plans[at.stage]
+                first = at.epoch == at.batch == part == 0
+                if first and batch.images:  # normalised numbers do not show their unit
+                    with contextlib.closing(iter(_loader(job, job.epoch(at), 1, 0, None))) as stored:
+                        plan(next(stored), ranks.device, epoch=job.epoch(at), check=True)
+                inputs = plan(batch, ranks.device, epoch=job.epoch(at), check=first and not batch.images)
+                yield Portion(inputs, waited)
+
+
+def _loader(job: Job, epoch: int, epochs: int, cursor: int, images: ImageMaker | None) -> Loader:
+    recipe, ranks = job.recipe, job.ranks
+    return Loader(
         job.data.store,
         job.data.rows,
         recipe.optimiser.batch,
         layers=job.plans[max(job.plans)].layer_ids,
         seed=recipe.seed,
         epoch=epoch,
-        epochs=recipe.stage1.epochs + recipe.stage2.epochs - epoch,
-        cursor=start.batch,
+        epochs=epochs,
+        cursor=cursor,
         shuffle=True,
         block=recipe.data.block,
         buffer=recipe.data.buffer,
@@ -60,18 +82,25 @@ def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, Non
         parts=job.parts,
         workers=recipe.machine.workers,
         pin=ranks.device.type == "cuda",
-        find_holes=True,
+        find_holes=images is None,
+        images=images,
     )
-    stages = [start, *(job.begin(stage) for stage in job.plans if stage > start.stage)]
-    with contextlib.closing(iter(loader)) as batches:
-        for at in (step for stage in stages for step in job.steps(stage)):
-            for part in range(job.parts):
-                asked = time.perf_counter()
-                batch = next(batches)
-                waited = time.perf_counter() - asked
-                first = at.epoch == at.batch == part == 0
-                inputs = job.plans[at.stage](batch, ranks.device, epoch=job.epoch(at), check=first)
-                yield Portion(inputs, waited)
+
+
+class StageImages:
+    """The images of every epoch of a run, made as its stage has them: `seamo.data.making.ImageMaker`.
+
+    Args:
+        job: The run.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._plans, self._first = job.plans, job.recipe.stage1.epochs
+        self.layers = job.plans[max(job.plans)].layer_ids
+
+    def draw(self, drawn: Drawn) -> Making:
+        """See `seamo.data.making.ImageMaker`."""
+        return self._plans[1 if drawn.epoch < self._first else 2].draw(drawn, epoch=drawn.epoch)
 
 
 def _ahead(portions: Iterator[Portion], device: torch.device) -> Iterator[Portion]:

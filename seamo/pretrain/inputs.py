@@ -4,14 +4,17 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from seamo.data.batch import Batch
-from seamo.data.crops import CropConfig, crop_stack, draw_views
+from seamo.data.crops import CropConfig, View, crop_stack, draw_views
 from seamo.data.draws import MASKS, uniforms
+from seamo.data.making import Drawn
 from seamo.errors import RecipeError, StoreError
 from seamo.inputs.check import check_unit
+from seamo.inputs.crops import Crops, ImageSpec
 from seamo.inputs.normalise import Normalisation, normalisation_from, normalise
 from seamo.inputs.statistics import mixed_statistics, pretraining_part, store_statistics
 from seamo.manifest import LayerSpec, Statistics
@@ -94,20 +97,42 @@ class InputPlan:
         Raises:
             UsageError: With `check`: names the bands.
         """
-        there, season = self._there(batch), None
+        drawn_by = _drawn_by(batch.rows, batch.turns)
+        there, season = self._there(batch.valid), None
         if self.seasons == 1:
-            season = self._season(batch, there, epoch)
+            season = self._season(drawn_by, there, epoch)
             there = {s: one.gather(1, season[:, None]) for s, one in there.items()}
         complete = all(bool(one.all()) for one in there.values())
         # From here on nothing waits for the device: what has to be known of the pixels, the batch knows.
-        rows = _move(_drawn_by(batch), device)
-        layers = {name: _move(batch.layers[name], device) for name in self.layer_ids}
+        rows = _move(drawn_by, device)
+        valid = None if complete else {s: _move(one, device) for s, one in there.items()}
+        if batch.images:
+            images = {s: _move(one, device) for s, one in batch.images.items()}
+            masks = {s: _move(one, device) for s, one in batch.measured.items()}
+        else:
+            images, masks = self._cropped(batch, rows, season, valid if check else None, epoch=epoch, check=check)
+        pixel_valid = None
+        if masks:
+            pixel_valid = {s: masks.get(s, torch.ones_like(image, dtype=torch.bool)) for s, image in images.items()}
+        shape = noise_shape(self.config, len(batch), self.seasons)
+        noise = uniforms(rows, math.prod(shape[1:]), seed=self.seed, epoch=epoch, stream=MASKS).reshape(shape)
+        return Inputs(images, noise, valid, pixel_valid)
+
+    def _cropped(
+        self,
+        batch: Batch,
+        rows: Tensor,
+        season: Tensor | None,
+        valid: Mapping[str, Tensor] | None,
+        *,
+        epoch: int,
+        check: bool,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Images of a batch that has layers, and which of their numbers are measurements."""
+        layers = {name: _move(batch.layers[name], rows.device) for name in self.layer_ids}
         if season is not None:
             layers = self._only(season, layers)
-        valid = None if complete else {s: _move(one, device) for s, one in there.items()}
-        views = draw_views(
-            self.crop, rows, sensors=self.config.sensors, seasons=self.seasons, seed=self.seed, epoch=epoch
-        )
+        views = self._views(rows, epoch)
         images, masks = {}, {}
         for sensor in self.config.sensors:
             bands, numbers, size = self.config.bands[sensor], self.numbers[sensor], self.config.size
@@ -117,30 +142,47 @@ class InputPlan:
             images[sensor] = normalise(crop.pixels, numbers, valid=crop.valid)
             if crop.valid is not None:
                 masks[sensor] = crop.valid
-        pixel_valid = None
-        if masks:
-            pixel_valid = {s: masks.get(s, torch.ones_like(image, dtype=torch.bool)) for s, image in images.items()}
-        shape = noise_shape(self.config, len(batch), self.seasons)
-        noise = uniforms(rows, math.prod(shape[1:]), seed=self.seed, epoch=epoch, stream=MASKS).reshape(shape)
-        return Inputs(images, noise, valid, pixel_valid)
+        return images, masks
+
+    @property
+    def images(self) -> tuple[ImageSpec, ...]:
+        """What a batch's images are, a sensor each."""
+        return tuple(
+            ImageSpec(sensor, self._read(sensor), self.config.bands[sensor], self.config.size, self.numbers[sensor])
+            for sensor in self.config.sensors
+        )
+
+    def draw(self, drawn: Drawn, *, epoch: int) -> Crops:
+        """The same images as `__call__` makes of layers, to be made in the threads of a Loader."""
+        rows = _drawn_by(torch.from_numpy(np.array(drawn.rows)), torch.from_numpy(np.array(drawn.turns)))
+        dates = torch.arange(self.seasons).expand(len(rows), -1)
+        if self.seasons == 1:
+            there = self._there({name: torch.from_numpy(one) for name, one in drawn.valid.items()})
+            dates = self._season(rows, there, epoch)[:, None]
+        return Crops(self.images, self._views(rows, epoch), dates.numpy(), drawn.valid)
+
+    def _views(self, rows: Tensor, epoch: int) -> dict[str, View]:
+        return draw_views(
+            self.crop, rows, sensors=self.config.sensors, seasons=self.seasons, seed=self.seed, epoch=epoch
+        )
 
     def _read(self, sensor: str) -> tuple[LayerSpec, ...]:
         wanted = set(self.config.bands[sensor])
         return tuple(layer for layer in self.layers[sensor] if set(layer.bands) & wanted)
 
-    def _there(self, batch: Batch) -> dict[str, Tensor]:
+    def _there(self, valid: Mapping[str, Tensor]) -> dict[str, Tensor]:
         # An image is there if all of its layers are.
         return {
-            sensor: torch.stack([batch.valid[layer.id] for layer in self._read(sensor)]).all(dim=0)
+            sensor: torch.stack([valid[layer.id] for layer in self._read(sensor)]).all(dim=0)
             for sensor in self.config.sensors
         }
 
-    def _season(self, batch: Batch, there: Mapping[str, Tensor], epoch: int) -> Tensor:
+    def _season(self, drawn_by: Tensor, there: Mapping[str, Tensor], epoch: int) -> Tensor:
         """The season (B,) that single-season training sees of each place."""
         if not self.random_season:
-            return torch.zeros(len(batch), dtype=torch.int64)
+            return torch.zeros(len(drawn_by), dtype=torch.int64)
         any_there = torch.stack(list(there.values())).any(dim=0)
-        u = uniforms(_drawn_by(batch), 1, seed=self.seed, epoch=epoch, stream=SEASONS)[:, 0]
+        u = uniforms(drawn_by, 1, seed=self.seed, epoch=epoch, stream=SEASONS)[:, 0]
         ranked = (~any_there).int().argsort(dim=1, stable=True)  # seasons that are there come first, in order
         pick = (u * any_there.sum(dim=1)).floor().long()
         return ranked.gather(1, pick[:, None])[:, 0]
@@ -154,9 +196,9 @@ class InputPlan:
         return {name: _pick(one, at, season) for name, one in layers.items()}
 
 
-def _drawn_by(batch: Batch) -> Tensor:
+def _drawn_by(rows: Tensor, turns: Tensor | None) -> Tensor:
     """The numbers by which is drawn for samples: their rows, and for one that comes again in an epoch another."""
-    return batch.rows if batch.turns is None else batch.rows + (batch.turns << _TURN)
+    return rows if turns is None else rows + (turns << _TURN)
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:

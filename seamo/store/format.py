@@ -199,5 +199,3 @@ def decompress(data: bytes, codec: CodecName, out: NDArray[Any]) -> None:
 def blosc_settings(codec: CodecName) -> tuple[Literal["lz4", "zstd"], int] | None:
     """Compressor and level for the array's metadata; None for uncompressed."""
     return _BLOSC.get(codec)
-
-

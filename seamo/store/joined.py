@@ -140,6 +140,16 @@ class JoinedStore(SaidByMeta, Faces):
         part, row = self._place(i, layer)
         return part.is_valid(row, layer)
 
+    def are_valid(self, rows: NDArray[np.int64], layer: str) -> NDArray[np.bool_]:
+        """`is_valid` of several samples, (n,)."""
+        home = self._home[layer]
+        return self.parts[home].are_valid(self._rows[home][rows], layer)
+
+    def dates_of(self, rows: NDArray[np.int64], stack: str) -> NDArray[np.datetime64]:
+        """Dates of several samples, of the store that has the stack."""
+        home = self._home[self.spec.stack_layers(stack)[0].id]
+        return self.parts[home].dates_of(self._rows[home][rows], stack)
+
     def read_layer(self, i: int, layer: str, out: Array | None = None) -> Array:
         """One layer of one sample, from the store that has it; `label` from the first."""
         part, row = self._place(i, layer)

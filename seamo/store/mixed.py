@@ -5,7 +5,7 @@ behind those of another, all with the same layers. Labels are left out: what is 
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,21 @@ class MixedStore(SaidByMeta):
         part, row = self._place(i)
         return part.is_valid(row, layer)
 
+    def are_valid(self, rows: NDArray[np.int64], layer: str) -> NDArray[np.bool_]:
+        """`is_valid` of several samples, (n,)."""
+        found = np.empty(len(rows), dtype=np.bool_)
+        for part, at, theirs in self._by_part(rows):
+            found[at] = part.are_valid(theirs, layer)
+        return found
+
+    def dates_of(self, rows: NDArray[np.int64], stack: str) -> NDArray[np.datetime64]:
+        """Dates of several samples, NaT where a sample's store has no such date."""
+        found = np.full((len(rows), self.spec.num_times(stack)), np.datetime64("NaT"), dtype="datetime64[s]")
+        for part, at, theirs in self._by_part(rows):
+            dates = part.dates_of(theirs, stack)
+            found[at, : dates.shape[1]] = dates
+        return found
+
     def read_layer(self, i: int, layer: str, out: Array | None = None) -> Array:
         """One layer of one sample; dates that its store does not have are fill."""
         part, row = self._place(i)
@@ -165,6 +180,13 @@ class MixedStore(SaidByMeta):
     def _place(self, i: int) -> tuple[Store, int]:
         n = int(np.searchsorted(self._begins, i, side="right")) - 1
         return self.parts[n], i - int(self._begins[n])
+
+    def _by_part(self, rows: NDArray[np.int64]) -> Iterator[tuple[Store, NDArray[np.int64], NDArray[np.int64]]]:
+        """Every store of which there are samples, where they stand in `rows`, and their rows in it."""
+        homes = np.searchsorted(self._begins, rows, side="right") - 1
+        for n in np.unique(homes):
+            at = np.flatnonzero(homes == n)
+            yield self.parts[n], at, rows[at] - self._begins[n]
 
     def _behind_one_another(self, frames: "list[pd.DataFrame]") -> "pd.DataFrame":
         import pandas as pd

@@ -13,6 +13,7 @@ from seamo.errors import StoreError, UsageError
 from seamo.files import Files, open_files
 from seamo.files.disk import DiskFiles
 from seamo.manifest import LayerSpec
+from seamo.native.scratch import Scratch
 from seamo.sample import GeoRef, Label, Sample
 from seamo.seal import SealedFile, document_digest, open_manifest
 from seamo.store import format as fmt
@@ -20,6 +21,7 @@ from seamo.store.columns import IndexColumns
 from seamo.store.faces import Faces
 from seamo.store.meta import BUILD_AGAIN, SaidByMeta, read_meta
 from seamo.store.roots import latest_of, read_catalogue, store_urls
+from seamo.store.shards import Place
 from seamo.store.subsets import Subset, draw
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _WHICH = "Name one of them, or say which one is meant: seamo-prep latest ROOT ID/BUILD."
+_CHUNK = Scratch()  # the stored bytes of the chunk that a thread decodes
 _LIST = "`seamo-prep ls ROOT` lists stores."
 
 
@@ -264,6 +267,14 @@ class Store(SaidByMeta, Faces):
         """Whether the sample has this layer; if not, reading it gives the fill value."""
         return bool(self._columns.array(f"{layer}.valid")[i])
 
+    def are_valid(self, rows: NDArray[np.int64], layer: str) -> NDArray[np.bool_]:
+        """`is_valid` of several samples, (n,)."""
+        return np.asarray(self._columns.array(f"{layer}.valid")[rows], dtype=np.bool_)
+
+    def dates_of(self, rows: NDArray[np.int64], stack: str) -> NDArray[np.datetime64]:
+        """Dates of several samples, (n, T) datetime64[s], NaT where absent."""
+        return self._columns.dates(stack)[rows]
+
     def read_layer(self, i: int, layer: str, out: Array | None = None) -> Array:
         """One layer of one sample, (T, C, H, W) in the stored dtype; `label` gives the mask (H, W).
 
@@ -311,14 +322,15 @@ class Store(SaidByMeta, Faces):
         name = fmt.shard_file(self.meta.layout, shard, fmt.array_name(layer, place.bucket))
         for files in (self._pixels, self._origin):  # what came wrong over a network once comes right the second time
             try:
-                data = files.read_range(name, place.offset, place.length)
+                data, count, checksum = self._chunk(files, name, place, target)
                 problem = ""
-                if len(data) != place.length:
-                    problem = f"the file ends early ({len(data)} of {place.length} bytes)"
-                elif fmt.crc32c(data) != place.crc32c:
+                if count != place.length:
+                    problem = f"the file ends early ({count} of {place.length} bytes)"
+                elif checksum != place.crc32c:
                     problem = "the bytes are damaged (crc32c differs)"
                 else:
-                    fmt.decompress(data, self.meta.codec, target)
+                    if data is not None:
+                        fmt.decompress(data, self.meta.codec, target)
                     return
             except StoreError as error:
                 raise StoreError(error.what, self._named(name, i, layer), error.fix) from error
@@ -327,6 +339,16 @@ class Store(SaidByMeta, Faces):
             if isinstance(files, KeepingFiles):
                 files.forget(name, place.offset)
         raise StoreError(problem, self._named(name, i, layer), "Copy the store again, or delete it and build it again.")
+
+    def _chunk(self, files: PixelFiles, name: str, place: Place, target: Array) -> tuple[Any, int, int]:
+        """The stored bytes of a chunk, how many and their checksum; None for bytes that are in `target` as they are."""
+        if not isinstance(files, DiskFiles):
+            data = files.read_range(name, place.offset, place.length)
+            return data, len(data), fmt.crc32c(data)
+        if self.meta.codec == "none" and target.nbytes == place.length:
+            return None, *files.read_into(name, place.offset, target)
+        kept = _CHUNK.array((place.length,), np.uint8)
+        return kept, *files.read_into(name, place.offset, kept)
 
     def _named(self, name: str, i: int, layer: str) -> str:
         return f"{self._pixels.where(name)}: sample {self._columns.text('key')[i]} layer {layer}"

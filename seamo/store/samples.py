@@ -71,6 +71,12 @@ class Samples(Protocol):
     def read_layer(self, i: int, layer: str, out: Array | None = None) -> Array:
         """One layer, (T, C, H, W) in the stored dtype, or the mask (H, W) of `label`; see `Store.read_layer`."""
 
+    def are_valid(self, rows: NDArray[np.int64], layer: str) -> NDArray[np.bool_]:
+        """`is_valid` of several samples, (n,)."""
+
+    def dates_of(self, rows: NDArray[np.int64], stack: str) -> NDArray[np.datetime64]:
+        """Dates of several samples, (n, T) datetime64[s], NaT where absent; T is that of `spec`."""
+
     def read_label(self, i: int) -> Label:
         """The label as in `Sample.label`."""
 

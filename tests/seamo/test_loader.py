@@ -108,9 +108,9 @@ def test_epochs_follow_each_other(store):
 
 def test_the_next_epoch_is_read_while_the_last_batch_is_used(store):
     class Watched(Store):
-        def read_times(self, i):  # what is read last of a sample
+        def read_label(self, i):  # what is read last of a sample
             read.append(i)
-            return super().read_times(i)
+            return super().read_label(i)
 
     read = []
     batches = iter(Loader(Watched(store.path), np.arange(4), 2, epochs=2, layers=["s2_60m"], prefetch=2))
