@@ -22,7 +22,7 @@ def crc32c(data: Any) -> int:
     """
     library = kernels()
     if library is None or memoryview(data).nbytes < _SMALL:
-        return int(google_crc32c.value(data))
+        return int(google_crc32c.value(bytes(data) if isinstance(data, memoryview) else data))
     whole = np.frombuffer(data, dtype=np.uint8)  # refuses what is not contiguous
     return int(library.seamo_crc32c(whole.ctypes.data, whole.nbytes, 0))
 

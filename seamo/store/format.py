@@ -14,6 +14,7 @@ from seamo.seal import MANIFEST
 
 Layout = Literal["zarr", "webdataset"]
 CodecName = Literal["lz4", "compact", "none"]
+Shuffle = Literal["byte", "bit"]
 LabelKind = Literal["id", "set", "mask", "none"]
 
 FORMAT = "seamo-store/2"
@@ -37,9 +38,9 @@ _MAX_ROWS = 512
 _MIN_ROWS = 16
 _WISHED_SHARDS = 16  # a small store still gives every core something to do
 
-# blosc: name of the compressor, level. Always bitshuffle (2), automatic block size.
+# blosc: name of the compressor, level. Automatic block size.
 _BLOSC: dict[str, tuple[Literal["lz4", "zstd"], int]] = {"lz4": ("lz4", 5), "compact": ("zstd", 5)}
-_BITSHUFFLE = 2
+_SHUFFLES: dict["Shuffle", int] = {"byte": 1, "bit": 2}
 CRC_BYTES = 4  # zarr's codec `crc32c` ends every chunk of the zarr layout with one of its bytes
 
 
@@ -180,8 +181,17 @@ def compress(pixels: NDArray[Any], codec: CodecName) -> bytes:
         return pixels.tobytes()
     name, level = _BLOSC[codec]
     size = pixels.dtype.itemsize
-    packed: bytes = blosc.compress(pixels, name.encode(), level, _BITSHUFFLE, 0, size)
+    packed: bytes = blosc.compress(pixels, name.encode(), level, _SHUFFLES[shuffle_of(pixels.dtype)], 0, size)
     return packed
+
+
+def shuffle_of(dtype: np.dtype[Any]) -> Shuffle:
+    """How the bytes of pixels are put in order before they are compressed.
+
+    Of real scenes (`perf/codecs.py`), integers become 6 to 15 % smaller with their bits in order and are decoded no
+    slower; floats become 2 % smaller and take twice the time.
+    """
+    return "byte" if dtype.kind == "f" else "bit"
 
 
 def decompress(data: bytes, codec: CodecName, out: NDArray[Any]) -> None:

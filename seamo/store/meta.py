@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seamo.addresses import parent
@@ -10,7 +11,7 @@ from seamo.bands import band
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec
 from seamo.seal import check_seal, parse_json, seal_document
-from seamo.store.format import FORMAT, LABEL, CodecName, Layout, blosc_settings, stored_ids
+from seamo.store.format import FORMAT, LABEL, CodecName, Layout, blosc_settings, shuffle_of, stored_ids
 
 BUILD_AGAIN = "Copy the store again, or build it again."
 PREVIOUS = "seamo-store/1"
@@ -230,10 +231,16 @@ def array_facts(spec: DatasetSpec, codec: CodecName) -> dict[str, ArrayFacts]:
     """How this version stores the chunks of every layer: one sample, all its dates."""
     settings = blosc_settings(codec)
     name, level = settings or ("none", 0)
-    shuffle: Literal["none", "bit"] = "bit" if settings else "none"
+    dtypes = {layer.id: layer.dtype for layer in spec.layers} | {LABEL: "uint8"}
     dates = {layer.id: layer.times for layer in spec.layers} | {LABEL: 1}
     return {
-        layer: ArrayFacts(dates=dates[layer], codec=name, level=level, shuffle=shuffle) for layer in stored_ids(spec)
+        layer: ArrayFacts(
+            dates=dates[layer],
+            codec=name,
+            level=level,
+            shuffle=shuffle_of(np.dtype(dtypes[layer])) if settings else "none",
+        )
+        for layer in stored_ids(spec)
     }
 
 

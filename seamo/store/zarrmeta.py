@@ -21,6 +21,7 @@ from seamo.store.format import (
     blosc_settings,
     finest_layer,
     padding_value,
+    shuffle_of,
     time_dims,
 )
 
@@ -91,7 +92,8 @@ class _Arrays:
         compressors: list[Any] = [Crc32cCodec()]  # so that whoever reads the pixels notices damage
         if self._blosc is not None:
             cname, level = self._blosc
-            blosc = BloscCodec(typesize=dtype.itemsize, cname=cname, clevel=level, shuffle="bitshuffle", blocksize=0)
+            shuffle: Any = {"byte": "shuffle", "bit": "bitshuffle"}[shuffle_of(dtype)]
+            blosc = BloscCodec(typesize=dtype.itemsize, cname=cname, clevel=level, shuffle=shuffle, blocksize=0)
             compressors = [blosc, *compressors]
         self._root.create_array(
             name,
