@@ -222,8 +222,9 @@ class Loader:
         if work.making is not None:
             out = {name: target[i] for name, target in work.images.items()}
             for layer in self._used:
-                shape = (layer.times, len(layer.bands), *work.sizes[layer.id])
-                pixels = samples.read_layer(row, layer.id, _LAYER.array(shape, layer.dtype))
+                date = None if work.making.date is None or layer.times == 1 else int(work.making.date[i])
+                shape = (layer.times if date is None else 1, len(layer.bands), *work.sizes[layer.id])
+                pixels = samples.read_layer(row, layer.id, _LAYER.array(shape, layer.dtype), date=date)
                 for name, known in work.making.make(i, layer.id, pixels, out, _SCRATCH).items():
                     masks[name] = masks[name] & known if name in masks else known
         label = None

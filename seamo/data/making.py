@@ -36,6 +36,10 @@ class Making(Protocol):
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Name -> shape of a sample's image, float32."""
 
+    @property
+    def date(self) -> NDArray[np.int64] | None:
+        """(B,) the only date of each sample that is needed: its layers are read as (1, C, h, w). None: all are."""
+
     def make(
         self, i: int, layer: str, pixels: Array, out: Mapping[str, NDArray[np.float32]], scratch: Scratch
     ) -> Mapping[str, NDArray[np.bool_]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from seamo.data.crops import View, crop_stack
 from seamo.inputs.normalise import Normalisation, normalise
 from seamo.manifest import LayerSpec
-from seamo.native.crops import BandMap, Looks, Rule, can_crop, crop_into
+from seamo.native.crops import BandMap, Looks, Rule, can_crop, crop_into, hole_codes
 from seamo.native.scratch import Scratch
 
 Array = NDArray[Any]
@@ -58,11 +58,11 @@ class Crops:
     ) -> None:
         self._of = {layer.id: (image, layer, band_map(image, layer)) for image in images for layer in image.layers}
         self._views = views
-        self._looks = {name: Looks(dates, view.box.numpy(), view.flip.numpy()) for name, view in views.items()}
+        self.date = dates[:, 0] if dates.shape[1] == 1 else None
+        read = dates if self.date is None else np.zeros_like(dates)  # where the dates stand in what is read
+        self._looks = {name: Looks(read, view.box.numpy(), view.flip.numpy()) for name, view in views.items()}
         self._codes = {
-            layer.id: self._looks[image.name].hole_codes(
-                valid[layer.id], is_float=layer.is_float, fill=layer.fill_value
-            )
+            layer.id: hole_codes(np.take_along_axis(valid[layer.id], dates, 1), layer.is_float, layer.fill_value)
             for image in images
             for layer in image.layers
         }

@@ -60,16 +60,17 @@ class Looks:
         B, t = self.dates.shape
         _check(self.box.shape == (B, t, 4) and self.flip.shape == (B, t), "dates, boxes and flips differ in number")
 
-    def hole_codes(self, there: NDArray[np.bool_], *, is_float: bool, fill: float | None) -> NDArray[np.uint8]:
-        """What is a hole in each image of one layer: 0 nothing, 1 the fill value, 2 what is not finite, 3 both.
 
-        Args:
-            there: (B, T) bool: this date of the layer is there; in one that is not, nothing is a hole.
-            is_float: Whether the layer is of floats.
-            fill: Its fill value; None if it has none.
-        """
-        code = (2 if is_float else 0) | (0 if fill is None or np.isnan(fill) else 1)
-        return np.ascontiguousarray(np.take_along_axis(there, self.dates.astype(np.int64), axis=1) * np.uint8(code))
+def hole_codes(there: NDArray[np.bool_], is_float: bool, fill: float | None) -> NDArray[np.uint8]:
+    """What is a hole in each image of one layer, (B, t): 0 nothing, 1 the fill value, 2 what is not finite, 3 both.
+
+    Args:
+        there: (B, t) bool: this image of the layer is there; in one that is not, nothing is a hole.
+        is_float: Whether the layer is of floats.
+        fill: Its fill value; None if it has none.
+    """
+    code = (2 if is_float else 0) | (0 if fill is None or np.isnan(fill) else 1)
+    return np.ascontiguousarray(there * np.uint8(code))
 
 
 def can_crop(dtype: np.dtype[Any], height: int, width: int) -> bool:
@@ -96,7 +97,7 @@ def crop_into(
         looks: Of the batch.
         i: Which sample of the batch.
         bands: What goes where.
-        codes: (B, t) `Looks.hole_codes` of the layer.
+        codes: (B, t) `hole_codes` of the layer.
         fill: The layer's fill value.
         scratch: Memory.
 

@@ -154,6 +154,245 @@ EXPORT int64_t seamo_read(int file, uint8_t *out, int64_t length, int64_t offset
     return done;
 }
 
+/* ---- Parts of a chunk of c-blosc 1 that LZ4 has compressed ------------------------------------------------------------ */
+
+/* One block of LZ4 (its block format). 1 if exactly `room` bytes came out of exactly `length`. */
+static int unpack_lz4(const uint8_t *in, int64_t length, uint8_t *out, int64_t room)
+{
+    const uint8_t *in_end = in + length;
+    uint8_t *begin = out, *out_end = out + room;
+    while (in < in_end) {
+        uint8_t token = *in++, more;
+        int64_t count = token >> 4;
+        if (count == 15)
+            do {
+                if (in == in_end)
+                    return 0;
+                count += more = *in++;
+            } while (more == 255);
+        if (count > in_end - in || count > out_end - out)
+            return 0;
+        if (count <= 512 && in_end - in >= count + 32 && out_end - out >= count + 32)
+            for (int64_t i = 0; i < count; i += 32)
+                memcpy(out + i, in + i, 32); /* a call would cost more than up to 31 bytes too many */
+        else
+            memcpy(out, in, (size_t)count);
+        in += count;
+        out += count;
+        if (in == in_end)
+            break; /* the last sequence has no match */
+        if (in_end - in < 2)
+            return 0;
+        int64_t back = in[0] | in[1] << 8;
+        in += 2;
+        count = token & 15;
+        if (count == 15)
+            do {
+                if (in == in_end)
+                    return 0;
+                count += more = *in++;
+            } while (more == 255);
+        count += 4;
+        if (back == 0 || back > out - begin || count > out_end - out)
+            return 0;
+        const uint8_t *from = out - back;
+        int64_t room_left = out_end - out - 32, fast = count < room_left ? count : room_left, done = 0;
+        if (back == 1) {
+            memset(out, *from, (size_t)count);
+            done = count;
+        } else if (back >= 16) {
+            for (; done < fast; done += 16)
+                memcpy(out + done, from + done, 16);
+        } else if (fast > 0) {
+            int64_t period = back;
+            for (; period < 8; done += period, period *= 2) /* the stretch that is repeated grows until it has 8 bytes */
+                for (int64_t i = 0; i < period; i++)
+                    out[done + i] = from[i];
+            for (; done < fast; done += 8)
+                memcpy(out + done, out + done - period, 8);
+        }
+        for (; done < count; done++) /* close to the end, where there is no room for too many */
+            out[done] = from[done];
+        out += count;
+    }
+    return out == out_end;
+}
+
+/* Planes of bytes (`width` of them, `count` long) become numbers of `width` bytes. */
+static void join_bytes(const uint8_t *from, int64_t count, int64_t width, uint8_t *to)
+{
+    if (width == 2) {
+        const uint8_t *low = from, *high = from + count;
+        for (int64_t i = 0; i < count; i++) {
+            to[2 * i] = low[i];
+            to[2 * i + 1] = high[i];
+        }
+    } else if (width == 4) {
+        const uint8_t *a = from, *b = a + count, *c = b + count, *d = c + count;
+        for (int64_t i = 0; i < count; i++) {
+            to[4 * i] = a[i];
+            to[4 * i + 1] = b[i];
+            to[4 * i + 2] = c[i];
+            to[4 * i + 3] = d[i];
+        }
+    } else {
+        for (int64_t plane = 0; plane < width; plane++)
+            for (int64_t i = 0; i < count; i++)
+                to[i * width + plane] = from[plane * count + i];
+    }
+}
+
+/* Eight bits of eight bytes change places: bit i of byte k becomes bit k of byte i. */
+static inline uint64_t turn_bits(uint64_t x)
+{
+    uint64_t t = (x ^ x >> 7) & 0x00AA00AA00AA00AAull;
+    x ^= t ^ t << 7;
+    t = (x ^ x >> 14) & 0x0000CCCC0000CCCCull;
+    x ^= t ^ t << 14;
+    t = (x ^ x >> 28) & 0x00000000F0F0F0F0ull;
+    return x ^ t ^ t << 28;
+}
+
+#if defined(__AVX2__)
+#define SWAP(a, b, by, mask)                                                                 \
+    do {                                                                                     \
+        __m256i t = _mm256_and_si256(_mm256_xor_si256(_mm256_srli_epi16(a, by), b), mask); \
+        b = _mm256_xor_si256(b, t);                                                          \
+        a = _mm256_xor_si256(a, _mm256_slli_epi16(t, by));                                 \
+    } while (0)
+
+/* The same for 32 places in each of eight rows of bytes, `stride` apart; 256 bytes come out. */
+static void turn_bits_32(const uint8_t *from, int64_t stride, uint8_t *to)
+{
+    const __m256i four = _mm256_set1_epi8(0x0F), two = _mm256_set1_epi8(0x33), one = _mm256_set1_epi8(0x55);
+    __m256i v[8], w[8];
+    for (int k = 0; k < 8; k++)
+        v[k] = _mm256_loadu_si256((const __m256i *)(from + k * stride));
+    for (int k = 0; k < 4; k++)
+        SWAP(v[k], v[k + 4], 4, four);
+    for (int k = 0; k < 8; k += 4)
+        for (int j = k; j < k + 2; j++)
+            SWAP(v[j], v[j + 2], 2, two);
+    for (int k = 0; k < 8; k += 2)
+        SWAP(v[k], v[k + 1], 1, one);
+    /* Now v[i] holds, for each place, the byte of its i-th number: interleave them. */
+    for (int k = 0; k < 4; k++) {
+        w[k] = _mm256_unpacklo_epi8(v[2 * k], v[2 * k + 1]);
+        w[k + 4] = _mm256_unpackhi_epi8(v[2 * k], v[2 * k + 1]);
+    }
+    for (int k = 0; k < 8; k += 2) {
+        v[k] = _mm256_unpacklo_epi16(w[k], w[k + 1]);
+        v[k + 1] = _mm256_unpackhi_epi16(w[k], w[k + 1]);
+    }
+    for (int k = 0; k < 8; k += 4)
+        for (int j = 0; j < 2; j++) {
+            w[k + 2 * j] = _mm256_unpacklo_epi32(v[k + j], v[k + j + 2]);
+            w[k + 2 * j + 1] = _mm256_unpackhi_epi32(v[k + j], v[k + j + 2]);
+        }
+    /* Each half of a register went its own way: the lower halves first. */
+    for (int k = 0; k < 8; k += 2) {
+        _mm256_storeu_si256((__m256i *)(to + 16 * k), _mm256_permute2x128_si256(w[k], w[k + 1], 0x20));
+        _mm256_storeu_si256((__m256i *)(to + 128 + 16 * k), _mm256_permute2x128_si256(w[k], w[k + 1], 0x31));
+    }
+}
+#endif
+
+/* Planes of bits become planes of bytes; count: numbers, a multiple of 8. */
+static void join_bits(const uint8_t *from, int64_t count, int64_t width, uint8_t *to)
+{
+    int64_t stride = count / 8;
+    for (int64_t plane = 0; plane < width; plane++, from += 8 * stride, to += count) {
+        int64_t g = 0;
+#if defined(__AVX2__)
+        for (; g + 32 <= stride; g += 32)
+            turn_bits_32(from + g, stride, to + 8 * g);
+#endif
+        for (; g < stride; g++) {
+            uint64_t x = 0;
+            for (int k = 0; k < 8; k++)
+                x |= (uint64_t)from[k * stride + g] << (8 * k);
+            x = turn_bits(x);
+            for (int i = 0; i < 8; i++)
+                to[8 * g + i] = (uint8_t)(x >> (8 * i));
+        }
+    }
+}
+
+static uint32_t little(const uint8_t *at) { return at[0] | at[1] << 8 | at[2] << 16 | (uint32_t)at[3] << 24; }
+
+enum { SHUFFLED = 1, COPIED = 2, BITS_SHUFFLED = 4, NOT_SPLIT = 16, LZ4 = 1 };
+
+/* One block: its pieces are unpacked into `packed`, and put in order in `out`. 1 if that went well. */
+static int unpack_block(const uint8_t *chunk, int64_t length, int64_t at, int64_t size, int is_last, uint8_t *packed,
+                        uint8_t *bytes, uint8_t *out)
+{
+    int flags = chunk[2], width = chunk[3] ? chunk[3] : 1;
+    int is_split = !(flags & NOT_SPLIT) && !is_last && width <= 16 && size / width >= 128;
+    int64_t pieces = is_split ? width : 1, piece = size / pieces;
+    int shuffled = (flags & SHUFFLED) && width > 1, bits = !shuffled && (flags & BITS_SHUFFLED) && size >= width;
+    uint8_t *to = shuffled || bits ? packed : out;
+    for (int64_t i = 0; i < pieces; i++) {
+        if (at < 16 || at > length - 4)
+            return 0;
+        int64_t stored = (int32_t)little(chunk + at);
+        at += 4;
+        if (stored < 0 || stored > length - at)
+            return 0;
+        if (stored == piece)
+            memcpy(to + i * piece, chunk + at, (size_t)piece);
+        else if (!unpack_lz4(chunk + at, stored, to + i * piece, piece))
+            return 0;
+        at += stored;
+    }
+    int64_t count = size / width;
+    if (bits && count % 8) {
+        memcpy(out, packed, (size_t)size); /* what is no multiple of eight was left as it is */
+    } else if (shuffled || bits) {
+        if (bits)
+            join_bits(packed, count, width, bytes);
+        join_bytes(bits ? bytes : packed, count, width, out);
+        memcpy(out + count * width, packed + count * width, (size_t)(size - count * width));
+    }
+    return 1;
+}
+
+/* Bytes start <= i < start + count of what a chunk holds. Returns 1; 0 if the chunk is damaged; -1 if it is of a kind that
+ * this does not read. scratch: three blocks (bytes 8 to 11 of the chunk) long. */
+EXPORT int seamo_unblosc(const uint8_t *chunk, int64_t length, int64_t start, int64_t count, uint8_t *out, uint8_t *scratch,
+                         int64_t room)
+{
+    if (length < 16)
+        return 0;
+    int64_t total = little(chunk + 4), block = little(chunk + 8);
+    int flags = chunk[2];
+    if (little(chunk + 12) != (uint32_t)length || start < 0 || count < 0 || start > total - count)
+        return 0;
+    if (flags & COPIED) {
+        if (total != length - 16)
+            return 0;
+        memcpy(out, chunk + 16 + start, (size_t)count);
+        return 1;
+    }
+    if (chunk[0] != 2 || flags >> 5 != LZ4)
+        return -1;
+    if (block < 1 || 3 * block > room)
+        return block < 1 ? 0 : -1;
+    int64_t blocks = (total + block - 1) / block;
+    if (16 + 4 * blocks > length)
+        return 0;
+    for (int64_t k = start / block; k * block < start + count; k++) {
+        int64_t first = k * block, size = total - first < block ? total - first : block;
+        int64_t low = start > first ? start : first, high = start + count < first + size ? start + count : first + size;
+        int whole = low == first && high == first + size;
+        uint8_t *to = whole ? out + (first - start) : scratch + 2 * block;
+        if (!unpack_block(chunk, length, (int32_t)little(chunk + 16 + 4 * k), size, size < block, scratch, scratch + block, to))
+            return 0;
+        if (!whole)
+            memcpy(out + (low - start), to + (low - first), (size_t)(high - low));
+    }
+    return 1;
+}
+
 /* ---- Crop, flip, resize, scale: `seamo.data.crops` in one pass --------------------------------------------------------- */
 
 #define LANES 8

@@ -16,6 +16,7 @@ _DECLARED: dict[str, tuple[Any, list[Any]]] = {
     "seamo_is_supported": (_INT, []),
     "seamo_crc32c": (ctypes.c_uint32, [_POINTER, ctypes.c_size_t, ctypes.c_uint32]),
     "seamo_read": (_SIZE, [_INT, _POINTER, _SIZE, _SIZE, _POINTER]),
+    "seamo_unblosc": (_INT, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER, _SIZE]),
     "seamo_crop_scratch": (_SIZE, [_SIZE, _SIZE, _SIZE]),
     "seamo_crop": (
         _INT,

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec, LayerSpec
+from seamo.native.blosc import unpack_part
 from seamo.native.checksum import crc32c as crc32c  # the checksum that zarr's shards use too
+from seamo.native.scratch import Scratch
 from seamo.seal import MANIFEST
 
 Layout = Literal["zarr", "webdataset"]
@@ -41,6 +43,7 @@ _WISHED_SHARDS = 16  # a small store still gives every core something to do
 # blosc: name of the compressor, level. Automatic block size.
 _BLOSC: dict[str, tuple[Literal["lz4", "zstd"], int]] = {"lz4": ("lz4", 5), "compact": ("zstd", 5)}
 _SHUFFLES: dict["Shuffle", int] = {"byte": 1, "bit": 2}
+_BLOCKS = Scratch()  # of a thread that decodes
 CRC_BYTES = 4  # zarr's codec `crc32c` ends every chunk of the zarr layout with one of its bytes
 
 
@@ -204,6 +207,31 @@ def decompress(data: bytes, codec: CodecName, out: NDArray[Any]) -> None:
         out.reshape(-1)[:] = np.frombuffer(data, dtype=out.dtype)
         return
     blosc.decompress(data, out)
+
+
+def unpack(data: bytes | NDArray[np.uint8], codec: CodecName, out: NDArray[Any], *, start: int, total: int) -> None:
+    """Decode a part of one chunk into `out` (C-contiguous), without what comes before and after it where that can be.
+
+    Args:
+        data: The whole chunk.
+        codec: Of the store.
+        out: As many bytes as it has are decoded.
+        start: From this byte of the chunk's pixels on.
+        total: Bytes that the chunk's pixels must have.
+
+    Raises:
+        RuntimeError, ValueError: If the bytes are not such a chunk.
+    """
+    chunk = np.frombuffer(data, dtype=np.uint8)
+    told = len(chunk) if codec == "none" else int.from_bytes(chunk[4:8].tobytes(), "little")  # blosc: header's nbytes
+    if told != total or start + out.nbytes > total:
+        raise ValueError(f"{told} bytes of pixels instead of {total}")
+    if codec == "none":
+        out.reshape(-1).view(np.uint8)[:] = chunk[start : start + out.nbytes]
+    elif not unpack_part(chunk, start, out, _BLOCKS):
+        whole = np.empty(total, dtype=np.uint8)
+        blosc.decompress(chunk, whole)
+        out.reshape(-1).view(np.uint8)[:] = whole[start : start + out.nbytes]
 
 
 def blosc_settings(codec: CodecName) -> tuple[Literal["lz4", "zstd"], int] | None:

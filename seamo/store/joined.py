@@ -150,10 +150,10 @@ class JoinedStore(SaidByMeta, Faces):
         home = self._home[self.spec.stack_layers(stack)[0].id]
         return self.parts[home].dates_of(self._rows[home][rows], stack)
 
-    def read_layer(self, i: int, layer: str, out: Array | None = None) -> Array:
+    def read_layer(self, i: int, layer: str, out: Array | None = None, *, date: int | None = None) -> Array:
         """One layer of one sample, from the store that has it; `label` from the first."""
         part, row = self._place(i, layer)
-        return part.read_layer(row, layer, out)
+        return part.read_layer(row, layer, out, date=date)
 
     def read_label(self, i: int) -> Label:
         """The first store's label."""

@@ -17,6 +17,7 @@ from seamo.identity import digest
 from seamo.licences import joined_terms
 from seamo.manifest import LayerSpec, TaskSpec
 from seamo.sample import GeoRef, Label
+from seamo.store.format import padding_value
 from seamo.store.meta import Counts, SaidByMeta, StoreMeta
 from seamo.store.reader import Store
 from seamo.store.subsets import Subset, draw
@@ -145,17 +146,21 @@ class MixedStore(SaidByMeta):
             found[at, : dates.shape[1]] = dates
         return found
 
-    def read_layer(self, i: int, layer: str, out: Array | None = None) -> Array:
+    def read_layer(self, i: int, layer: str, out: Array | None = None, *, date: int | None = None) -> Array:
         """One layer of one sample; dates that its store does not have are fill."""
         part, row = self._place(i)
         spec = self.spec.layer(layer)
         times = part.spec.layer(layer).times
-        if times == spec.times:
-            return part.read_layer(row, layer, out)
+        if times == spec.times or (date is not None and date < times):
+            return part.read_layer(row, layer, out, date=date)
+        if date is not None:
+            target = np.empty((1, *part.shape(row, layer)[1:]), dtype=spec.dtype) if out is None else out
+            target[...] = padding_value(spec)
+            return target
         if out is None:
             out = np.empty((spec.times, *part.shape(row, layer)[1:]), dtype=spec.dtype)
         part.read_layer(row, layer, out[:times])
-        out[times:] = 0 if spec.fill_value is None else spec.fill_value
+        out[times:] = padding_value(spec)
         return out
 
     def read_label(self, i: int) -> Label:  # noqa: ARG002 - as `Samples` has it

@@ -275,7 +275,7 @@ class Store(SaidByMeta, Faces):
         """Dates of several samples, (n, T) datetime64[s], NaT where absent."""
         return self._columns.dates(stack)[rows]
 
-    def read_layer(self, i: int, layer: str, out: Array | None = None) -> Array:
+    def read_layer(self, i: int, layer: str, out: Array | None = None, *, date: int | None = None) -> Array:
         """One layer of one sample, (T, C, H, W) in the stored dtype; `label` gives the mask (H, W).
 
         Args:
@@ -283,15 +283,20 @@ class Store(SaidByMeta, Faces):
             layer: Layer id, or `label`.
             out: Where to write, of the stored dtype; if it is larger than the image (size buckets), the rest is
                 padded with fill at the bottom and right. Allocated if None.
+            date: Only this date, (1, C, H, W): the others are read and checked, and not decoded.
 
         Raises:
             StoreError: If the bytes are truncated or damaged: names shard, sample and layer.
-            UsageError: If `out` has another dtype or is too small.
+            UsageError: If `out` has another dtype or is too small, or there is no such date.
         """
         spec: LayerSpec | None = None if layer == fmt.LABEL else self.spec.layer(layer)
         if spec is None and fmt.label_kind(self.spec) != "mask":
             raise StoreError("labels are not masks", where=self.title, fix="Use read_label.")
         shape = self.shape(i, layer)
+        if date is not None:
+            if spec is None or not 0 <= date < shape[0]:
+                raise UsageError(f"there is no date {date} of {shape[0] if spec else 1}", where=layer)
+            shape = (1, *shape[1:])
         dtype = np.dtype("uint8" if spec is None else spec.dtype)
         target = np.empty(shape, dtype=dtype) if out is None else out
         if (
@@ -306,23 +311,25 @@ class Store(SaidByMeta, Faces):
             return target
         stored = (*shape[:-2], place.bucket, place.bucket) if place.bucket else shape
         if target.shape == stored and target.flags.c_contiguous:
-            self._decode(i, layer, target)
+            self._decode(i, layer, target, date)
             return target
         pixels = np.empty(stored, dtype=dtype)
-        self._decode(i, layer, pixels)
+        self._decode(i, layer, pixels, date)
         height, width = shape[-2:]
         if target.shape != shape:
             target[...] = fmt.padding_value(spec)
         target[..., :height, :width] = pixels[..., :height, :width]
         return target
 
-    def _decode(self, i: int, layer: str, target: Array) -> None:
+    def _decode(self, i: int, layer: str, target: Array, date: int | None) -> None:
         place = self._columns.place(i, layer)
         shard = int(self._columns.array("shard")[i])
         name = fmt.shard_file(self.meta.layout, shard, fmt.array_name(layer, place.bucket))
+        start, dates = (0, 1) if date is None else (date * target.nbytes, self.spec.layer(layer).times)
+        total = target.nbytes * dates
         for files in (self._pixels, self._origin):  # what came wrong over a network once comes right the second time
             try:
-                data, count, checksum = self._chunk(files, name, place, target)
+                data, count, checksum = self._chunk(files, name, place, target if dates == 1 else None)
                 problem = ""
                 if count != place.length:
                     problem = f"the file ends early ({count} of {place.length} bytes)"
@@ -330,7 +337,7 @@ class Store(SaidByMeta, Faces):
                     problem = "the bytes are damaged (crc32c differs)"
                 else:
                     if data is not None:
-                        fmt.decompress(data, self.meta.codec, target)
+                        fmt.unpack(data, self.meta.codec, target, start=start, total=total)
                     return
             except StoreError as error:
                 raise StoreError(error.what, self._named(name, i, layer), error.fix) from error
@@ -340,12 +347,12 @@ class Store(SaidByMeta, Faces):
                 files.forget(name, place.offset)
         raise StoreError(problem, self._named(name, i, layer), "Copy the store again, or delete it and build it again.")
 
-    def _chunk(self, files: PixelFiles, name: str, place: Place, target: Array) -> tuple[Any, int, int]:
+    def _chunk(self, files: PixelFiles, name: str, place: Place, target: Array | None) -> tuple[Any, int, int]:
         """The stored bytes of a chunk, how many and their checksum; None for bytes that are in `target` as they are."""
         if not isinstance(files, DiskFiles):
             data = files.read_range(name, place.offset, place.length)
             return data, len(data), fmt.crc32c(data)
-        if self.meta.codec == "none" and target.nbytes == place.length:
+        if self.meta.codec == "none" and target is not None and target.nbytes == place.length:
             return None, *files.read_into(name, place.offset, target)
         kept = _CHUNK.array((place.length,), np.uint8)
         return kept, *files.read_into(name, place.offset, kept)

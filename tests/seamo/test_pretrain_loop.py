@@ -264,9 +264,9 @@ def test_stage_two_alone_on_other_strategies(store, tmp_path, changes, terms, im
 
 def test_speed_says_rate_utilisation_and_waiting(store, tmp_path):
     class Slow(Store):
-        def read_layer(self, i, layer, out=None):
+        def read_layer(self, i, layer, out=None, **part):
             time.sleep(0.05 if layer == "s1" else 0)
-            return super().read_layer(i, layer, out)
+            return super().read_layer(i, layer, out, **part)
 
     alone = ["stage1={epochs: 0, warmup_epochs: 0}", "stage2={epochs: 2, warmup_epochs: 1}"]
     recipe = recipe_of(*alone, "machine.peak_tflops=0.0001", "machine.checkpoint_every=1000")

@@ -163,9 +163,9 @@ class Counted(Store):
 
     reads: list
 
-    def read_layer(self, i, layer, out=None):
+    def read_layer(self, i, layer, out=None, **part):
         self.reads.append((layer, i))
-        return super().read_layer(i, layer, out)
+        return super().read_layer(i, layer, out, **part)
 
 
 def counted(path: Path) -> Counted:
