@@ -1,0 +1,86 @@
+"""Feeds the compiled loops with damage and with odd shapes; run under sanitizers by `test_native_unpack.py`.
+
+python tests/seamo/native_fuzz.py SEED [ROUNDS]
+
+Arrays lie at the end of their memory, which malloc guards, so that a byte too many is seen.
+"""
+
+import ctypes
+import sys
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc
+
+from seamo.native.blosc import unpack_part
+from seamo.native.checksum import crc32c
+from seamo.native.crops import BandMap, Looks, crop_into, hole_codes
+from seamo.native.library import kernels
+from seamo.native.scratch import Scratch
+
+
+def guarded(array):
+    """A copy that malloc made for itself alone."""
+    return np.frombuffer(
+        ctypes.create_string_buffer(array.tobytes(), max(array.nbytes, 1)), array.dtype, array.size
+    ).reshape(array.shape)
+
+
+def damage(rng):
+    dtype = rng.choice(["uint8", "uint16", "float32"])
+    count = int(rng.integers(1, 3000))
+    pixels = (np.cumsum(rng.integers(-3, 4, count)) + 90).astype(dtype)
+    block = int(rng.choice([0, 256, 1024]))
+    chunk = np.frombuffer(
+        blosc.compress(pixels, b"lz4", int(rng.integers(1, 10)), int(rng.integers(0, 3)), block, pixels.itemsize),
+        np.uint8,
+    )
+    chunk = chunk.copy()
+    for _ in range(int(rng.integers(0, 5))):
+        chunk[int(rng.integers(0, len(chunk)))] = int(rng.integers(0, 256))
+    cut = len(chunk) if rng.random() < 0.7 else int(rng.integers(0, len(chunk) + 1))
+    chunk = chunk[:cut]
+    if cut >= 16 and rng.random() < 0.8:
+        chunk[12:16] = np.frombuffer(np.uint32(cut).tobytes(), np.uint8)  # else the length alone refuses it
+    first = int(rng.integers(0, count))
+    out = guarded(np.zeros(count - first, dtype))
+    try:
+        unpack_part(guarded(chunk), first * pixels.itemsize, out, Scratch())
+    except ValueError:
+        return 1
+    return 0
+
+
+def shapes(rng):
+    t, c, h, w, S = (int(rng.integers(1, n)) for n in (4, 4, 70, 70, 40))
+    dtype = rng.choice(["uint8", "uint16", "int16", "float32"])
+    pixels = guarded(rng.integers(0, 100, (t, c, h, w)).astype(dtype))
+    low = rng.random((1, t, 2))
+    box = np.concatenate([low, np.maximum(rng.random((1, t, 2)) * (1 - low), 1e-9)], axis=2)
+    if rng.random() < 0.2:
+        box[...] = [0, 0, 1, 1]
+    looks = Looks(rng.integers(0, t, (1, t)), box, rng.integers(0, 2, (1, t)))
+    rule = str(rng.choice(["affine", "clipped", "eight-bit"]))
+    bands = BandMap(rng.permutation(c), rng.permutation(c), rng.random(c), rng.random(c), rule)
+    out = guarded(np.full((t, c, S, S), np.nan, np.float32))
+    codes = hole_codes(np.ones((1, t), bool), dtype == "float32", 7.0)
+    scratch = Scratch()
+    crop_into(out, pixels, looks, 0, bands, codes=codes, fill=7.0, scratch=scratch)
+    assert np.isfinite(out).all()
+    data = guarded(rng.integers(0, 256, int(rng.integers(4096, 20_000)), dtype=np.uint8))
+    assert crc32c(data) == google_crc32c.value(data)
+
+
+def main():
+    rng, rounds = np.random.default_rng(int(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else 20_000
+    assert kernels() is not None
+    refused = 0
+    for number in range(rounds):
+        refused += damage(rng)
+        if number % 20 == 0:
+            shapes(rng)
+    sys.stdout.write(f"sanitized: {rounds} chunks, {refused} refused\n")
+
+
+if __name__ == "__main__":
+    main()
