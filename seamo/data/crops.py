@@ -3,8 +3,9 @@
 Resizing: half-pixel centres, bicubic kernel with a = -0.5, widened by the scale when shrinking (antialiased),
 weights renormalised at the crop's edge: what Pillow does to the cropped image. Crop and flip are folded into the
 weights of the two axes (`resize_taps`). Accelerators take them as two matrix products, A_y X A_x^T; a CPU, where
-the zeros of these matrices would cost most of the time, adds up rows. `seamo.resample` is the same in numpy for
-whole images; there a part of an image borrows neighbours from outside the part, here a crop sees nothing beyond itself.
+the zeros of these matrices would cost most of the time, adds up rows: in a compiled loop (`seamo.native.crops`), and
+where that is not there or pixels are missing in torch. `seamo.resample` is the same in numpy for whole images; there a
+part of an image borrows neighbours from outside the part, here a crop sees nothing beyond itself.
 
 Nothing here waits for the device, unless `crop_stack` has to look for fill values itself.
 
@@ -13,9 +14,10 @@ sees; n = B * T.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -26,11 +28,14 @@ from seamo.data.settings import CropConfig as CropConfig  # a recipe names them 
 from seamo.data.settings import Mode as Mode
 from seamo.errors import RecipeError, UsageError
 from seamo.manifest import LayerSpec
+from seamo.native.crops import BandMap, Looks, can_crop, crop_into, hole_codes
+from seamo.native.scratch import Scratch
 
 _TRIES = 10  # of torchvision's RandomResizedCrop, after which it takes the whole image
 _RATIO = (3 / 4, 4 / 3)
 _NUMBERS = 2 * _TRIES + 3  # uniform numbers a view: size and shape of each try, row, column, flip
 _WEIGHT = 1e-4  # a resized pixel is valid if the invalid pixels it sees weigh no more than this in all
+_SCRATCH = Scratch()
 _BLOCK = 2**20  # pixels that a CPU resizes at a time: what fits its caches, in memory that is used again
 
 
@@ -175,9 +180,7 @@ def crop_stack(
         stored = _checked(layers, spec, view).flatten(0, 1)
         look = (spec.fill is not None or spec.is_float) and (holes is None or spec.id in holes)
         wanted = [(source, bands.index(name)) for source, name in enumerate(spec.bands) if name in bands]
-        step = B * T if stored.device.type != "cpu" else max(1, _BLOCK // math.prod(stored.shape[1:]))
-        for start in range(0, B * T, step):
-            block = slice(start, start + step)
+        for block in _left(pixels, stored, spec, box_n4, flip_n, wanted, look=look):
             images = _select(stored[block], [source for source, _ in wanted])
             at = View(box_n4[block], flip_n[block])
             resized, known = _resize(images, spec, at, size=size, look=look, certain=holes is not None)
@@ -189,6 +192,36 @@ def crop_stack(
                     valid[block, place] = known[:, i]
     shape = (B, T, *pixels.shape[1:])
     return Crop(pixels.reshape(shape), None if valid is None else valid.reshape(shape))
+
+
+def _left(
+    out: Tensor,
+    stored: Tensor,
+    spec: LayerSpec,
+    box: Tensor,
+    flip: Tensor,
+    wanted: Sequence[tuple[int, int]],
+    *,
+    look: bool,
+) -> Iterator[slice | Tensor]:
+    """Blocks of the images that the compiled loop does not make: all without it, else those with a hole."""
+    n = len(stored)
+    if stored.device.type != "cpu":
+        yield slice(0, n)
+        return
+    step = max(1, _BLOCK // math.prod(stored.shape[1:]))
+    pixels = stored.numpy()
+    if not can_crop(pixels.dtype, *pixels.shape[2:]):
+        yield from (slice(start, start + step) for start in range(0, n, step))
+        return
+    source, place = (np.array(one) for one in zip(*wanted, strict=True))
+    bands = BandMap(source, place, np.ones(len(wanted)), np.zeros(len(wanted)), "affine")
+    looks = Looks(np.arange(n)[None], box.numpy()[None], flip.numpy()[None])
+    codes = hole_codes(np.full((1, n), look), spec.is_float, spec.fill_value)
+    pixels = np.ascontiguousarray(pixels)
+    holes = crop_into(out.numpy(), pixels, looks, 0, bands, codes=codes, fill=spec.fill_value, scratch=_SCRATCH)
+    left = torch.from_numpy(np.flatnonzero(holes))
+    yield from (left[start : start + step] for start in range(0, len(left), step))
 
 
 def _checked(layers: Mapping[str, Tensor], spec: LayerSpec, view: View) -> Tensor:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from seamo.identity import digest
 from seamo.manifest import DatasetSpec
-from seamo.store.format import CodecName, Layout, label_kind
+from seamo.store.format import CodecName, Layout, label_kind, shuffle_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ def build8(plan: BuildPlan) -> str:
         "synthetic": None if plan.synthetic is None else dict(plan.synthetic),
         "maps": {layer: spec.label_space(space).model_dump(mode="json") for layer, space in spec.maps.items()},
     }
+    floats = [layer.id for layer in spec.layers if shuffle_of(np.dtype(layer.dtype)) == "byte"]
+    if floats and plan.effective_codec != "none":
+        named["byte_shuffled"] = floats  # once their bits were
     is_inside = label_kind(spec) == "mask" or plan.layout == "webdataset"
     if is_inside and spec.task.label_space:
         named["classes"] = _classes(spec)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from seamo.bands import Unit
+from seamo.data import crops
 from seamo.data.crops import CropConfig, crop_stack, draw_views
 from seamo.inputs.crops import Crops, ImageSpec
 from seamo.inputs.normalise import Normalisation, normalise
@@ -83,6 +84,13 @@ def layer_of(dtype, size, fill=None):
     return spec.model_copy(update={"dtype": dtype, "size": size, "fill": fill, "times": 4})
 
 
+def by_torch(*given, **options):
+    """`crop_stack` without the compiled loop."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crops, "can_crop", lambda *_: False)
+        return crop_stack(*given, **options)
+
+
 def made(layer, pixels, config, size, how, *, valid=None):
     """Images of a batch through `Crops`, and as torch makes them: (images, known) each."""
     batch = len(pixels)
@@ -91,14 +99,19 @@ def made(layer, pixels, config, size, how, *, valid=None):
     views = draw_views(config, torch.arange(batch), sensors=["a"], seasons=4, seed=3, epoch=0)
     valid = np.ones((batch, 4), dtype=np.bool_) if valid is None else valid
     dates = np.broadcast_to(np.arange(4), (batch, 4))
-    crops = Crops([image], views, dates, {layer.id: valid})
-    out = np.full((batch, *crops.shapes["a"]), np.nan, dtype=np.float32)
+    making = Crops([image], views, dates, {layer.id: valid})
+    out = np.full((batch, *making.shapes["a"]), np.nan, dtype=np.float32)
     known = np.ones(out.shape, dtype=np.bool_)
     for i in range(batch):
-        for mask in crops.make(i, layer.id, pixels[i], {"a": out[i]}, Scratch()).values():
+        for mask in making.make(i, layer.id, pixels[i], {"a": out[i]}, Scratch()).values():
             known[i] &= mask
     stored = {layer.id: torch.from_numpy(pixels)}
-    crop = crop_stack(stored, [layer], views["a"], bands=bands, size=size, holes=(layer.id,))
+    crop = by_torch(stored, [layer], views["a"], bands=bands, size=size, holes=(layer.id,))
+    fast = crop_stack(stored, [layer], views["a"], bands=bands, size=size, holes=(layer.id,))
+    scale = crop.pixels[crop.pixels.isfinite()].abs().max()
+    assert (fast.pixels - crop.pixels).nan_to_num().abs().max() <= 2e-6 * scale
+    assert crop.valid is None or bool((crop.valid == (True if fast.valid is None else fast.valid)).all())
+    assert fast.valid is None or crop.valid is not None
     want = normalise(crop.pixels, image.numbers, valid=crop.valid).numpy()
     return out, known, want, np.ones(out.shape, np.bool_) if crop.valid is None else crop.valid.numpy()
 
