@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from seamo.data import crops
 from seamo.data.loader import Loader
+from seamo.data.making import Drawn, Making
 from seamo.errors import UsageError
+from seamo.inputs import crops as made_crops
 from seamo.pretrain.inputs import InputPlan, Inputs, plan_inputs
 from seamo.pretrain.mixture import training_data
 from seamo.pretrain.recipe import load_recipe
@@ -158,3 +161,50 @@ def test_the_check_of_the_unit_does_not_mind_absent_images(store: Store):
     small = replace(optical, mean=tuple(x / 10000 for x in optical.mean), std=tuple(x / 10000 for x in optical.std))
     with pytest.raises(UsageError, match="most pixels of B04, B02"):  # reflectance instead of digital numbers
         replace(plan, numbers={**plan.numbers, "s2": small})(batch, CPU, epoch=0, check=True)
+
+
+class InThreads:
+    """What a run's `StageImages` is, of one plan."""
+
+    def __init__(self, plan: InputPlan) -> None:
+        self.plan, self.layers = plan, plan.layer_ids
+
+    def draw(self, drawn: Drawn) -> Making:
+        return self.plan.draw(drawn, epoch=drawn.epoch)
+
+
+@pytest.mark.parametrize("has_library", [True, False], ids=["compiled", "torch"])
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [(2, []), (1, ["data.season_sampling=random"]), (1, []), (2, ["crop={mode: none_overlap}", "data.eight_bit=true"])],
+    ids=["all seasons", "any season", "first season", "quadrants"],
+)
+def test_images_made_while_reading_are_those_of_the_batch(
+    store: Store, monkeypatch: pytest.MonkeyPatch, stage: int, changes: list[str], has_library: bool
+):
+    crop = "crop={mode: partial, rate: [0.2, 0.9]}"
+    bands = "model.bands={s2: [B8A, B04, B02, B05], s1: [VV, VH]}"
+    plan = plan_of(store, stage, crop, bands, "model.size=20", "model.patch=4", *changes)
+    rows, shape = [0, 3, 5, 8], {"rank": 0, "world": 1, "epoch": 3}
+    with monkeypatch.context() as torch_alone:
+        torch_alone.setattr(crops, "can_crop", lambda *_: False)
+        raw = Loader(store, np.array(rows), 4, layers=plan.layer_ids, find_holes=True, **shape)
+        want = plan(next(iter(raw)), CPU, epoch=3)
+    if not has_library:
+        monkeypatch.setattr(crops, "can_crop", lambda *_: False)
+        monkeypatch.setattr(made_crops, "can_crop", lambda *_: False)
+    batch = next(iter(Loader(store, np.array(rows), 4, layers=plan.layer_ids, images=InThreads(plan), **shape)))
+    assert batch.layers == {}
+    got = plan(batch, CPU, epoch=3)
+    assert torch.equal(got.noise, want.noise)
+    assert (got.valid is None) == (want.valid is None)
+    for sensor, image in want.images.items():
+        there = torch.ones(image.shape, dtype=torch.bool)
+        if want.valid is not None:
+            assert torch.equal(got.valid[sensor], want.valid[sensor])
+            there = want.valid[sensor][:, :, None, None, None].expand(image.shape)
+        step = 1 / 255 if "data.eight_bit=true" in changes else 2e-6  # a half may fall to either side by the last bit
+        assert (got.images[sensor] - image)[there].abs().max() <= step * 1.001
+        known = [torch.ones_like(there) if one.pixel_valid is None else one.pixel_valid[sensor] for one in (got, want)]
+        assert torch.equal(known[0][there], known[1][there])
+    assert stage == 1 or want.pixel_valid is not None  # there was a hole
