@@ -100,7 +100,7 @@ class Crops:
         one = View(view.box[i : i + 1, left], view.flip[i : i + 1, left])
         names = tuple(image.bands[place] for place in bands.place)
         stored = {spec.id: torch.from_numpy(pixels[self._looks[image.name].dates[i, left]][None])}
-        holes = (spec.id,) if self._codes[spec.id][i, left].any() else ()
+        holes = None if self._codes[spec.id][i, left].any() else ()  # None: look
         crop = crop_stack(stored, [spec], one, bands=names, size=image.size, holes=holes)
         made = normalise(crop.pixels, select(image.numbers, bands.place), valid=crop.valid)[0].numpy()
         channels = np.ix_(left, bands.place)
