@@ -228,7 +228,7 @@ class _FarIO(io.RawIOBase):
         return len(data)
 
 
-class Scratch:
+class ScratchFolder:
     """Files without a name on this disk, of which the oldest make room. Several threads may use it."""
 
     def __init__(self) -> None:
@@ -236,8 +236,8 @@ class Scratch:
         self._lock, self._locks = Lock(), [Lock() for _ in range(_LOCKS)]
         self._room, self._making = BoundedSemaphore(SCRATCH), 0
 
-    def __reduce__(self) -> tuple[type["Scratch"], tuple[()]]:
-        return Scratch, ()
+    def __reduce__(self) -> tuple[type["ScratchFolder"], tuple[()]]:
+        return ScratchFolder, ()
 
     def __len__(self) -> int:
         return len(self._files)

@@ -44,7 +44,7 @@ from seamo.addresses import address_of, disk_path, is_web
 from seamo.errors import ArchiveError, UsageError
 from seamo.manifest import DatasetSpec
 from seamo_prep.containers import Container, Joined, Several, bytes_of
-from seamo_prep.far import FarFile, Scratch, Shelf
+from seamo_prep.far import FarFile, ScratchFolder, Shelf
 from seamo_prep.links import broken_link
 from seamo_prep.outside import reading
 from seamo_prep.packed import open_container
@@ -92,7 +92,7 @@ class Raw:
         self._lists = {one.file for scheme in spec.splits.values() for one in scheme.files}
         self._loose = {one.name for one in spec.archives} | self._lists | {SYNTHETIC}
         self._holders: dict[str, Container] = {}
-        self._scratch = Scratch()
+        self._scratch = ScratchFolder()
         self.ignored: tuple[str, ...] = self._find()
         """What is not read because something better is there: archives beside their folder, parts beside the whole."""
         for line in self.ignored:

@@ -21,7 +21,7 @@ from seamo_prep.archives import archive_ids, load_archive
 from seamo_prep.archives._tiles import open_raster
 from seamo_prep.build import Options, build
 from seamo_prep.engines import Engine
-from seamo_prep.far import FarFile, Scratch, Shelf, folders_of
+from seamo_prep.far import FarFile, ScratchFolder, Shelf, folders_of
 from seamo_prep.unpack import Raw
 from tests import servers
 from tests.dask_cluster import Cluster
@@ -312,7 +312,7 @@ def test_it_travels_as_its_address_and_refuses_another_state(bucket: str, tmp_pa
 def test_files_on_this_disk_are_few_and_have_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    scratch, made = Scratch(), []
+    scratch, made = ScratchFolder(), []
 
     def content(number: int) -> Iterator[bytes]:
         made.append(number)
@@ -340,7 +340,7 @@ def test_a_full_disk_is_said() -> None:
         raise OSError(28, os.strerror(28))
 
     with pytest.raises(ArchiveError, match=r"has no room for a\.tif\. Set TMPDIR"):
-        Scratch().bring("a.tif", full)
+        ScratchFolder().bring("a.tif", full)
 
 
 def test_folders_are_those_of_a_disk(tmp_path: Path) -> None:
