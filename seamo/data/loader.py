@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seamo.data.batch import Batch
-from seamo.data.making import Drawn, ImageMaker, Making
+from seamo.data.making import BatchSamples, ImageMaker, Making
 from seamo.data.reading import LabelReader, read_seconds, read_valid
 from seamo.errors import SeamoError, StoreError, UsageError
 from seamo.manifest import LayerSpec
@@ -191,7 +191,7 @@ class Loader:
             mask = self._memory.take((n, *max(sizes.values())), np.dtype(np.uint8))
         making, images = None, {}
         if self._images is not None:
-            making = self._images.draw(Drawn(unit.rows, unit.turns, unit.epoch, valid))
+            making = self._images.draw(BatchSamples(unit.rows, unit.turns, unit.epoch, valid))
             floats = np.dtype(np.float32)
             images = {name: self._memory.take((n, *shape), floats) for name, shape in making.shapes.items()}
         work = _Work(

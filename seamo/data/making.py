@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
+class BatchSamples:
     """The samples of a batch before their pixels are read.
 
     Args:
@@ -65,5 +65,5 @@ class ImageMaker(Protocol):
     def layers(self) -> tuple[str, ...]:
         """Ids of the layers that are used up."""
 
-    def draw(self, drawn: Drawn) -> Making:
+    def draw(self, drawn: BatchSamples) -> Making:
         """What is to be made of a batch; in the thread that asks for batches."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from seamo.data.loader import Loader
-from seamo.data.making import Drawn, ImageMaker, Making
+from seamo.data.making import BatchSamples, ImageMaker, Making
 from seamo.pretrain.checkpoint import TrainingProgress
 from seamo.pretrain.inputs import Inputs
 from seamo.pretrain.job import Job
@@ -98,7 +98,7 @@ class StageImages:
         self._plans, self._first = job.plans, job.recipe.stage1.epochs
         self.layers = job.plans[max(job.plans)].layer_ids
 
-    def draw(self, drawn: Drawn) -> Making:
+    def draw(self, drawn: BatchSamples) -> Making:
         """See `seamo.data.making.ImageMaker`."""
         return self._plans[1 if drawn.epoch < self._first else 2].draw(drawn, epoch=drawn.epoch)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from seamo.data.batch import Batch
 from seamo.data.crops import CropConfig, View, crop_stack, draw_views
 from seamo.data.draws import MASKS, uniforms
-from seamo.data.making import Drawn
+from seamo.data.making import BatchSamples
 from seamo.errors import RecipeError, StoreError
 from seamo.inputs.check import check_unit
 from seamo.inputs.crops import Crops, ImageSpec
@@ -152,7 +152,7 @@ class InputPlan:
             for sensor in self.config.sensors
         )
 
-    def draw(self, drawn: Drawn, *, epoch: int) -> Crops:
+    def draw(self, drawn: BatchSamples, *, epoch: int) -> Crops:
         """The same images as `__call__` makes of layers, to be made in the threads of a Loader."""
         rows = _drawn_by(torch.from_numpy(np.array(drawn.rows)), torch.from_numpy(np.array(drawn.turns)))
         dates = torch.arange(self.seasons).expand(len(rows), -1)

@@ -100,7 +100,7 @@ def _sample(spec: DatasetSpec, i: int) -> Sample:
     pixels = {}
     for layer in spec.layers:
         height, width = layer.size or (_SIDE, _SIDE)
-        # Drawn for each layer apart: the pixels of one do not depend on which others there are.
+        # BatchSamples for each layer apart: the pixels of one do not depend on which others there are.
         rng = np.random.default_rng([i, *layer.id.encode()])
         noise = rng.normal(size=(layer.times, len(layer.bands), height, width))
         level, spread = (-18.0 + 5.0 * kind, 1.0) if layer.sensor == "s1" else (800.0 + 900.0 * kind, 60.0)

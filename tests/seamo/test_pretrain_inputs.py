@@ -9,7 +9,7 @@ import torch
 
 from seamo.data import crops
 from seamo.data.loader import Loader
-from seamo.data.making import Drawn, Making
+from seamo.data.making import BatchSamples, Making
 from seamo.errors import UsageError
 from seamo.inputs import crops as made_crops
 from seamo.pretrain.inputs import InputPlan, Inputs, plan_inputs
@@ -169,7 +169,7 @@ class InThreads:
     def __init__(self, plan: InputPlan) -> None:
         self.plan, self.layers = plan, plan.layer_ids
 
-    def draw(self, drawn: Drawn) -> Making:
+    def draw(self, drawn: BatchSamples) -> Making:
         return self.plan.draw(drawn, epoch=drawn.epoch)
 
 
