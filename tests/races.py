@@ -11,8 +11,6 @@ or they write to one folder of a disk.
 """
 
 import argparse
-import hashlib
-import json
 import os
 import random
 import shutil
@@ -31,7 +29,7 @@ from seamo.store.keeping import sweep_bucket
 from seamo.store.reader import Store
 from seamo.store.roots import Catalogue, change_catalogue, read_catalogue
 from seamo_prep.clean import clean
-from tests import kills, servers
+from tests import servers
 from tests.racing import OTHER_CODEC, PATIENCE_S, Reader, ended, faults_of, last, processes, ran, start
 from tests.seamo.test_roots import with_store
 
@@ -45,12 +43,10 @@ class Made:
     Args:
         raw: Archives.
         stores: A root with every store and view that a round may make, built on a disk; the first one by its address.
-        results: Records to hand in.
     """
 
     raw: Path
     stores: Path
-    results: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +194,10 @@ def _both(words: Sequence[list[str]], log: Path, drawn: random.Random, *, apart:
     return [start(words[0], log.with_suffix(".0")), *two]
 
 
-def kill(process: ForkServerProcess, place: str, drawn: random.Random, lasts: float) -> int:
-    """Kill at a random moment, or when so many files are there; 1 if it was still running."""
+def kill(process: ForkServerProcess, place: str, drawn: random.Random, lasts: float, most: int = 80) -> int:
+    """Kill at a random moment, or when up to `most` files are there; 1 if it was still running."""
     at = time.monotonic() + drawn.uniform(0.0, 1.05 * lasts)
-    files, enough = open_files(place), drawn.randrange(1, 80) if drawn.random() < 0.5 else 0
+    files, enough = open_files(place), drawn.randrange(1, most) if drawn.random() < 0.5 else 0
     if enough:
         while process.exitcode is None and len(list(files.names())) < enough:
             time.sleep(0.02)
@@ -272,57 +268,6 @@ def _whole_or_absent(place: str, want: Mapping[str, set[str]]) -> list[str]:
     return faults + [f"{name} is listed and not there" for name in listed if not there.exists(f"{name}/store.json")]
 
 
-def submit_at_once(made: Made, root: Path, *, rounds: int, seed: int) -> Told:
-    """Two people hand the same records in to one folder, one of them is killed and comes again.
-
-    Args:
-        made: From `prepare`, with results.
-        root: An empty folder.
-        rounds: How many.
-        seed: Of the moments.
-    """
-    drawn, told, want = random.Random(seed), Told(), None  # noqa: S311 - no secret
-    root.mkdir()
-    for turn in range(rounds + 1):
-        place, log = root / str(turn), root / f"log{turn}"
-        words = [["seamo-bench", "submit", str(made.results), str(place), "--as", who] for who in ("Ada", "Ben")]
-        faults: list[str] = []
-        if want is None:  # nobody disturbs these two
-            for one in words:
-                ran(one, log, faults)
-            want = _handed_in(place)
-            told.faults += faults
-            continue
-        two = [start(one, log.with_suffix(f".{n}")) for n, one in enumerate(words)]
-        victim, end = two[drawn.randrange(2)], time.monotonic() + drawn.uniform(0.1, 1.5)
-        while any(one.exitcode is None for one in two):
-            if time.monotonic() > end and victim.exitcode is None:
-                victim.kill()
-                told.kills += 1
-                end = float("inf")
-            for path in place.glob("records/*/*.json"):
-                record = json.loads(path.read_bytes())["predictions"]
-                told.looks += 1
-                if not record or not list(place.glob(f"predictions/**/{record['sha256']}*")):
-                    faults.append(f"a reader saw {path.name} without its predictions")
-            time.sleep(0.02)
-        faults += [f"submit ended with {one.exitcode}" for one in two if one.exitcode and one is not victim]
-        for one in words:
-            ran(one, log, faults)
-        if _handed_in(place) != want:
-            faults.append("something else was handed in")
-        told.rounds += 1
-        told.faults += [f"round {turn}: {one}" for one in faults]
-    return told
-
-
-def _handed_in(place: Path) -> tuple[list[str], list[str]]:
-    """Names of all files, and the hashes of their bytes: who was first does not matter."""
-    files = [path for path in sorted(place.rglob("*")) if path.is_file()]
-    hashes = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
-    return [str(path.relative_to(place)) for path in files], hashes
-
-
 def change_at_once(root: str, *, writers: int = 8, changes: int = 50) -> int:
     """Entries of a catalogue that are lost where so many processes write so many each at once."""
     context = processes()
@@ -340,20 +285,15 @@ def _change(root: str, me: int, changes: int) -> None:
         change_catalogue(root, lambda there, n=n: with_store(there, f"toy/{me:04x}{n:04x}"))  # type: ignore[misc]
 
 
-def prepare(folder: Path, *, results: bool = False) -> Made:
-    """Archives and stores on a disk, and records if they are asked for."""
-    made = Made(folder / "raw", folder / "stores", folder / "results")
+def prepare(folder: Path) -> Made:
+    """Archives and stores on a disk."""
+    made = Made(folder / "raw", folder / "stores")
     faults: list[str] = []
     log = folder / "log"
     ran(["seamo-prep", "demo", str(made.raw), "--size", "tiny", "--only", "eurosat", "--workers", "1"], log, faults)
     web = ["--layout", "webdataset"]
     for options in ([], ["--splits", "cv5x5"], web, [*web, "--splits", "cv5x5"]):
         ran([*_BUILD, "--raw", str(made.raw), "--store", str(made.stores), *options], log, faults)
-    if results:
-        suite = folder / "suite.yaml"
-        suite.write_text(kills.SUITE)
-        run = ["seamo-bench", "run", str(suite), "--stores", str(made.stores), "--results", str(made.results)]
-        ran([*run, "--threads", "1"], log, faults)
     if faults:
         raise SystemExit("\n".join(faults))
     return made
@@ -376,19 +316,18 @@ def main(arguments: list[str]) -> int:
             server, bucket = stack.enter_context(servers.buckets(chosen.server))
             os.environ.update(servers.environment(server))
         names = chosen.what or WHAT
-        made = prepare(Path(folder), results="submit" in names) if {*names} - {"run"} else None
+        made = prepare(Path(folder)) if {*names} & {*RACES} else None
         for name in names:
             begun = time.monotonic()
             if name == "catalogue":
                 lost = change_at_once(f"{bucket}/changes")
                 told = Told(rounds=1, faults=[f"{lost} changes are lost"] if lost else [])
-            elif name == "run" or made is None:
-                from tests.races_results import run_at_once  # which stands on this module
+            elif name in ("run", "submit") or made is None:
+                from tests.races_results import run_at_once, submit_at_once  # which stand on this module
 
                 (Path(folder) / name).mkdir()
-                told = run_at_once(Path(folder) / name, f"{bucket}/runs", rounds=chosen.rounds, seed=chosen.seed)
-            elif name == "submit":
-                told = submit_at_once(made, Path(folder) / name, rounds=chosen.rounds, seed=chosen.seed)
+                two = run_at_once if name == "run" else submit_at_once
+                told = two(Path(folder) / name, f"{bucket}/{name}", rounds=chosen.rounds, seed=chosen.seed)
             else:
                 told = attack(RACES[name], made, f"{bucket}/{name}", rounds=chosen.rounds, seed=chosen.seed)
             wrong += len(told.faults)

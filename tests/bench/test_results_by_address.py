@@ -19,6 +19,7 @@ from seamo_bench.records.submit import submit
 from tests import servers
 from tests.bench.bench_store import toy_store
 from tests.bench.forging import forge
+from tests.races_results import Looking
 
 SUITE = "id: small\nrows:\n  - {store: toy, protocol: knn}\n"
 
@@ -179,3 +180,13 @@ def test_a_submit_that_is_broken_off_leaves_no_record_without_predictions(
     assert [fault.times for fault in proxy.faults] == [0] * 4
     assert [one.outcome for one in submit(world / "mine", address)] == ["there already", "there already"]
     assert len(files_below(str(address))) == 4
+
+
+def test_a_race_of_submits_sees_a_record_that_is_not_whole(bucket: str, world: Path) -> None:
+    list(submit(world / "mine", Path(f"{bucket}/results")))
+    reader, files = Looking(f"{bucket}/results"), open_files(f"{bucket}/results")
+    reader.look()
+    files.delete([next(files.names("predictions"))])
+    reader.look()
+    assert (reader.looks, len(reader.bad)) == (2, 1)
+    assert reader.bad[0].endswith("the predictions of this record are not there")
