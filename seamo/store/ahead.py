@@ -99,11 +99,8 @@ class ReadAhead:
         waiting: deque[Unit] = deque()
         for number, unit in enumerate(units):
             for files, home in self._files:
-                rows = home(unit.rows)
-                if number == 0 and self._is_whole:
-                    files.expect_first(rows)
-                else:
-                    files.expect(rows)
+                expect = files.expect if number else files.expect_first
+                expect(home(unit.rows))
             waiting.append(unit)
             if len(waiting) > self._depth(len(unit.rows)):
                 yield waiting.popleft()

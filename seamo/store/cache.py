@@ -37,12 +37,14 @@ class CachedFiles:
     """
 
     def __init__(self, files: PixelFiles, folder: Path, limit: int, pixels: str) -> None:
-        self._files, self._folder, self._limit, self._pixels = files, folder, limit, pixels
+        self.behind = files
+        """The same files without the cache."""
+        self._folder, self._limit, self._pixels = folder, limit, pixels
         self._entries = DiskFiles(folder)  # keeps those open that were read last
 
     def where(self, name: str) -> str:
         """The address of a name, for messages."""
-        return self._files.where(name)
+        return self.behind.where(name)
 
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         """Some bytes of a file, from the cache if they are there and sound.
@@ -50,15 +52,18 @@ class CachedFiles:
         Raises:
             StoreError: If they cannot be read. A cache that cannot be written to, or is full, is no error.
         """
-        path = self._path(name, offset, length)
-        found = _read(path, length)
+        found = _read(self._path(name, offset, length), length)
         if found is not None:
             return found
-        data = self._files.read_range(name, offset, length)
+        data = self.behind.read_range(name, offset, length)
         if len(data) == length:
-            with suppress(OSError):
-                self._write(path, data)
+            self.keep(name, offset, data)
         return data
+
+    def keep(self, name: str, offset: int, data: bytes) -> None:
+        """Enter a range that was read, if the cache can be written to and has room."""
+        with suppress(OSError):
+            self._write(self._path(name, offset, len(data)), data)
 
     def has(self, name: str, offset: int, length: int) -> bool:
         """Whether the cache has such an entry, which counts as used then; its bytes are not looked at."""

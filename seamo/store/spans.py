@@ -10,7 +10,6 @@ import bisect
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
@@ -24,7 +23,7 @@ from seamo.store.reader import PixelFiles, Store
 
 _SPAN = 4 * 2**20
 _GAP = 2**16  # bytes between two chunks that are fetched along rather than asked for apart
-_BESIDE = 4  # times the bytes of a first batch that may be fetched along with it
+_WORTH = 2**19  # bytes that a first batch need not wait for, for two requests more
 _REQUESTS = 16
 
 Rows = NDArray[np.int64]
@@ -47,6 +46,15 @@ class Chunks:
     row: Rows
     offset: Rows
     length: Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A part of a span, by its place in the file."""
+
+    start: int
+    stop: int
+    data: Future[bytes]
 
 
 def find_chunks(store: Store, rows: Rows, layers: Sequence[str]) -> Chunks:
@@ -79,6 +87,7 @@ class AheadFiles:
 
     def __init__(self, files: PixelFiles, chunks: Chunks, *, keep: int, joined: bool) -> None:
         self._files, self._chunks, self._keep = files, chunks, keep
+        self._far = files.behind if isinstance(files, CachedFiles) else files
         self._pool = ThreadPoolExecutor(_REQUESTS, thread_name_prefix="seamo-fetch")
         self._lock = Lock()
         self._fetched: dict[int, Future[bytes]] = {}  # span -> its bytes
@@ -87,7 +96,7 @@ class AheadFiles:
         self._kept = 0
         self._on_disk: dict[int, bool] = {}  # span -> whether the cache on a disk has it, as far as was asked
         self._wrong: set[int] = set()  # spans that the cache had and that were wrong
-        self._single: dict[tuple[str, int], Future[bytes]] = {}  # chunks that are wanted before their spans
+        self._pieces: dict[int, tuple[_Piece, ...]] = {}  # span -> what a first batch needs of it, until all is there
         self._cut(joined=joined)
 
     def _cut(self, *, joined: bool) -> None:
@@ -103,7 +112,7 @@ class AheadFiles:
         heads = np.flatnonzero(begins)
         self._file, self._start = file[heads], offset[heads]
         self._stop = np.maximum.reduceat(stop, heads) if len(heads) else stop
-        of_chunk = np.empty(len(order), dtype=np.int64)
+        self._of_chunk = of_chunk = np.empty(len(order), dtype=np.int64)
         of_chunk[order] = span
         self._spans_of_row: dict[int, list[int]] = {}
         for row, one in zip(chunks.row.tolist(), of_chunk.tolist(), strict=True):
@@ -124,19 +133,33 @@ class AheadFiles:
                         self._begin(span)
 
     def expect_first(self, rows: Rows) -> None:
-        """The same for a first batch, which need not wait for much that lies beside it: then chunk by chunk."""
-        chunks = self._chunks
-        places = np.flatnonzero(np.isin(chunks.row, rows))
-        spans = {span for row in rows.tolist() for span in self._spans_of_row.get(row, ())}
-        is_near = sum(map(self._size, spans)) <= _BESIDE * int(chunks.length[places].sum())
-        if is_near or all(map(self._is_cached, spans)):
-            self.expect(rows)
-            return
-        for at in places.tolist():
-            name, offset = chunks.names[chunks.file[at]], int(chunks.offset[at])
-            length = int(chunks.length[at])
-            if (name, offset) not in self._single:
-                self._single[name, offset] = self._pool.submit(self._files.read_range, name, offset, length)
+        """The same for a first batch, which somebody waits for: its own chunks first, then what lies between them.
+
+        A span is asked for in pieces where that leaves enough for later; they are joined to it, so no byte comes twice.
+        """
+        chunks, turn = self._chunks, {row: n for n, row in enumerate(rows.tolist())}
+        of_span: dict[int, list[tuple[int, int]]] = {}
+        for at in sorted(np.flatnonzero(np.isin(chunks.row, rows)), key=lambda at: turn[int(chunks.row[at])]):
+            offset = int(chunks.offset[at])
+            of_span.setdefault(int(self._of_chunk[at]), []).append((offset, offset + int(chunks.length[at])))
+        cut = []
+        with self._lock:
+            for span, ranges in of_span.items():
+                if span in self._fetched or self._is_cached(span) or not self._make_room(span):
+                    continue
+                name, runs = self._range(span)[0], _runs(ranges)
+                if self._size(span) - sum(stop - start for start, stop in runs) < len(runs) * _WORTH:
+                    self._begin(span)
+                    continue
+                self._kept += self._size(span)
+                self._pieces[span] = tuple(
+                    _Piece(start, stop, self._pool.submit(self._far.read_range, name, start, stop - start))
+                    for start, stop in runs
+                )
+                cut.append(span)
+            for span in cut:
+                self._fetched[span] = self._pool.submit(self._join, span, self._pieces[span])
+        self.expect(rows)
 
     def where(self, name: str) -> str:
         """The address of a name, for messages."""
@@ -148,10 +171,6 @@ class AheadFiles:
         Raises:
             StoreError: If they cannot be read.
         """
-        single = self._single.pop((name, offset), None)
-        if single is not None:
-            with suppress(StoreError):
-                return single.result()
         starts, first = self._of_file.get(name, ([], 0))
         span = first + bisect.bisect_right(starts, offset) - 1
         if span < first or offset + length > self._stop[span]:
@@ -168,6 +187,10 @@ class AheadFiles:
             fetched = self._fetched.get(span)
             if fetched is None and self._make_room(span):
                 fetched = self._begin(span)
+            at = int(self._start[span])
+            for piece in self._pieces.get(span, ()):
+                if piece.start <= offset and offset + length <= piece.stop:
+                    fetched, at = piece.data, piece.start
         if fetched is None:
             return self._files.read_range(name, offset, length)
         try:
@@ -179,8 +202,7 @@ class AheadFiles:
             if self._wanted[span] <= 0 and span in self._fetched:
                 self._spare[span] = None
                 self._spare.move_to_end(span)
-        at = offset - int(self._start[span])
-        return data[at : at + length]
+        return data[offset - at : offset - at + length]
 
     def forget(self, name: str, offset: int) -> None:
         """Keep no longer what lies there, in memory and in the cache on a disk."""
@@ -198,6 +220,7 @@ class AheadFiles:
         self._pool.shutdown(wait=False, cancel_futures=True)  # what is under way may wait for an answer
         with self._lock:
             self._fetched.clear()
+            self._pieces.clear()
             self._spare.clear()
             self._kept = 0
 
@@ -223,6 +246,23 @@ class AheadFiles:
         self._fetched[span] = future
         return future
 
+    def _join(self, span: int, pieces: "tuple[_Piece, ...]") -> bytes:
+        """The bytes of a span of which some pieces are on their way: they were asked for before, so they come."""
+        name, first, size = self._range(span)
+        data = bytearray()
+        for piece in pieces:
+            data += self._between(name, first + len(data), piece.start) + piece.data.result()
+        data += self._between(name, first + len(data), first + size)
+        joined = bytes(data)
+        if isinstance(self._files, CachedFiles) and span not in self._wrong:
+            self._files.keep(name, first, joined)
+        with self._lock:
+            self._pieces.pop(span, None)
+        return joined
+
+    def _between(self, name: str, start: int, stop: int) -> bytes:
+        return self._far.read_range(name, start, stop - start) if start < stop else b""
+
     def _make_room(self, span: int) -> bool:
         """Whether the span fits, after what was unused for longest was forgotten; what is announced stays."""
         size = self._size(span)
@@ -231,6 +271,7 @@ class AheadFiles:
                 return False
             old, _ = self._spare.popitem(last=False)
             del self._fetched[old]
+            self._pieces.pop(old, None)
             self._on_disk.pop(old, None)  # by now it may be there
             self._kept -= self._size(old)
         return True
@@ -238,5 +279,17 @@ class AheadFiles:
     def _drop(self, span: int) -> None:
         with self._lock:
             self._spare.pop(span, None)
+            self._pieces.pop(span, None)
             if self._fetched.pop(span, None) is not None:
                 self._kept -= self._size(span)
+
+
+def _runs(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Starts and stops, in order; those that meet, or nearly, are one."""
+    runs: list[tuple[int, int]] = []
+    for start, stop in sorted(ranges):
+        if runs and start - runs[-1][1] <= _GAP:
+            runs[-1] = (runs[-1][0], max(stop, runs[-1][1]))
+        else:
+            runs.append((start, stop))
+    return runs
