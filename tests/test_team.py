@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from seamo.files import open_files
 from seamo_bench.cli import main as seamo_bench
 from seamo_prep.cli import main as seamo_prep
 from seamo_prep.demo import write_demos
+from tests import servers
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "guide-team.md").read_text("utf-8")
@@ -112,14 +114,14 @@ def check(day: Path, bucket: str, heard: dict[str, str]) -> None:
     assert not [path for path in day.rglob("*") if path.name in ("store.json", "index.parquet", "catalog.json")]
 
 
-def without_secrets(day: Path, bucket: str, heard: dict[str, str]) -> None:
+def without_secrets(day: Path, bucket: str, heard: dict[str, str], secrets: Iterable[str] = SECRETS) -> None:
     """No secret stands in a file of anybody, in an object of the bucket, or in what was said."""
     files = open_files(bucket)
     kept = {str(path): path.read_bytes() for path in day.rglob("*") if path.is_file()}
     kept |= {name: files.read(name) for name in files.names()}
     kept |= {f"what {name} heard": said.encode() for name, said in heard.items()}
     assert {Path(name).name for name in kept} > {"run.json", "catalog.json", "store.json", "report.html", "recipe.yaml"}
-    for secret in SECRETS:
+    for secret in secrets:
         assert not [name for name, data in kept.items() if secret.encode() in data], secret
 
 
@@ -181,8 +183,10 @@ def test_the_day_goes_as_the_page_says_and_leaves_no_secret(
 
 
 @pytest.mark.soak
-def test_the_day_goes_by_processes(planted: str, tmp_path: Path) -> None:
-    """By a shell, each command a process, two workers at once."""
+@pytest.mark.parametrize("server", ["planted", "weed", "azure"])
+def test_the_day_goes_by_processes(server: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """By a shell, each command a process, two workers at once; on moto, SeaweedFS and Azure's emulator."""
+    place = f"{request.getfixturevalue(server)}/{uuid.uuid4().hex}"
     words = {"seamo": "seamo.cli", "seamo-prep": "seamo_prep.cli", "seamo-bench": "seamo_bench.cli"}
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
@@ -205,11 +209,11 @@ def test_the_day_goes_by_processes(planted: str, tmp_path: Path) -> None:
         return done.stdout + done.stderr
 
     day = tmp_path / "day"
-    heard = spend(day, planted, run)
+    heard = spend(day, place, run)
     for home in day.iterdir():
         shutil.rmtree(home / ".cache", ignore_errors=True)
-    check(day, planted, heard)
-    without_secrets(day, planted, heard)
+    check(day, place, heard)
+    without_secrets(day, place, heard, SECRETS if server == "planted" else servers.SECRETS.values())
 
 
 def test_the_page_is_in_the_site_and_its_suite_is_one() -> None:
