@@ -67,7 +67,7 @@ def measured(suite: Suite, places: Places, workers: int, wait: float) -> tuple[f
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as dask,  # type: ignore[no-untyped-call]
         Client(dask) as client,  # type: ignore[no-untyped-call]
     ):
-        client.run(importlib.import_module, "seamo_bench.protocols.finetune")
+        client.run(importlib.import_module, "seamo_bench.protocols.finetune.training")
         client.run(wait_in_cells, wait)
         cells = make_plan(suite, (), places)
         begin, before = time.perf_counter(), client.run(time.process_time)

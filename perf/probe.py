@@ -26,7 +26,7 @@ from seamo.store.reader import Store, open_store
 from seamo.store.writer import BuildPlan, StoreWriter
 from seamo_bench.facts import BackboneFacts
 from seamo_bench.features.cache import FeatureCache, Work
-from seamo_bench.protocols import linear
+from seamo_bench.protocols import find_protocol, runner
 from seamo_bench.runs.context import context_of
 from seamo_bench.tasks.trials import labels_of, make_trials, task_facts
 
@@ -80,11 +80,11 @@ def main() -> None:
                 task=task,
                 labels=labels,
                 splits=dict.fromkeys(range(seeds), (trial,)),
-                params={**linear.PROTOCOL.defaults, **params},
+                params={**find_protocol("linear").defaults, **params},
                 work=work,
             )
             begin = time.perf_counter()
-            for _ in linear.run(context):
+            for _ in runner("linear")(context):
                 pass
             return time.perf_counter() - begin
 
@@ -92,7 +92,7 @@ def main() -> None:
         for _ in range(arguments.rounds):
             one.append(probe(1, lrs=(0.1,), weight_decays=(0.0,)))
             every.append(probe(arguments.seeds))
-    defaults = linear.PROTOCOL.defaults
+    defaults = find_protocol("linear").defaults
     settings = len(defaults["lrs"]) * len(defaults["weight_decays"])
     ratio = (extraction + statistics.median(every)) / (extraction + statistics.median(one))
     print(

@@ -68,10 +68,13 @@ class Mutation:
     tests: tuple[str, ...]
 
 
+WORKS_IN = {"linear": "linear/grid", "knn": "knn/votes", "logreg": "logreg/fits", "finetune": "finetune/training"}
+
+
 def protocol(name: str, what: str, *edits: tuple[str, str], file: str = "") -> Mutation:
     """A fault of one protocol, seen by its contract."""
-    path = f"{BENCH}/protocols/{file or name}"
-    changes = tuple(Edit(path if path.endswith(".py") else f"{path}.py", old, new) for old, new in edits)
+    path = f"{BENCH}/protocols/{file or WORKS_IN[name]}"
+    changes = tuple(Edit(f"{path}.py", old, new) for old, new in edits)
     return Mutation(f"{name}: {what}", changes, (f"{PROTOCOLS}[{name}]",))
 
 

@@ -348,3 +348,19 @@ def test_help_and_wrong_usage_are_answered_before_anything_heavy_is_loaded(tmp_p
             assert not done.loaded & {"rich", "yaml"}, about  # a tenth of a second each
         if status:
             assert (done.stdout, done.stderr.count("\n")) == ("", 1), about
+
+
+def test_a_plan_of_every_protocol_loads_no_torch(tmp_path: Path) -> None:
+    from seamo.testing.stores import tiny_store
+    from seamo_bench.protocols import protocols
+
+    tiny_store(tmp_path / "stores")
+    rows = "".join(f"  - {{store: tiny, protocol: {name}}}\n" for name in protocols())
+    (tmp_path / "all.yaml").write_text(f"id: all\nbackbones: [image-statistics, resnet18]\nrows:\n{rows}")
+    words = ("plan", "all.yaml", "--stores", "stores", "--results", "results", "--json")
+    (done,) = answers(tmp_path, ("seamo_bench.cli", words))
+    assert done.returncode == 0, done.stderr
+    cells = json.loads(done.stdout)
+    assert len(cells) == 2 * len(protocols())
+    assert {cell["status"] for cell in cells} == {"will run", "impossible"}
+    assert not done.loaded & (HEAVY - STORES)

@@ -10,7 +10,7 @@ from torch import nn
 import seamo_bench
 from seamo.errors import ProtocolError
 from seamo_bench.network import Features, Network
-from seamo_bench.protocols import change
+from seamo_bench.protocols.change import dates as change
 from seamo_bench.protocols.dense import tiles as _dense
 from seamo_bench.protocols.dense import training as _dense_training
 from tests.bench.dense_store import SCENE, dense_samples, dense_spec, dense_store, scene, write_store

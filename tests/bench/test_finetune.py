@@ -9,7 +9,7 @@ from torch.nn import functional
 
 import seamo_bench
 from seamo.errors import ProtocolError, RecipeError, TrainingError
-from seamo_bench.protocols import finetune
+from seamo_bench.protocols.finetune import training as finetune
 from seamo_bench.suites.suite import load_suite
 from tests.bench.bench_store import toy_store
 

@@ -18,7 +18,11 @@ from seamo_bench.features.table import FeatureTable
 from seamo_bench.network import Network
 from seamo_bench.predictions import probabilities
 from seamo_bench.protocol import Context, Split, silent
-from seamo_bench.protocols import _layers, _source, finetune, knn, linear, logreg
+from seamo_bench.protocols import _layers, _source, find_protocol, runner
+from seamo_bench.protocols.finetune import training as finetune
+from seamo_bench.protocols.knn import votes as knn
+from seamo_bench.protocols.linear import grid as linear
+from seamo_bench.protocols.logreg import fits as logreg
 from tests.bench.bench_store import toy_store
 
 torch.set_num_threads(1)
@@ -292,7 +296,7 @@ def context(tmp_path, monkeypatch):
     rows = np.random.default_rng(0).permutation(150)
     splits = {s: (Split(np.sort(rows[s : 90 + s]), rows[100:125], rows[125:]),) for s in range(2)}
 
-    def make(module, memory, **params):
+    def make(name, memory, **params):
         monkeypatch.setattr(_source, "MEMORY", memory)
         return Context(
             task=TaskFacts(kind="single-label", classes=("a", "b", "c")),
@@ -301,7 +305,7 @@ def context(tmp_path, monkeypatch):
             labels=y,
             features=lambda rows: FeatureTable(parts.files, parts.where[rows], parts.width),
             splits=splits,
-            params={**module.PROTOCOL.defaults, **params},
+            params={**find_protocol(name).defaults, **params},
             budget="full",
             precision="fp32",
             device=torch.device("cpu"),
@@ -313,22 +317,22 @@ def context(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize(("module", "params"), [(linear, {"epochs": 3, "batch": 40}), (logreg, {}), (knn, {})])
-def test_nothing_depends_on_whether_features_fit_into_memory(monkeypatch, context, module, params):
-    fits = list(module.run(context(module, 2**20, **params)))
+@pytest.mark.parametrize(("name", "params"), [("linear", {"epochs": 3, "batch": 40}), ("logreg", {}), ("knn", {})])
+def test_nothing_depends_on_whether_features_fit_into_memory(monkeypatch, context, name, params):
+    fits = list(runner(name)(context(name, 2**20, **params)))
     monkeypatch.setattr(linear, "_SCORES", 1)  # one setting at a time
-    read = list(module.run(context(module, 0, **params)))
+    read = list(runner(name)(context(name, 0, **params)))
     for one, other in zip(fits, read, strict=True):
         assert one.chosen == other.chosen
-        if module is logreg:
+        if name == "logreg":
             np.testing.assert_allclose(one.predictions.scores, other.predictions.scores, atol=1e-4)
         else:
             np.testing.assert_array_equal(one.predictions.scores, other.predictions.scores)
 
 
-@pytest.mark.parametrize(("module", "params"), [(linear, {"epochs": 3, "batch": 40}), (logreg, {})])
-def test_the_kept_head_gives_the_stored_scores(context, module, params):
-    for one in module.run(context(module, 2**20, **params)):
+@pytest.mark.parametrize(("name", "params"), [("linear", {"epochs": 3, "batch": 40}), ("logreg", {})])
+def test_the_kept_head_gives_the_stored_scores(context, name, params):
+    for one in runner(name)(context(name, 2**20, **params)):
         features = context.x[context.splits[one.seed][0].test]
         assert one.head["weight"].dtype == np.float32
         logits = torch.from_numpy(features @ one.head["weight"] + one.head["bias"]).softmax(dim=1)

@@ -17,7 +17,7 @@ from seamo.model.config import DecoderConfig, FusionConfig, SeaMoConfig
 from seamo.model.seamo import SeaMo
 from seamo.store.reader import open_store
 from seamo_bench.facts import adapter_facts, run_key
-from seamo_bench.protocols import finetune
+from seamo_bench.protocols.finetune import training as finetune
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.suites.suite import Row, Suite, expand, load_suite
 from seamo_bench.zoo.catalogue import check_selection, find_card

@@ -26,7 +26,7 @@ from seamo_bench.card import BackboneCard, Step
 from seamo_bench.facts import AdapterFacts, adapter_facts
 from seamo_bench.protocol import Protocol, Trained
 from seamo_bench.protocols import find_protocol
-from seamo_bench.protocols._apply import affine
+from seamo_bench.protocols._affine import affine
 from seamo_bench.records.heads import kept_record, load_head
 from seamo_bench.records.record import HeadFile, Record
 from seamo_bench.zoo.catalogue import (

@@ -1,11 +1,39 @@
 """Segmentation: a head on the dense levels of a frozen or fine-tuned encoder, evaluated on stitched scenes."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from seamo.errors import ProtocolError
-from seamo_bench.protocol import Context, Outcome, Protocol
-from seamo_bench.protocols.dense.seeds import run_task
-from seamo_bench.protocols.dense.tiles import DEFAULTS, DEMO, DenseTask, apply_head
+from seamo_bench.protocol import Context, Outcome, Params, Protocol, Trained
+
+if TYPE_CHECKING:
+    from seamo_bench.protocol import Scores
+
+DEFAULTS: Params = {
+    "head": "upernet",
+    "width": None,  # None = as published: 512 (upernet), 256 (author)
+    "frozen": False,
+    "epochs": 30,
+    "warmup": 5,
+    "batch": 64,
+    "base_lrs": (1e-5, 5e-5, 2e-4, 5e-4, 1e-3),
+    "scale_lr": True,
+    "schedule": "cosine",
+    "decay": 0.95,  # an epoch, where schedule is exponential
+    "weight_decay": 0.05,
+    "layer_decay": 0.75,
+    "smoothing": 0.1,
+    "flip": True,
+    "rotate": False,
+}
+DEMO: Params = {"epochs": 2, "warmup": 0, "base_lrs": (1e-3,), "scale_lr": False, "batch": 8, "width": 16}
+
+
+def apply_head(trained: Trained) -> "Scores":
+    """The encoder of a run, as it was or as it was trained, and its head: logits on the grid of the masks."""
+    from seamo_bench.protocols.dense.tiles import segment
+
+    return segment(trained)
+
 
 PROTOCOL = Protocol(
     id="dense",
@@ -22,7 +50,6 @@ PROTOCOL = Protocol(
 
 def run(context: Context) -> Iterator[Outcome]:
     """Seed by seed: train, choose, test; see `seamo_bench.protocols.dense.seeds`."""
-    adapter = context.backbone.adapter
-    if adapter is None:
-        raise ProtocolError("was not loaded for a store", context.backbone.card.id)
-    yield from run_task(DenseTask(context, (adapter,), "", lambda _rows: None))
+    from seamo_bench.protocols.dense.seeds import run_dense
+
+    return run_dense(context)

@@ -3,12 +3,20 @@
 from collections.abc import Iterator
 
 from seamo.errors import ProtocolError, TrainingError
-from seamo_bench.protocol import Outcome, numbers
+from seamo_bench.protocol import Context, Outcome, numbers
 from seamo_bench.protocols._choice import best, rate_notes
 from seamo_bench.protocols.dense.evaluation import test, validate
 from seamo_bench.protocols.dense.tiles import Candidate, DenseTask
 from seamo_bench.protocols.dense.training import train, trained_parameters
-from seamo_bench.protocols.finetune import state_of
+from seamo_bench.protocols.finetune.training import state_of
+
+
+def run_dense(context: Context) -> Iterator[Outcome]:
+    """A run of `dense`."""
+    adapter = context.backbone.adapter
+    if adapter is None:
+        raise ProtocolError("was not loaded for a store", context.backbone.card.id)
+    yield from run_task(DenseTask(context, (adapter,), "", lambda _rows: None))
 
 
 def run_task(task: DenseTask) -> Iterator[Outcome]:

@@ -1,4 +1,4 @@
-"""What `dense` and `change` share: parameters, the task, and a head on the levels of a frozen or trained encoder.
+"""What `dense` and `change` share: the task, and a head on the levels of a frozen or trained encoder.
 
 Masks keep their own grid: logits are enlarged to it (bilinear) for the loss and for predictions, whatever size the
 network sees. `training` trains, `evaluation` scores, `seeds` puts the two together.
@@ -29,25 +29,6 @@ from seamo_bench.protocols.dense.heads._parts import Level, enlarge
 
 if TYPE_CHECKING:
     from seamo_bench.protocol import Scores
-
-DEFAULTS: Params = {
-    "head": "upernet",
-    "width": None,  # None = as published: 512 (upernet), 256 (author)
-    "frozen": False,
-    "epochs": 30,
-    "warmup": 5,
-    "batch": 64,
-    "base_lrs": (1e-5, 5e-5, 2e-4, 5e-4, 1e-3),
-    "scale_lr": True,
-    "schedule": "cosine",
-    "decay": 0.95,  # an epoch, where schedule is exponential
-    "weight_decay": 0.05,
-    "layer_decay": 0.75,
-    "smoothing": 0.1,
-    "flip": True,
-    "rotate": False,
-}
-DEMO: Params = {"epochs": 2, "warmup": 0, "base_lrs": (1e-3,), "scale_lr": False, "batch": 8, "width": 16}
 
 Inputs = Mapping[str, Tensor]
 
@@ -136,7 +117,7 @@ class Segmenter(nn.Module):
         return enlarge(self.head(levels).float(), size)
 
 
-def apply_head(trained: Trained) -> "Scores":
+def segment(trained: Trained) -> "Scores":
     """The encoder of a run, as it was or as it was trained, and its head: logits on the grid of the masks."""
     network, params = trained.network, trained.params
     model = Segmenter(network, nn.Identity(), str(params.get("difference", "")))

@@ -20,7 +20,7 @@ from seamo.sample import IGNORE
 from seamo_bench.protocol import Context, Params, Rows, Split, number
 from seamo_bench.protocols._layers import layer_ids
 from seamo_bench.protocols.dense.tiles import Candidate, DenseTask, Inputs, Segmenter, head_for, levels_of
-from seamo_bench.protocols.finetune import factor
+from seamo_bench.protocols.finetune.training import factor
 
 
 def train(task: DenseTask, trial: Split, rates: Sequence[float], *, seed: int) -> list[Candidate]:

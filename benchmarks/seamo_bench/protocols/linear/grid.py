@@ -20,29 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seamo_bench.protocol import Context, Outcome, Protocol, Rows, number, numbers
-from seamo_bench.protocols._apply import affine
+from seamo_bench.protocol import Context, Outcome, Rows, number, numbers
 from seamo_bench.protocols._choice import best, merit, predictions_of, rate_notes
 from seamo_bench.protocols._source import FeatureSource, ahead, held
 
-PROTOCOL = Protocol(
-    id="linear",
-    version=1,
-    title="Linear probe: frozen features, batch norm + linear, settings chosen on validation",
-    tasks=("single-label", "multi-label"),
-    needs="features",
-    defaults={
-        "epochs": 100,
-        "batch": 512,
-        "lrs": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-        "weight_decays": (0.0, 1e-4, 1e-3),
-        "momentum": 0.9,
-    },
-    demo={"epochs": 2},
-    num_seeds=3,
-    together=True,
-    apply=affine,
-)
 BN_MOMENTUM, BN_EPS, INIT_STD = 0.1, 1e-5, 0.01
 _SCORES = 2**28  # bytes of validation scores in memory; more settings than these are scored in another pass
 
@@ -153,7 +134,7 @@ def _gradient(logits: Tensor, y: Tensor) -> Tensor:
     return (logits.sigmoid() - y[:, :, None, :]) / (B * K)
 
 
-def run(context: Context) -> Iterator[Outcome]:
+def run_grid(context: Context) -> Iterator[Outcome]:
     """Train the grid for all seeds, choose on validation, test once."""
     settings = list(product(numbers(context.params, "lrs"), numbers(context.params, "weight_decays")))
     rates = numbers(context.params, "lrs")

@@ -19,22 +19,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from seamo_bench.protocol import Context, Outcome, Protocol, number
-from seamo_bench.protocols._apply import affine
+from seamo_bench.protocol import Context, Outcome, number
 from seamo_bench.protocols._choice import predictions_of
 from seamo_bench.protocols._source import FeatureSource, held, memory_of, moments, spread
 
-PROTOCOL = Protocol(
-    id="logreg",
-    version=2,
-    title="Logistic regression on standardised features (L-BFGS, C = 1)",
-    tasks=("single-label", "multi-label"),
-    needs="features",
-    defaults={"C": 1.0, "max_iter": 2000},
-    cross_validation=True,
-    tolerance=0.002,
-    apply=affine,
-)
 TOLERANCE = 3e-6  # of the gradient's largest entry, in scaled coordinates; probabilities are then good to about 2e-5
 CERTAIN = 1e4  # logit of a class that is always there, and minus that of one that never is: probability 1, or 0
 
@@ -232,7 +220,7 @@ def _loss(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return -log.gather(1, own).sum(), log.exp().scatter_add_(1, own, -torch.ones_like(log[:, :1]))
 
 
-def run(context: Context) -> Iterator[Outcome]:
+def run_fits(context: Context) -> Iterator[Outcome]:
     """One fit a trial: one with train / val / test (validation is not used), 25 with `cv5x5`."""
     C, max_iter = number(context.params, "C"), int(number(context.params, "max_iter"))
     multi = context.task.kind == "multi-label"

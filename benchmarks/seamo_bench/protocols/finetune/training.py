@@ -18,7 +18,7 @@ from seamo.errors import ProtocolError, TrainingError
 from seamo.inputs.adapter import Adapter
 from seamo.inputs.check import check_range
 from seamo_bench.network import Network
-from seamo_bench.protocol import Context, Outcome, Protocol, Rows, Split, Trained, number, numbers
+from seamo_bench.protocol import Context, Outcome, Rows, Split, Trained, number, numbers
 from seamo_bench.protocols._apply import autocast, filled
 from seamo_bench.protocols._choice import best, merit, predictions_of, rate_notes
 from seamo_bench.protocols._layers import layer_ids
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from seamo_bench.protocol import Inputs, Scores
 
 
-def _apply(trained: Trained) -> "Scores":
+def apply_classifier(trained: Trained) -> "Scores":
     """The fine-tuned network and its head."""
     width = trained.network.forward_features(trained.blank[0]).pooled.shape[1]
     model = filled(Classifier(trained.network, width, trained.num_classes), trained)
@@ -38,33 +38,6 @@ def _apply(trained: Trained) -> "Scores":
         return logits
 
     return scores
-
-
-PROTOCOL = Protocol(
-    id="finetune",
-    version=2,
-    title="Fine-tuning: AdamW, layer decay, warm-up and cosine; base learning rate chosen on validation",
-    tasks=("single-label", "multi-label"),
-    needs="network",
-    defaults={
-        "epochs": 50,
-        "warmup": 5,
-        "batch": 256,
-        "base_lrs": (1e-5, 5e-5, 2e-4, 5e-4, 1e-3),
-        "scale_lr": True,
-        "weight_decay": 0.05,
-        "layer_decay": 0.75,
-        "drop_path": 0.2,
-        "smoothing": 0.1,
-        "mixup": 0.8,
-        "cutmix": 1.0,
-        "crop": (0.2, 1.0),  # smallest and largest share of the area; None = whole images
-        "flip": True,
-    },
-    demo={"epochs": 2, "warmup": 0, "base_lrs": (2e-4,), "batch": 32},
-    num_seeds=3,
-    apply=_apply,
-)
 
 
 class Classifier(nn.Module):
@@ -81,7 +54,7 @@ class Classifier(nn.Module):
         return logits
 
 
-def run(context: Context) -> Iterator[Outcome]:
+def run_seeds(context: Context) -> Iterator[Outcome]:
     """Seed by seed: train once per base learning rate, choose on validation, test the chosen one."""
     if not context.backbone.card.trainable:
         raise ProtocolError("has nothing to train", context.backbone.card.id)

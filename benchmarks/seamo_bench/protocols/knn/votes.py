@@ -9,20 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from seamo_bench.protocol import Context, Outcome, Protocol, number
+from seamo_bench.protocol import Context, Outcome, number
 from seamo_bench.protocols._choice import predictions_of
 from seamo_bench.protocols._source import BLOCK, FeatureSource, held, moments
-
-PROTOCOL = Protocol(
-    id="knn",
-    version=2,
-    title="Nearest neighbours (k = 20, cosine, weighted)",
-    tasks=("single-label", "multi-label"),
-    needs="features",
-    defaults={"k": 20, "temperature": 0.07, "centre": True},
-    cross_validation=True,
-    tolerance=0.002,
-)
 
 
 def nearest(train: Iterator[Tensor], test: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -89,7 +78,7 @@ def votes(
         yield vote(near, hot.to(near.dtype), temperature).clamp(0.0, 1.0).cpu().numpy()
 
 
-def run(context: Context) -> Iterator[Outcome]:
+def run_trials(context: Context) -> Iterator[Outcome]:
     """Neighbours and votes of every trial."""
     k, temperature = int(number(context.params, "k")), number(context.params, "temperature")
     for seed in context.seeds:
