@@ -122,11 +122,9 @@ class Loader:
         used = set() if images is None else set(images.layers)
         self._whole = [layer for layer in self.spec.layers if layer.id not in used]
         self._used = [layer for layer in self.spec.layers if layer.id in used]
-        index = store.index
-        self._keys: Array = index["key"].to_numpy()
-        self._height_width: Array = np.zeros((len(index), 2), dtype=np.int64)
-        if "height" in index:
-            self._height_width = index[["height", "width"]].to_numpy(dtype=np.int64)
+        # Column by column: of a million rows the whole index takes seconds and a gigabyte.
+        self._keys: Any = store.read_index(["key"])["key"].array
+        self._height_width: Array = store.read_index(["height", "width"]).to_numpy(dtype=np.int64)
         rows = np.asarray(rows, dtype=np.int64)
         self._vary = any(layer.size is None for layer in self.spec.layers)
         self.plan = ShardPlan(
