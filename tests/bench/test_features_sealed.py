@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +226,18 @@ def test_a_disk_that_loses_what_is_written_is_an_error(world, tmp_path, monkeypa
     monkeypatch.setattr("seamo_bench.features.cache.write_part", lambda *_: None)
     with pytest.raises(ProtocolError, match="what was written is not what is read"):
         cache_in(tmp_path, store, backbone).table(np.arange(9))
+
+
+def test_a_part_that_cannot_be_written_is_an_error_and_ends_the_thread(world, tmp_path, monkeypatch):
+    store, backbone, _, _ = world
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("seamo_bench.features.cache.write_part", full)
+    with pytest.raises(OSError, match="No space left"):
+        cache_in(tmp_path, store, backbone).table(np.arange(9))
+    assert not [one.name for one in threading.enumerate() if one.name.startswith("seamo-")]
 
 
 DYING = """

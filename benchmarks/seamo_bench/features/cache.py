@@ -5,13 +5,18 @@ label fractions, views of one store and killed runs share one cache. What they g
 fit into memory.
 """
 
+import itertools
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from seamo.data.batch import Batch
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError
 from seamo.identity import digest
@@ -152,35 +157,83 @@ class FeatureCache:
         layers = adapter.wiring.layers
         network = self._backbone.network.to(work.device).eval()
         loader = Loader(self._store, rows, work.batch_size, layers=layers, workers=work.workers, shuffle=False)
-        part = max(1, PART_ROWS // work.batch_size) * work.batch_size
-        kept_rows: list[Rows] = []
-        kept: list[Floats] = []
+        keeper = _Keeper(self._keep, max(1, PART_ROWS // work.batch_size) * work.batch_size)
         done = 0
-        with torch.inference_mode():
-            for batch in loader:
-                batch = batch.to(work.device)
-                inputs = adapter(batch)
-                real = ~batch.padding
-                features = network.forward_features(inputs).pooled[real].float().cpu().numpy()
-                if not np.isfinite(features).all():
-                    first = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
-                    raise ProtocolError(
-                        f"gives features that are not finite, first for {batch.keys[first]}", self._backbone.card.id
-                    )
-                kept.append(features)
-                kept_rows.append(batch.rows[real].cpu().numpy())
-                done += len(features)
-                work.progress(done, len(rows), f"features of {self._backbone.card.id}")
-                if sum(len(one) for one in kept) >= part:
-                    self._keep(kept_rows, kept)
-                    kept_rows, kept = [], []
-        if kept:
-            self._keep(kept_rows, kept)
+        with torch.inference_mode(), keeper:
+            waiting: tuple[Batch, Tensor] | None = None  # computed while the next batch is handed to the device
+            for batch in itertools.chain(loader, [None]):
+                computed = None
+                if batch is not None:
+                    computed = batch, network.forward_features(adapter(batch.to(work.device))).pooled.float()
+                if waiting is not None:
+                    rows_there, features = self._arrived(*waiting)
+                    keeper.add(rows_there, features)
+                    done += len(features)
+                    work.progress(done, len(rows), f"features of {self._backbone.card.id}")
+                waiting = computed
 
-    def _keep(self, rows: list[Rows], features: list[Floats]) -> None:
-        names = write_part(self.folder, np.concatenate(rows), np.concatenate(features))
+    def _arrived(self, batch: Batch, pooled: Tensor) -> tuple[Rows, Floats]:
+        """Rows and features of a batch on the host.
+
+        Raises:
+            ProtocolError: If a feature is not finite.
+        """
+        real = ~batch.padding.numpy()
+        features = pooled.cpu().numpy()[real]
+        if not np.isfinite(features).all():
+            first = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+            raise ProtocolError(
+                f"gives features that are not finite, first for {batch.keys[first]}", self._backbone.card.id
+            )
+        return batch.rows.numpy()[real], features
+
+    def _keep(self, rows: Rows, features: Floats) -> None:
+        names = write_part(self.folder, rows, features)
         if self._shared is not None:
             self._shared.put(self.folder, names)
+
+
+class _Keeper:
+    """Parts are written, sealed and synced by a thread, one at a time, while the next ones are computed.
+
+    Args:
+        keep: Rows and features of a part -> kept.
+        size: Rows of a part.
+    """
+
+    def __init__(self, keep: Callable[[Rows, Floats], None], size: int) -> None:
+        self._keep, self._size = keep, size
+        self._rows: list[Rows] = []
+        self._features: list[Floats] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="seamo-features")
+        self._last: Future[None] | None = None
+
+    def add(self, rows: Rows, features: Floats) -> None:
+        """Features of some more rows; raises what went wrong with the part before."""
+        self._rows.append(rows)
+        self._features.append(features)
+        if sum(map(len, self._rows)) >= self._size:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._last is not None:
+            self._last.result()  # no more than two parts are in memory
+        rows, features = np.concatenate(self._rows), np.concatenate(self._features)
+        self._rows, self._features = [], []
+        self._last = self._thread.submit(self._keep, rows, features)
+
+    def __enter__(self) -> "_Keeper":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                if self._rows:
+                    self._begin()
+                if self._last is not None:
+                    self._last.result()
+        finally:
+            self._thread.shutdown(wait=True)
 
 
 def _missing(parts: CachedParts, rows: Rows) -> Rows:
