@@ -9,6 +9,7 @@ is a process of its own, twice: the first makes the replicates that intervals ar
 import argparse
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -57,19 +58,20 @@ def invent(results: Path, *, records: int, columns: int, samples: int) -> None:
                 left -= 1
 
 
-def timed(words: list[str]) -> tuple[float, float]:
-    """Seconds and MB of a command."""
+def timed(words: list[str]) -> tuple[float, float, float]:
+    """Seconds by the clock, seconds of CPU, and MB of a command."""
     entry = (
         "import resource, sys\nfrom seamo_bench.cli import main\ntry:\n    main()\nfinally:\n"
         "    print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )
-    start = time.perf_counter()
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", entry, *words], check=False, capture_output=True, text=True)
-    took = time.perf_counter() - start
+    took, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     peak = re.search(r"PEAK (\d+)", done.stderr)
     if done.returncode or peak is None:
         sys.exit(f"{' '.join(words)}: exit {done.returncode}\n{done.stderr}")
-    return took, int(peak[1]) / 1024
+    return took, used, int(peak[1]) / 1024
 
 
 def main() -> None:
@@ -79,7 +81,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=400)
     said = parser.parse_args()
     print(f"{machine()}; {said.samples} test samples, {SEEDS} seeds a model and column; load {os.getloadavg()[0]:.1f}")
-    print(f"{'command':10} {'columns':>8} {'records':>8} {'first':>10} {'again':>10} {'MB':>6}")
+    print(
+        f"{'command':10} {'columns':>8} {'records':>8} {'first':>10} {'(CPU)':>9} {'again':>10} {'(CPU)':>9} {'MB':>6}"
+    )
     for columns in map(int, said.columns.split(",")):
         for records in map(int, said.records.split(",")):
             with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +93,8 @@ def main() -> None:
                     line = [verb, str(results), *(word.format(out=f"{folder}/report.html") for word in words)]
                     first, again = timed(line), timed(line)
                     print(
-                        f"{name:10} {columns:8} {records:8} {first[0]:8.1f} s {again[0]:8.1f} s {again[1]:6.0f}",
+                        f"{name:10} {columns:8} {records:8} {first[0]:8.1f} s {first[1]:7.1f} s "
+                        f"{again[0]:8.1f} s {again[1]:7.1f} s {again[2]:6.0f}",
                         flush=True,
                     )
 

@@ -6,6 +6,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ Scale = Literal["logits", "probabilities"]
 Kind = Literal["single-label", "multi-label", "segmentation", "change"]
 LARGEST = 4 * 2**30  # bytes of all arrays of a file: the class ids of 2^28 pixels, and counts of a million images
 _WHERE = "predictions"
+_NPY = b"\x93NUMPY\x01\x00"  # how an array of format 1.0 begins
 _MOST_PIXELS = 2**53  # counts are summed as float64, too
 _ROUNDING = 1e-3
 # Array -> kinds of its dtype, numbers of dimensions.
@@ -367,11 +369,19 @@ def _arrays(data: bytes) -> dict[str, NDArray[Any]]:
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
     with archive.open(member) as file:
-        plain = io.BytesIO(file.read())
-    if np.lib.format.read_magic(plain) != (1, 0):
+        plain = file.read()
+    if plain[: len(_NPY)] != _NPY:
         raise ProtocolError(f"array {member.filename} is of an unknown version", _WHERE)
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(plain)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(plain.getbuffer()) - plain.tell():
+    begin = len(_NPY) + 2 + int.from_bytes(plain[len(_NPY) : len(_NPY) + 2], "little")
+    shape, fortran, dtype = _header(plain[len(_NPY) : begin])
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(plain) - begin:
         raise ProtocolError(f"array {member.filename} is not what its header says", _WHERE)
-    flat = np.frombuffer(plain.getbuffer(), dtype=dtype, offset=plain.tell()).copy()
+    flat = np.frombuffer(plain, dtype=dtype, offset=begin).copy()
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
+
+
+@lru_cache(maxsize=256)
+def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type that a header says; those of many records are the same, and parsing one is slow."""
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(data))
+    return shape, fortran, dtype
