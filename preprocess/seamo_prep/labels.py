@@ -6,8 +6,9 @@ leave traces. `docs/verify.md` says what each check sees and from how many sampl
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ _ONE_CLASS = 0.98  # share of a tile above which it says nothing about geometry
 _SIDE = 128  # larger tiles are thinned out
 _Z_TURNED = 4.0  # standard errors; right masks of five real sites (51 tiles) stand at -5 and below
 _MOST = 0.8
+_NEARLY_ALL = 0.9  # of the keys
+_WORDS, _SOME = 4096, 4096  # words that are kept; keys that are looked at first
 _TURNS: dict[str, tuple[bool, bool, bool]] = {  # transposed, then rows and columns reversed
     "transposed": (True, False, False),
     "mirrored left to right": (False, False, True),
@@ -98,24 +101,30 @@ def differing_names(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> It
         return
     names = store.spec.label_space().names
     by_name = {_plain(name): i for i, name in enumerate(names)}
-    keys = store.read_index(["key"])["key"]
-    said: list[tuple[str, int, int]] = []
-    for row in rows:
-        label = store.read_label(int(row))
-        named = _named_class(str(keys.iloc[int(row)]), by_name)
-        if isinstance(label, int) and named is not None:
-            said.append((str(keys.iloc[int(row)]), named, label))
+    plain = lru_cache(_WORDS)(_plain)  # names of folders and beginnings of file names come again and again
+    table = store.read_columns(["key", "label"]).combine_chunks()
+    rows = np.asarray(rows, dtype=np.int64)
+    some = rows[:: max(1, len(rows) // _SOME)]  # of a large store it is plain to see whether its keys say classes
+    keys = table.column("key").take(some).to_pylist()
+    if sum(_named_class(key, by_name, plain) is not None for key in keys) <= _MOST * len(some):
+        return
+    table = table.take(rows)
+    said = [
+        (key, named, label)
+        for key, label in zip(table.column("key").to_pylist(), table.column("label").to_pylist(), strict=True)
+        if label is not None and label >= 0 and (named := _named_class(key, by_name, plain)) is not None
+    ]
     wrong = [one for one in said if one[1] != one[2]]
-    if len(said) > 0.9 * len(rows) and wrong:
+    if len(said) > _NEARLY_ALL * len(rows) and wrong:
         key, named, label = wrong[0]
         example = f"a {names[named]} is labelled {names[label]}"
         what = f"{len(wrong):,} of {len(said):,} samples have the name of another class ({example})"
         yield LabelOddity(key, what, is_proof=True)
 
 
-def _named_class(key: str, by_name: Mapping[str, int]) -> int | None:
-    found = {by_name[_plain(word)] for part in key.split("/") for word in (part, part.rpartition("_")[0])
-             if _plain(word) in by_name}  # fmt: skip
+def _named_class(key: str, by_name: Mapping[str, int], plain: Callable[[str], str]) -> int | None:
+    words = (word for part in key.split("/") for word in (part, part.rpartition("_")[0]))
+    found = {by_name[name] for name in map(plain, words) if name in by_name}
     return found.pop() if len(found) == 1 else None
 
 

@@ -81,16 +81,23 @@ def _shown(store: Store, severity: Severity, what: str, pairs: Pairs) -> Iterato
 def exact_duplicates(store: Store) -> Pairs:
     """Rows (first, other) of different splits that hold the same pixels in all layers, first < other."""
     layers = [layer for layer in store.spec.layers if layer.sensor != "map"]
+    if not layers:
+        return np.empty((0, 2), dtype=np.int64)
     columns = [f"{layer.id}.{what}" for layer in layers for what in ("length", "crc32c", "valid")]
-    table = store.read_index(["split", "readable", *columns])
-    rows = np.flatnonzero((table["split"] != "").to_numpy() & table["readable"].to_numpy())
-    facts = table[columns].to_numpy(dtype=np.int64)[rows]
-    order = np.lexsort(facts.T)
-    equal = (facts[order[1:]] == facts[order[:-1]]).all(axis=1)
-    splits = table["split"].to_numpy(dtype=str)
+    table = store.read_columns(["split", "readable", *columns]).combine_chunks()
+    named = table.column("split").combine_chunks().dictionary_encode()
+    splits = named.indices.to_numpy()
+    outside = [code for code, name in enumerate(named.dictionary.to_pylist()) if name == ""]
+    rows = np.flatnonzero(~np.isin(splits, outside) & table.column("readable").to_numpy())
+    # Most images share not even the checksum of their first layer.
+    rows = rows[_of_equals(table.column(f"{layers[0].id}.crc32c").to_numpy()[rows])]
+    facts = np.stack([table.column(name).to_numpy()[rows].astype(np.int64) for name in columns])
+    order = np.lexsort([fact for fact in facts if len(rows) and fact.min() != fact.max()] or facts)
+    rows, facts = rows[order], facts[:, order]
+    bounds = np.flatnonzero((facts[:, 1:] != facts[:, :-1]).any(axis=0)) + 1
     found: list[tuple[int, int]] = []
-    for group in np.split(rows[order], np.flatnonzero(~equal) + 1):
-        if len(group) < 2 or len(set(splits[group])) < 2:
+    for group in np.split(rows, bounds):
+        if len(group) < 2 or splits[group].min() == splits[group].max():
             continue
         first = int(group.min())
         image = _pixels(store, first, layers)
@@ -103,6 +110,16 @@ def exact_duplicates(store: Store) -> Pairs:
             ):
                 found.append((first, other))
     return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+
+def _of_equals(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions, ascending, of values that stand more than once."""
+    order = np.argsort(values, kind="stable")
+    is_alike = np.zeros(len(values), dtype=np.bool_)
+    equal = values[order[1:]] == values[order[:-1]]
+    is_alike[order[1:]] |= equal
+    is_alike[order[:-1]] |= equal
+    return np.flatnonzero(is_alike)
 
 
 def _pixels(store: Store, row: int, layers: list[LayerSpec]) -> list[NDArray[Any]] | None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seamo.errors import UsageError
 from seamo.identity import write_atomically
-from seamo.store.pictures import MISSING, Card, Panel, Picture, card
+from seamo.store.pictures import MISSING, Card, Panel, Picture, cards
 from seamo.store.reader import Store
 
 _PANEL = 168  # pixels; small images are enlarged by whole numbers up to about this size
@@ -38,17 +38,17 @@ def look(store: Store, output: Path, *, keys: tuple[str, ...] = (), num: int = 1
     if output.suffix not in (".png", ".html"):
         raise UsageError(f"cannot write {output.suffix or 'a file without ending'}", str(output), "Use .png or .html.")
     rows = [store.row(key) for key in keys] if keys else choose(store, num)
-    cards = [card(store, row) for row in rows]
+    drawn = cards(store, rows)
     notes = [store.title, f"{len(rows)} of {len(store):,} samples", f"split scheme {store.meta.split_scheme}"]
     if store.meta.synthetic is not None:
         notes.append("SYNTHETIC: nothing here was measured")
     if store.spec.attribution:
         notes.append(store.spec.attribution)
     if output.suffix == ".html":
-        data = page(cards, notes).encode()
+        data = page(drawn, notes).encode()
     else:
         buffer = io.BytesIO()
-        sheet(cards, notes).save(buffer, format="PNG", optimize=True)
+        sheet(drawn, notes).save(buffer, format="PNG", optimize=True)
         data = buffer.getvalue()
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, data)
@@ -56,9 +56,9 @@ def look(store: Store, output: Path, *, keys: tuple[str, ...] = (), num: int = 1
 
 def choose(store: Store, num: int) -> list[int]:
     """Rows that show much: the classes in turn, within a class spread over the store."""
-    rows = [int(row) for row in store.rows("all")]
+    rows = store.rows("all")
     groups: dict[object, list[int]] = defaultdict(list)
-    for row in rows[:: max(1, len(rows) // 5000)]:
+    for row in rows[:: max(1, len(rows) // 5000)].tolist():
         label = store.read_label(row) if store.spec.task.kind in ("single-label", "multi-label") else None
         groups[label].append(row)
     spread = [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from seamo.errors import ManifestError, SampleError, StoreError
@@ -102,16 +103,17 @@ def chosen_rows(store: Store, *, deep: bool, most: int | None = None) -> NDArray
 
 def _counts(store: Store) -> Iterator[Finding]:
     meta = store.meta
-    table = store.read_index(["key", "split"])
-    keys = [str(key) for key in table["key"]]
+    table = store.read_columns(["key", "split"]).combine_chunks()
+    keys = table.column("key")
     if len(keys) != meta.counts.samples:
         yield Finding("counts", "error", "index.parquet", f"{len(keys)} rows instead of {meta.counts.samples}")
-    for key, times in Counter(keys).items():
-        if times > 1:
-            yield Finding("counts", "error", key, f"the key stands {times} times")
-    found = Counter(str(split) for split in table["split"])
+    if not pc.all(pc.less(keys[:-1], keys[1:])).as_py():  # where they ascend, none stands twice
+        for key, times in _counted(keys).items():
+            if times > 1:
+                yield Finding("counts", "error", key, f"the key stands {times} times")
+    found = _counted(table.column("split"))
     if {name: count for name, count in found.items() if count} != meta.counts.splits:
-        yield Finding("counts", "error", "index.parquet", f"splits {dict(found)} instead of {meta.counts.splits}")
+        yield Finding("counts", "error", "index.parquet", f"splits {found} instead of {meta.counts.splits}")
     expected = meta.spec.expected
     is_whole = meta.synthetic is None and not meta.subset
     if is_whole and expected.samples is not None and meta.counts.samples != expected.samples:
@@ -134,21 +136,21 @@ def _counts(store: Store) -> Iterator[Finding]:
         yield Finding("counts", "note", meta.id, "synthetic: counts are not held against the manifest")
 
 
+def _counted(values: Any) -> dict[Any, int]:
+    """Value -> how often it stands in an Arrow array, in order of first appearance; nulls are left out."""
+    pairs = pc.value_counts(values).to_pylist()
+    return {pair["values"]: pair["counts"] for pair in pairs if pair["values"] is not None}
+
+
 def _classes(store: Store) -> Iterator[Finding]:
     """Class histogram of image labels against the manifest, and names in keys against labels."""
     kind = label_kind(store.spec)
     if kind not in ("id", "set"):
         return
-    counts: Counter[int] = Counter()
-    unlabelled = 0
-    for row in store.rows("all"):
-        label = store.read_label(int(row))
-        if isinstance(label, int):
-            counts[label] += 1
-        elif isinstance(label, tuple):
-            counts.update(label)
-        else:
-            unlabelled += 1
+    table = store.read_columns(["label", "readable"])
+    column = table.filter(table.column("readable")).column("label").combine_chunks()
+    counts = _counted(pc.list_flatten(column) if kind == "set" else column)
+    unlabelled = column.null_count
     names = store.spec.label_space().names
     outside = [one for one in counts if not 0 <= one < len(names)]
     if outside:
@@ -160,7 +162,7 @@ def _classes(store: Store) -> Iterator[Finding]:
     limits = store.spec.expected.class_range
     if limits is not None and is_whole:
         for i, name in enumerate(names):
-            if counts[i] and not limits[0] <= counts[i] <= limits[1]:
+            if counts.get(i) and not limits[0] <= counts[i] <= limits[1]:
                 what = f"{counts[i]:,} samples, published: {limits[0]:,} to {limits[1]:,}"
                 yield Finding("classes", "error", name, what)
 

@@ -108,9 +108,12 @@ class DiskFiles:
 
     def names(self, below: str = "") -> Iterator[str]:
         """Every file below a name, but those that are being written."""
-        for path in (self.root / below).rglob("*"):
-            if not path.is_dir() and not (path.name.startswith(".") and path.name.endswith(_PART)):
-                yield path.relative_to(self.root).as_posix()
+        begin = len(os.path.join(self.root, ""))  # noqa: PTH118 - a string, because there may be a million folders
+        for folder, _, files in os.walk(self.root / below):
+            home = folder[begin:].replace(os.sep, "/")
+            for name in files:
+                if not (name.startswith(".") and name.endswith(_PART)):
+                    yield f"{home}/{name}" if home else name
 
     def listing(self, below: str = "") -> Iterator[ListedFile]:
         """Every file below a name, with its size and time of change."""

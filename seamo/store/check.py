@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from seamo import stats
-from seamo.addresses import is_web
+from seamo.addresses import disk_path, is_web
 from seamo.errors import StoreError
 from seamo.sample import valid_pixels
 from seamo.seal import SealedFile, file_damage
@@ -191,9 +191,12 @@ def _damaged(home: Store, files: Sequence[tuple[str, SealedFile]], *, deep: bool
         is_shard = one[0].partition("/")[0] in (fmt.ZARR_NAME, fmt.TAR_FOLDER)
         return file_damage(home.files, one[0], one[1], deep=deep or not is_shard)
 
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = zip(files, pool.map(problem, files), strict=True)
-        return [Mismatch(name, what) for (name, _), what in found if what]
+    if not deep and disk_path(home.url) is not None:  # sizes of files on a disk, where threads cost more than they save
+        found = [problem(one) for one in files]
+    else:
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(pool.map(problem, files))
+    return [Mismatch(name, what) for (name, _), what in zip(files, found, strict=True) if what]
 
 
 def strange_files(store: Store) -> Iterator[str]:

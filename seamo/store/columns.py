@@ -1,4 +1,8 @@
-"""Columns of index.parquet as arrays, each read when it is first needed."""
+"""Columns of index.parquet, each read when it is first needed.
+
+A store of a million rows is opened for a few of them: text and sets of classes stay in Arrow's memory (one object a
+value would take a hundred bytes), and become Python's where somebody asks for a row.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -41,18 +46,23 @@ class IndexColumns:
         self._path = disk_path(files.where(INDEX_NAME))
         self._data: bytes | None = None  # the whole file, of a store that is not on this disk
         self._arrays: dict[str, NDArray[Any]] = {}
+        self._arrow: dict[str, Any] = {}  # text, sets of classes, georeferences
         self._lock = RLock()
         self._varying = varying_layers(spec)
 
     @cached_property
     def names(self) -> list[str]:
         """Names of all columns."""
-        return list(self._open().schema_arrow.names)
+        return list(self._schema.names)
+
+    @cached_property
+    def _schema(self) -> Any:
+        return self._open().schema_arrow
 
     @cached_property
     def rows_by_key(self) -> dict[str, int]:
         """Row of every key."""
-        return {str(key): row for row, key in enumerate(self.text("key"))}
+        return {key: row for row, key in enumerate(self.texts("key"))}
 
     def frame(self, columns: list[str]) -> "pd.DataFrame":
         """Columns as a pandas frame."""
@@ -60,13 +70,28 @@ class IndexColumns:
         return frame
 
     def array(self, name: str) -> NDArray[Any]:
-        """A column of numbers or truth values without nulls."""
+        """A column of numbers or truth values; of dates (N, T) datetime64[s]."""
         found = self._arrays.get(name)
-        return self._load(name) if found is None else found
+        if found is None:
+            with self._lock:
+                found = self._arrays[name] = _to_numpy(self._column(name))
+        return found
 
-    def text(self, name: str) -> NDArray[Any]:
-        """A column of text, as an array of objects."""
-        return self.array(name)
+    def text(self, name: str, i: int) -> str:
+        """One row of a column of text."""
+        return str(self._kept(name)[i].as_py())
+
+    def texts(self, name: str, rows: NDArray[np.int64] | None = None) -> list[str]:
+        """Some rows of a column of text, or all."""
+        column = self._kept(name)
+        found: list[str] = (column if rows is None else column.take(pa.array(rows))).to_pylist()
+        return found
+
+    def is_text(self, name: str, value: str) -> NDArray[np.bool_]:
+        """Where a column of text has this value."""
+        found = pc.equal(self._kept(name), value)
+        found = found.fill_null(False) if found.null_count else found  # which loads pandas
+        return np.asarray(found.to_numpy(zero_copy_only=False))
 
     def place(self, i: int, layer: str) -> Place:
         """Where a layer of sample `i` lies."""
@@ -95,10 +120,11 @@ class IndexColumns:
         return self._class("dominant" if label_kind(self._spec) == "mask" else "label", i)
 
     def _class(self, name: str, i: int) -> int | tuple[int, ...] | None:
-        value = self._classes(name)[i]
-        if value is None or isinstance(value, tuple):
-            return value
-        return None if value < 0 else int(value)
+        if self.has_sets(name):
+            ids = self._kept(name)[i].as_py()
+            return None if ids is None else tuple(ids)
+        value = int(self.array(name)[i])
+        return None if value < 0 else value
 
     def dates(self, stack: str) -> NDArray[np.datetime64]:
         """(N, T) datetime64[s]."""
@@ -106,27 +132,30 @@ class IndexColumns:
 
     def geo(self, i: int) -> GeoRef | None:
         """The georeference of sample `i`."""
-        numbers = self.array("transform")[i]
-        if np.isnan(numbers[0]):
+        numbers = self._kept("transform")[i].as_py()
+        if numbers is None:
             return None
-        a, b, c, d, e, f = (float(one) for one in numbers)
-        return GeoRef(str(self.text("crs")[i]), (a, b, c, d, e, f))
+        a, b, c, d, e, f = numbers
+        return GeoRef(self.text("crs", i), (a, b, c, d, e, f))
 
-    def _classes(self, name: str) -> NDArray[Any]:
-        return self.array(name)
+    def has_sets(self, name: str) -> bool:
+        """Whether a column has lists of class ids."""
+        return bool(pa.types.is_list(self._schema.field(name).type))
 
-    def _load(self, name: str) -> NDArray[Any]:
-        with self._lock:
-            if name not in self._arrays:
-                column = self._read([name]).column(0).combine_chunks()
-                if isinstance(column, pa.ChunkedArray):
-                    column = pa.concat_arrays(column.chunks)
-                self._arrays[name] = _to_numpy(name, column)
-            return self._arrays[name]
+    def _kept(self, name: str) -> Any:
+        found = self._arrow.get(name)
+        if found is None:
+            with self._lock:
+                found = self._arrow[name] = self._column(name)
+        return found
 
-    def table(self) -> Any:
-        """The whole index as an Arrow table, with its metadata."""
-        return self._read(None)
+    def _column(self, name: str) -> Any:
+        column = self._read([name]).column(0).combine_chunks()
+        return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+
+    def table(self, columns: list[str] | None) -> Any:
+        """Columns of the index as an Arrow table; the whole of it with its metadata."""
+        return self._read(columns)
 
     def _read(self, columns: list[str] | None) -> Any:
         with self._lock:
@@ -193,19 +222,13 @@ class IndexColumns:
         return True
 
 
-def _to_numpy(name: str, column: Any) -> NDArray[Any]:
+def _to_numpy(column: Any) -> NDArray[Any]:
     kind = column.type
-    if name == "transform":
-        return _transforms(column)
     if pa.types.is_list(kind) and pa.types.is_timestamp(kind.value_type):
         width = len(column[0]) if len(column) else 0
         flat = column.flatten().cast(pa.int64())
         seconds = np.where(flat.is_null().to_numpy(False), np.iinfo(np.int64).min, _zeroed(flat) // 1000)
         return seconds.reshape(-1, width).astype("datetime64[s]")
-    if pa.types.is_list(kind):
-        sets = np.empty(len(column), dtype=object)
-        sets[:] = [None if one is None else tuple(one) for one in column.to_pylist()]
-        return sets
     if pa.types.is_integer(kind) and column.null_count:
         return np.asarray(column.fill_null(-1).to_numpy(False))
     return np.asarray(column.to_numpy(zero_copy_only=False))
@@ -213,10 +236,3 @@ def _to_numpy(name: str, column: Any) -> NDArray[Any]:
 
 def _zeroed(flat: Any) -> NDArray[np.int64]:
     return np.asarray(flat.fill_null(0).to_numpy(False))
-
-
-def _transforms(column: Any) -> NDArray[np.float64]:
-    result = np.full((len(column), 6), np.nan)
-    there = column.is_valid().to_numpy(False)
-    result[there] = column.flatten().to_numpy(False).reshape(-1, 6)
-    return result

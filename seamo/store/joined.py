@@ -21,7 +21,7 @@ from seamo.store.faces import Faces
 from seamo.store.format import LABEL, finest_layer
 from seamo.store.meta import Counts, SaidByMeta, StoreMeta
 from seamo.store.reader import Store
-from seamo.store.subsets import Subset, draw
+from seamo.store.subsets import AboutRows, Subset, draw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +91,10 @@ class JoinedStore(SaidByMeta, Faces):
         """Columns of the first store's index, of the common samples."""
         return self.parts[0].read_index(columns).iloc[self._rows[0]].reset_index(drop=True)
 
+    def read_columns(self, columns: list[str]) -> Any:
+        """The same as an Arrow table."""
+        return self.parts[0].read_columns(columns).take(self._rows[0])
+
     def row(self, key: str) -> int:
         """Row of a key."""
         rows = np.flatnonzero(self._rows[0] == self.parts[0].row(key))
@@ -115,9 +119,11 @@ class JoinedStore(SaidByMeta, Faces):
             rows,
             fraction=fraction,
             salt=salt,
-            keys=index["key"].to_numpy(dtype=object),
-            class_of=lambda row: self.parts[0].class_of(int(self._rows[0][row])),
-            scene_of=lambda row: str(index["scene"].iloc[row]),
+            about=AboutRows(
+                keys=lambda rows: [str(key) for key in index["key"].iloc[rows]],
+                label=lambda row: self.parts[0].class_of(int(self._rows[0][row])),
+                scene=lambda row: str(index["scene"].iloc[row]),
+            ),
         )
 
     def rows_in(self, part: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:

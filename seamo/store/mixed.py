@@ -20,7 +20,7 @@ from seamo.sample import GeoRef, Label
 from seamo.store.format import padding_value
 from seamo.store.meta import Counts, SaidByMeta, StoreMeta
 from seamo.store.reader import Store
-from seamo.store.subsets import Subset, draw
+from seamo.store.subsets import AboutRows, Subset, draw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +82,12 @@ class MixedStore(SaidByMeta):
         """Columns of the index, one store behind the other."""
         return self._behind_one_another([part.read_index(columns) for part in self.parts])
 
+    def read_columns(self, columns: list[str]) -> Any:
+        """The same as an Arrow table."""
+        import pyarrow as pa
+
+        return pa.concat_tables([part.read_columns(columns).replace_schema_metadata(None) for part in self.parts])
+
     def row(self, key: str) -> int:
         """Row of a key that one of the stores has; of several, the first's."""
         for part, begin in zip(self.parts, self._begins, strict=False):
@@ -105,9 +111,11 @@ class MixedStore(SaidByMeta):
             np.concatenate(found),
             fraction=fraction,
             salt=salt,
-            keys=index["key"].to_numpy(dtype=object),
-            class_of=lambda _: None,
-            scene_of=lambda row: str(index["scene"].iloc[row]),
+            about=AboutRows(
+                keys=lambda rows: [str(key) for key in index["key"].iloc[rows]],
+                label=lambda _: None,
+                scene=lambda row: str(index["scene"].iloc[row]),
+            ),
         )
 
     def rows_in(self, part: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ dates of the sample. Every caption states the numbers. Classes have the manifest
 """
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +79,14 @@ class Card:
     legend: tuple[tuple[str, tuple[int, int, int]], ...] = ()
 
 
-def card(store: Samples, row: int) -> Card:
-    """Draw one sample."""
+def cards(store: Samples, rows: Sequence[int]) -> list[Card]:
+    """Draw samples."""
+    table = store.read_columns(["key", "split"]).take(np.asarray(rows, dtype=np.int64))
+    named = zip(rows, table.column("key").to_pylist(), table.column("split").to_pylist(), strict=True)
+    return [_card(store, row, key=key, split=split) for row, key, split in named]
+
+
+def _card(store: Samples, row: int, *, key: str, split: str) -> Card:
     strips: list[Strip] = []
     for stack in store.spec.stacks:
         strips += stack_strips(store, row, stack)
@@ -94,9 +101,8 @@ def card(store: Samples, row: int) -> Card:
             panels.append(Panel("over the image", mask_overlay(label, colours, under)))
         strips.append(Strip("label", tuple(panels)))
         legend = tuple((space.names[i], colours[i]) for i in np.unique(label) if i != IGNORE)
-    split = str(store.read_index(["split"])["split"].iloc[row])
     about = " | ".join(one for one in (_label_text(store, label), f"split {split}" if split else "") if one)
-    return Card(str(store.read_index(["key"])["key"].iloc[row]), about, tuple(strips), legend)
+    return Card(key, about, tuple(strips), legend)
 
 
 def stack_strips(store: Samples, row: int, stack: str) -> list[Strip]:

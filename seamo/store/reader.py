@@ -1,7 +1,7 @@
 """Reading a store: samples, layers, stacks and rows of splits, by direct byte ranges."""
 
 import copy
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -22,7 +22,7 @@ from seamo.store.faces import Faces
 from seamo.store.meta import BUILD_AGAIN, SaidByMeta, read_meta
 from seamo.store.roots import latest_of, read_catalogue, store_urls
 from seamo.store.shards import Place
-from seamo.store.subsets import Subset, draw
+from seamo.store.subsets import AboutRows, Subset, draw, draw_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,7 +171,7 @@ class Store(SaidByMeta, Faces):
 
     def read_table(self) -> Any:
         """The whole index as an Arrow table, with its metadata."""
-        return self._columns.table()
+        return self._columns.table(None)
 
     def read_file(self, name: str) -> bytes:
         """All bytes of one file of the store, unchecked.
@@ -206,6 +206,10 @@ class Store(SaidByMeta, Faces):
         """Some columns of index.parquet (`footprint`: WKB bytes in WGS84)."""
         return self._columns.frame(columns)
 
+    def read_columns(self, columns: list[str]) -> Any:
+        """The same as an Arrow table: of a million rows seconds faster where there are sets."""
+        return self._columns.table(columns)
+
     def row(self, key: str) -> int:
         """Row of a key.
 
@@ -228,28 +232,23 @@ class Store(SaidByMeta, Faces):
         Raises:
             StoreError: If the store has no such split.
         """
-        return self.subset(split, fraction, salt).rows
+        return draw_rows(self.spec, self._rows_of(split), fraction=fraction, salt=salt, about=self._about_rows())
 
     def subset(self, split: str, fraction: float = 1.0, salt: int | str = 0) -> Subset:
         """Rows as `rows` gives them, with the subset's name and the digest of its keys."""
-        splits = self._columns.text("split")
+        return draw(self.spec, split, self._rows_of(split), fraction=fraction, salt=salt, about=self._about_rows())
+
+    def _rows_of(self, split: str) -> NDArray[np.int64]:
         if split == "all":
-            rows = np.flatnonzero(self._columns.array("readable"))
-        elif split in self.meta.counts.splits and split:
-            rows = np.flatnonzero(splits == split)
-        else:
-            there = ", ".join((*(name for name in self.meta.counts.splits if name), "all"))
-            raise StoreError(f"no split {split!r} in scheme {self.meta.split_scheme}", self.title, f"Splits: {there}.")
-        return draw(
-            self.spec,
-            split,
-            rows,
-            fraction=fraction,
-            salt=salt,
-            keys=self._columns.text("key"),
-            class_of=self._columns.class_of,
-            scene_of=lambda row: str(self._columns.text("scene")[row]),
-        )
+            return np.flatnonzero(self._columns.array("readable"))
+        if split in self.meta.counts.splits and split:
+            return np.flatnonzero(self._columns.is_text("split", split))
+        there = ", ".join((*(name for name in self.meta.counts.splits if name), "all"))
+        raise StoreError(f"no split {split!r} in scheme {self.meta.split_scheme}", self.title, f"Splits: {there}.")
+
+    def _about_rows(self) -> AboutRows:
+        columns = self._columns
+        return AboutRows(partial(columns.texts, "key"), columns.class_of, partial(columns.text, "scene"))
 
     def class_of(self, i: int) -> int | tuple[int, ...] | None:
         """Class id, set of ids, or the most frequent class of a mask; None without a label."""
@@ -358,7 +357,7 @@ class Store(SaidByMeta, Faces):
         return kept, *files.read_into(name, place.offset, kept)
 
     def _named(self, name: str, i: int, layer: str) -> str:
-        return f"{self._pixels.where(name)}: sample {self._columns.text('key')[i]} layer {layer}"
+        return f"{self._pixels.where(name)}: sample {self._columns.text('key', i)} layer {layer}"
 
     def read_label(self, i: int) -> Label:
         """The label as in `Sample.label`."""
@@ -381,11 +380,11 @@ class Store(SaidByMeta, Faces):
         i %= len(self)
         layers = {layer.id: self.read_layer(i, layer.id) for layer in self.spec.layers if self.is_valid(i, layer.id)}
         return Sample(
-            key=str(self._columns.text("key")[i]),
+            key=self._columns.text("key", i),
             layers=layers,
             time=self.read_times(i),
             geo=self.read_geo(i),
             label=self.read_label(i),
-            scene=str(self._columns.text("scene")[i]),
+            scene=self._columns.text("scene", i),
             offset=(int(self._columns.array("y0")[i]), int(self._columns.array("x0")[i])),
         )

@@ -53,6 +53,9 @@ class Samples(Protocol):
     def read_index(self, columns: list[str]) -> "pd.DataFrame":
         """Some columns, also those that `index` leaves out (`footprint`, `bbox`, `transform`, `sha256`)."""
 
+    def read_columns(self, columns: list[str]) -> Any:
+        """The same as an Arrow table: of a million rows seconds faster where there are sets."""
+
     def row(self, key: str) -> int:
         """Row of a key; StoreError if there is none."""
 

@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,36 +36,48 @@ class Subset:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AboutRows:
+    """What the rule asks about rows of a store, and only where it must.
+
+    Args:
+        keys: Rows -> their keys.
+        label: Row -> class id, set of ids, or dominant class of the mask; None if unlabelled.
+        scene: Row -> scene.
+    """
+
+    keys: Callable[[NDArray[np.int64]], Sequence[str]]
+    label: Callable[[int], int | tuple[int, ...] | None]
+    scene: Callable[[int], str]
+
+
 def draw(
-    spec: DatasetSpec,
-    split: str,
-    rows: NDArray[np.int64],
-    *,
-    fraction: float,
-    salt: int | str,
-    keys: NDArray[Any],
-    class_of: Callable[[int], int | tuple[int, ...] | None],
-    scene_of: Callable[[int], str],
+    spec: DatasetSpec, split: str, rows: NDArray[np.int64], *, fraction: float, salt: int | str, about: AboutRows
 ) -> Subset:
-    """The subset of a split's rows by the rule above, or by SeCo's.
+    """The subset of a split's rows by the rule above, or by SeCo's; `split` is its name, the rest as of `draw_rows`."""
+    drawn = draw_rows(spec, rows, fraction=fraction, salt=salt, about=about)
+    return Subset(subset_name(split, fraction, salt), drawn, keys_sha256(about.keys(drawn)))
+
+
+def draw_rows(
+    spec: DatasetSpec, rows: NDArray[np.int64], *, fraction: float, salt: int | str, about: AboutRows
+) -> NDArray[np.int64]:
+    """The rows of a subset, without the digest of its keys; of a whole split nothing is asked.
 
     Args:
         spec: Of the data set: its id goes into the hash, its task decides what a stratum is.
-        split: Name of the split.
         rows: Of the whole split, ascending.
         fraction: Between 0 and 1; 1 takes all.
         salt: Another subset of the same size; `seco` for `take_seco`.
-        keys: (N,) of all rows of the store.
-        class_of: Row -> class id, set of ids, or dominant class of the mask; asked only where a part is drawn.
-        scene_of: Row -> scene, likewise.
+        about: What the rule asks.
     """
     if salt == "seco" and fraction != 1.0:
         rows = rows[take_seco(len(rows), fraction)]
     elif fraction != 1.0:
-        groups = strata(spec.task.kind, [class_of(int(row)) for row in rows], [scene_of(int(row)) for row in rows])
-        rows = rows[take(spec.id, [str(key) for key in keys[rows]], groups, fraction=fraction, salt=salt)]
-    chosen = [str(key) for key in keys[rows]]
-    return Subset(subset_name(split, fraction, salt), rows.astype(np.int64), keys_sha256(chosen))
+        some = [int(row) for row in rows]
+        groups = strata(spec.task.kind, [about.label(row) for row in some], [about.scene(row) for row in some])
+        rows = rows[take(spec.id, about.keys(rows), groups, fraction=fraction, salt=salt)]
+    return rows.astype(np.int64)
 
 
 def rank(dataset_id: str, salt: str | int, key: str) -> bytes:

@@ -10,7 +10,7 @@ from PIL import Image
 from seamo.errors import StoreError, UsageError
 from seamo.manifest import DatasetSpec, LabelClass, LabelSpace
 from seamo.sample import Sample
-from seamo.store.pictures import MISSING, card, class_colours, mask_overlay, stretch, to_rgb
+from seamo.store.pictures import MISSING, cards, class_colours, mask_overlay, stretch, to_rgb
 from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan, StoreWriter
 from seamo_prep.look import choose, look
@@ -51,7 +51,7 @@ def test_masks_are_shown_in_the_colours_of_the_legend(tmp_path: Path) -> None:
     with StoreWriter(tmp_path, BuildPlan(spec=spec, split_scheme="none"), ["pond"]) as writer:
         writer.write_shard(0, [Sample("pond", {"s2": pixels}, time=dates, label=mask)])
         store = open_store(writer.publish())
-    drawn = card(store, 0)
+    drawn = cards(store, [0])[0]
     assert [panel.title for panel in drawn.strips[0].panels] == ["2020-01-02", "2020-03-04"]
     assert drawn.legend == (("land", (16, 32, 48)), ("water", (0, 0, 255)))
     classes, over = (panel.picture for panel in drawn.strips[-1].panels)
@@ -68,7 +68,7 @@ def test_masks_are_shown_in_the_colours_of_the_legend(tmp_path: Path) -> None:
 
 def test_true_colour_is_red_green_blue(demo_root: Path) -> None:
     store = open_store(demo_root / "eurosat")
-    strip = next(one for one in card(store, 0).strips if "true colour" in one.caption)
+    strip = next(one for one in cards(store, [0])[0].strips if "true colour" in one.caption)
     assert strip.caption == "s2 L1C true colour, DN B04 250..2600, B03 450..2600, B02 700..2600"
     bands = store.spec.layer("s2").bands
     pixel = store.read_layer(0, "s2")[0, :, 5, 7].astype(float)

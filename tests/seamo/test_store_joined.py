@@ -11,7 +11,8 @@ from seamo.data.loader import Loader
 from seamo.errors import StoreError
 from seamo.identity import digest
 from seamo.store.joined import JoinedStore
-from seamo.store.pictures import card
+from seamo.store.mixed import MixedStore
+from seamo.store.pictures import cards
 from seamo.store.reader import Store
 from seamo.store.samples import Samples
 from seamo.testing.stores import tiny_store
@@ -75,7 +76,7 @@ def test_loader_views_and_pictures_need_nothing_else(task):
     assert to_dataset(listed, 0).equals(store.to_xarray(store.index["key"][0]))
     assert open_cube(listed, rows).equals(store.to_xarray(split="train"))
     assert [sample["__key__"] for sample in make_pipeline(listed, rows)] == store.index["key"][rows].tolist()
-    assert card(listed, 0).about == card(store, 0).about
+    assert cards(listed, [0])[0].about == cards(store, [0])[0].about
 
 
 def test_the_ring_is_open():
@@ -93,6 +94,12 @@ def test_it_is_no_store(joined):
     assert not isinstance(joined, Store)
     assert not hasattr(joined, "path")  # there is no folder
     assert repr(joined) == "JoinedStore('Tiny synthetic (15 samples) + Tiny synthetic (12 samples)')"
+
+
+def test_columns_are_the_index_s_in_every_form(parts, joined):
+    for store in (*parts, joined, MixedStore([parts[0]], ["s2_10m"])):
+        for name in ("key", "split", "scene", "height"):
+            assert store.read_columns([name]).column(name).to_pylist() == store.index[name].tolist(), name
 
 
 def test_content_and_row_order_are_what_they_were(parts, joined):
@@ -173,7 +180,7 @@ def test_samples_are_put_together(parts, joined):
 def test_whole_images_and_pictures(parts, joined):
     assert_array_equal(joined.read_stack(5, "s2"), parts[0].read_stack(5, "s2"))
     assert joined.stack_bands("s1") == ("VV", "VH")
-    assert [strip.caption.split(":")[0].split(" ")[0] for strip in card(joined, 5).strips] == ["s2", "s2", "s1"]
+    assert [strip.caption.split(":")[0].split(" ")[0] for strip in cards(joined, [5])[0].strips] == ["s2", "s2", "s1"]
 
 
 def test_what_cannot_be_joined(parts):

@@ -82,8 +82,10 @@ def row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:
 
 def split_flags(wiring: Wiring, store: Samples, trials: Sequence[Split]) -> tuple[Flag, ...]:
     """What a reader must know about the way samples were split."""
+    if not any(one.statistics.startswith(FROM_STORE) for one in wiring.sensors):
+        return ()
     share = tested_in_statistics(store, trials)
-    if not share or not any(one.statistics.startswith(FROM_STORE) for one in wiring.sensors):
+    if not share:
         return ()
     text = f"inputs are normalised with band statistics (no labels) that {share:.0%} of the test samples are part of"
     return (Flag(kind="data-check", text=text),)

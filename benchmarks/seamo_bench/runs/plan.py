@@ -1,6 +1,7 @@
 """The plan of a suite: every cell with its facts and key; done, to run, or impossible and why. No pixels."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from seamo_bench.runs.notes import (
     told_of_card,
 )
 from seamo_bench.suites.suite import Row, Suite, expand, names_of, num_seeds, protocol_params
-from seamo_bench.tasks.stores import no_stores, open_row, store_identity, stores_facts, titles_of
+from seamo_bench.tasks.stores import find_build, no_stores, open_row, store_identity, stores_facts, titles_of
 from seamo_bench.tasks.trials import labels_of, make_trials, sample_counts, split_facts, task_facts
 from seamo_bench.zoo.catalogue import (
     BackboneSource,
@@ -157,6 +158,7 @@ class _Known:
     stores: dict[_Data, tuple[Samples | None, str]] = field(default_factory=dict)
     labels: dict[tuple[_Data, str], NDArray[Any]] = field(default_factory=dict)
     trials: dict[tuple[_Data, str, str, float, int], tuple[Split, ...]] = field(default_factory=dict)
+    splits: dict[tuple[_Data, str, str, float, int], SplitFacts] = field(default_factory=dict)
 
     def open(self, row: Row) -> tuple[Samples | None, str]:
         """The store of a row, or why there is none; both where it is damaged."""
@@ -180,6 +182,15 @@ class _Known:
                 store, labels, scheme=scheme, fraction=row.fraction, salt=salt, budget=self.budget
             )
         return self.trials[place]
+
+    def split_of(self, row: Row, store: Samples, task: TaskFacts, scheme: str, seed: int) -> SplitFacts:
+        """What records say of a seed's samples; where all labels are used, seeds have the same ones."""
+        salt = seed if row.fraction < 1.0 else 0
+        place = (_data(row), task.label_space, scheme, row.fraction, salt)
+        if place not in self.splits:
+            trials = self.trials_of(row, store, task, scheme, salt)
+            self.splits[place] = split_facts(store, trials, scheme=scheme, fraction=row.fraction, salt=salt)
+        return self.splits[place]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,7 +234,7 @@ class _Planner:
         facts = {
             seed: Facts(
                 stores=stores_facts(store),
-                split=split_facts(store, trials[seed], scheme=scheme, fraction=row.fraction, salt=seed),
+                split=known.split_of(row, store, task, scheme, seed),
                 task=task,
                 backbone=backbone,
                 protocol=ProtocolFacts(id=self.protocol.id, version=self.protocol.version, params=dict(params)),
@@ -351,9 +362,8 @@ def _specs(stores: str | Path) -> dict[str, DatasetSpec]:
     specs = dict(shipped_manifest())
     for name in [] if is_web(stores) else open_files(stores).folders():
         if name not in specs:
-            store, _ = open_row(join(stores, name))
-            if store is not None:
-                specs[name] = store.spec
+            with suppress(StoreError):  # a store that cannot be opened is named where a row asks for it
+                specs[name] = find_build(join(stores, name)).spec
     return specs
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError
@@ -59,26 +60,29 @@ def labels_of(store: "Samples", task: TaskFacts) -> NDArray[Any]:
     """
     layer = store.spec.map_of(task.label_space)
     if layer:
-        return np.where(store.index[f"{layer}.valid"].to_numpy(dtype=np.bool_), 0, -1).astype(np.int64)
+        return np.where(store.read_index([f"{layer}.valid"])[f"{layer}.valid"].to_numpy(), 0, -1).astype(np.int64)
     if task.kind in DENSE:
-        return store.index["dominant"].fillna(-1).to_numpy(dtype=np.int64)
+        return store.read_index(["dominant"])["dominant"].fillna(-1).to_numpy(dtype=np.int64)
+    column = store.read_columns(["label"]).column("label").combine_chunks()
     space = store.spec.label_space(task.label_space)
-    raw = store.index["label"].tolist()
     if task.kind == "single-label":
-        return np.array([_one(label, space) for label in raw], dtype=np.int64)
-    hot = np.zeros((len(raw), len(task.classes)), dtype=np.uint8)
-    for row, label in enumerate(raw):
-        if label is not None:
-            ids = tuple(int(i) for i in label)
-            hot[row, list(space.map_from_source(ids) if space.source else ids)] = 1
+        return _mapped(np.nan_to_num(column.to_numpy(False), nan=-1).astype(np.int64), space)
+    sizes = np.nan_to_num(pc.list_value_length(column).to_numpy(False)).astype(np.int64)  # NaN: no label
+    rows = np.repeat(np.arange(len(column)), sizes)
+    ids = _mapped(pc.list_flatten(column).to_numpy(False).astype(np.int64), space)
+    hot = np.zeros((len(column), len(task.classes)), dtype=np.uint8)
+    hot[rows[ids >= 0], ids[ids >= 0]] = 1
     return hot
 
 
-def _one(label: Any, space: LabelSpace) -> int:
-    if label is None or label != label or int(label) < 0:  # NaN: no label
-        return -1
-    ids = space.map_from_source((int(label),)) if space.source else (int(label),)
-    return ids[0] if ids else -1
+def _mapped(ids: NDArray[np.int64], space: LabelSpace) -> NDArray[np.int64]:
+    """Ids of a label space for those of the one that is stored; -1 where there is none."""
+    if not space.source:
+        return np.maximum(ids, -1)
+    own = np.full(max(ids.max(initial=-1), -1) + 2, -1, dtype=np.int64)  # the last one is that of -1
+    for one in range(len(own) - 1):
+        own[one] = next(iter(space.map_from_source((one,))), -1)
+    return own[np.maximum(ids, -1)]
 
 
 def labelled(store: "Samples", labels: NDArray[Any]) -> NDArray[np.bool_]:
@@ -87,7 +91,7 @@ def labelled(store: "Samples", labels: NDArray[Any]) -> NDArray[np.bool_]:
         return np.asarray(labels >= 0)
     some = labels.any(axis=1)
     if store.spec.task.no_class == "negative":
-        some |= np.array([label is not None for label in store.index["label"]], dtype=np.bool_)
+        some |= store.read_columns(["label"]).column("label").combine_chunks().is_valid().to_numpy(False)
     return np.asarray(some)
 
 
@@ -97,6 +101,8 @@ def left_out(store: "Samples", labels: NDArray[Any], scheme: str) -> dict[str, i
     Of a cross-validation scheme it is the split `all`.
     """
     unused = ~labelled(store, labels)
+    if not unused.any():
+        return {}
     if scheme == CV_SCHEME:
         counts = {"all": int(unused[store.rows("all")].sum())}
     else:
@@ -152,7 +158,7 @@ def make_trials(
 def _split_names(store: "Samples", scheme: str) -> NDArray[Any]:
     own = store.meta.split_scheme
     if scheme == own:
-        return store.index["split"].to_numpy(dtype=np.str_)
+        return _own_splits(store)
     if scheme not in COMPUTED:
         raise ProtocolError(
             f"has split scheme {own}, not {scheme}", store.title, f"Build it with --splits {scheme}, or use {own}."
@@ -161,6 +167,11 @@ def _split_names(store: "Samples", scheme: str) -> NDArray[Any]:
     readable = np.zeros(len(store), dtype=np.bool_)
     readable[store.rows("all")] = True
     return np.where(readable, np.array(names, dtype=np.str_), "")
+
+
+def _own_splits(store: "Samples") -> NDArray[np.str_]:
+    column = store.read_columns(["split"]).column("split").combine_chunks().dictionary_encode()
+    return np.asarray(np.array(column.dictionary.to_pylist(), dtype=np.str_)[column.indices.to_numpy()])
 
 
 def _facts(store: "Samples", rows: Sequence[int] | Rows) -> SampleFacts:
@@ -224,18 +235,21 @@ def tested_in_statistics(store: "Samples", trials: Sequence[Split]) -> float:
     folds would need features with 25 normalisations. Statistics know no labels, so this is said, not forbidden.
     """
     tested = np.concatenate([trial.test for trial in trials])
-    return float((store.index["split"].to_numpy(dtype=np.str_)[tested] == "train").mean())
+    return float((_own_splits(store)[tested] == "train").mean())
 
 
 def split_facts(store: "Samples", trials: Sequence[Split], *, scheme: str, fraction: float, salt: int) -> SplitFacts:
     """What a record says about the samples that were used."""
-    keys = store.index["key"]
+    keys = store.read_columns(["key"]).column("key").combine_chunks()
+
+    def sha256(rows: Rows) -> str:
+        return keys_sha256(keys.take(rows).to_pylist())
+
     if len(trials) == 1:
         parts = {"train": trials[0].train, "val": trials[0].val, "test": trials[0].test}
-        lists = {name: keys_sha256(keys.iloc[rows].tolist()) for name, rows in parts.items()}
+        lists = {name: sha256(rows) for name, rows in parts.items()}
     else:
-        folds = [[trial.repeat, trial.fold, keys_sha256(keys.iloc[trial.test].tolist())] for trial in trials]
-        every = np.union1d(trials[0].train, trials[0].test)
-        lists = {"all": keys_sha256(keys.iloc[every].tolist()), "folds": digest(folds)}
+        folds = [[trial.repeat, trial.fold, sha256(trial.test)] for trial in trials]
+        lists = {"all": sha256(np.union1d(trials[0].train, trials[0].test)), "folds": digest(folds)}
     # The salt changes nothing where all labels are used: the key must not either.
     return SplitFacts(scheme=scheme, lists=lists, fraction=fraction, salt=salt if fraction < 1.0 else 0)
