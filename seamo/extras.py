@@ -9,6 +9,7 @@ from seamo.errors import MissingLibraryError
 EXTRA_OF = {
     "affine": "prep",
     "dask": "prep",
+    "deflate": "prep",
     "distributed": "prep",
     "rasterio": "prep",
     "rioxarray": "prep",

@@ -32,7 +32,8 @@ from seamo.rasterfacts import (
     raster_facts,
 )
 from seamo_prep.outside import DAMAGE, is_too_much, reading
-from seamo_prep.tiff import CutShortError, Transform, decode_plain
+from seamo_prep.tiff import decode_plain
+from seamo_prep.tifftags import CutShortError, Transform
 from seamo_prep.unpack import Raw
 
 _FETCH_AGAIN = "Unpack or fetch it again."
@@ -84,21 +85,28 @@ class Raster:
         return missing
 
 
-def read_tiff(raw: Raw, name: str) -> Raster:
+def read_tiff(raw: Raw, name: str, *, out: NDArray[Any] | None = None) -> Raster:
     """Decode a published (Geo)TIFF.
+
+    Args:
+        raw: Where the file is.
+        name: Of the file.
+        out: See `decode_tiff`.
 
     Raises:
         ArchiveError: If the file is not there, cut short, or not a TIFF.
     """
-    return decode_tiff(raw.read(name), raw.where(name))
+    return decode_tiff(raw.read(name), raw.where(name), out=out)
 
 
-def decode_tiff(data: bytes, where: str) -> Raster:
+def decode_tiff(data: bytes, where: str, *, out: NDArray[Any] | None = None) -> Raster:
     """Decode the bytes of a (Geo)TIFF.
 
     Args:
         data: The whole file.
         where: The file, for messages.
+        out: (C, H, W), C-contiguous, in which the pixels of most plain files of that shape and dtype come to lie; then
+            it is `Raster.pixels`. Else it may hold anything afterwards.
 
     Raises:
         ArchiveError: If the bytes are cut short or not a TIFF.
@@ -106,7 +114,7 @@ def decode_tiff(data: bytes, where: str) -> Raster:
     if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         raise ArchiveError("is not a TIFF file", where, _FETCH_AGAIN)
     try:
-        plain = decode_plain(data)
+        plain = decode_plain(data, out)
     except (CutShortError, *DAMAGE) as error:
         raise ArchiveError("is cut short or damaged", where, _FETCH_AGAIN) from error
     if plain is None:
@@ -150,13 +158,16 @@ def read_own(raw: Raw, name: str) -> Raster:
         return _read_gdal(source)
 
 
-def layer_pixels(raw: Raw, names: Sequence[str], layer: LayerSpec) -> tuple[NDArray[Any], Raster]:
+def layer_pixels(
+    raw: Raw, names: Sequence[str], layer: LayerSpec, out: NDArray[Any] | None = None
+) -> tuple[NDArray[Any], Raster]:
     """The bands of one layer from one-band files, (C, H, W) in the layer's dtype.
 
     Args:
         raw: Where the files are.
         names: One file a band, in the order of `layer.bands`.
         layer: What they must be.
+        out: (C, H, W) of the layer's size and dtype, C-contiguous, to put the pixels into; None makes one.
 
     Returns:
         The pixels, and the first file's raster (for its georeference).
@@ -164,12 +175,22 @@ def layer_pixels(raw: Raw, names: Sequence[str], layer: LayerSpec) -> tuple[NDAr
     Raises:
         ArchiveError: If a file is missing, damaged, or not of the layer's size or dtype.
     """
-    rasters = [read_tiff(raw, name) for name in names]
+    band = None if out is None else out[:1]
+    first = read_tiff(raw, names[0], out=band)
     if layer.size is None:  # any size, but the same in all bands
-        height, width = rasters[0].pixels.shape[1:]
+        height, width = first.pixels.shape[1:]
         layer = layer.model_copy(update={"size": (height, width)})
-    checked = [check_pixels(raw, name, one.pixels, layer, bands=1) for name, one in zip(names, rasters, strict=True)]
-    return np.concatenate(checked), rasters[0]
+    pixels = check_pixels(raw, names[0], first.pixels, layer, bands=1)
+    if out is None:
+        out = np.empty((len(names), *pixels.shape[1:]), dtype=pixels.dtype)
+    if pixels is not band:
+        out[:1] = pixels
+    for c, name in enumerate(names[1:], 1):
+        band = out[c : c + 1]
+        pixels = check_pixels(raw, name, read_tiff(raw, name, out=band).pixels, layer, bands=1)
+        if pixels is not band:
+            band[:] = pixels
+    return out, first
 
 
 def check_pixels(raw: Raw, name: str, pixels: NDArray[Any], layer: LayerSpec, *, bands: int) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import tifffile
 from rasterio.enums import ColorInterp
 
 from seamo.errors import ArchiveError
+from seamo_prep import tiff
 from seamo_prep.rasters import decode_tiff
 from seamo_prep.tiff import write_tiff
 
@@ -142,6 +143,54 @@ def test_any_damage_is_an_archive_error_or_no_damage(tmp_path: Path) -> None:
         except ArchiveError as error:
             seen.add(error.where)
     assert seen == {"altered.tif"}
+
+
+def outcome(data: bytes) -> bytes | str:
+    try:
+        return decode_tiff(data, "a.tif").pixels.tobytes()
+    except ArchiveError as error:
+        return str(error)
+
+
+def test_damaged_streams_are_what_zlib_makes_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strips are inflated by libdeflate; whatever is wrong with one, its pixels or its error are those of zlib."""
+    path = tmp_path / "a.tif"
+    with rasterio.open(path, "w", count=1, dtype="uint16", compress="deflate", blockysize=4, **PLAIN) as file:
+        file.write(sample("uint16", 1) % 50)
+    data, rng = path.read_bytes(), np.random.default_rng(3)
+    with tifffile.TiffFile(path) as image:
+        first, length = image.pages[0].dataoffsets[0], sum(image.pages[0].databytecounts)
+    cases = [data]
+    for position, value in zip(rng.integers(first, first + length, 300), rng.integers(1, 256, 300), strict=True):
+        altered = bytearray(data)
+        altered[position] ^= value
+        cases.append(bytes(altered))
+    ours = [outcome(case) for case in cases]
+
+    def refuse(*_: object) -> None:
+        raise tiff.DeflateError
+
+    monkeypatch.setattr(tiff, "zlib_decompress", refuse)
+    assert ours == [outcome(case) for case in cases]
+    assert sum(isinstance(one, str) for one in ours) > 250
+
+
+@pytest.mark.parametrize("options", LAYOUTS)
+def test_pixels_come_to_lie_in_an_array_that_is_given(tmp_path: Path, options: dict[str, object]) -> None:
+    options = {key: 2 if value == "p" else value for key, value in options.items()}
+    for count in (1, 3):
+        values, path = sample("uint16", count), tmp_path / f"{count}.tif"
+        with rasterio.open(path, "w", count=count, dtype="uint16", **PLAIN, **options) as file:
+            file.write(values)
+        out = np.empty_like(values)
+        pixels = decode_tiff(path.read_bytes(), "a", out=out).pixels
+        np.testing.assert_array_equal(pixels, values)
+        is_plain = options.get("compress", "deflate") == "deflate" and set(options) <= {
+            "interleave", "blockysize", "compress"
+        }  # fmt: skip
+        assert (pixels is out) == (is_plain and (count == 1 or options.get("interleave") == "band"))
+        for other in (np.empty_like(values[:, 1:]), values.astype("int16"), np.empty_like(values[:, ::-1])[:, ::-1]):
+            np.testing.assert_array_equal(decode_tiff(path.read_bytes(), "a", out=other).pixels, values)
 
 
 PLAIN = {"driver": "GTiff", "height": 19, "width": 23, "crs": "EPSG:32733", "transform": rasterio.Affine(*UTM)}

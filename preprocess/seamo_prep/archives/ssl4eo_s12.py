@@ -102,20 +102,25 @@ def _seasons(raw: Raw, location: str, times: int) -> list[tuple[np.datetime64, s
 
 def _layer(raw: Raw, folders: list[str], layer: LayerSpec) -> tuple[Array, Raster]:
     """Pixels (T, C, H, W) of one layer, missing ones at fill, and the raster of the first file."""
-    found, rasters = [], []
-    for folder in folders:
-        pixels, raster = layer_pixels(raw, [_band_file(raw, folder, band) for band in layer.bands], layer)
-        found.append(pixels)
-        rasters.append(raster)
-    shapes = {pixels.shape for pixels in found}
-    if len(shapes) != 1:
-        raise ArchiveError(f"dates of {layer.id} differ in size: {sorted(shapes)}", raw.where(folders[0]))
-    dates = np.full((layer.times, *found[0].shape), layer.fill_value, dtype=layer.dtype)
-    dates[: len(found)] = found
-    missing = dates.max(axis=1, keepdims=True) == 0 if layer.sensor == "s2" else dates == 0
-    if layer.fill_value is not None and missing.any():
-        np.copyto(dates, layer.fill_value, where=missing)
-    return dates, rasters[0]
+    size = layer.size
+    dates: Array = np.empty((layer.times, len(layer.bands), *(size or (0, 0))), dtype=layer.dtype)
+    found = [
+        layer_pixels(raw, [_band_file(raw, folder, band) for band in layer.bands], layer, out if size else None)
+        for folder, out in zip(folders, dates[: len(folders)], strict=True)
+    ]
+    if size is None:
+        shapes = {pixels.shape for pixels, _ in found}
+        if len(shapes) != 1:
+            raise ArchiveError(f"dates of {layer.id} differ in size: {sorted(shapes)}", raw.where(folders[0]))
+        dates = np.stack([pixels for pixels, _ in found] + [found[0][0]] * (layer.times - len(found)))
+    fill = 0 if layer.fill_value is None else layer.fill_value
+    there = dates[: len(found)]
+    dates[len(found) :] = fill
+    if layer.sensor != "s2":
+        np.copyto(there, fill, where=there == 0)
+    elif there.min() <= 0:  # few locations have holes
+        np.copyto(there, fill, where=there.max(axis=1, keepdims=True) == 0)
+    return dates, found[0][1]
 
 
 def _band_file(raw: Raw, folder: str, band: str) -> str:

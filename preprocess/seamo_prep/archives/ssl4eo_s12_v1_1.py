@@ -40,7 +40,7 @@ from seamo_prep.containers import Joined
 from seamo_prep.far import FarFile
 from seamo_prep.packed import open_container
 from seamo_prep.rasters import check_pixels
-from seamo_prep.tiff import Transform
+from seamo_prep.tifftags import Transform
 from seamo_prep.unpack import Raw, declare_synthetic
 from seamo_prep.zarr2 import ZarrGroup, dates_of, open_zip, zip_group
 
