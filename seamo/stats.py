@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import UsageError
+from seamo.manifest import LayerSpec
+from seamo.native import statistics
+from seamo.sample import valid_pixels
 
 NUM_BINS = 65536
 FLOAT_STEP = 0.01
@@ -68,14 +71,51 @@ def observe(pixels: NDArray[Any], valid: NDArray[np.bool_], counts: NDArray[np.i
         ([3], [2.0], [3.0])
     """
     whole = bool(valid.all())
-    parts = []
-    for c in range(pixels.shape[1]):
-        values = pixels[:, c].reshape(-1) if whole else pixels[:, c][valid[:, c]]
-        found = np.bincount(_bins(values))
-        counts[c, : len(found)] += found
-        parts.append(_float_moments(values) if values.dtype.kind == "f" else _integer_moments(found, values.dtype))
+    return _moments(
+        [
+            _band(pixels[:, c].reshape(-1) if whole else pixels[:, c][valid[:, c]], counts[c])
+            for c in range(pixels.shape[1])
+        ]
+    )
+
+
+def observe_layer(pixels: NDArray[Any], layer: LayerSpec, counts: NDArray[np.int64]) -> Moments:
+    """`observe` of what `seamo.sample.valid_pixels` takes for a measurement.
+
+    Args:
+        pixels: (T, C, H, W) in the layer's dtype.
+        layer: What they are.
+        counts: (C, 65536), changed in place.
+
+    Example:
+        >>> from seamo.testing.stores import tiny_store
+        >>> store = tiny_store()
+        >>> layer, pixels = store.spec.layer("s2_20m"), store.read_layer(0, "s2_20m")
+        >>> moments = observe_layer(pixels, layer, new_histogram(pixels.shape[1]))
+        >>> pixels.shape, moments.count.tolist()
+        ((2, 1, 12, 12), [288])
+    """
+    fill = layer.fill_value
+    if not layer.is_float and (fill is None or isinstance(fill, int)):  # no mask is needed
+        numbers = statistics.integer_moments(pixels, counts, fill=fill)
+        if numbers is not None:
+            return Moments(numbers[0].astype(np.int64), *numbers[1:])
+    return observe(pixels, valid_pixels(pixels, layer), counts)
+
+
+def _moments(parts: Sequence["_Numbers"]) -> Moments:
     count, mean, m2, low, high = (np.array([part[k] for part in parts]) for k in range(5))
     return Moments(count.astype(np.int64), mean, m2, low, high)
+
+
+def _band(values: NDArray[Any], counts: NDArray[np.int64]) -> "_Numbers":
+    """Of the valid pixels of one band, which are added to its histogram."""
+    is_float = values.dtype == np.float32
+    if is_float and (numbers := statistics.float_moments(values, counts, start=_FLOAT_START, step=FLOAT_STEP)):
+        return numbers
+    found = np.bincount(_bins(values))
+    counts[: len(found)] += found
+    return _float_moments(values) if is_float else _integer_moments(found, values.dtype)
 
 
 _Numbers = tuple[int, float, float, float, float]

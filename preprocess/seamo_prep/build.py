@@ -185,7 +185,7 @@ def _build(
     labels = dict(zip(keys, rows["label"], strict=True)) if "label" in rows else None
     if is_own:
         labels = own_labels(rows, spec, files.where(folder.TABLE))
-    source = ArchiveSource(dataset_id, files, spec, options.on_bad)
+    source = ArchiveSource(dataset_id, archive, files, spec, options.on_bad)
     with StoreWriter(root, plan, keys, scratch=scratch) as writer:
         write_shards(writer, rows, source, engine=engine, say=say, progress=progress)
         if is_own and not (

@@ -22,7 +22,7 @@ from seamo.errors import ArchiveError, SampleError, SeamoError, StoreError
 from seamo.manifest import DatasetSpec
 from seamo.sample import Sample, check_sample
 from seamo.store.writer import BadSample, ShardJob, StoreWriter, write_shard
-from seamo_prep.archives import load_archive
+from seamo_prep.archives import Archive, load_archive
 from seamo_prep.unpack import Raw
 
 if TYPE_CHECKING:
@@ -56,12 +56,14 @@ class ArchiveSource:
 
     Args:
         archive_id: Names the module that reads them.
+        archive: That module.
         raw: The published files.
         spec: What is built of them.
         on_bad: What happens to a sample that cannot be read.
     """
 
     archive_id: str
+    archive: Archive
     raw: Raw
     spec: DatasetSpec
     on_bad: OnBad
@@ -227,7 +229,8 @@ def _on_worker(address: _Address, rows: "pd.DataFrame", job: ShardJob) -> SeamoE
 @lru_cache(maxsize=2)
 def _opened(address: _Address) -> ArchiveSource:
     spec = DatasetSpec.model_validate_json(address.spec)
-    return ArchiveSource(address.archive_id, Raw(address.root, spec, address.relax), spec, address.on_bad)
+    raw = Raw(address.root, spec, address.relax)
+    return ArchiveSource(address.archive_id, load_archive(address.archive_id), raw, spec, address.on_bad)
 
 
 def _slice(writer: StoreWriter, rows: "pd.DataFrame", k: int) -> "pd.DataFrame":
@@ -245,14 +248,13 @@ def _write_one(source: ArchiveSource, rows: "pd.DataFrame", job: ShardJob, stop:
 
 
 def _samples(source: ArchiveSource, rows: "pd.DataFrame") -> Iterator[Sample | BadSample]:
-    archive = load_archive(source.archive_id)
     if source.on_bad == "raise":
-        yield from archive.read(source.raw, rows, source.spec)
+        yield from source.archive.read(source.raw, rows, source.spec)
         return
     position = 0
     while position < len(rows):
         try:
-            for sample in archive.read(source.raw, rows.iloc[position:], source.spec):
+            for sample in source.archive.read(source.raw, rows.iloc[position:], source.spec):
                 check_sample(sample, source.spec)
                 yield sample
                 position += 1

@@ -211,7 +211,8 @@ def doubtful_units(store: Store, rows: NDArray[np.int64], *, most: int = UNIT_RO
         for row in rows:
             if store.is_valid(int(row), layer.id):
                 pixels = store.read_layer(int(row), layer.id)
-                there = pixels[valid_pixels(pixels, layer)]
+                valid = valid_pixels(pixels, layer)
+                there = pixels.reshape(-1) if valid.all() else pixels[valid]
                 values.append(there[:: -(-there.size // _PIXELS)] if there.size else there)
         if values and (what := unit_doubt(layer.unit, np.concatenate(values))):
             yield layer.id, what

@@ -24,9 +24,10 @@ _KINDS = {1: "u", 2: "i", 3: "f"}  # SampleFormat -> numpy kind
 _DTYPES = {"u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8"}
 # The layout of the image: whole numbers. Those that stand once, with what holds where they are not there.
 _ONCE: dict[int, int] = {254: 0, 256: 0, 257: 0, 259: 1, 262: 1, 266: 1, 274: 1, 277: 1, 284: 1, 317: 1}
-_LAYOUT_TAGS = frozenset({*_ONCE, 258, 278, 338, 339})
+_LAYOUT_TAGS = (*_ONCE, 258, 278, 338, 339)
+_COUNTS = frozenset({*_LAYOUT_TAGS, 273, 279})
 # The above, where strips lie, descriptions, resolution, GeoTIFF's own, and GDAL's metadata and nodata.
-_PLAIN_TAGS = _LAYOUT_TAGS | {269, 270, 273, 279, 282, 283, 296, 305, 306}
+_PLAIN_TAGS = _COUNTS | {269, 270, 282, 283, 296, 305, 306}
 _PLAIN_TAGS |= {33550, 33922, 34735, 34736, 34737, 42112, 42113}
 
 
@@ -74,10 +75,10 @@ def _plain_image(data: bytes, tags: Tags, order: str, out: NDArray[Any] | None) 
     values = tags.values
     if 273 not in values or 279 not in values or not values.keys() <= _PLAIN_TAGS:
         return None  # tiles, palettes, sub-directories, rational polynomials, tags of other compressions, ...
-    if not all(map(tags.counts, _LAYOUT_TAGS)) or not tags.counts(273) or not tags.counts(279):
+    if not tags.count(_COUNTS):
         return None
     words = _words(values)
-    layout = _layout(tuple((tag, values[tag]) for tag in values if tag in _LAYOUT_TAGS), order)
+    layout = _layout(tuple([values.get(tag) for tag in _LAYOUT_TAGS]), order)
     located = locate(tags)
     if words is None or layout is None or located is None:
         return None
@@ -124,8 +125,8 @@ class _Layout(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _layout(told: tuple[tuple[int, tuple[Any, ...]], ...], order: str) -> _Layout | None:
-    tags = dict(told)
+def _layout(told: tuple[Values | None, ...], order: str) -> _Layout | None:
+    tags = {tag: values for tag, values in zip(_LAYOUT_TAGS, told, strict=True) if values is not None}
     if not {256, 257, 258, 259, 262} <= tags.keys():
         return None
     one = {tag: tags.get(tag, (usual,)) for tag, usual in _ONCE.items()}

@@ -35,18 +35,18 @@ class Tags(NamedTuple):
     Args:
         values: Tag -> its values; text is one value of bytes.
         kinds: Tag -> the TIFF type of its values.
+        odd: Tags of a type that holds other things than whole numbers from 0.
         is_all: No further directory follows, no tag stands twice and none is of another type.
     """
 
     values: dict[int, Values]
     kinds: Mapping[int, int]
+    odd: frozenset[int]
     is_all: bool
 
-    def counts(self, tag: int) -> bool:
-        """Whether a tag, if it is there, holds whole numbers from 0 only."""
-        if tag not in self.kinds or self.kinds[tag] in _COUNTING:
-            return True
-        return all(isinstance(value, int) and value >= 0 for value in self.values[tag])
+    def count(self, tags: frozenset[int]) -> bool:
+        """Whether those of some tags that are there hold whole numbers from 0 only."""
+        return all(isinstance(value, int) and value >= 0 for tag in tags & self.odd for value in self.values[tag])
 
 
 class _Directory(NamedTuple):
@@ -55,6 +55,7 @@ class _Directory(NamedTuple):
     inside: dict[int, Values]
     elsewhere: tuple[tuple[int, struct.Struct, int], ...]
     kinds: Mapping[int, int]
+    odd: frozenset[int]
     is_all: bool
 
 
@@ -83,7 +84,7 @@ def read_tags(data: bytes, order: str, *, is_big: bool) -> Tags:
         if where + form.size > len(data):
             raise CutShortError
         values[tag] = form.unpack_from(data, where)
-    return Tags(values, found.kinds, found.is_all and further == 0)
+    return Tags(values, found.kinds, found.odd, found.is_all and further == 0)
 
 
 @lru_cache(maxsize=256)
@@ -105,7 +106,8 @@ def _directory(entries: bytes, order: str, is_big: bool) -> _Directory:
             inside[tag] = form.unpack_from(entries, at + entry.size)
         else:
             elsewhere.append((tag, form, *pointer.unpack_from(entries, at + entry.size)))
-    return _Directory(inside, tuple(elsewhere), kinds, is_all)
+    odd = frozenset(tag for tag, kind in kinds.items() if kind not in _COUNTING)
+    return _Directory(inside, tuple(elsewhere), kinds, odd, is_all)
 
 
 def locate(tags: Tags) -> tuple[str, Transform | None] | None:

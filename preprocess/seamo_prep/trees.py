@@ -75,7 +75,7 @@ class Tree(Container):
 
     def where(self, name: str) -> str:
         """See `Container`."""
-        return str(self.root / name)
+        return f"{self.root}/{name}" if name else str(self.root)
 
     def _on_disk(self, name: str) -> str:
         if name.startswith("/") or ".." in name.split("/"):
@@ -89,11 +89,12 @@ class Tree(Container):
             folders, files = _scan(folder)
         except OSError as error:
             raise ArchiveError(f"cannot be listed ({error.strerror})", folder) from error
+        below = {one.name for one in folders}
         for entry in sorted((*folders, *files), key=lambda one: one.name):
             inner = f"{name}/{entry.name}" if name else entry.name
-            if entry in folders:
+            if entry.name in below:
                 yield from self._walk(entry.path, inner)
-            elif not missing_target(entry.path):
+            elif not entry.is_symlink() or not missing_target(entry.path):
                 yield inner, entry.stat().st_size
 
 

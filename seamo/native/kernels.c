@@ -713,3 +713,154 @@ EXPORT int seamo_crop(const void *pixels, int type, int64_t T, int64_t C, int64_
     }
     return 1;
 }
+
+/* ---- Statistics: `seamo.stats` in one pass ----------------------------------------------------------------------------- */
+
+#define BINS 65536
+#define AT_ONCE 1024 /* floats whose bins are worked out together */
+
+#define STRAIGHT 128 /* numbers that are added without halving */
+
+static int64_t half_of(int64_t n) { return n / 2 - n / 2 % 8; }
+
+/* The sum of numbers in the order in which numpy adds them, so that the last bits are the same: halves, of a multiple of
+ * eight, down to 128 numbers; of those eight sums, and one by one what is left. */
+static double pairwise(const double *values, int64_t n)
+{
+    if (n > STRAIGHT)
+        return pairwise(values, half_of(n)) + pairwise(values + half_of(n), n - half_of(n));
+    double sum = 0.0, r[8];
+    int64_t i = 0;
+    if (n >= 8) {
+        memcpy(r, values, sizeof r);
+        for (i = 8; i + 8 <= n; i += 8)
+            for (int64_t j = 0; j < 8; j++)
+                r[j] += values[i + j];
+        sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
+    }
+    for (; i < n; i++)
+        sum += values[i];
+    return sum;
+}
+
+/* The same of floats as doubles, or of their squared differences from `mean`. */
+static double pairwise_floats(const float *values, int64_t n, double mean, int squared)
+{
+    if (n > STRAIGHT)
+        return pairwise_floats(values, half_of(n), mean, squared)
+               + pairwise_floats(values + half_of(n), n - half_of(n), mean, squared);
+    double terms[STRAIGHT];
+    for (int64_t i = 0; i < n; i++)
+        terms[i] = (double)values[i];
+    if (squared)
+        for (int64_t i = 0; i < n; i++)
+            terms[i] = (terms[i] - mean) * (terms[i] - mean);
+    return pairwise(terms, n);
+}
+
+static int32_t bin_of(double value, double start, double step)
+{
+    double at = (value - start) / step + 1e-6; /* as `seamo.stats` writes it, with the floor in the conversion */
+    at = at > 0.0 ? at : 0.0;
+    return (int32_t)(at < BINS - 1 ? at : BINS - 1);
+}
+
+/* Mean and sum of squared differences from it, and a histogram, of finite numbers between low and high.
+ * counts: BINS, added to. tables: 2 * BINS. */
+EXPORT void seamo_float_moments(const float *values, int64_t n, double low, double high, double start, double step,
+                                int64_t *counts, uint32_t *tables, double *mean, double *m2)
+{
+    int32_t first = bin_of(low, start, step), last = bin_of(high, start, step), bins[AT_ONCE];
+    uint32_t *even = tables, *odd = tables + BINS;
+    if (first > last)
+        return;
+    memset(even + first, 0, (size_t)(last - first + 1) * sizeof *even);
+    memset(odd + first, 0, (size_t)(last - first + 1) * sizeof *odd);
+    for (int64_t begin = 0; begin < n; begin += AT_ONCE) {
+        int64_t count = n - begin < AT_ONCE ? n - begin : AT_ONCE;
+        for (int64_t i = 0; i < count; i++)
+            bins[i] = bin_of((double)values[begin + i], start, step);
+        for (int64_t i = 0; i + 1 < count; i += 2) { /* neighbours are alike: two tables, so that none waits */
+            even[bins[i]]++;
+            odd[bins[i + 1]]++;
+        }
+        if (count % 2)
+            even[bins[count - 1]]++;
+    }
+    for (int32_t b = first; b <= last; b++)
+        counts[b] += (int64_t)even[b] + odd[b];
+    *mean = (0.0 + pairwise_floats(values, n, 0.0, 0)) / (double)n; /* numpy begins with 0: never -0 */
+    *m2 = pairwise_floats(values, n, *mean, 1);
+}
+
+/* Count 8-byte words of pixels into four tables of `width`. */
+static void count_bytes(const uint8_t *pixels, int64_t n, uint32_t *tables, int64_t width)
+{
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int64_t k = 0; k < 4; k++)
+            tables[k * width + pixels[i + k]]++;
+    for (; i < n; i++)
+        tables[pixels[i]]++;
+}
+
+static void count_shorts(const uint16_t *pixels, int64_t n, uint16_t flip, uint32_t *tables, int64_t width)
+{
+    uint64_t flips = flip * 0x0001000100010001ull;
+    uint32_t *second = tables + width, *third = second + width, *fourth = third + width;
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        uint64_t four;
+        memcpy(&four, pixels + i, sizeof four);
+        four ^= flips;
+        tables[four & 0xFFFF]++;
+        second[four >> 16 & 0xFFFF]++;
+        third[four >> 32 & 0xFFFF]++;
+        fourth[four >> 48]++;
+    }
+    for (; i < n; i++)
+        tables[pixels[i] ^ flip]++;
+}
+
+/* Moments and histograms of every band of one image of whole numbers.
+ *
+ * pixels: (T, C, plane), type: 0 uint8, 1 uint16, 2 int16. fill: the bin that is not counted, or -1. counts: (C, BINS),
+ * added to. found: (5, C) count, mean, m2, low, high, where a band without pixels keeps what is there. width: bins up to
+ * the largest value. tables: 4 * width. room: 3 * width. Bin b is the value b, of int16 b - 32768. */
+EXPORT void seamo_integer_moments(const void *pixels, int type, int64_t T, int64_t C, int64_t plane, int64_t fill,
+                                  int64_t *counts, double *found, int64_t width, uint32_t *tables, double *room)
+{
+    double shift = type == 2 ? 32768.0 : 0.0, *times = room, *values = times + width, *terms = values + width;
+    for (int64_t c = 0; c < C; c++) {
+        memset(tables, 0, (size_t)(4 * width) * sizeof *tables);
+        for (int64_t t = 0; t < T; t++) {
+            int64_t at = (t * C + c) * plane;
+            if (type == 0)
+                count_bytes((const uint8_t *)pixels + at, plane, tables, width);
+            else
+                count_shorts((const uint16_t *)pixels + at, plane, type == 2 ? 0x8000 : 0, tables, width);
+        }
+        int64_t n = 0, pieces = 0;
+        for (int64_t b = 0; b < width; b++) {
+            uint32_t count = tables[b] + tables[width + b] + tables[2 * width + b] + tables[3 * width + b];
+            if (!count || b == fill)
+                continue;
+            counts[c * BINS + b] += count;
+            n += count;
+            times[pieces] = count;
+            values[pieces++] = (double)b - shift;
+        }
+        if (!n)
+            continue;
+        for (int64_t i = 0; i < pieces; i++)
+            terms[i] = times[i] * values[i];
+        double mean = (0.0 + pairwise(terms, pieces)) / (double)n;
+        for (int64_t i = 0; i < pieces; i++)
+            terms[i] = times[i] * ((values[i] - mean) * (values[i] - mean));
+        found[c] = (double)n;
+        found[C + c] = mean;
+        found[2 * C + c] = pairwise(terms, pieces);
+        found[3 * C + c] = values[0];
+        found[4 * C + c] = values[pieces - 1];
+    }
+}

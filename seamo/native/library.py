@@ -17,6 +17,15 @@ _DECLARED: dict[str, tuple[Any, list[Any]]] = {
     "seamo_crc32c": (ctypes.c_uint32, [_POINTER, ctypes.c_size_t, ctypes.c_uint32]),
     "seamo_read": (_SIZE, [_INT, _POINTER, _SIZE, _SIZE, _POINTER]),
     "seamo_unblosc": (_INT, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER, _SIZE]),
+    "seamo_float_moments": (
+        None,
+        [_POINTER, _SIZE] + [ctypes.c_double] * 4 + [_POINTER] * 4,  # values, n, low, high, start, step, ...
+    ),
+    "seamo_integer_moments": (
+        None,
+        [_POINTER, _INT, _SIZE, _SIZE, _SIZE, _SIZE]  # pixels, type, T, C, plane, fill
+        + [_POINTER, _POINTER, _SIZE, _POINTER, _POINTER],  # counts, found, width, tables, room
+    ),
     "seamo_crop_scratch": (_SIZE, [_SIZE, _SIZE, _SIZE]),
     "seamo_crop": (
         _INT,

@@ -11,7 +11,6 @@ import numpy as np
 from seamo import stats
 from seamo.addresses import disk_path, is_web
 from seamo.errors import StoreError
-from seamo.sample import valid_pixels
 from seamo.seal import SealedFile, file_damage
 from seamo.store import format as fmt
 from seamo.store.ahead import in_order
@@ -224,7 +223,7 @@ def band_statistics(store: Store, layer: str, rows: Iterable[int]) -> dict[str, 
     for row in rows:
         if store.is_valid(int(row), layer):
             pixels = store.read_layer(int(row), layer)
-            pieces.append(stats.observe(pixels, valid_pixels(pixels, spec), counts))
+            pieces.append(stats.observe_layer(pixels, spec, counts))
     if not pieces:
         empty = np.empty((1, len(spec.bands), 0, 0), dtype=spec.dtype)
         pieces.append(stats.observe(empty, empty == empty, counts))

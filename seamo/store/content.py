@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.identity import canonical_json
-from seamo.manifest import DatasetSpec
+from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import IGNORE, Array, GeoRef, Sample, valid_pixels
 from seamo.store.format import NO_DATE
 
@@ -34,8 +34,13 @@ def present_layers(sample: Sample, spec: DatasetSpec) -> dict[str, Array]:
     return {
         layer.id: sample.layers[layer.id]
         for layer in spec.layers
-        if layer.id in sample.layers and valid_pixels(sample.layers[layer.id], layer).any()
+        if layer.id in sample.layers and _is_measured(sample.layers[layer.id], layer)
     }
+
+
+def _is_measured(pixels: Array, layer: LayerSpec) -> bool:
+    # Nearly every layer has a valid pixel in the first row.
+    return any(valid_pixels(part, layer).any() for part in (pixels[..., :1, :], pixels))
 
 
 def pixel_digest(sample: Sample, spec: DatasetSpec) -> bytes:

@@ -197,7 +197,7 @@ def shuffle_of(dtype: np.dtype[Any]) -> Shuffle:
     return "byte" if dtype.kind == "f" else "bit"
 
 
-def decompress(data: bytes, codec: CodecName, out: NDArray[Any]) -> None:
+def decompress(data: bytes | NDArray[np.uint8], codec: CodecName, out: NDArray[Any]) -> None:
     """Decode one chunk into `out` (C-contiguous).
 
     Raises:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import StoreError
+from seamo.native.checksum import read_into
+from seamo.native.scratch import Scratch
 from seamo.seal import SealedFile
 from seamo.store.format import CRC_BYTES, CodecName, array_name, compress, crc32c, decompress, shard_file
 
@@ -99,8 +101,9 @@ class _Part:
             state.update(os.pread(handle, min(_BLOCK, size - start), start))
         return SealedFile(size, state.hexdigest())
 
-    def read(self, offset: int, length: int) -> bytes:
-        return os.pread(self.file.fileno(), length, offset)
+    def read(self, offset: int, out: NDArray[np.uint8]) -> tuple[int, int]:
+        """Fill `out` with what lies at a place: bytes that were there, and their crc32c."""
+        return read_into(self.file.fileno(), offset, out)
 
     def close(self) -> None:
         with suppress(OSError):  # on a full disk, closing fails too; the error that counts is on its way
@@ -117,14 +120,15 @@ class _Check(NamedTuple):
 
 
 def _read_back(part: _Part, checks: list[_Check], codec: CodecName, *, has_crc: bool) -> None:
+    stored, decoded, end = Scratch(), Scratch(), np.empty(CRC_BYTES if has_crc else 0, dtype=np.uint8)
     for check in checks:
         where = f"{part.name} sample {check.key} layer {check.layer}"
-        data = part.read(check.place.offset, check.place.length)
-        end = part.read(check.place.offset + check.place.length, CRC_BYTES) if has_crc else b""
-        is_there = len(data) == check.place.length and crc32c(data) == check.place.crc32c
-        if not is_there or end not in (b"", struct.pack("<I", check.place.crc32c)):
+        data = stored.array((check.place.length,), np.uint8)
+        is_there = part.read(check.place.offset, data) == (check.place.length, check.place.crc32c)
+        part.read(check.place.offset + check.place.length, end)
+        if not is_there or (has_crc and end.tobytes() != struct.pack("<I", check.place.crc32c)):
             raise StoreError("the disk gave back other bytes than were written", where, "Check the disk, build again.")
-        pixels = np.empty(check.shape, dtype=check.dtype)
+        pixels = decoded.array(check.shape, check.dtype)
         decompress(data, codec, pixels)
         if crc32c(pixels) != check.raw_crc32c:
             raise StoreError("decodes to other pixels than were written", where, "Check the memory, build again.")

@@ -23,7 +23,7 @@ from seamo.errors import StoreError
 from seamo.files import Files
 from seamo.identity import canonical_json
 from seamo.manifest import DatasetSpec
-from seamo.sample import IGNORE, Array, Sample, check_sample, settle_missing, valid_pixels
+from seamo.sample import IGNORE, Array, Sample, check_sample, settle_missing
 from seamo.seal import SealedFile
 from seamo.store.buildplan import BuildPlan
 from seamo.store.content import bad_digest, class_counts, date_seconds, pixel_digest, present_layers
@@ -120,11 +120,12 @@ def make_shard(job: ShardJob, folder: Path, samples: Iterable[Sample | BadSample
             sample, infinite = _settled(item, spec)
             layers = _stored(sample, spec, padded=job.plan.layout == "zarr")
             facts = replace(_row_facts(item, sample, job), infinite=infinite)
-            places = files.add(len(rows), item.key, layers, _member_facts(facts, spec))
+            told = _member_facts(facts, spec) if job.plan.layout == "webdataset" else b""
+            places = files.add(len(rows), item.key, layers, told)
             rows.append(replace(facts, places=places))
             for layer in spec.layers:
                 pixels = sample.layers.get(layer.id, np.empty((1, len(layer.bands), 0, 0), dtype=layer.dtype))
-                moments[layer.id].append(stats.observe(pixels, valid_pixels(pixels, layer), histograms[layer.id]))
+                moments[layer.id].append(stats.observe_layer(pixels, layer, histograms[layer.id]))
         if len(rows) != len(job.keys):
             raise StoreError(f"{len(rows)} samples instead of {len(job.keys)}", f"{spec.id} shard {job.index}")
         written = files.finish()

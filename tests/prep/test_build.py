@@ -14,6 +14,7 @@ import pytest
 import rasterio
 
 from seamo.errors import ArchiveError, SeamoError, StoreError, UsageError
+from seamo.native import checksum, statistics
 from seamo.store import copy as copying
 from seamo.store.check import content_of
 from seamo.store.format import Layout
@@ -52,6 +53,18 @@ def test_pixels_are_those_of_the_files(demo_raw: Path, demo_root: Path) -> None:
 def test_content_does_not_depend_on_the_number_of_workers(demo_raw: Path, demo_root: Path, tmp_path: Path) -> None:
     built = build_quietly("eurosat", demo_raw / "eurosat", tmp_path, workers=2)
     assert open_store(built.path).content == open_store(demo_root / "eurosat").content
+
+
+@pytest.mark.parametrize("dataset", ["ssl4eo-s12", "eurosat-sar"])
+def test_bytes_do_not_depend_on_compiled_loops(
+    dataset: str, demo_raw: Path, demo_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_loops = open_store(demo_root / dataset)
+    for module in (checksum, statistics):
+        monkeypatch.setattr(module, "kernels", lambda: None)
+    without = open_store(build_quietly(dataset, demo_raw / dataset, tmp_path).path)
+    assert without.read_manifest() == with_loops.read_manifest()  # sizes and sha256 of all files but store.json
+    assert without.meta.statistics == with_loops.meta.statistics
 
 
 def test_one_s_own_imagery(demo_raw: Path, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from seamo import stats
+from seamo.native import statistics
+from seamo.native.library import kernels
+from seamo.testing.stores import tiny_store
 
 
 def moments(x, valid):
@@ -91,3 +94,64 @@ def test_images_without_holes():
 def test_other_dtypes_are_refused():
     with pytest.raises(ValueError, match="float64"):
         histogram(np.zeros((1, 1, 2, 2)), np.ones((1, 1, 2, 2), bool))
+
+
+def by_numpy(monkeypatch, function, *arguments):
+    with monkeypatch.context() as patch:
+        patch.setattr(statistics, "kernels", lambda: None)
+        return function(*arguments)
+
+
+def parts(one):
+    return [getattr(one, part).tobytes() for part in ("count", "mean", "m2", "low", "high")]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_compiled_loops_give_numpys_bytes(dtype, monkeypatch):
+    """Sums of floats depend on their order: it is numpy's, at every length, with holes and without."""
+    if kernels() is None:
+        pytest.skip("no compiled loops here")
+    rng = np.random.default_rng(11)
+    base = tiny_store().spec.layer("s1" if dtype == "float32" else "s2_10m")
+    for trial in range(60):
+        shape = (rng.integers(1, 4), rng.integers(1, 4), rng.integers(1, 60), rng.integers(1, 90 if trial % 5 else 400))
+        if dtype == "float32":
+            x = (rng.normal(-14, 6, shape) * 10.0 ** rng.integers(-2, 3)).astype(dtype)
+            x[rng.random(shape) < trial % 3 / 4] = np.nan
+            fill = "nan"
+        else:
+            info = np.iinfo(dtype)
+            x = rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
+            x = x if trial % 2 else (x % 100).astype(dtype)
+            fill = (None, int(x.flat[0]), int(x.max()), info.max)[trial % 4]
+        if trial % 7 == 6:
+            x[:, 0] = np.nan if fill == "nan" else fill or 0
+        layer = base.model_copy(update={"dtype": dtype, "fill": fill})
+        ours, theirs = stats.new_histogram(shape[1]), stats.new_histogram(shape[1])
+        found = stats.observe_layer(x, layer, ours)
+        assert parts(found) == parts(by_numpy(monkeypatch, stats.observe_layer, x, layer, theirs))
+        valid = rng.random(shape) < 0.7 if dtype != "float32" else ~np.isnan(x)
+        found = stats.observe(x, valid, ours)
+        assert parts(found) == parts(by_numpy(monkeypatch, stats.observe, x, valid, theirs))
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_sums_of_zeros_are_not_negative(monkeypatch):
+    for length in (1, 7, 8, 200):
+        x = np.full((1, 1, 1, length), -0.0, np.float32)
+        found = moments(x, x == 0)
+        assert parts(found) == parts(by_numpy(monkeypatch, moments, x, x == 0))
+
+
+def test_what_does_not_fit_is_refused():
+    if kernels() is None:
+        pytest.skip("no compiled loops here")
+    values, counts = np.zeros(9, np.float32), np.zeros(65536, np.int64)
+    for wrong in (values.astype(float), values.reshape(3, 3), np.full(9, np.nan, np.float32)):
+        with pytest.raises(ValueError):
+            statistics.float_moments(wrong, counts, start=0.0, step=1.0)
+    for wrong in (counts[:-1], counts.astype(np.int32), np.zeros(2 * 65536, np.int64)[::2]):
+        with pytest.raises(ValueError):
+            statistics.float_moments(values, wrong, start=0.0, step=1.0)
+    with pytest.raises(ValueError):
+        statistics.integer_moments(np.zeros((1, 2, 3, 3), np.uint8), stats.new_histogram(3), fill=None)

@@ -22,6 +22,7 @@ from seamo.errors import SampleError, StoreError
 from seamo.files import open_files
 from seamo.sample import Sample
 from seamo.store import format as fmt
+from seamo.store import shards
 from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.catalog import list_stores, newest
 from seamo.store.publish import build_lock
@@ -224,8 +225,13 @@ def test_no_space_while_publishing(tmp_path, monkeypatch, content):
 
 
 def test_bytes_that_come_back_different_are_noticed(tmp_path, monkeypatch):
-    real = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, n, offset: bytes(n) if n > 5000 else real(fd, n, offset))
+    real = shards._read_back
+
+    def damaged(part, checks, codec, *, has_crc):
+        os.pwrite(part.file.fileno(), bytes(64), checks[0].place.offset)
+        real(part, checks, codec, has_crc=has_crc)
+
+    monkeypatch.setattr(shards, "_read_back", damaged)
     with StoreWriter(tmp_path, PLAN, KEYS) as writer:
         with pytest.raises(StoreError, match="gave back other bytes"):
             writer.write_shard(0, [SAMPLES[row] for row in writer.rows_of(0)])

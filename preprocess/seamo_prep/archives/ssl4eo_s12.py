@@ -77,8 +77,8 @@ def read(raw: Raw, rows: pd.DataFrame, spec: DatasetSpec) -> Iterator[Sample]:
 def _seasons(raw: Raw, location: str, times: int) -> list[tuple[np.datetime64, str]]:
     """(acquisition time, folder) of one location in one stack, in order of time."""
     pattern = _S1_NAME if location.startswith("s1/") else _S2_NAME
-    names = raw.list_dir(location)[0]
-    if not any(raw.list_dir(location)):
+    names, files = raw.list_dir(location)
+    if not names and not files:
         return []
     dated = []
     for name in names:
@@ -124,9 +124,11 @@ def _layer(raw: Raw, folders: list[str], layer: LayerSpec) -> tuple[Array, Raste
 
 
 def _band_file(raw: Raw, folder: str, band: str) -> str:
-    published = f"{folder}/{re.sub('^B0', 'B', band)}.tif"
+    published = f"{folder}/{band.replace('B0', 'B')}.tif"
+    if "names" not in raw.relax:
+        return published
     padded = f"{folder}/{band}.tif"
-    return padded if "names" in raw.relax and not raw.exists(published) and raw.exists(padded) else published
+    return padded if not raw.exists(published) and raw.exists(padded) else published
 
 
 # The demo: number of locations, size in pixels of 10 m.
