@@ -11,6 +11,8 @@ from seamo_prep.containers import Container
 from seamo_prep.far import FarFile, Shelf
 from seamo_prep.links import broken_link, leads_back, missing_target
 
+_MORE = 2**24  # bytes that a further call asks for
+
 
 @dataclass(frozen=True, slots=True)
 class Tree(Container):
@@ -41,10 +43,18 @@ class Tree(Container):
     def read(self, name: str) -> bytes:
         """See `Container`."""
         try:
-            with open(self._on_disk(name), "rb", buffering=0, opener=_open_at_once) as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file = os.open(
+                self._on_disk(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+            )  # a pipe would be waited for
+            try:
+                state = os.fstat(file)
+                if stat.S_ISDIR(state.st_mode):
+                    raise IsADirectoryError
+                if not stat.S_ISREG(state.st_mode):
                     raise ArchiveError("is a pipe or a device, no plain file", self.where(name), "Put the file there.")
-                return file.readall()
+                return _whole(file, state.st_size)
+            finally:
+                os.close(file)
         except OSError as error:
             if target := missing_target(self._on_disk(name)):
                 what, fix = broken_link(target)
@@ -98,8 +108,12 @@ class Tree(Container):
                 yield inner, entry.stat().st_size
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would be waited for
+def _whole(file: int, size: int) -> bytes:
+    """All that an open file holds; one call where that is its size, for archives hold millions of small ones."""
+    pieces = [os.read(file, size + 1)]
+    while pieces[-1] and len(pieces[0]) != size:  # longer than one call gives, or written to meanwhile
+        pieces.append(os.read(file, _MORE))
+    return b"".join(pieces)
 
 
 def _scan(folder: str) -> tuple[list["os.DirEntry[str]"], list["os.DirEntry[str]"]]:
