@@ -146,10 +146,11 @@ def valid_pixels(pixels: Array, layer: LayerSpec) -> NDArray[np.bool_]:
         True
     """
     fill = layer.fill_value
-    measured = np.isfinite(pixels) if layer.is_float else np.ones(pixels.shape, dtype=np.bool_)
-    if fill is None or math.isnan(fill):
-        return measured
-    return np.asarray(measured & (pixels != fill))
+    has_fill = fill is not None and not math.isnan(fill)
+    if not layer.is_float:
+        return np.asarray(pixels != fill) if has_fill else np.ones(pixels.shape, dtype=np.bool_)
+    measured = np.isfinite(pixels)
+    return np.asarray(measured & (pixels != fill)) if has_fill else measured
 
 
 def settle_missing(pixels: Array, layer: LayerSpec) -> tuple[Array, NDArray[np.int64]]:

@@ -207,13 +207,15 @@ def doubtful_units(store: Store, rows: NDArray[np.int64], *, most: int = UNIT_RO
     """
     rows = rows[:: -(-len(rows) // most) or 1]
     for layer in store.spec.layers:
-        values = []
+        values, room = [], np.empty(0, dtype=layer.dtype)
         for row in rows:
             if store.is_valid(int(row), layer.id):
-                pixels = store.read_layer(int(row), layer.id)
+                shape = store.shape(int(row), layer.id)
+                room = room if room.shape == shape else np.empty(shape, dtype=layer.dtype)
+                pixels = store.read_layer(int(row), layer.id, room)
                 valid = valid_pixels(pixels, layer)
                 there = pixels.reshape(-1) if valid.all() else pixels[valid]
-                values.append(there[:: -(-there.size // _PIXELS)] if there.size else there)
+                values.append(there[:: -(-there.size // _PIXELS) or 1].copy())
         if values and (what := unit_doubt(layer.unit, np.concatenate(values))):
             yield layer.id, what
 
