@@ -68,6 +68,10 @@ ROOMS: list[tuple[str, set[str]]] = [
 # Upward imports inside a function or for types, each with its reason.
 LAZY_UPWARD = {
     ("seamo.store.faces", "seamo.data"): "Faces.loader and .webdataset are faces of seamo.data; opening loads no torch",
+    (
+        "seamo_prep.speed",
+        "seamo.inputs",
+    ): "`seamo-prep bench` measures the Loader and the crop where torch is installed",
 }
 # The floors of the benchmark, lowest first: a room imports rooms of lower floors alone. Type-only imports and imports
 # inside functions count.

@@ -1,6 +1,7 @@
 """The program `seamo-prep` with its verbs. Nothing heavy is imported before it is needed."""
 
 from seamo.options import program
+from seamo_prep.cli.bench import bench
 from seamo_prep.cli.build import build
 from seamo_prep.cli.clean import clean
 from seamo_prep.cli.copy import copy
@@ -22,6 +23,7 @@ app.command()(build)
 app.command()(copy)
 app.command()(verify)
 app.command()(stats)
+app.command()(bench)
 app.command("ls")(list_stores)
 app.command()(latest)
 app.command()(public)
