@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: install native demo test base soak lint check quick test-lowest test-newest dist docs clean
+.PHONY: install native demo test base soak lint check quick test-lowest test-newest perf perf-full perf-peers dist docs clean
 install: $(VENV)/.installed
 
 # Two stamps, so that the demo brings no test tools, and does not install again where the tests did.
@@ -95,6 +95,19 @@ define elsewhere
 	OMP_NUM_THREADS=1 build/$(1)/bin/python -m pytest -q -m "not soak" $(QUICK) \
 	  tests/prep/test_adding_a_dataset.py tests/test_examples.py
 endef
+
+# The data path beside other readers: minutes, and half an hour. They read beside those that are installed, and name the
+# others; `make perf-peers` brings them. Best on a machine that does nothing else.
+perf: install
+	$(BIN)/python perf/suite.py
+
+perf-full: install
+	$(BIN)/python perf/suite.py --full
+	$(BIN)/python perf/beside.py
+
+perf-peers: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[perf]'
+	$(BIN)/python -m pip install --quiet --no-deps --requirement perf/peers.txt
 
 # sdist and wheel for docs/releasing.md; uploads nothing.
 dist:

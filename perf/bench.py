@@ -1,5 +1,6 @@
 """What measurements share: rounds that alternate, medians and ratios, the memory of a process tree, the machine."""
 
+import json
 import os
 import platform
 import statistics
@@ -10,10 +11,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import psutil
 
+RESULTS = Path(__file__).resolve().parent / "results"
 _SAMPLE_S = 0.05  # between two looks at the memory of a process tree
 
 
@@ -29,6 +32,24 @@ def machine() -> str:
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {name}, {cores} cores, {memory:.0f} GiB, load before {load:.1f}, "
         f"Python {platform.python_version()}, numpy {version('numpy')}, zarr {version('zarr')}"
     )
+
+
+def facts(packages: tuple[str, ...]) -> dict[str, object]:
+    """The same as values, for results that are kept, with versions; None for a package that is not there."""
+    found: dict[str, str | None] = {}
+    for name in packages:
+        found[name] = None
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return {"machine": machine(), "kernel": platform.release(), "versions": found}
+
+
+def keep(name: str, document: Mapping[str, object]) -> Path:
+    """Keep a result: perf/results/<date>-<name>.json."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{name}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 @dataclass(slots=True)
@@ -107,6 +128,23 @@ def peak_of(command: list[str], *, env: Mapping[str, str]) -> Peak:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return Peak(time.perf_counter() - begin, rss, pss, count)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, of its children that live, and of those that it waited for."""
+    total = 0.0
+    for number, one in enumerate(_tree(pid)):
+        with suppress(psutil.NoSuchProcess):
+            spent = one.cpu_times()
+            total += spent.user + spent.system
+            if not number:
+                total += spent.children_user + spent.children_system
+    return total
+
+
+def pss_of(pid: int) -> int:
+    """Memory of a process tree now, shared pages once, bytes."""
+    return sum(_memory(one, full=True) for one in _tree(pid))
 
 
 def _tree(pid: int) -> list[psutil.Process]:

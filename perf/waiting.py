@@ -2,8 +2,8 @@
 
 python perf/waiting.py [--locations 64] [--batch 8] [--epochs 6] [--rounds 3]
 
-The store holds SSL4EO-S12-shaped samples that are made on the fly (synthetic): s1 and s2a, four dates, native 264, 132
-and 44 px, lz4. What waits is the loop of `seamo.pretrain`: before a micro-batch it asks the loader for a batch, and the
+The store holds synthetic locations of SSL4EO-S12 (`corpus.py`): s1 and s2a, four dates, native 264, 132 and 44 px,
+lz4. What waits is the loop of `seamo.pretrain`: before a micro-batch it asks the loader for a batch, and the
 time until it has one is waiting (cropping and everything else is not). Shares are of the whole time from the first
 question to the end of the last step. The loader alone and the step alone are measured in the same rounds, because the
 share only means something where the loader is the faster one.
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import machine
-from loading import build
+from corpus import build_store, write_archive
 
 from seamo.data.batch import Batch
 from seamo.data.loader import Loader
@@ -116,7 +116,8 @@ def main() -> None:
     recipe = load_recipe(given.recipe, changes)
     print(machine() + f", torch {torch.__version__}, {given}", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
-        store = build(Path(scratch), given.locations, "zarr")
+        write_archive(Path(scratch) / "raw", given.locations)
+        store = build_store(Path(scratch) / "raw", Path(scratch) / "stores", "zarr")
         step, kept = stepper(store, recipe), next(iter(batches(store, recipe, 0, 1)))
         steps = given.locations // given.batch
         step(kept)  # warms up

@@ -16,7 +16,7 @@ imports = cache(test_layers.imports)  # reading the source is what takes time he
 
 # Imported under another name than the distribution's.
 DISTRIBUTIONS = {"botocore": "boto3", "PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-EXTRAS = {"prep", "torch", "zoo", "aws", "docs", "dev", "exchange", "lightning"}
+EXTRAS = {"prep", "torch", "zoo", "aws", "docs", "dev", "perf", "exchange", "lightning"}
 FOR_USERS = ("prep", "torch", "zoo", "aws", "exchange", "lightning")  # the rest is for who works on seamo
 # Declared and imported nowhere, each with its reason.
 NOT_IMPORTED = {
@@ -31,6 +31,7 @@ NOT_IMPORTED = {
     "requests": "torchgeo imports it and does not declare it",
     "ruff": "a command",
     "types-pyyaml": "types",
+    "zstd": "litdata and MosaicML streaming compress with it",
 }
 # Where the commands and functions of a base installation begin.
 BASE = {
@@ -121,7 +122,7 @@ def test_what_is_imported_is_declared() -> None:
 def test_what_is_declared_is_imported() -> None:
     idle = of_users() - set(shipped()) - set(NOT_IMPORTED)
     assert not idle
-    idle = (declared()["dev"] | declared()["docs"]) - set(unshipped()) - set(NOT_IMPORTED)
+    idle = (declared()["dev"] | declared()["docs"] | declared()["perf"]) - set(unshipped()) - set(NOT_IMPORTED)
     assert not idle
     assert not set(NOT_IMPORTED) & set(shipped()), "is imported after all: take it out of NOT_IMPORTED"
     assert set(NOT_IMPORTED) <= set().union(*declared().values()), "is declared no more: take it out of NOT_IMPORTED"
@@ -130,7 +131,7 @@ def test_what_is_declared_is_imported() -> None:
 def test_extras_are_those_that_are_promised() -> None:
     assert set(declared()) == {"", *EXTRAS}
     seen: set[str] = set()
-    for extra in ("", *FOR_USERS, "docs", "dev"):  # so that a package names its extra
+    for extra in ("", *FOR_USERS, "docs", "dev", "perf"):  # so that a package names its extra
         assert not seen & declared()[extra], f"{extra} repeats a package"
         seen |= declared()[extra]
     assert of_users() >= {"torch", "xarray", "zarr", "dask", "rioxarray", "webdataset", "timm", "pandas"}

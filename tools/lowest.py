@@ -1,6 +1,6 @@
 """The oldest releases that pyproject.toml allows, as constraints for pip: `python tools/lowest.py > lowest.txt`.
 
-Of the base and of every extra that users install; tools of the tests and of the site are taken as new as they come.
+Of the base and of every extra that users install; tools of tests, measurements and the site are as new as they come.
 """
 
 import re
@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-NOT_USERS = ("dev", "docs")
+NOT_USERS = ("dev", "docs", "perf")
 _REQUIREMENT = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)(?P<extras>\[.*?\])?(?P<bound>>=(?P<low>[0-9][0-9.]*))?[^;]*(;.*)?"
 )

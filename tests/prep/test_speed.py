@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seamo.errors import StoreError
+from seamo.files import Files
 from seamo.store.format import Layout
 from seamo.store.reader import open_store
 from seamo.testing.stores import tiny_store
@@ -76,6 +77,23 @@ def test_without_torch_the_steps_are_measured_and_it_says_so(monkeypatch: pytest
     assert {row.threads for row in found.rows} == {1}
     assert "crop" not in {row.step for row in found.rows}
     assert any("pip install 'seamo[torch]'" in one for one in found.remarks)
+
+
+class Far:
+    """Files that do not lie on a disk, for all that the reader knows."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._files, name)
+
+
+def test_a_store_at_an_address_has_no_page_cache() -> None:
+    store = tiny_store()
+    steps = {row.step for row in speed.measure(store.reading_from(Far(store.files))).rows}
+    assert "from the address" in steps
+    assert not steps & {"disk, cold", "page cache"}
 
 
 def test_dropped_pages_are_gone_or_it_is_not_known(tmp_path: Path) -> None:
