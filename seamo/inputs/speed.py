@@ -61,6 +61,7 @@ class _Stacks:
     # Stacks differ in their number of dates, of which `Crops` has one.
     def __init__(self, crops: Mapping[str, Crops]) -> None:
         self._crops = crops
+        self.date: NDArray[np.int64] | None = None  # all of them
         self.shapes = {name: shape for one in crops.values() for name, shape in one.shapes.items()}
 
     def make(
