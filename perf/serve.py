@@ -53,11 +53,11 @@ class Served:
         self._process = context.Process(target=_serve, args=(name, job, theirs))
         self._process.start()
         theirs.close()
-        self.first_batch_s, self.proof = self._ask("open")
         self.peak_bytes = 0
+        self.first_batch_s, self.proof = self._open()
 
-    def warm(self) -> Pass:
-        """An epoch that does not count, in which memory is looked at."""
+    def _open(self) -> tuple[float, dict[str, Any]]:
+        """The first epoch, which warms and in which memory is looked at; it is not timed."""
         done = threading.Event()
 
         def look() -> None:
@@ -69,7 +69,8 @@ class Served:
         watcher = threading.Thread(target=look)
         watcher.start()
         try:
-            return self.epoch()
+            answer: tuple[float, dict[str, Any]] = self._ask("open")
+            return answer
         finally:
             done.set()
             watcher.join()

@@ -33,6 +33,12 @@ ROWS = [
 def test_ours_is_held_against_the_best_of_the_others_round_by_round(tables: ModuleType) -> None:
     assert tables.ratio(ROWS, "zarr") == 2.0  # litdata's median is the largest: 2, 3 and 1 times
     assert tables.ratio(ROWS, "wds") == 4.0
+    frugal = [
+        row("zarr", [1.0], cpu_ms=[2.0]),
+        row("mds", [1.0], cpu_ms=[9.0, 8.0, 7.0]),
+        row("litdata", [1.0], cpu_ms=[10.0]),
+    ]
+    assert tables.cpu_ratio(frugal, "zarr") == 4.0
 
 
 def test_a_page_shows_every_reader_and_what_was_not_cold(tables: ModuleType) -> None:
