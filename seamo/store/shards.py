@@ -24,7 +24,6 @@ from seamo.store.format import CRC_BYTES, CodecName, array_name, compress, crc32
 
 Array = NDArray[Any]
 ABSENT = 2**64 - 1  # offset and length of a chunk that a zarr shard does not hold
-_TAR_BLOCK = 512
 _BLOCK = 2**20
 
 
@@ -216,8 +215,6 @@ class TarShard:
 
     def __init__(self, folder: Path, k: int) -> None:
         self._part = _Part(folder, shard_file("webdataset", k))
-        # GNU: ustar cannot hold long keys, pax would write times.
-        self._tar = tarfile.TarFile(fileobj=self._part.file, mode="w", format=tarfile.GNU_FORMAT)
         self._checks: list[_Check] = []
 
     def add(self, position: int, key: str, layers: Mapping[str, Stored], facts: bytes) -> dict[str, Place]:
@@ -228,23 +225,30 @@ class TarShard:
             pixels = np.ascontiguousarray(stored.pixels)
             header = io.BytesIO()
             np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(pixels))
-            raw = pixels.tobytes()
-            start = self._member(f"{key}.{layer}.npy", header.getvalue() + raw)
-            place = Place(start + len(header.getvalue()), len(raw), crc32c(raw))
+            start = self._member(f"{key}.{layer}.npy", header.getvalue(), pixels.reshape(-1).view(np.uint8).data)
+            place = Place(start + len(header.getvalue()), pixels.nbytes, crc32c(pixels))
             self._checks.append(_Check(key, layer, place, place.crc32c, pixels.dtype.str, pixels.shape))
             places[layer] = place
         self._member(f"{key}.json", facts)
         return places
 
-    def _member(self, name: str, data: bytes) -> int:
+    def _member(self, name: str, *parts: bytes | memoryview) -> int:
+        """Append a member of some parts, as `tarfile` does and without its copies of them; where they begin."""
         info = tarfile.TarInfo(name)  # time 0, no owner: the same bytes whoever builds
-        info.size = len(data)
-        self._tar.addfile(info, io.BytesIO(data))
-        return self._part.file.tell() - -(-len(data) // _TAR_BLOCK) * _TAR_BLOCK
+        info.size = sum(map(len, parts))
+        file = self._part.file
+        # GNU: ustar cannot hold long keys, pax would write times.
+        file.write(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+        start = file.tell()
+        for part in parts:
+            file.write(part)
+        file.write(bytes(-info.size % tarfile.BLOCKSIZE))
+        return start
 
     def finish(self) -> dict[str, SealedFile]:
         """See `ShardFiles`."""
-        self._tar.close()
+        self._part.file.write(bytes(2 * tarfile.BLOCKSIZE))
+        self._part.file.write(bytes(-self._part.file.tell() % tarfile.RECORDSIZE))
         return _settle({self._part: self._checks}, "none", has_crc=False)
 
     def __enter__(self) -> "TarShard":

@@ -117,9 +117,13 @@ def _layer(raw: Raw, folders: list[str], layer: LayerSpec) -> tuple[Array, Raste
     there = dates[: len(found)]
     dates[len(found) :] = fill
     if layer.sensor != "s2":
-        np.copyto(there, fill, where=there == 0)
-    elif there.min() <= 0:  # few locations have holes
-        np.copyto(there, fill, where=there.max(axis=1, keepdims=True) == 0)
+        missing = there == 0
+    elif there.min() <= 0:
+        missing = there.max(axis=1, keepdims=True) == 0
+    else:  # most locations have no hole
+        return dates, found[0][1]
+    if missing.any():
+        np.copyto(there, fill, where=missing)
     return dates, found[0][1]
 
 
