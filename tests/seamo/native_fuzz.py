@@ -17,6 +17,7 @@ from seamo.native.checksum import crc32c
 from seamo.native.crops import BandMap, Looks, crop_into, hole_codes
 from seamo.native.library import kernels
 from seamo.native.scratch import Scratch
+from seamo.native.statistics import float_moments, integer_moments
 
 
 def guarded(array):
@@ -71,6 +72,21 @@ def shapes(rng):
     assert crc32c(data) == google_crc32c.value(data)
 
 
+def moments(rng):
+    t, c, h, w = (int(rng.integers(1, n)) for n in (4, 4, 30, 30))
+    dtype = str(rng.choice(["uint8", "uint16", "int16"]))
+    low, high = np.sort(rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, 2, endpoint=True))
+    pixels = guarded(rng.integers(low, high, (t, c, h, w), dtype=dtype, endpoint=True))
+    fill = (None, int(np.iinfo(dtype).min), int(np.iinfo(dtype).max), int(pixels.flat[0]))[int(rng.integers(4))]
+    counts = guarded(np.zeros((c, 65536), np.int64))
+    found = integer_moments(pixels, counts, fill=fill)
+    assert (found[0] == counts.sum(axis=1)).all()
+    values = guarded((rng.standard_normal(h * w) * 10.0 ** rng.integers(-40, 38)).astype(np.float32))
+    counts = guarded(np.zeros(65536, np.int64))
+    float_moments(values, counts, start=-327.68, step=0.01)
+    assert counts.sum() == len(values)
+
+
 def main():
     rng, rounds = np.random.default_rng(int(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else 20_000
     assert kernels() is not None
@@ -79,6 +95,7 @@ def main():
         refused += damage(rng)
         if number % 20 == 0:
             shapes(rng)
+            moments(rng)
     sys.stdout.write(f"sanitized: {rounds} chunks, {refused} refused\n")
 
 
