@@ -5,12 +5,13 @@ A location is 56 files (four dates, s1 and s2a), 5.3 MB decoded: 264, 132 and 44
 """
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
+from conversion import _deflate
 from numpy.typing import NDArray
 
 from seamo.manifest import shipped_manifest
@@ -25,6 +26,7 @@ from seamo_prep.unpack import declare_synthetic
 LAYERS = ("s1", "s2a_10m", "s2a_20m", "s2a_60m")
 DISTINCT = 12
 SEASONS = 4
+_STACKS = ("s1", "s2a")
 _SIDE = 264
 _DATES = ("2020-01-05T10:00:00", "2020-04-05T10:00:00", "2020-07-05T10:00:00", "2020-10-05T10:00:00")
 
@@ -35,26 +37,16 @@ def write_archive(raw: Path, count: int) -> None:
     """Write `count` locations."""
     for number in range(min(count, DISTINCT)):
         scene = World(0).scene(f"perf-{number}", _SIDE)
-        for date in (np.datetime64(one) for one in _DATES):
-            ssl4eo_s12._demo_date(raw, scene, f"{number:07d}", dates=[date] * 3, has_gap=False)
-        for stack in ("s1", "s2a"):
-            for path in sorted((raw / stack / f"{number:07d}").rglob("*.tif")):
-                _deflate(path)
-    shutil.rmtree(raw / "s2c", ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=raw.parent) as folder:
+            plain = Path(folder)
+            for date in (np.datetime64(one) for one in _DATES):
+                ssl4eo_s12._demo_date(plain, scene, f"{number:07d}", dates=[date] * 3, has_gap=False)
+            for path in (path for stack in _STACKS for path in sorted((plain / stack).rglob("*.tif"))):
+                _deflate(path, raw / path.relative_to(plain))
     for number in range(DISTINCT, count):
-        for stack in ("s1", "s2a"):
+        for stack in _STACKS:
             shutil.copytree(raw / stack / f"{number % DISTINCT:07d}", raw / stack / f"{number:07d}")
     declare_synthetic(raw, what=f"{DISTINCT} synthetic locations, each several times; nothing in it was measured")
-
-
-def _deflate(path: Path) -> None:
-    with rasterio.open(path) as file:
-        pixels, profile = file.read(), file.profile
-    for name in ("blockxsize", "blockysize", "tiled", "interleave"):
-        profile.pop(name, None)
-    path.unlink()
-    with rasterio.open(path, "w", **profile | {"compress": "deflate"}) as file:
-        file.write(pixels)
 
 
 def build_store(raw: Path, root: Path, layout: Layout, *, limit: int | None = None, threads: int = 2) -> Store:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seamo.data.crops import CropConfig, draw_views
 from seamo.data.loader import Loader
-from seamo.data.making import Drawn, ImageMaker
+from seamo.data.making import BatchSamples, ImageMaker
 from seamo.data.reading import read_seconds, read_valid
 from seamo.inputs.crops import Crops, ImageSpec
 from seamo.inputs.normalise import Normalisation
@@ -38,7 +38,7 @@ class CroppedStacks:
         self._seasons = {stack: spec.num_times(stack) for stack in stacks}
         self.layers = tuple(layer.id for image in self._images.values() for layer in image.layers)
 
-    def draw(self, drawn: Drawn) -> "_Stacks":
+    def draw(self, drawn: BatchSamples) -> "_Stacks":
         """See `seamo.data.making.ImageMaker`."""
         rows = torch.from_numpy(drawn.rows)
         crops: dict[str, Crops] = {}
@@ -95,7 +95,7 @@ def crop_seconds(store: Samples, rows: NDArray[np.int64], images: ImageMaker) ->
         some = rows[start : start + BATCH]
         valid = read_valid(store, spec, some, read_seconds(store, spec, some))
         began = time.perf_counter()
-        making = images.draw(Drawn(some, np.zeros_like(some), 0, valid))
+        making = images.draw(BatchSamples(some, np.zeros_like(some), 0, valid))
         out = {name: np.empty(shape, dtype=np.float32) for name, shape in making.shapes.items()}
         took += time.perf_counter() - began
         for i, row in enumerate(some.tolist()):
