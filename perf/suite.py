@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import RESULTS, cpu_seconds, facts, keep
+from bench import RESULTS, facts, keep
 
 PACKAGES = ("seamo", "numpy", "torch", "numcodecs", "zarr", "tensorstore", "webdataset", "rasterio", "litdata",
             "mosaicml-streaming", "deflate")  # fmt: skip
@@ -161,15 +161,15 @@ def measure_growth(scratch: Path, count: int, rounds: int) -> list[dict[str, Any
     ]  # fmt: skip
     for number in range(rounds):
         for row in rows:
-            samples, begun = row["samples"], (time.perf_counter(), cpu_seconds(os.getpid()))
+            samples, begun = row["samples"], (time.perf_counter(), time.process_time())
             root = scratch / f"growth-{number}-{samples}"
             store = build_store(scratch / "raw", root, "zarr", limit=samples, threads=1)
-            built = (time.perf_counter(), cpu_seconds(os.getpid()))
+            built = (time.perf_counter(), time.process_time())
             loader = Loader(store, np.arange(samples), BATCH, layers=LAYERS, workers=1)
             deque(loader, maxlen=0)  # brings the memory that later epochs use again
-            warm = (time.perf_counter(), cpu_seconds(os.getpid()))
+            warm = (time.perf_counter(), time.process_time())
             deque(loader, maxlen=0)
-            read = (time.perf_counter(), cpu_seconds(os.getpid()))
+            read = (time.perf_counter(), time.process_time())
             for name, start, end in (("build", begun, built), ("read", warm, read)):
                 row[f"{name}_s"].append(round(end[0] - start[0], 4))
                 row[f"{name}_cpu_s"].append(round(end[1] - start[1], 4))
@@ -243,7 +243,11 @@ def main() -> None:
     if arguments.table is not None:
         from tables import write_page
 
-        write_page(Path(arguments.table) if arguments.table else max(RESULTS.glob("*.json")))
+        write_page(
+            Path(arguments.table)
+            if arguments.table
+            else max(path for path in RESULTS.glob("*.json") if not path.stem.endswith("beside"))
+        )
         return
     arguments.locations = arguments.locations or (192 if arguments.full else 96)
     arguments.rounds = arguments.rounds or (5 if arguments.full else 3)

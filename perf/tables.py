@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-PLOT = "figures/performance.svg"
+PLOT = "figures/performance.png"
 BEGIN, END = "<!-- perf/suite.py --table: begin -->", "<!-- perf/suite.py --table: end -->"
 TITLES = {
     "decode-2": "Batches as stored, two workers",
@@ -34,7 +34,7 @@ def _about(document: dict[str, Any]) -> str:
     native = "with" if document["native"] else "without"
     crop = {"torch": "torch, bilinear, antialiased", "seamo": "seamo's in torch, bicubic, antialiased"}
     return (
-        f"`{document['command']}`, {document['when']} UTC: {document['machine']}, load after {document['load_after']}, "
+        f"`{document['command']}`, {document['machine']}, load after {document['load_after']}, "
         f"{native} native code. {versions}.{missing}\n\n"
         f"{corpus['locations']} locations of {corpus['decoded_mb']:.2f} MB decoded, "
         f"batches of {corpus['batch']}, {corpus['rounds']} rounds: median (range). Ratios are medians of the "
@@ -130,7 +130,7 @@ def _growth(document: dict[str, Any]) -> str:
 def plot(document: dict[str, Any], path: Path) -> None:
     """Samples a second of every reader, one panel a group; ours dark, and what is faster than ours to be seen."""
     groups = [group for group in document["groups"] if group["name"] in ("decode-2", "full-2")]
-    figure = Figure(figsize=(9, 0.42 * max(len(group["rows"]) for group in groups) + 1.0), layout="constrained")
+    figure = Figure(figsize=(11, 0.42 * max(len(group["rows"]) for group in groups) + 1.0), layout="constrained")
     for axes, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
         rows = sorted(group["rows"], key=lambda row: statistics.median(row["rates"]))
         values = [statistics.median(row["rates"]) for row in rows]
@@ -138,11 +138,11 @@ def plot(document: dict[str, Any], path: Path) -> None:
                     [max(row["rates"]) - value for value, row in zip(values, rows, strict=True)]]  # fmt: skip
         colours = ["#1b4965" if row["ours"] else "#a9b4c2" for row in rows]
         axes.barh([row["title"] for row in rows], values, xerr=low_high, color=colours, ecolor="#555555")
-        axes.set_title(TITLES[group["name"]], fontsize=9)
+        axes.set_title(TITLES[group["name"]], fontsize=8)
         axes.set_xlabel("samples/s: median, smallest and largest", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, dpi=90)
 
 
 def write_page(result: Path) -> None:

@@ -44,7 +44,7 @@ def test_ours_is_held_against_the_best_of_the_others_round_by_round(tables: Modu
 def test_a_page_shows_every_reader_and_what_was_not_cold(tables: ModuleType) -> None:
     cold = [row("zarr", [10.0], still_cached=[0.0]), row("litdata", [20.0], still_cached=[0.4])]
     document = {
-        "command": "python perf/suite.py", "when": "2026-01-01 00:00", "machine": "a machine", "load_after": 1.0,
+        "command": "python perf/suite.py", "machine": "a machine", "load_after": 1.0,
         "native": True, "versions": {"numpy": "2", "litdata": None}, "missing": ["MosaicML streaming"],
         "peers_crop": "torch", "corpus": {"locations": 4, "batch": 2, "rounds": 3, "decoded_mb": 5.3},
         "groups": [{"name": "decode-2", "rows": ROWS}, {"name": "decode-2-cold", "rows": cold}],
