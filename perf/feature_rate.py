@@ -32,11 +32,11 @@ BATCH = 64
 
 
 class Means(Network):
-    """Means of all channels."""
+    """Means of all channels; what is missing is 0."""
 
     def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
         """(B, C) of all sensors."""
-        return Features(torch.cat([x.mean(dim=(2, 3)) for x in inputs.values()], dim=1))
+        return Features(torch.cat([x.nan_to_num().mean(dim=(2, 3)) for x in inputs.values()], dim=1))
 
 
 def ways(store: Store, name: str, *, device: torch.device, scratch: Path) -> dict[str, Callable[[], int]]:
