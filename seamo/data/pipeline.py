@@ -81,7 +81,7 @@ class _Read:
     labels: LabelReader
 
     def __call__(self, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
-        keys = self.samples.index["key"].to_numpy()
+        keys = self.samples.read_columns(["key"]).column("key").to_numpy()
         for row in rows:
             yield self._sample(row, str(keys[row]))
 

@@ -63,7 +63,7 @@ def open_cube(samples: Samples, rows: Rows, *, layers: Sequence[str] | None = No
     chosen = [spec.layer(name) for name in layer_ids(spec, layers)]
     times = fmt.time_dims(spec)
     variables: dict[str, Any] = {}
-    coords: dict[str, Any] = {"key": ("sample", samples.index["key"].to_numpy(dtype=object)[rows])}
+    coords: dict[str, Any] = {"key": ("sample", samples.read_columns(["key"]).column("key").to_numpy()[rows])}
     for layer in chosen:
         name = layer.id
         variables[name] = (
