@@ -1,6 +1,6 @@
 """What the Loader leaves to Python beside it, and what a training step leaves to the Loader.
 
-python perf/beside.py [--locations 48] [--seconds 1.5] [--rounds 5] [--workers 1]
+python perf/beside.py [--locations 48] [--seconds 0.5] [--rounds 11] [--workers 1]
 
 A thread that counts in Python holds the interpreter's lock whenever it may: whatever the Loader does under that lock
 slows it down. It counts alone, beside threads that hash (they hold no lock, and take as many cores), and beside a
@@ -99,51 +99,55 @@ def together(seconds: float, *works: Work) -> list[float]:
     return rates
 
 
-def _multiply_elsewhere(ready: Any, stop: Any) -> None:
+def _multiply_elsewhere(ready: Any, go: Any) -> None:
     torch.set_num_threads(1)
+    matrix = torch.ones(_SIDE, _SIDE)
     ready.set()
-    multiply(stop)
+    while True:
+        go.wait()
+        torch.mm(matrix, matrix)
 
 
 @contextmanager
-def multiplying_elsewhere() -> Iterator[None]:
-    """The matrix products in another process."""
+def another_process() -> Iterator[Any]:
+    """A process that multiplies while the event that is given is set."""
     context = multiprocessing.get_context("spawn")
-    ready, stop = context.Event(), context.Event()
-    process = context.Process(target=_multiply_elsewhere, args=(ready, stop))
+    ready, go = context.Event(), context.Event()
+    process = context.Process(target=_multiply_elsewhere, args=(ready, go))
     process.start()
     ready.wait()
     try:
-        yield
+        yield go
     finally:
-        stop.set()
+        process.terminate()
         process.join()
 
 
-def once(load: Work, workers: int, seconds: float) -> dict[str, float]:
-    """Every rate of one round."""
+def once(load: Work, workers: int, seconds: float, elsewhere: Any) -> dict[str, float]:
+    """Every rate of one round; rounds are short, so that what else runs is the same in all of one."""
     found = {"counting alone": together(seconds, count)[0]}
     found["counting beside hashing"] = together(seconds, count, *[hashing] * workers)[0]
     found["counting beside the Loader"], found["Loader beside counting"] = together(seconds, count, load)
     found["Loader alone"] = together(seconds, load)[0]
     found["Loader beside a step"] = together(seconds, load, multiply)[0]
-    with multiplying_elsewhere():
-        found["Loader beside a step elsewhere"] = together(seconds, load)[0]
+    elsewhere.set()
+    found["Loader beside a step elsewhere"] = together(seconds, load)[0]
+    elsewhere.clear()
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--locations", type=int, default=48)
-    parser.add_argument("--seconds", type=float, default=1.5)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(machine(), flush=True)
     document = facts(("numpy", "torch")) | {"command": " ".join(["python", "perf/beside.py", *sys.argv[1:]])}
     missed = 0
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, another_process() as elsewhere:
         write_archive(Path(scratch) / "raw", given.locations)
         for layout in ("zarr", "webdataset"):
             store = build_store(Path(scratch) / "raw", Path(scratch) / layout, layout)
@@ -151,7 +155,7 @@ def main() -> None:
                 title = f"{layout}, {'finished images' if finished else 'decoded'}"
                 load = loading(store, given.workers, finished=finished)
                 together(given.seconds, load)  # warms
-                rounds = [once(load, given.workers, given.seconds) for _ in range(given.rounds)]
+                rounds = [once(load, given.workers, given.seconds, elsewhere) for _ in range(given.rounds)]
                 document[title] = rounds
                 kept = {
                     "counting beside the Loader / beside hashing": COUNTING,
