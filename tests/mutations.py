@@ -439,7 +439,7 @@ MUTATIONS = (
     ),
     Mutation(
         "stores: a chunk is not held to its checksum",
-        (Edit("seamo/store/reader.py", "elif fmt.crc32c(data) != place.crc32c:", "elif not data:"),),
+        (Edit("seamo/store/reader.py", "elif checksum != place.crc32c:", "elif count < 0:"),),
         (f"{BUCKETS}::test_a_fault_that_passes_costs_a_second_request",),
     ),
     Mutation(

@@ -7,16 +7,16 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from seamo.addresses import checked_name
 from seamo.disk import hold, sync
 from seamo.errors import StoreError
 from seamo.files.protocol import BLOCK, Change, ListedFile
 from seamo.identity import write_atomically
-from seamo.native.checksum import read_into
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _MAX_OPEN = 256  # files a folder keeps open; a default Linux process may have 1,024
 _LONGEST_WAIT_S = 60.0  # for others who change the same object
@@ -74,8 +74,10 @@ class DiskFiles:
         except OSError as error:
             raise _unreadable(self.root / name, error) from error
 
-    def read_into(self, name: str, offset: int, out: NDArray[Any]) -> tuple[int, int]:
+    def read_into(self, name: str, offset: int, out: "NDArray[Any]") -> tuple[int, int]:
         """Fill a contiguous array with the bytes at an offset: how many there were, and their CRC-32C."""
+        from seamo.native.checksum import read_into  # numpy, without which addresses are read, too
+
         try:
             return read_into(self._file(name).fd, offset, out)
         except OSError as error:

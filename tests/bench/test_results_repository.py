@@ -703,7 +703,7 @@ def test_the_referee_needs_no_torch(results, base, change, tmp_path, stores):
     words = json.dumps([[str(word) for word in command] for command in commands])
     done = subprocess.run([sys.executable, "-c", code, words], capture_output=True, text=True, check=True)
     assert [line for line in done.stdout.splitlines() if line.startswith("ends")] == ["ends 1", *["ends 0"] * 3]
-    assert "refused: protocols/knn-3.json: cannot be held against the package here" in done.stdout
+    assert "refused: protocols/knn-3.json: is not protocol knn of version 2 as it is here" in done.stdout
     assert "0 copied, 2 there already, 0 refused" in done.stdout
     assert done.stderr == ""
 
