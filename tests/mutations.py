@@ -459,7 +459,7 @@ MUTATIONS = (
     ),
     Mutation(
         "mixture: a sample that comes again is cropped as before",
-        (Edit("seamo/pretrain/inputs.py", "batch.rows + (batch.turns << _TURN)", "batch.rows"),),
+        (Edit("seamo/pretrain/inputs.py", "rows + (turns << _TURN)", "rows"),),
         (f"{MIXTURE}::test_a_sample_that_comes_twice_in_an_epoch_is_cropped_and_masked_anew",),
     ),
     Mutation(
