@@ -100,8 +100,12 @@ def shipped() -> dict[str, set[str]]:
 
 @cache
 def unshipped() -> dict[str, set[str]]:
-    """The same of tests, measurements and the site's scripts, whose own modules do not count."""
-    files = [path for folder in ("tests", "perf", "docs", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
+    """The same of tests, measurements, tools and the site's scripts, whose own modules do not count."""
+    files = [
+        path
+        for folder in ("tests", "perf", "docs", "examples", "tools")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    ]
     own = {"tests", *(path.stem for path in files), *(path.parent.name for path in files)}
     users: dict[str, set[str]] = {}
     for path in files:
