@@ -1,16 +1,18 @@
 """Who writes the shards of a build: this thread, threads of this process, or the workers of a dask scheduler.
 
 Whoever does it takes a whole shard, and what is finished stays. Threads share one `Raw`, start at once and need no
-memory of their own beyond the sample at hand. The workers of a scheduler get nothing but small arguments, from which a
+memory of their own beyond the sample at hand. Where cores are left, a shard's next samples are read in a thread of its
+own while one is encoded and written. The workers of a scheduler get nothing but small arguments, from which a
 lost one can be computed again; each opens the archive once, keyed by what describes it.
 """
 
 import os
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -33,6 +35,7 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all); the first call tells what an earlier build left."""
 _USEFUL_THREADS = 4  # beyond that they wait for each other's Python code; `workers` asks for more
+_AHEAD = 2  # samples that are read before they are asked for
 _KEPT = "Finished shards are kept: give the same command again"
 
 
@@ -122,13 +125,15 @@ def write_shards(
         return
     cores = len(os.sched_getaffinity(0))
     workers = min(engine.workers or _USEFUL_THREADS, cores, len(left))
-    if workers > 1:
-        _in_threads(writer, rows, source, workers=workers, todo=todo, tell=tell)
-        return
-    stop = threading.Event()  # nobody sets it: a signal is raised in this thread
-    for k in todo:
-        _write_one(source, _slice(writer, rows, k), writer.job(k), stop)
-        tell(k)
+    is_ahead = workers < cores
+    with _quiet_readers():
+        if workers > 1:
+            _in_threads(writer, rows, source, workers=workers, todo=todo, tell=tell, is_ahead=is_ahead)
+            return
+        stop = threading.Event()  # nobody sets it: a signal is raised in this thread
+        for k in todo:
+            _write_one(source, _slice(writer, rows, k), writer.job(k), stop, is_ahead=is_ahead)
+            tell(k)
 
 
 def _in_threads(
@@ -139,14 +144,16 @@ def _in_threads(
     workers: int,
     todo: Iterator[int],
     tell: Callable[[int], None],
+    is_ahead: bool,
 ) -> None:
     stop = threading.Event()
     running: dict[Future[None], int] = {}
-    with _quiet_readers(), ThreadPoolExecutor(workers, thread_name_prefix="shard") as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="shard") as pool:
         try:
             while True:
                 for k in islice(todo, workers - len(running)):
-                    running[pool.submit(_write_one, source, _slice(writer, rows, k), writer.job(k), stop)] = k
+                    job = (source, _slice(writer, rows, k), writer.job(k), stop)
+                    running[pool.submit(_write_one, *job, is_ahead=is_ahead)] = k
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -240,14 +247,36 @@ def _slice(writer: StoreWriter, rows: "pd.DataFrame", k: int) -> "pd.DataFrame":
     return part
 
 
-def _write_one(source: ArchiveSource, rows: "pd.DataFrame", job: ShardJob, stop: threading.Event) -> None:
+def _write_one(
+    source: ArchiveSource, rows: "pd.DataFrame", job: ShardJob, stop: threading.Event, *, is_ahead: bool = False
+) -> None:
     import rasterio
 
     with rasterio.Env():  # GDAL's settings and handlers are a thread's own
-        write_shard(job, _until(stop, _samples(source, rows)))
+        samples = _samples(source, rows)
+        with closing(_read_ahead(samples) if is_ahead else samples) as read:
+            write_shard(job, _until(stop, read))
 
 
-def _samples(source: ArchiveSource, rows: "pd.DataFrame") -> Iterator[Sample | BadSample]:
+def _read_ahead(samples: Iterator[Sample | BadSample]) -> Generator[Sample | BadSample]:
+    """The same samples in the same order, read in another thread."""
+    import rasterio
+
+    def following() -> Sample | BadSample | None:
+        with rasterio.Env():
+            return next(samples, None)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:
+        waiting = deque(pool.submit(following) for _ in range(_AHEAD))
+        try:
+            while (sample := waiting.popleft().result()) is not None:
+                waiting.append(pool.submit(following))
+                yield sample
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # leaving the pool waits for the sample that is being read
+
+
+def _samples(source: ArchiveSource, rows: "pd.DataFrame") -> Generator[Sample | BadSample]:
     if source.on_bad == "raise":
         yield from source.archive.read(source.raw, rows, source.spec)
         return
