@@ -2,14 +2,15 @@
 
 Ours makes the images in the reading threads (`seamo.inputs.speed.CroppedStacks`: bicubic, antialiased). Peers do it a
 sample at a time in their worker processes, as their users do: `torch_crop` (cut at whole pixels, bilinear, antialiased)
-or `seamo_crop` (ours in torch), whichever costs less on this machine.
+or `seamo_crop` (ours in torch alone, without the compiled loop), whichever costs less on this machine.
 """
 
 import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,11 +43,23 @@ def crop_batch(layers: Mapping[str, Tensor], rows: Tensor, spec: DatasetSpec) ->
     return images
 
 
+@contextmanager
+def in_torch(way: Callable[..., Tensor] = crops._by_rows) -> Iterator[None]:
+    """Without the compiled loop: rows are added up in one of the ways of `seamo.data.crops`."""
+    kept = crops.can_crop, crops._by_rows
+    crops.can_crop, crops._by_rows = (lambda *_: False), way
+    try:
+        yield
+    finally:
+        crops.can_crop, crops._by_rows = kept
+
+
 def seamo_crop(layers: Layers, row: int) -> dict[str, Tensor]:
-    """The same of one sample: stack -> (T, C, S, S)."""
+    """`crop_batch` of one sample in torch alone: stack -> (T, C, S, S)."""
     spec = shipped_manifest()["ssl4eo-s12"]
     one = {name: torch.from_numpy(np.ascontiguousarray(layers[name]))[None] for name in LAYERS}
-    return {stack: images[0] for stack, images in crop_batch(one, torch.tensor([row]), spec).items()}
+    with in_torch():
+        return {stack: images[0] for stack, images in crop_batch(one, torch.tensor([row]), spec).items()}
 
 
 def torch_crop(layers: Layers, row: int) -> dict[str, Tensor]:
@@ -94,17 +107,15 @@ def crop_costs(batch: Mapping[str, Tensor], rows: Tensor, spec: DatasetSpec, rou
 
     def whole(way: Callable[..., Tensor]) -> Callable[[], Any]:
         def run() -> None:
-            kept, crops._by_rows = crops._by_rows, way
-            try:
+            with in_torch(way):
                 crop_batch(batch, rows, spec)
-            finally:
-                crops._by_rows = kept
 
         return run
 
     ways = {
-        "seamo, a batch (sums of rows)": whole(crops._by_rows),
-        "seamo, a batch (matrix products, for accelerators)": whole(crops._by_matrices),
+        "seamo, a batch (compiled)": lambda: crop_batch(batch, rows, spec),
+        "seamo, a batch (torch, sums of rows)": whole(crops._by_rows),
+        "seamo, a batch (torch, matrix products, for accelerators)": whole(crops._by_matrices),
         "seamo": each(seamo_crop),
         "torch": each(torch_crop),
     }
