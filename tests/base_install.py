@@ -43,7 +43,6 @@ print(store.index.to_csv())
 """
 # Command -> the extra that its message must name.
 MISSING = {
-    "seamo-bench table results --compute": "torch",  # whether a protocol trains stands in its module
     "seamo-bench run suite.yaml --stores stores --results new --backbones image-statistics": "torch",
     "seamo pretrain seamo-tiny --store stores/eurosat --out run": "torch",
     "seamo-prep build eurosat --raw raw --store new": "prep",
@@ -127,6 +126,8 @@ def check_commands(bench: Bench, record: Path) -> None:
         "seamo-prep verify stores/eurosat --deep --leaks --json",
         "seamo-bench table results",
         "seamo-bench table results --json",
+        "seamo-bench table results --compute",
+        "seamo-bench plan suite.yaml --stores stores --results results --backbones image-statistics",
         f"seamo-bench verify {record}",
         "seamo-bench submit results shared",
         "seamo-bench referee shared --base shared",
