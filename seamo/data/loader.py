@@ -159,8 +159,10 @@ class Loader:
                 self._start(executor, ahead.samples, unit) for unit in itertools.islice(units, self._prefetch)
             )
             while pending:
+                # Finished before more is begun: threads that wake up ask for Python's lock.
+                made = [self._finish(pending.popleft())]
                 pending.extend(self._start(executor, ahead.samples, unit) for unit in itertools.islice(units, 1))
-                yield self._finish(pending.popleft())
+                yield made.pop()  # nothing here refers to a batch that is handed out
         finally:
             # Also on an error, Ctrl-C and an early break: what has not begun is dropped, what runs is one sample long.
             executor.shutdown(wait=True, cancel_futures=True)
@@ -176,6 +178,12 @@ class Loader:
                 yield from (_Unit(rows, padding, turns, plan.epoch) for rows, padding, turns in pieces if len(rows))
 
     def _start(self, executor: ThreadPoolExecutor, samples: Samples, unit: "_Unit") -> "_Pending":
+        # All of it in the reading threads: whoever asks for batches has other work. Tasks begin in this order, so a
+        # sample never waits for a preparation that waits for a thread.
+        work = executor.submit(self._prepare, samples, unit)
+        return _Pending(unit, work, [executor.submit(self._read, work, i) for i in range(len(unit.rows))])
+
+    def _prepare(self, samples: Samples, unit: "_Unit") -> "_Work":
         n = len(unit.rows)
         times = read_seconds(samples, self.spec, unit.rows)
         valid = read_valid(samples, self.spec, unit.rows, times)
@@ -192,18 +200,7 @@ class Loader:
             making = self._images.draw(BatchSamples(unit.rows, unit.turns, unit.epoch, valid))
             floats = np.dtype(np.float32)
             images = {name: self._memory.take((n, *shape), floats) for name, shape in making.shapes.items()}
-        work = _Work(
-            samples,
-            unit.rows,
-            {name: tensor.numpy() for name, tensor in layers.items()},
-            None if mask is None else mask.numpy(),
-            valid,
-            sizes,
-            making,
-            {name: tensor.numpy() for name, tensor in images.items()},
-        )
-        futures = [executor.submit(self._read, work, i) for i in range(n)]
-        return _Pending(unit, layers, mask, times, valid, images, futures)
+        return _Work(samples, unit.rows, times, valid, sizes, layers, mask, making, images)
 
     def _size(self, layer: LayerSpec, unit: "_Unit") -> tuple[int, int]:
         if layer.size is not None:
@@ -212,13 +209,14 @@ class Loader:
         side = math.ceil(bucket_of(*self._height_width[unit.rows].max(axis=0)) * finest / layer.gsd_m)
         return side, side
 
-    def _read(self, work: "_Work", i: int) -> "_Facts":
+    def _read(self, prepared: "Future[_Work]", i: int) -> "_Facts":
+        work = prepared.result()
         row, samples = int(work.rows[i]), work.samples
         for name, target in work.layers.items():
-            samples.read_layer(row, name, target[i])
+            samples.read_layer(row, name, target[i].numpy())
         masks: dict[str, NDArray[np.bool_]] = {}
         if work.making is not None:
-            out = {name: target[i] for name, target in work.images.items()}
+            out = {name: target[i].numpy() for name, target in work.images.items()}
             for layer in self._used:
                 date = None if work.making.date is None or layer.times == 1 else int(work.making.date[i])
                 shape = (layer.times if date is None else 1, len(layer.bands), *work.sizes[layer.id])
@@ -227,14 +225,17 @@ class Loader:
                     masks[name] = masks[name] & known if name in masks else known
         label = None
         if work.mask is not None:
-            samples.read_layer(row, LABEL, work.mask[i])
-            self._labels.map_mask(work.mask[i])
+            mask = work.mask[i].numpy()
+            samples.read_layer(row, LABEL, mask)
+            self._labels.map_mask(mask)
         elif self._labels.kind != "none":
             label = self._labels.row(samples.read_label(row), str(self._keys[row]))
         holes = frozenset[str]()
         if self._find_holes:
             holes = frozenset(
-                layer.id for layer in self._whole if _has_hole(work.layers[layer.id][i], layer, work.valid[layer.id][i])
+                layer.id
+                for layer in self._whole
+                if _has_hole(work.layers[layer.id][i].numpy(), layer, work.valid[layer.id][i])
             )
         return _Facts(label, masks, holes)
 
@@ -250,23 +251,23 @@ class Loader:
                     f"cannot be read ({type(error).__name__}: {error})", where=f"{self.store.title}: sample {key}"
                 ) from error
             facts.append(future.result())
-        unit = pending.unit
+        unit, work = pending.unit, pending.work.result()
         labels = [sample.label for sample in facts if sample.label is not None]
         return Batch(
             spec=self.spec,
             rows=torch.from_numpy(np.array(unit.rows)),
             keys=tuple(str(self._keys[row]) for row in unit.rows),
-            layers=pending.layers,
-            valid={name: torch.from_numpy(there) for name, there in pending.valid.items()},
-            times={stack: torch.from_numpy(seconds) for stack, seconds in pending.times.items()},
+            layers=work.layers,
+            valid={name: torch.from_numpy(there) for name, there in work.valid.items()},
+            times={stack: torch.from_numpy(seconds) for stack, seconds in work.times.items()},
             size=torch.from_numpy(self._height_width[unit.rows]),
             label=torch.from_numpy(np.stack(labels)) if labels else None,
-            mask=pending.mask,
+            mask=work.mask,
             padding=torch.from_numpy(np.array(unit.padding)),
             holes=frozenset[str]().union(*(sample.holes for sample in facts)) if self._find_holes else None,
             turns=torch.from_numpy(np.array(unit.turns)) if self.plan.mix else None,
-            images=pending.images,
-            measured=_measured(pending.images, facts),
+            images=work.images,
+            measured=_measured(work.images, facts),
         )
 
 
@@ -287,12 +288,13 @@ class _Work:
     # What the threads need to read the samples of a unit, and where they write it.
     samples: Samples
     rows: NDArray[np.int64]
-    layers: dict[str, Array]
-    mask: Array | None
+    times: dict[str, NDArray[np.int64]]
     valid: dict[str, NDArray[np.bool_]]
     sizes: dict[str, tuple[int, int]]
+    layers: dict[str, Tensor]
+    mask: Tensor | None
     making: Making | None
-    images: dict[str, Array]
+    images: dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +307,7 @@ class _Facts:
 @dataclass(frozen=True, slots=True)
 class _Pending:
     unit: _Unit
-    layers: dict[str, Tensor]
-    mask: Tensor | None
-    times: dict[str, NDArray[np.int64]]
-    valid: dict[str, NDArray[np.bool_]]
-    images: dict[str, Tensor]
+    work: Future[_Work]
     futures: list[Future[_Facts]]
 
 
