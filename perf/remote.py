@@ -140,7 +140,7 @@ def main() -> None:
             disk = open_store(said.store)
         else:
             write_archive(Path(folder) / "raw", said.samples)
-            ours(Path(folder) / "raw", Path(folder) / "stores", threads=2)
+            ours(Path(folder) / "raw", Path(folder) / "stores", workers=2)
             shutil.rmtree(Path(folder) / "raw")
             disk = open_store(Path(folder) / "stores" / "ssl4eo-s12")
         address = copy_store(disk.url, bucket, layout=None, progress=lambda *_: None)
