@@ -55,11 +55,11 @@ def _write_location(raw: Path, number: int) -> int:
         for date in _DATES:
             has_gap = number % _EVERY_GAP == _EVERY_GAP - 1
             ssl4eo_s12._demo_date(plain, scene, location, dates=[date] * 3, has_gap=has_gap)
-        return sum(_deflate(path, raw / path.relative_to(plain)) for stack in ("s1", "s2a")
+        return sum(deflate_tiff(path, raw / path.relative_to(plain)) for stack in ("s1", "s2a")
                    for path in (plain / stack).rglob("*.tif"))  # fmt: skip
 
 
-def _deflate(plain: Path, packed: Path) -> int:
+def deflate_tiff(plain: Path, packed: Path) -> int:
     packed.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(plain) as source:
         kept = ("driver", "count", "height", "width", "dtype", "crs", "transform")

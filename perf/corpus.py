@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conversion import _deflate
+from conversion import deflate_tiff
 from numpy.typing import NDArray
 
 from seamo.manifest import shipped_manifest
@@ -42,7 +42,7 @@ def write_archive(raw: Path, count: int) -> None:
             for date in (np.datetime64(one) for one in _DATES):
                 ssl4eo_s12._demo_date(plain, scene, f"{number:07d}", dates=[date] * 3, has_gap=False)
             for path in (path for stack in _STACKS for path in sorted((plain / stack).rglob("*.tif"))):
-                _deflate(path, raw / path.relative_to(plain))
+                deflate_tiff(path, raw / path.relative_to(plain))
     for number in range(DISTINCT, count):
         for stack in _STACKS:
             shutil.copytree(raw / stack / f"{number % DISTINCT:07d}", raw / stack / f"{number:07d}")

@@ -34,8 +34,8 @@ class Batch:
             is drawn for a sample that comes twice in an epoch differs; None: 0 for all.
         images: Name -> (B, T, C, S, S) float32, made in the reading threads of layers that `layers` then lacks
             (`seamo.data.making`).
-        measured: Name -> (B, T, C, S, S) bool, False where a number of an image is no measurement; images of which all
-            are stand not here.
+        measured: Name -> (B, T, C, S, S) bool, False where a number of an image is no measurement; only of images of
+            which some are none.
     """
 
     spec: DatasetSpec

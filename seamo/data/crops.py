@@ -204,7 +204,7 @@ def _left(
     *,
     look: bool,
 ) -> Iterator[slice | Tensor]:
-    """Blocks of the images that the compiled loop does not make: all without it, else those with a hole."""
+    """Make in `out` what the compiled loop can; blocks of what is left: all without it, else images with a hole."""
     n = len(stored)
     if stored.device.type != "cpu":
         yield slice(0, n)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from seamo.data.batch import Batch
 from seamo.data.loader import Loader
 from seamo.data.making import BatchSamples, ImageMaker, Making
 from seamo.pretrain.checkpoint import TrainingProgress
@@ -41,10 +42,8 @@ def feed(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
 
 
 def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
-    recipe, ranks = job.recipe, job.ranks
-    epoch = job.epoch(start)
-    images = StageImages(job) if ranks.device.type == "cpu" else None
-    loader = _loader(job, epoch, recipe.stage1.epochs + recipe.stage2.epochs - epoch, start.batch, images)
+    ranks = job.ranks
+    loader = _loader(job, start, StageImages(job) if ranks.device.type == "cpu" else None)
     stages = [start, *(job.begin(stage) for stage in job.plans if stage > start.stage)]
     with contextlib.closing(iter(loader)) as batches:
         for at in (step for stage in stages for step in job.steps(stage)):
@@ -55,14 +54,19 @@ def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, Non
                 plan = job.plans[at.stage]
                 first = at.epoch == at.batch == part == 0
                 if first and batch.images:  # normalised numbers do not show their unit
-                    with contextlib.closing(iter(_loader(job, job.epoch(at), 1, 0, None))) as stored:
-                        plan(next(stored), ranks.device, epoch=job.epoch(at), check=True)
+                    plan(_as_stored(job, batch), ranks.device, epoch=job.epoch(at), check=True)
                 inputs = plan(batch, ranks.device, epoch=job.epoch(at), check=first and not batch.images)
                 yield Portion(inputs, waited)
 
 
-def _loader(job: Job, epoch: int, epochs: int, cursor: int, images: ImageMaker | None) -> Loader:
-    recipe, ranks = job.recipe, job.ranks
+def _as_stored(job: Job, batch: Batch) -> Batch:
+    """The same samples with their layers, read once more."""
+    layers, rows = job.plans[max(job.plans)].layer_ids, batch.rows.numpy()
+    return next(iter(Loader(job.data.store, rows, len(rows), layers=layers, prefetch=1, find_holes=True)))
+
+
+def _loader(job: Job, start: TrainingProgress, images: ImageMaker | None) -> Loader:
+    recipe, ranks, epoch = job.recipe, job.ranks, job.epoch(start)
     return Loader(
         job.data.store,
         job.data.rows,
@@ -70,8 +74,8 @@ def _loader(job: Job, epoch: int, epochs: int, cursor: int, images: ImageMaker |
         layers=job.plans[max(job.plans)].layer_ids,
         seed=recipe.seed,
         epoch=epoch,
-        epochs=epochs,
-        cursor=cursor,
+        epochs=recipe.stage1.epochs + recipe.stage2.epochs - epoch,
+        cursor=start.batch,
         shuffle=True,
         block=recipe.data.block,
         buffer=recipe.data.buffer,

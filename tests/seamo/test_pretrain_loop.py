@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from seamo.errors import RecipeError, StoreError, TrainingError, UsageError
 from seamo.model.checkpoint import load_model
 from seamo.model.flops import pretraining_flops
+from seamo.pretrain import inputs
 from seamo.pretrain.checkpoint import TrainingProgress, checkpoints, latest_checkpoint, save_checkpoint
 from seamo.pretrain.logs import read_curves
 from seamo.pretrain.loop import pretrain
@@ -351,3 +353,15 @@ except TrainingError as error:
     assert f"The last good checkpoint is {tmp_path}/step-00000001" in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     assert latest_checkpoint(tmp_path).progress == TrainingProgress(1, 0, 1, 1)
+
+
+def test_a_run_refuses_pixels_that_its_numbers_are_not_for(store, tmp_path, monkeypatch):
+    own = inputs._numbers
+
+    def of_reflectances(recipe, sensor, data):
+        how = own(recipe, sensor, data)
+        return replace(how, mean=tuple(1e-4 * one for one in how.mean), std=tuple(1e-4 * one for one in how.std))
+
+    monkeypatch.setattr(inputs, "_numbers", of_reflectances)
+    with pytest.raises(UsageError, match="most pixels of"):
+        pretrain(recipe_of(), store, tmp_path / "run")
