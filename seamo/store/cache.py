@@ -15,6 +15,9 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seamo.errors import StoreError, UsageError
 from seamo.files.disk import DiskFiles
 from seamo.store.format import crc32c
@@ -40,6 +43,7 @@ class CachedFiles:
         self.behind = files
         """The same files without the cache."""
         self._folder, self._limit, self._pixels = folder, limit, pixels
+        self._root = str(folder)
         self._entries = DiskFiles(folder)  # keeps those open that were read last
 
     def where(self, name: str) -> str:
@@ -67,32 +71,32 @@ class CachedFiles:
 
     def has(self, name: str, offset: int, length: int) -> bool:
         """Whether the cache has such an entry, which counts as used then; its bytes are not looked at."""
-        path = self._path(name, offset, length)
+        path = f"{self._root}/{_name(self._pixels, name, offset, length)}"  # no Path: thousands are asked for at once
         try:
-            is_whole = path.stat().st_size == length + _CRC.size
+            is_whole = os.stat(path).st_size == length + _CRC.size  # noqa: PTH116
             os.utime(path)
         except OSError:
             return False
         return is_whole
 
-    def read_part(self, name: str, offset: int, length: int, at: int, size: int) -> bytes | None:
-        """Some bytes of an entry, not held to its checksum: for chunks, which carry their own.
+    def read_into(self, name: str, offset: int, length: int, at: int, out: NDArray[np.uint8]) -> int | None:
+        """Fill memory from an entry, not held to its checksum: for chunks, which carry their own.
 
         Args:
             name: Of the file.
             offset: Where the entry begins in it.
             length: Of the entry.
             at: Where the part begins in the entry.
-            size: Bytes of the part.
+            out: Contiguous; all of it is filled.
 
         Returns:
-            None if there is no such entry.
+            The CRC-32C of what was read; None if there is no such entry.
         """
         try:
-            data = self._entries.read_range(_name(self._pixels, name, offset, length), _CRC.size + at, size)
+            count, checksum = self._entries.read_into(_name(self._pixels, name, offset, length), _CRC.size + at, out)
         except StoreError:
             return None
-        return data if len(data) == size else None
+        return checksum if count == out.nbytes else None
 
     def drop(self, name: str, offset: int, length: int) -> None:
         """Remove an entry, a chunk of which was wrong."""

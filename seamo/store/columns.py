@@ -23,7 +23,7 @@ from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.sample import GeoRef
 from seamo.store.format import INDEX_NAME, finest_layer, label_kind, varying_layers
 from seamo.store.meta import BUILD_AGAIN, RowGroup
-from seamo.store.shards import Place
+from seamo.store.shards import ChunkPlaces, Place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +102,14 @@ class IndexColumns:
             int(self.array(f"{layer}.crc32c")[i]),
             bucket,
         )
+
+    def places(self, rows: NDArray[np.int64], layer: str) -> ChunkPlaces:
+        """Where a layer of several samples lies."""
+        names = ("shard", f"{layer}.offset", f"{layer}.length")
+        shard, offset, length = (self.array(name)[rows].astype(np.int64) for name in names)
+        if layer in self._varying:
+            return ChunkPlaces(shard, offset, length, self.array(f"{layer}.bucket")[rows].astype(np.int64))
+        return ChunkPlaces(shard, offset, length, np.zeros(len(rows), dtype=np.int64))
 
     def size(self, i: int, spec: LayerSpec, layer: str) -> tuple[int, int]:
         """True height and width of a layer of varying size; of the sample, scaled, if it lacks the layer."""

@@ -1,6 +1,5 @@
 """Reading a store: samples, layers, stacks and rows of splits, by direct byte ranges."""
 
-import copy
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -21,7 +20,7 @@ from seamo.store.columns import IndexColumns
 from seamo.store.faces import Faces
 from seamo.store.meta import BUILD_AGAIN, SaidByMeta, read_meta
 from seamo.store.roots import latest_of, read_catalogue, store_urls
-from seamo.store.shards import Place
+from seamo.store.shards import ChunkPlaces, Place
 from seamo.store.subsets import AboutRows, Subset, draw, draw_rows
 
 if TYPE_CHECKING:
@@ -165,7 +164,8 @@ class Store(SaidByMeta, Faces):
 
     def reading_from(self, files: PixelFiles) -> "Store":
         """The same store, its chunks read through other files; what comes wrong from them is read past them."""
-        other = copy.copy(self)
+        other = Store.__new__(Store)  # not `copy`, which opens it again, and reads the index again
+        other.__dict__.update(self.__dict__)
         other._pixels = files
         return other
 
@@ -274,6 +274,10 @@ class Store(SaidByMeta, Faces):
         """Dates of several samples, (n, T) datetime64[s], NaT where absent."""
         return self._columns.dates(stack)[rows]
 
+    def places(self, rows: NDArray[np.int64], layer: str) -> ChunkPlaces:
+        """Where the chunks of a layer of several samples lie."""
+        return self._columns.places(rows, layer)
+
     def read_layer(self, i: int, layer: str, out: Array | None = None, *, date: int | None = None) -> Array:
         """One layer of one sample, (T, C, H, W) in the stored dtype; `label` gives the mask (H, W).
 
@@ -348,13 +352,14 @@ class Store(SaidByMeta, Faces):
 
     def _chunk(self, files: PixelFiles, name: str, place: Place, target: Array | None) -> tuple[Any, int, int]:
         """The stored bytes of a chunk, how many and their checksum; None for bytes that are in `target` as they are."""
-        if not isinstance(files, DiskFiles):
+        read_into = getattr(files, "read_into", None)  # of a disk, and of what was fetched
+        if read_into is None:
             data = files.read_range(name, place.offset, place.length)
             return data, len(data), fmt.crc32c(data)
         if self.meta.codec == "none" and target is not None and target.nbytes == place.length:
-            return None, *files.read_into(name, place.offset, target)
+            return None, *read_into(name, place.offset, target)
         kept = _CHUNK.array((place.length,), np.uint8)
-        return kept, *files.read_into(name, place.offset, kept)
+        return kept, *read_into(name, place.offset, kept)
 
     def _named(self, name: str, i: int, layer: str) -> str:
         return f"{self._pixels.where(name)}: sample {self._columns.text('key', i)} layer {layer}"

@@ -40,6 +40,23 @@ class Place(NamedTuple):
     bucket: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkPlaces:
+    """Where one layer of several samples lies, (n,) int64 each.
+
+    Args:
+        shard: Number of the shard.
+        offset: In its file.
+        length: Bytes; 0 = nowhere.
+        bucket: Size bucket, 0 for layers of one size.
+    """
+
+    shard: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    length: NDArray[np.int64]
+    bucket: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One layer of one sample as it is put into a file.

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import StoreError
 from seamo.store.cache import CachedFiles
-from seamo.store.format import array_name, shard_file, varying_layers
+from seamo.store.format import array_name, crc32c, shard_file
 from seamo.store.reader import PixelFiles, Store
 
 _SPAN = 4 * 2**20
@@ -59,19 +60,17 @@ class _Piece:
 
 def find_chunks(store: Store, rows: Rows, layers: Sequence[str]) -> Chunks:
     """Where the chunks of some rows lie; those of layers that a sample lacks take no bytes, and are left out."""
-    buckets = {layer: f"{layer}.bucket" for layer in varying_layers(store.spec) if layer in layers}
-    ranges = [f"{layer}.{part}" for layer in layers for part in ("offset", "length")]
-    frame = store.read_index(["shard", *ranges, *buckets.values()]).iloc[rows]
     codes: dict[str, int] = {}
     parts: list[tuple[Rows, ...]] = []
     for layer in layers:
-        place = frame[["shard", buckets[layer]]] if layer in buckets else frame[["shard"]].assign(bucket=0)
-        places, which = np.unique(place.to_numpy(dtype=np.int64), axis=0, return_inverse=True)
-        named = [shard_file(store.meta.layout, shard, array_name(layer, bucket)) for shard, bucket in places.tolist()]
+        places = store.places(rows, layer)
+        kinds, which = np.unique(places.shard << 32 | places.bucket, return_inverse=True)
+        named = [
+            shard_file(store.meta.layout, kind >> 32, array_name(layer, kind & 0xFFFFFFFF)) for kind in kinds.tolist()
+        ]
         code = np.array([codes.setdefault(name, len(codes)) for name in named], dtype=np.int64)
-        offset, length = (frame[f"{layer}.{part}"].to_numpy(dtype=np.int64) for part in ("offset", "length"))
-        there = length > 0
-        parts.append((code[which.reshape(-1)][there], rows[there], offset[there], length[there]))
+        there = places.length > 0
+        parts.append((code[which[there]], rows[there], places.offset[there], places.length[there]))
     return Chunks(tuple(codes), *(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -171,18 +170,32 @@ class AheadFiles:
         Raises:
             StoreError: If they cannot be read.
         """
+        out = np.empty(length, dtype=np.uint8)
+        return out[: self.read_into(name, offset, out)[0]].tobytes()
+
+    def read_into(self, name: str, offset: int, out: NDArray[Any]) -> tuple[int, int]:
+        """Fill a contiguous array with the bytes at an offset: how many there were, and their CRC-32C.
+
+        Raises:
+            StoreError: If they cannot be read.
+        """
+        memory = out.reshape(-1).view(np.uint8)
         starts, first = self._of_file.get(name, ([], 0))
         span = first + bisect.bisect_right(starts, offset) - 1
-        if span < first or offset + length > self._stop[span]:
-            return self._files.read_range(name, offset, length)
+        if span < first or offset + len(memory) > self._stop[span]:
+            return _filled(memory, self._files.read_range(name, offset, len(memory)))
         with self._lock:
             self._wanted[span] -= 1
-            fetched = self._fetched.get(span)
-        if fetched is None and isinstance(self._files, CachedFiles) and self._on_disk.get(span):
-            part = self._files.read_part(*self._range(span), offset - int(self._start[span]), length)
-            if part is not None:
-                return part
+            is_fetched = span in self._fetched
+        if not is_fetched and isinstance(self._files, CachedFiles) and self._on_disk.get(span):
+            checksum = self._files.read_into(*self._range(span), offset - int(self._start[span]), memory)
+            if checksum is not None:
+                return len(memory), checksum
             self._on_disk[span] = False
+        return _filled(memory, self._part(span, name, offset, len(memory)))
+
+    def _part(self, span: int, name: str, offset: int, length: int) -> memoryview | bytes:
+        """Some bytes of a span that is fetched, or will be if there is room."""
         with self._lock:
             fetched = self._fetched.get(span)
             if fetched is None and self._make_room(span):
@@ -202,7 +215,7 @@ class AheadFiles:
             if self._wanted[span] <= 0 and span in self._fetched:
                 self._spare[span] = None
                 self._spare.move_to_end(span)
-        return data[offset - at : offset - at + length]
+        return memoryview(data)[offset - at : offset - at + length]
 
     def forget(self, name: str, offset: int) -> None:
         """Keep no longer what lies there, in memory and in the cache on a disk."""
@@ -282,6 +295,12 @@ class AheadFiles:
             self._pieces.pop(span, None)
             if self._fetched.pop(span, None) is not None:
                 self._kept -= self._size(span)
+
+
+def _filled(memory: NDArray[np.uint8], data: memoryview | bytes) -> tuple[int, int]:
+    count = len(data)
+    memory[:count] = np.frombuffer(data, dtype=np.uint8)
+    return count, crc32c(memory[:count])
 
 
 def _runs(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -168,7 +168,8 @@ def test_bytes_that_came_wrong_are_read_again_past_what_was_fetched(store, tmp_p
     class Wrong(FarFiles):
         def read_range(self, name, offset, length):
             data = bytearray(super().read_range(name, offset, length))
-            if self.asked.count((name, offset, length)) == 1:
+            covering = [one for one, start, size in self.asked if one == name and start <= offset < start + size]
+            if len(covering) == 1:  # nothing of it was asked for before
                 data[len(data) // 2] ^= 16
             return bytes(data)
 
@@ -180,6 +181,18 @@ def test_bytes_that_came_wrong_are_read_again_past_what_was_fetched(store, tmp_p
     other._origin = files
     for _ in range(2):
         same(epochs(other), want)
+
+
+def test_an_epoch_does_not_open_the_store_again():
+    made = tiny_store()
+    want = epochs(made)
+    distant, files = far(made)
+    same(epochs(distant), want)
+    (made.path / "store.json").unlink()
+    assert distant.reading_from(files)._columns is distant._columns  # an index that was fetched, and what was parsed
+    before = len(files.asked)
+    same(epochs(distant), want)
+    assert len(files.asked) > before
 
 
 def test_joined_stores_fetch_the_parts_that_are_far():
