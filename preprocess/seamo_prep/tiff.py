@@ -16,6 +16,7 @@ import numpy as np
 from deflate import DeflateError, zlib_decompress
 from numpy.typing import NDArray
 
+from seamo.native.inflate import inflate_strips
 from seamo_prep.outside import MOST_RATIO
 from seamo_prep.tifftags import TYPES, CutShortError, Tags, Transform, Values, locate, read_tags
 
@@ -202,10 +203,15 @@ def _read_strips(
     data: bytes, offsets: Values, counts: Values, *, layout: _Layout, row_bytes: int, image: NDArray[Any]
 ) -> bool:
     """Put the strips one after the other into the bytes of `image`; False if one has another length than its rows."""
-    stored, target, at = memoryview(data), image.reshape(-1).view(np.uint8).data, 0
-    height, rows = layout.shape[1], layout.rows
-    left = height
-    for offset, length in zip(offsets, counts, strict=True):
+    height, rows, flat = layout.shape[1], layout.rows, image.reshape(-1).view(np.uint8)
+    each, last = -(-height // rows), (height - 1) % rows + 1  # strips of a band, rows of its last
+    done = 0
+    if layout.is_deflated and len(offsets) > 1:
+        done = inflate_strips(data, offsets, counts, each=each, need=rows * row_bytes, last=last * row_bytes, out=flat)
+    stored, target = memoryview(data), flat.data
+    at = (done // each * height + done % each * rows) * row_bytes
+    left = height - done % each * rows
+    for offset, length in zip(offsets[done:], counts[done:], strict=True):
         block = stored[offset : offset + length]
         need = (rows if rows < left else left) * row_bytes
         if len(block) != length:

@@ -1,6 +1,6 @@
-/* Hot loops of seamo: checksums, reading, cropping. Plain C without Python's interface; `library.py` loads it.
+/* Hot loops of seamo: checksums, reading, unpacking, cropping. Plain C without Python's interface; `library.py` loads it.
  *
- * Every function is called without Python's lock, allocates nothing and keeps nothing. Whoever calls has checked shapes,
+ * Every function is called without Python's lock and keeps nothing; nothing is allocated but by libdeflate. Whoever calls has checked shapes,
  * types and room; what a wrong store could still get wrong (where pixels lie) is checked here once more.
  *
  * Compiled with -ffp-contract=off: a product and a sum are rounded each, unless `fma8` asks for one rounding.
@@ -151,6 +151,34 @@ EXPORT int64_t seamo_read(int file, uint8_t *out, int64_t length, int64_t offset
         *crc = seamo_crc32c(out + done, (size_t)got, *crc);
         done += got;
     }
+    return done;
+}
+
+/* ---- Strips of a TIFF, by a library's inflate ------------------------------------------------------------------------- */
+
+/* libdeflate's own functions (its declarations, version 1): state, input, its length, output, its room, NULL = exactly. */
+typedef void *(*AllocInflate)(void);
+typedef int (*InflateZlib)(void *, const void *, size_t, void *, size_t, size_t *);
+typedef void (*FreeInflate)(void *);
+
+/* Inflate strips one after the other; how many are done before one has another length, is damaged or lies outside.
+   Every `each`th strip is the last of its band and has `last` bytes, the others `need`. */
+EXPORT int64_t seamo_inflate(AllocInflate alloc, InflateZlib inflate, FreeInflate release, const uint8_t *data, int64_t length,
+                             const int64_t *offsets, const int64_t *counts, int64_t strips, int64_t each, int64_t need,
+                             int64_t last, uint8_t *out, int64_t room)
+{
+    void *state = alloc();
+    int64_t done = 0, at = 0;
+    for (; state && done < strips; done++) {
+        int64_t bytes = (done + 1) % each ? need : last, offset = offsets[done], count = counts[done];
+        if (offset < 0 || count < 0 || offset > length || count > length - offset || bytes < 0 || bytes > room - at)
+            break;
+        if (inflate(state, data + offset, (size_t)count, out + at, (size_t)bytes, NULL))
+            break;
+        at += bytes;
+    }
+    if (state)
+        release(state);
     return done;
 }
 

@@ -17,6 +17,21 @@ _DECLARED: dict[str, tuple[Any, list[Any]]] = {
     "seamo_crc32c": (ctypes.c_uint32, [_POINTER, ctypes.c_size_t, ctypes.c_uint32]),
     "seamo_read": (_SIZE, [_INT, _POINTER, _SIZE, _SIZE, _POINTER]),
     "seamo_unblosc": (_INT, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER, _SIZE]),
+    "seamo_inflate": (
+        _SIZE,
+        [_POINTER] * 4  # three functions of libdeflate, data
+        + [
+            _SIZE,
+            _POINTER,
+            _POINTER,
+            _SIZE,
+            _SIZE,
+            _SIZE,
+            _SIZE,
+            _POINTER,
+            _SIZE,
+        ],  # length, offsets, counts, n, ...
+    ),
     "seamo_float_moments": (
         None,
         [_POINTER, _SIZE] + [ctypes.c_double] * 4 + [_POINTER] * 4,  # values, n, low, high, start, step, ...

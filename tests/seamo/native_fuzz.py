@@ -7,6 +7,7 @@ Arrays lie at the end of their memory, which malloc guards, so that a byte too m
 
 import ctypes
 import sys
+import zlib
 
 import google_crc32c
 import numpy as np
@@ -15,6 +16,7 @@ from numcodecs import blosc
 from seamo.native.blosc import unpack_part
 from seamo.native.checksum import crc32c
 from seamo.native.crops import BandMap, Looks, crop_into, hole_codes
+from seamo.native.inflate import inflate_strips
 from seamo.native.library import kernels
 from seamo.native.scratch import Scratch
 from seamo.native.statistics import float_moments, integer_moments
@@ -87,6 +89,22 @@ def moments(rng):
     assert counts.sum() == len(values)
 
 
+def strips(rng):
+    rows, row_bytes, each = (int(rng.integers(1, n)) for n in (5, 200, 6))
+    blocks = [zlib.compress(rng.integers(0, 5, rows * row_bytes, dtype=np.uint8).tobytes()) for _ in range(each)]
+    data = bytearray(b"".join(blocks))
+    counts = [len(block) for block in blocks]
+    offsets = np.cumsum([0, *counts[:-1]]).tolist()
+    for _ in range(int(rng.integers(0, 4))):
+        data[int(rng.integers(0, len(data)))] = int(rng.integers(0, 256))
+    if rng.random() < 0.3:
+        (offsets, counts)[int(rng.integers(2))][int(rng.integers(each))] = int(rng.integers(-(2**40), 2**40))
+    need = max(rows * row_bytes + int(rng.integers(-1, 2)), 1)
+    out = guarded(np.zeros(each * need, np.uint8))
+    stored = bytes(data[: len(data) if rng.random() < 0.7 else int(rng.integers(1, len(data) + 1))])
+    inflate_strips(stored, offsets, counts, each=each, need=need, last=need, out=out)
+
+
 def main():
     rng, rounds = np.random.default_rng(int(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else 20_000
     assert kernels() is not None
@@ -96,6 +114,7 @@ def main():
         if number % 20 == 0:
             shapes(rng)
             moments(rng)
+            strips(rng)
     sys.stdout.write(f"sanitized: {rounds} chunks, {refused} refused\n")
 
 
