@@ -53,6 +53,10 @@ class StoreError(SeamoError, ValueError):
     """A store is missing, unfinished, damaged or does not hold what is asked for."""
 
 
+class MissingRowError(StoreError, IndexError):
+    """There is no such row in a store; an IndexError too, as Python's loops over `store[i]` expect."""
+
+
 class RecipeError(SeamoError, ValueError):
     """A pretraining recipe or a model configuration is illegal."""
 

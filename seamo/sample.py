@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from seamo.errors import SampleError
 from seamo.manifest import DatasetSpec, LayerSpec
+from seamo.summary import Summary, cut
 
 Array = NDArray[Any]
 Label = int | tuple[int, ...] | NDArray[np.uint8] | None
@@ -58,6 +59,24 @@ class Sample:
     label: Label = None
     scene: str = ""
     offset: tuple[int, int] = (0, 0)
+
+    def __repr__(self) -> str:
+        return self._shown().text()
+
+    def _repr_html_(self) -> str:
+        return self._shown().html()
+
+    def _shown(self) -> Summary:
+        lines = [(name, f"{pixels.shape} {pixels.dtype}") for name, pixels in self.layers.items()]
+        for stack, dates in self.time.items():
+            lines.append((f"{stack} dates", ", ".join("absent" if np.isnat(one) else str(one)[:10] for one in dates)))
+        is_mask = isinstance(self.label, np.ndarray)
+        lines.append(("label", f"mask {self.label.shape}" if is_mask else str(self.label)))  # type: ignore[union-attr]
+        if self.geo is not None:
+            lines.append(("lies in", cut(self.geo.crs, 40)))
+        if self.scene:
+            lines.append(("scene", self.scene))
+        return Summary(f"Sample {self.key}", tuple(lines))
 
 
 def check_key(key: str) -> None:

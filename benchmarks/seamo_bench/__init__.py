@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "backbone",
     "build_table",
     "evaluate",
     "load_backbone",
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from seamo_bench.runs.evaluation import evaluate
     from seamo_bench.scores.intervals import sampling
     from seamo_bench.scores.metrics import per_class, score
+    from seamo_bench.zoo.given import backbone
     from seamo_bench.zoo.loading import load_backbone
 
 _HOME = {
+    "backbone": "zoo.given",
     "build_table": "board.leaderboard",
     "evaluate": "runs.evaluation",
     "load_backbone": "zoo.loading",

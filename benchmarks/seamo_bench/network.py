@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from seamo.data.batch import Batch
 from seamo.inputs.adapter import Adapter
 from seamo.inputs.wiring import wire
+from seamo.summary import Summary
 from seamo_bench.card import BackboneCard
 
 
@@ -44,7 +45,7 @@ class Network(nn.Module):
         raise NotImplementedError("a backbone family implements forward_features")
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Backbone:
     """A backbone ready to look at batches.
 
@@ -59,6 +60,20 @@ class Backbone:
     network: Network
     adapter: Adapter | None
     make: Callable[[int], Network]
+
+    def __repr__(self) -> str:
+        return self._shown().text()
+
+    def _repr_html_(self) -> str:
+        return self._shown().html()
+
+    def _shown(self) -> Summary:
+        card = self.card
+        count = sum(one.numel() for one in self.network.parameters())
+        lines = [(one.sensor, f"{', '.join(one.bands) or 'every band'} in {one.unit}") for one in card.inputs]
+        lines.append(("size", f"{card.size} x {card.size}" if card.size else "as the store has it"))
+        lines.append(("gives", f"{card.embed_dim or '?'} features, {len(card.levels)} maps; {count:,} parameters"))
+        return Summary(f"{card.title} ({card.id})", tuple(lines))
 
     def features(self, batch: Batch) -> Features:
         """Pooled features and dense levels of a batch, without gradients.

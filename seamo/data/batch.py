@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from seamo.manifest import DatasetSpec
+from seamo.summary import Summary, cut, some
 
 NAT = torch.iinfo(torch.int64).min
 """The date that is not there, as an int64 of seconds (numpy's NaT has the same bits)."""
@@ -55,6 +56,22 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __repr__(self) -> str:
+        return self._shown().text()
+
+    def _repr_html_(self) -> str:
+        return self._shown().html()
+
+    def _shown(self) -> Summary:
+        arrays = {**self.layers, **{f"image {name}": one for name, one in self.images.items()}}
+        lines = [(name, f"{tuple(one.shape)} {str(one.dtype).removeprefix('torch.')}") for name, one in arrays.items()]
+        if self.label is not None:
+            lines.append(("label", cut(str(self.label.tolist()), 60)))
+        if self.mask is not None:
+            lines.append(("mask", f"{tuple(self.mask.shape)} uint8"))
+        lines.append(("keys", some(self.keys, 3)))
+        return Summary(f"Batch of {len(self)} samples of {self.spec.id}", tuple(lines))
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on a device.

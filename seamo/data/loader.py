@@ -25,6 +25,7 @@ from seamo.store.format import LABEL, bucket_of
 from seamo.store.plan import Mix, ShardPlan
 from seamo.store.samples import Samples
 from seamo.store.stacks import layer_ids
+from seamo.summary import Summary
 
 Array = NDArray[Any]
 _LAYER, _SCRATCH = Scratch(), Scratch()  # a thread's: the layer of which an image is made, and what that takes
@@ -143,6 +144,18 @@ class Loader:
             raise UsageError(f"cursor {cursor} is outside the epoch's {len(self.plan)} batches", where="Loader")
         self.cursor = cursor
         self._epochs = epochs
+
+    def __repr__(self) -> str:
+        return self._shown().text()
+
+    def _repr_html_(self) -> str:
+        return self._shown().html()
+
+    def _shown(self) -> Summary:
+        plan, layers = self.plan, ", ".join(layer.id for layer in self.spec.layers)
+        order = f"shuffled with seed {plan.seed}" if plan.shuffle else "in order"
+        lines = [("layers", layers), ("rows", f"{len(plan.rows):,} {order}"), ("threads", str(self._workers))]
+        return Summary(f"Loader of {self.store.title}: {len(self)} batches of {plan.batch}", tuple(lines))
 
     def __len__(self) -> int:
         """Batches that iterating gives on this rank."""

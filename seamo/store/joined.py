@@ -74,9 +74,6 @@ class JoinedStore(SaidByMeta, Faces):
     def __reduce__(self) -> tuple[Any, ...]:
         return JoinedStore, (self.parts,)
 
-    def __repr__(self) -> str:
-        return f"JoinedStore({self.title!r})"
-
     def __len__(self) -> int:
         return self.meta.counts.samples
 
@@ -177,11 +174,9 @@ class JoinedStore(SaidByMeta, Faces):
         part, row = self._place(i, finest_layer(self.spec).id)
         return part.read_geo(row)
 
-    def __getitem__(self, i: int) -> Sample:
-        if not -len(self) <= i < len(self):
-            raise IndexError(i)
-        i %= len(self)
-        samples = [part[int(rows[i])] for part, rows in zip(self.parts, self._rows, strict=True)]
+    def read_sample(self, i: int) -> Sample:
+        """One whole sample, by its row."""
+        samples = [part.read_sample(int(rows[i])) for part, rows in zip(self.parts, self._rows, strict=True)]
         layers = {layer: pixels for sample in samples for layer, pixels in sample.layers.items()}
         return replace(samples[0], layers=layers, time=self.read_times(i), geo=self.read_geo(i))
 

@@ -124,9 +124,6 @@ class Store(SaidByMeta, Faces):
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
         return Store, (self.url,)
 
-    def __repr__(self) -> str:
-        return f"Store({self.title!r}, {self.url})"
-
     def __len__(self) -> int:
         return self.meta.counts.samples
 
@@ -379,10 +376,12 @@ class Store(SaidByMeta, Faces):
         """The georeference of the finest grid."""
         return self._columns.geo(i)
 
-    def __getitem__(self, i: int) -> Sample:
-        if not -len(self) <= i < len(self):
-            raise IndexError(i)
-        i %= len(self)
+    def read_sample(self, i: int) -> Sample:
+        """One whole sample, by its row.
+
+        Raises:
+            StoreError: If it cannot be read.
+        """
         layers = {layer.id: self.read_layer(i, layer.id) for layer in self.spec.layers if self.is_valid(i, layer.id)}
         return Sample(
             key=self._columns.text("key", i),

@@ -93,7 +93,7 @@ def test_the_ring_is_open():
 def test_it_is_no_store(joined):
     assert not isinstance(joined, Store)
     assert not hasattr(joined, "path")  # there is no folder
-    assert repr(joined) == "JoinedStore('Tiny synthetic (15 samples) + Tiny synthetic (12 samples)')"
+    assert repr(joined).startswith("Tiny synthetic (15 samples) + Tiny synthetic (12 samples): 12 samples\n")
 
 
 def test_columns_are_the_index_s_in_every_form(parts, joined):

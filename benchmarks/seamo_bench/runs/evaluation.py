@@ -2,11 +2,14 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from seamo.inputs.adapter import Adapter
+from seamo.inputs.statistics import store_statistics
+from seamo.inputs.wiring import wire
 from seamo.store.samples import Samples
 from seamo_bench.facts import BackboneFacts, Scalar
 from seamo_bench.features.cache import FeatureCache, Work
@@ -54,7 +57,7 @@ def evaluate(
     """Evaluate a backbone on a store; `seamo-bench run` does the same with records.
 
     Args:
-        backbone: From `load_backbone(..., store=store)`.
+        backbone: From `load_backbone(..., store=store)`, or of one's own (`seamo_bench.backbone`).
         store: An open store.
         protocol: `linear`, `logreg`, `knn`, `finetune`, `dense`, `change`, ...
         split: Split scheme; empty = the store's own.
@@ -68,7 +71,11 @@ def evaluate(
 
     Raises:
         UsageError, ProtocolError: If the protocol is unknown or cannot run here.
+        BandError: If the store lacks bands that the backbone must have.
     """
+    if backbone.adapter is None:
+        wiring = wire(backbone.card.expects, store.spec, statistics=store_statistics(store))
+        backbone = replace(backbone, card=backbone.card.fed(wiring), adapter=Adapter(wiring))
     found = find_protocol(protocol)
     row = Row(store=store.spec.id, protocol=protocol, fraction=fraction, params=dict(params or {}))
     scheme = split or store.meta.split_scheme
