@@ -57,6 +57,11 @@ def encoding_flops(config: SeaMoConfig, sensor: str, *, size: int) -> int:
     return _linear(tokens, config.patch_values(sensor), config.dim) + config.depth * _block(length, config.dim)
 
 
+def transformer_flops(tokens: int, width: int, depth: int) -> int:
+    """FLOPs of `depth` plain transformer blocks (forward) on `tokens` tokens; their MLPs are 4 times as wide."""
+    return depth * _block(tokens, width)
+
+
 def _linear(rows: int, width_in: int, width_out: int) -> int:
     return 2 * rows * width_in * width_out
 

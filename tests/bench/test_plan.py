@@ -10,15 +10,18 @@ import pytest
 
 from seamo.errors import CheckpointError
 from seamo.store.reader import open_store
-from seamo_bench.cli.plan_view import every_cell, overview
+from seamo_bench.cli.plan_view import every_cell, overview, totals
 from seamo_bench.facts import run_key
 from seamo_bench.predictions import ClassPredictions
 from seamo_bench.records.record import Cost, write_record
+from seamo_bench.runs.estimate import Throughput
 from seamo_bench.runs.plan import Cell, Places, make_plan
 from seamo_bench.suites.suite import Suite
 from seamo_bench.zoo import catalogue
 from seamo_bench.zoo.catalogue import Found, cards, find_card, weights_path
 from tests.bench.bench_store import toy_store
+
+SPEED = Throughput(2e12, "of a test")
 
 
 def plan(root: Path, backbone: str, **row: object) -> Cell:
@@ -129,11 +132,15 @@ def test_the_overview_counts_every_cell_once_and_says_each_reason_once(root):
                      {"store": "eurosat", "protocol": "knn"}],
         }
     )  # fmt: skip
-    cells = make_plan(suite, (), Places(root / "stores", root / "results", root / "weights"))
-    lines = overview(cells).splitlines()
-    assert lines[0].startswith("15 cells: 0 done, 2 will run, 13 impossible; 3 runs to do, one a seed. Cost unknown")
-    assert "1  toy              2                 8        Toy synthetic (30 samples)" in overview(cells)
-    assert "2  eurosat                            5        EuroSAT" in overview(cells)
+    cells = make_plan(suite, (), Places(root / "stores", root / "results", root / "weights"), speed=SPEED)
+    text = overview(cells, SPEED)
+    lines = text.splitlines()
+    assert lines[0] == "15 cells: 0 done, 2 will run, 13 impossible; 3 runs to do, one a seed."
+    # Two starts of 3 s, and two seeds of 15,775 passes of ResNet-18 at 64 pixels (0.296 GFLOPs) at 2 TFLOP/s.
+    assert lines[1].startswith(f"About {6 + 2 * 15775 * 0.296e9 / 2e12:.0f} s and ")
+    assert lines[1].endswith("on disk (FLOPs at 2 TFLOP/s, of a test).")
+    assert "1  toy              2                 8  11 s  Toy synthetic (30 samples)" in text
+    assert "2  eurosat                            5        EuroSAT" in text
     assert "image-statistics  1  -" in lines
     assert "resnet18          1  -" in lines
     assert "Nothing to run: seco-r50, croma-base-s1, dofa-base-s1" in lines
@@ -142,13 +149,14 @@ def test_the_overview_counts_every_cell_once_and_says_each_reason_once(root):
         (at,) = [n for n, line in enumerate(lines) if line.strip().startswith(start)]
         return lines[at], lines[at + 1]
 
-    _, who = told("5  no store of eurosat")
+    _, who = told("5  no store of ID")
     assert who.strip() == "image-statistics, resnet18, seco-r50, croma-base-s1, dofa-base-s1 | eurosat"
     assert told("2  weights are not there. `seamo-bench weights fetch BACKBONE` gets")[1].strip() == "seco-r50 | toy"
     assert told("4  needs BANDS, STORE has BANDS")[1].strip() == "croma-base-s1, dofa-base-s1 | toy"
     assert told("1  has nothing to train")[1].strip() == "image-statistics | toy"
     assert told("1  has no pretrained weights to probe")[1].strip() == "resnet18 | toy"
-    assert lines.index("Not there yet, 7 cells:") < lines.index("Do not go together, 6 cells:")
+    at = [n for n, line in enumerate(lines) if line.startswith("Not there yet, 7 cells (about ")]
+    assert at[0] < lines.index("Do not go together, 6 cells:")
     assert told("2  synthetic data")[1].strip() == "image-statistics, resnet18 | toy"
     listed = every_cell(cells).splitlines()
     assert len(listed) == 2 + 15
@@ -167,14 +175,20 @@ def test_what_ran_before_is_done_and_says_what_the_rest_costs(root):
     predictions = ClassPredictions(("a", "b", "c"), labels, np.eye(3, dtype=np.float32))
     write_record(places.results, facts, about=first.about, predictions=predictions, cost=Cost(seconds=12.0))
     done, other = make_plan(suite, names, places)
-    assert (done.status, other.status, other.seconds) == ("done", "will run", None)
-    assert "image-statistics  0/1" in overview([done, other])
+    assert (done.status, other.status) == ("done", "will run")
+    assert done.seconds is None
+    assert 3.0 < other.seconds < 3.1  # by arithmetic: 30 images of 8 pixels, and what it takes to start
+    assert "image-statistics  0/1" in overview([done, other], SPEED)
     halved = Suite.model_validate({"id": "x", "rows": [{"store": "toy", "protocol": "knn", "fraction": 0.5}]})
     (half,) = make_plan(halved, ["image-statistics"], places)
     fewer = sum(half.about.samples.values())
     assert 15 <= fewer < 30
     assert half.seconds == pytest.approx(12.0 * fewer / 30)
-    assert f"About {round(12.0 * fewer / 30)} s, and 1 cells of unknown cost." in overview([done, other, half])
+    assert half.cost.measured
+    said = totals([done, other, half], SPEED)
+    assert said.startswith("3 cells: 1 done, 2 will run, 0 impossible")
+    assert f"About {round(12.0 * fewer / 30 + other.seconds)} s and" in said
+    assert "(1 cells as earlier records took; FLOPs at 2 TFLOP/s, of a test)." in said
     (places.results / f"{run_key(facts)}.npz").unlink()
     again, _ = make_plan(suite, names, places)
     assert again.status == "will run"  # its predictions are gone

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -9,11 +10,13 @@ import pandas as pd
 from seamo.escapes import csv_text, latex, markdown, printable
 from seamo_bench.board.compare import Column
 from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head, Table
+from seamo_bench.records.reasons import Because, grouped
 from seamo_bench.records.record import Flag
 from seamo_bench.scores.intervals import Interval
 from seamo_bench.scores.metric import SHARE
 from seamo_bench.scores.metrics import metric
 
+_MANY = 12  # lines of reasons
 LEGEND = "Values with 95 % intervals. * best of the column, or not worse than the best beyond chance (paired test)."
 
 
@@ -111,17 +114,66 @@ def rank_text(one: Interval) -> str:
     return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" if one.low is not None else f"{one.value:.2f}"
 
 
-def to_text(table: Table) -> str:
-    """For a terminal: one block a column (a wide table would wrap), rows aligned."""
+def to_text(table: Table, *, blanks: bool = False) -> str:
+    """For a terminal: scores first, one block a column (a wide table would wrap), rows aligned; then what to know.
+
+    Args:
+        table: The leaderboard.
+        blanks: List every cell without a score with its reason; without it they are one note, grouped by reason.
+    """
     head, body, marks = _grid(table)
     head, *body = [[printable(one) for one in line] for line in (head, *body)]
-    lines = [*map(printable, table.notes), ""] if table.notes else []
     width = max(len(line[0]) for line in body)
+    scores: list[str] = []
+    rest: list[str] = []
     for index, title in enumerate(head[1:], start=1):
-        lines += [title, *(f"  {line[0]:<{width}}  {line[index]}" for line in body if line[index]), ""]
+        column = table.heads[index - 1] if index <= len(table.heads) else None
+        shown: list[str] = []
+        blank: list[str] = []
+        for row, line in zip(table.rows, body, strict=True):
+            if line[index]:
+                known = column is None or _has_score(table.cells.get((row.id, column.column)))
+                (shown if known else blank).append(f"  {line[0]:<{width}}  {line[index]}")
+        title = f"MIXED {title}" if column is not None and column.notes else title
+        scores += [title, *shown, ""] if shown else []
+        rest += [title, *blank, ""] if blank else []
+    lines = [*scores, *(rest if blanks else []), *map(printable, table.notes)]
+    if rest and not blanks:
+        lines += map(printable, _blanks(table))
     lines.append(LEGEND)
     lines += [printable(f"({mark}) {flag.kind}: {flag.text}") for flag, mark in marks.items()]
     return "\n".join(lines) + "\n"
+
+
+def _has_score(cell: BoardCell | None) -> bool:
+    return cell is not None and cell.interval is not None
+
+
+def _blanks(table: Table) -> list[str]:
+    """One note on all cells without a score, grouped by reason."""
+    cells = [table.cells.get((row.id, head.column)) for row in table.rows for head in table.heads]
+    told: dict[str, list[Because]] = {"impossible": [], "failed": []}
+    for cell in cells:
+        if cell is not None and not _has_score(cell):
+            told[cell.status].append(_because(cell))
+    lines = [
+        f"No score in {sum(not _has_score(cell) for cell in cells):,} of {len(cells):,} cells; --blanks lists each."
+    ]
+    for status, found in told.items():
+        if found:
+            reasons = grouped(found)
+            if len(reasons) > _MANY:  # bands are named where that is short
+                reasons = grouped(replace(one, bands=True) for one in found)
+            lines += [f"{status.capitalize()}, {len(found):,}:", *reasons]
+    if others := sum(cell is None for cell in cells):
+        lines.append(f"Not run, {others:,}.")
+    return lines
+
+
+def _because(cell: BoardCell) -> Because:
+    facts, about = cell.records[0].facts, cell.records[0].about
+    ids = tuple(store.id for store in facts.stores)
+    return Because(cell.reason, facts.backbone.id, "+".join(ids), ids, about.stores)
 
 
 def to_markdown(table: Table) -> str:

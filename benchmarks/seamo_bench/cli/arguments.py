@@ -17,6 +17,10 @@ Weights = Annotated[Path, typer.Option("--weights", help="Folder of checkpoint f
 Mixed = Annotated[bool, typer.Option("--mixed", help="Mix records that differ in a number-changing fact.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")]
 Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves the libraries their choice.")]
+Tflops = Annotated[
+    float,
+    typer.Option(min=0.0, help="What the device sustains, for estimates; 0: as records here tell, else as stated."),
+]
 Scheduler = Annotated[str, typer.Option(help="Address or file of a dask scheduler whose workers do it.")]
 Submitter = Annotated[
     str, typer.Option("--as", envvar="SEAMO_WHO", help="Who hands in, or vouches: a name that others know.")

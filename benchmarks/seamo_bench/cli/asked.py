@@ -7,17 +7,27 @@ from typing import TYPE_CHECKING
 
 from seamo.progress import Progress
 from seamo.terminal import names
-from seamo_bench.cli.arguments import chosen_budget
+from seamo_bench.cli.arguments import chosen_budget, chosen_device
 
 if TYPE_CHECKING:
     from seamo_bench.runs.cells import Cell
+    from seamo_bench.runs.estimate import Throughput
     from seamo_bench.runs.plan import Places
 
 
 def planned(
-    suite: str, backbones: str, *, stores: Path, results: Path, weights: Path, budget: str, writes: bool = False
-) -> "tuple[Sequence[Cell], Places]":
-    """The cells of a suite, and where they run.
+    suite: str,
+    backbones: str,
+    *,
+    stores: Path,
+    results: Path,
+    weights: Path,
+    budget: str,
+    tflops: float = 0.0,
+    device: str = "",
+    writes: bool = False,
+) -> "tuple[Sequence[Cell], Places, Throughput]":
+    """The cells of a suite, where they run, and the throughput that their estimates rest on.
 
     Args:
         suite: Its name or file.
@@ -26,10 +36,13 @@ def planned(
         results: Folder of results, or its address.
         weights: Folder of checkpoint files.
         budget: `full` or `demo`.
-        writes: Whether results are written there.
+        tflops: What the device sustains, stated by a person; 0: see `seamo_bench.runs.estimate`.
+        device: Where it runs; empty: not here, or not known.
+        writes: Whether results are written there: then there must be stores.
 
     Raises:
         UsageError: If the suite, a backbone or the budget is unknown, or runs do not write to such results.
+        StoreError: If results are to be written and there is no store at all.
     """
     from seamo_bench.suites import find_suite
     from seamo_bench.zoo.catalogue import find_card
@@ -40,10 +53,14 @@ def planned(
         find_card(name)
     if writes:
         from seamo_bench.records.fetched import check_results
+        from seamo_bench.tasks.stores import check_root
 
         check_results(results)
+        check_root(stores)
     progress = Progress(sys.stderr, "cells", title="plan")  # a line at once: what comes next takes seconds
 
+    from seamo_bench.runs.estimate import CPU, GPU, Throughput
+    from seamo_bench.runs.notes import read_past
     from seamo_bench.runs.plan import Places, make_plan
     from seamo_bench.suites.suite import load_suite
 
@@ -52,6 +69,9 @@ def planned(
     def tell(done: int, total: int, _next: str) -> None:
         progress.report(done, total, "cells")
 
-    cells = make_plan(load_suite(suite), names(backbones), places, chosen, progress=tell)
+    past = read_past(results)
+    stated = Throughput(tflops * 1e12, "as --tflops says") if tflops else None
+    speed = stated or past.throughput or (CPU if device and chosen_device(device) == "cpu" else GPU)
+    cells = make_plan(load_suite(suite), names(backbones), places, chosen, past=past, speed=speed, progress=tell)
     progress.close()
-    return cells, places
+    return cells, places, speed

@@ -7,7 +7,7 @@ import typer
 
 from seamo.options import Json
 from seamo.terminal import show
-from seamo_bench.cli.arguments import WEIGHTS, Backbones, Budget, Results, Stores, SuiteArgument, Weights
+from seamo_bench.cli.arguments import WEIGHTS, Backbones, Budget, Results, Stores, SuiteArgument, Tflops, Weights
 from seamo_bench.cli.asked import planned
 
 
@@ -18,15 +18,18 @@ def plan(
     backbones: Backbones = "",
     budget: Budget = "full",
     weights: Weights = WEIGHTS,
+    tflops: Tflops = 0.0,
     cells: Annotated[bool, typer.Option("--cells", help="One line a cell.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The matrix: done, will run, impossible (why), estimated cost."""
-    found, _ = planned(suite, backbones, stores=stores, results=results, weights=weights, budget=budget)
+    """The matrix: done, will run, impossible (why), estimated hours and disk."""
+    found, _, speed = planned(
+        suite, backbones, stores=stores, results=results, weights=weights, budget=budget, tflops=tflops
+    )
 
     from seamo_bench.cli.plan_view import every_cell, listing, overview
 
     if as_json:
         show(listing(found), json=True)
     else:
-        show((), json=False, text=lambda: every_cell(found) if cells else overview(found))
+        show((), json=False, text=lambda: every_cell(found) if cells else overview(found, speed))

@@ -1,29 +1,28 @@
 """A plan for people: what is done, what will run and at what cost, what cannot and why; all cells as plain rows."""
 
-import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from seamo.bands import SENSORS
 from seamo.terminal import table
 from seamo_bench.facts import run_key
+from seamo_bench.records.reasons import Because, grouped
 from seamo_bench.runs.cells import Cell, Impossible, Planned
+from seamo_bench.runs.estimate import GPU, Estimate, Throughput, disk_bytes, shared_seconds
 
-_NAMED = 6  # names in a list before it says how many more
-_BAND = rf"\b(?:{'|'.join([*SENSORS, *(band.name for bands in SENSORS.values() for band in bands)])})\b"
-_BANDS = re.compile(rf"{_BAND}(?::{_BAND})?(?:(?:, | and | or ){_BAND}(?::{_BAND})?)*")
+_BEFORE_A_RUN = 4  # different reasons that are told there
 
 
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours, short."""
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """One row a cell, each with an `id`."""
+    """One row a cell, each with an `id`; `seconds` where features of its group are shared, `seconds_alone` else."""
+    taken = _seconds(cells)
     return [
         {
             "id": cell.id,
@@ -31,6 +30,7 @@ def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             "store": " + ".join(cell.about.stores),
             "protocol": cell.row.protocol,
             "status": cell.status,
+            "seconds": taken.get(cell.id),
             **_state(cell),
         }
         for cell in cells
@@ -39,13 +39,13 @@ def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 def _state(cell: Cell) -> dict[str, Any]:
     if isinstance(cell, Impossible):
-        nothing = {"seeds": 0, "seeds_to_run": 0, "seconds": None}
+        nothing = {"seeds": 0, "seeds_to_run": 0, "seconds_alone": cell.cost.seconds if cell.cost else None}
         told = {"reason": cell.reason, "hindrance": cell.hindrance, "checks": []}
         return {**nothing, **told, "keys": [run_key(cell.facts)]}
     return {
         "seeds": len(cell.facts),
         "seeds_to_run": len(cell.todo),
-        "seconds": cell.seconds,
+        "seconds_alone": cell.seconds,
         "reason": "",
         "hindrance": "",
         "checks": _notes(cell),
@@ -72,59 +72,111 @@ def every_cell(cells: Sequence[Cell]) -> str:
     return table(["id", "status", "seeds", "cost", "notes"], rows)
 
 
-def overview(cells: Sequence[Cell]) -> str:
-    """Totals, data sets, the matrix of backbones and data sets, and reasons and notes, each once."""
+def overview(cells: Sequence[Cell], speed: Throughput = GPU) -> str:
+    """Totals, data sets, the matrix of backbones and data sets, and reasons and notes, each once.
+
+    Args:
+        cells: Of the plan.
+        speed: That the estimates rest on, where nothing like a cell has run.
+    """
     places = list(dict.fromkeys(cell.row.store for cell in cells))
     names = list(dict.fromkeys(cell.backbone for cell in cells))
-    parts = [_totals(cells), _by_store(cells, places), _matrix(cells, names, places)]
+    parts = [totals(cells, speed), _by_store(cells, places), _matrix(cells, names, places)]
     impossible = [cell for cell in cells if isinstance(cell, Impossible)]
     missing = [cell for cell in impossible if cell.hindrance == "missing"]
     unsuitable = [cell for cell in impossible if cell.hindrance == "unsuitable"]
     if missing:
-        told = _reasons([(one.reason, one) for one in missing])
-        parts.append(f"Not there yet, {_count(missing)}:\n{told}")
+        parts.append(f"Not there yet, {_count(missing)}{_more(missing)}:\n" + "\n".join(grouped(map(_why, missing))))
     if unsuitable:
-        parts.append(
-            f"Do not go together, {_count(unsuitable)}:\n" + _reasons([(one.reason, one) for one in unsuitable])
-        )
-    notes = [(note, cell) for cell in cells if isinstance(cell, Planned) for note in _notes(cell)]
+        parts.append(f"Do not go together, {_count(unsuitable)}:\n" + "\n".join(grouped(map(_why, unsuitable))))
+    notes = [_because(cell, note) for cell in cells if isinstance(cell, Planned) for note in _notes(cell)]
     if notes:
-        parts.append(f"To know before:\n{_reasons(notes)}")
+        parts.append("To know before:\n" + "\n".join(grouped(notes)))
     return "\n\n".join(parts)
+
+
+def opening(cells: Sequence[Cell], speed: Throughput) -> str:
+    """What is said before a run: totals, and why the rest cannot run."""
+    impossible = [_why(cell) for cell in cells if isinstance(cell, Impossible)]
+    lines = [totals(cells, speed)]
+    if impossible:
+        lines += ["Cannot run:", *grouped(impossible, most=_BEFORE_A_RUN)]
+    return "\n".join(lines)
+
+
+def _why(cell: Impossible) -> Because:
+    return _because(cell, cell.reason, bands=cell.hindrance == "unsuitable")
+
+
+def _because(cell: Cell, text: str, *, bands: bool = False) -> Because:
+    return Because(text, cell.backbone, cell.row.store, cell.row.datasets, cell.about.stores, bands)
 
 
 def _count(cells: Sequence[Cell]) -> str:
     return f"{len(cells):,} cell{'s' * (len(cells) != 1)}"
 
 
-def _totals(cells: Sequence[Cell]) -> str:
+def totals(cells: Sequence[Cell], speed: Throughput = GPU) -> str:
+    """How many cells are done, will run and cannot, and what is to do costs.
+
+    Args:
+        cells: Of the plan.
+        speed: That the estimates rest on, where nothing like a cell has run.
+    """
     groups = {state: [one for one in cells if one.status == state] for state in ("done", "will run", "impossible")}
     seeds = sum(len(cell.todo) for cell in cells if isinstance(cell, Planned))
     told = ", ".join(f"{len(group):,} {state}" for state, group in groups.items())
     lines = f"{_count(cells)}: {told}; {seeds:,} runs to do, one a seed."
-    return f"{lines} {_cost([cell for cell in cells if isinstance(cell, Planned) and cell.todo])}".rstrip()
+    todo = [cell for cell in cells if isinstance(cell, Planned) and cell.todo]
+    if not todo:
+        return lines
+    measured = sum(cell.cost.measured for cell in todo)
+    basis = [f"{measured:,} cells as earlier records took"] if measured else []
+    basis += [f"FLOPs at {speed}"] if measured < len(todo) else []
+    cost = f"About {duration(sum(_seconds(cells).values()))} and {size(disk_bytes(_costs(todo)))} on disk"
+    return f"{lines}\n{cost} ({'; '.join(basis)})."
 
 
-def _cost(cells: Sequence[Planned]) -> str:
-    """What is to run costs, as far as something like it has run."""
-    known = [one.seconds for one in cells if one.seconds is not None]
-    if not cells:
-        return ""
+def size(count: float) -> str:
+    """Bytes as kB, MB or GB."""
+    return (
+        f"{count / 1e9:,.1f} GB"
+        if count >= 1e9
+        else f"{count / 1e6:,.0f} MB"
+        if count >= 1e6
+        else f"{count / 1e3:,.0f} kB"
+    )
+
+
+def _costs(cells: Sequence[Cell]) -> list[tuple[str, Estimate]]:
+    return [(cell.group, cell.cost) for cell in cells if cell.cost is not None]
+
+
+def _seconds(cells: Sequence[Cell]) -> dict[str, float]:
+    """Id of each cell that is to do -> seconds, where those of one network on one store share their features."""
+    planned = [cell for cell in cells if isinstance(cell, Planned)]
+    ordered = [cell for cell in planned if not cell.todo] + [cell for cell in planned if cell.todo]
+    taken = shared_seconds(_costs(ordered))
+    return {cell.id: one for cell, one in zip(ordered, taken, strict=True) if cell.todo}
+
+
+def _more(missing: Sequence[Impossible]) -> str:
+    """What they would take if they were there."""
+    known = _costs(missing)
     if not known:
-        return "Cost unknown: nothing like it has run here."
-    rest = f", and {len(cells) - len(known):,} cells of unknown cost" if len(known) < len(cells) else ""
-    return f"About {duration(sum(known))}{rest}."
+        return ""
+    rest = len(missing) - len(known)
+    unknown = f", and {rest:,} of unknown size" if rest else ""
+    return f" (about {duration(sum(shared_seconds(known)))} more{unknown})"
 
 
 def _by_store(cells: Sequence[Cell], places: Sequence[str]) -> str:
-    rows = []
+    rows, taken = [], _seconds(cells)
     for number, place in enumerate(places, 1):
         own = [one for one in cells if one.row.store == place]
         count = [sum(one.status == state for one in own) for state in ("will run", "done", "impossible")]
-        planned = [cell for cell in own if isinstance(cell, Planned)]
-        known = [cell.seconds for cell in planned if cell.seconds is not None]
-        waiting = any(cell.todo and cell.seconds is None for cell in planned)
-        cost = duration(sum(known)) + (" +" if waiting else "") if known else ""
+        planned = [cell for cell in own if isinstance(cell, Planned) and cell.todo]
+        cost = duration(sum(taken[cell.id] for cell in planned)) if planned else ""
         titles = {" + ".join(one.about.stores): None for one in own}
         rows.append([str(number), place, *(str(one or "") for one in count), cost, next(iter(titles))])
     return table(["#", "data set", "will run", "done", "impossible", "cost", "store"], rows, right=(0, 2, 3, 4))
@@ -149,34 +201,3 @@ def _square(count: Sequence[int] | None) -> str:
         return ""
     run, done = count
     return f"{run}/{done}" if done else str(run) if run else "-"
-
-
-def _reasons(found: Iterable[tuple[str, Cell]]) -> str:
-    """Reasons that are the same but for names, once, most frequent first, with whom they concern."""
-    groups: dict[str, list[Cell]] = {}
-    for reason, cell in found:
-        groups.setdefault(_general(reason, cell), []).append(cell)
-    lines = []
-    for reason, cells in sorted(groups.items(), key=lambda item: -len(item[1])):
-        who = _some(list(dict.fromkeys(cell.backbone for cell in cells)))
-        where = _some(list(dict.fromkeys(cell.row.store for cell in cells)))
-        lines.append(f"  {len(cells):>5,}  {reason}\n         {who} | {where}")
-    return "\n".join(lines)
-
-
-def _general(reason: str, cell: Cell) -> str:
-    """A reason without the names of its cell, for people: lists of bands and of sensors are BANDS."""
-    text = reason.removeprefix(f"{cell.backbone}: ")
-    for title, name in zip(cell.about.stores, cell.row.datasets, strict=False):
-        text = text.replace(title, "STORE").replace(f" {name} ", " STORE ")
-    text = text.replace(cell.backbone, "BACKBONE")
-    if isinstance(cell, Impossible) and cell.hindrance == "missing":
-        text, found = re.subn(r"^weights \S+ are not there\. ", "weights are not there. ", text)
-        if found and "weights fetch" not in text:
-            text = "weights are not there, and have no direct link; --cells says how to get them"
-    return _BANDS.sub("BANDS", text) if isinstance(cell, Impossible) and cell.hindrance == "unsuitable" else text
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

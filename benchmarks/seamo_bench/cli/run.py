@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seamo.errors import ProtocolError, UsageError
 from seamo.options import Json
 from seamo.terminal import FAILED, remark, say, show
 from seamo_bench.cli.arguments import (
@@ -16,6 +17,7 @@ from seamo_bench.cli.arguments import (
     Scheduler,
     Stores,
     SuiteArgument,
+    Tflops,
     Threads,
     Weights,
     chosen_budget,
@@ -23,10 +25,18 @@ from seamo_bench.cli.arguments import (
 )
 from seamo_bench.cli.asked import planned
 from seamo_bench.cli.cells import Cells
+from seamo_bench.cli.told import told
 
 if TYPE_CHECKING:
     from seamo_bench.records.record import Record
-    from seamo_bench.runs.cells import Cell
+    from seamo_bench.runs.cells import Cell, Planned
+
+_QUIET_S = 600.0  # a cell that takes longer says how far it is, also where the output is no terminal
+_AGAIN = "Give the same command again: it goes on with them."
+_NOTHING = (
+    "The reasons stand above: build or fetch what is missing, or ask for other backbones; `seamo-bench plan` with "
+    "--cells tells of every cell."
+)
 
 
 def run(
@@ -49,17 +59,28 @@ def run(
         ),
     ] = False,
     scheduler: Scheduler = "",
+    max_hours: Annotated[
+        float, typer.Option(min=0.0, help="Cheap cells first, and none that would end later; 0: no limit.")
+    ] = 0.0,
+    tflops: Tflops = 0.0,
     as_json: Json = False,
 ) -> None:
     """Run what has no record yet; one failure stops nothing else."""
-    cells, places = planned(
-        suite, backbones, stores=stores, results=results, weights=weights, budget=budget, writes=True
-    )
+    if max_hours and scheduler:
+        raise UsageError("--max-hours and --scheduler exclude each other")
+    cells, places, speed = planned(
+        suite, backbones, stores=stores, results=results, weights=weights, budget=budget, tflops=tflops,
+        device="" if scheduler else device, writes=True,
+    )  # fmt: skip
 
+    from seamo_bench.cli.plan_view import duration, opening
+    from seamo_bench.runs.limit import TimeLimit
     from seamo_bench.runs.run import Machine, run_plan
     from seamo_bench.runs.threads import limit_threads
 
-    progress = Cells()
+    remark(opening(cells, speed))
+    progress = Cells(quiet_s=_QUIET_S)
+    limit = TimeLimit(max_hours) if max_hours else None
     if scheduler:
         from seamo_bench.runs.cluster import run_on_cluster
 
@@ -70,10 +91,11 @@ def run(
     else:
         limit_threads(threads)
         machine = Machine(chosen_device(device), batch_size, workers, keep_models)
-        records = run_plan(cells, places, machine=machine, progress=progress.cell, inner=progress.inner)
-    rows = _rows(records)
+        records = run_plan(cells, places, machine=machine, progress=progress.cell, inner=progress.inner, limit=limit)
+    rows = _rows(told(records, cells))
     progress.end()
-    elsewhere = _left_to_others(cells, rows)
+    left = limit.left if limit else ()
+    elsewhere = _left_to_others(cells, rows, left)
     count = {state: sum(row["status"] == state for row in rows) for state in ("ok", "impossible", "failed")}
     done = sum(cell.status == "done" for cell in cells)
     if as_json:
@@ -85,19 +107,34 @@ def run(
         for row in rows:
             if row["status"] == "failed":
                 say(f"failed: {row['backbone']} | {row['store']} | {row['protocol']}: {row['reason']}")
-    if not done and not elsewhere and not count["ok"]:
-        remark("nothing could be run; `seamo-bench plan` says why")
-    if count["failed"] or not (done or elsewhere or count["ok"]):
+    if left:
+        cost = duration(sum(cell.cost.seconds for cell in left))
+        remark(f"{len(left)} cells of about {cost} were not begun within {max_hours:g} h. {_AGAIN}")
+    if done or elsewhere or count["ok"]:
+        remark(
+            f"`seamo-bench table {results}` shows the scores, `seamo-bench report {results} -o report.html` the page"
+        )
+    if count["failed"]:
         raise typer.Exit(FAILED)
+    if left and not (done or elsewhere or count["ok"]):
+        cheapest = duration(min(cell.cost.seconds for cell in left))
+        raise ProtocolError(f"no cell fits into {max_hours:g} h", suite, f"The cheapest takes about {cheapest}.")
+    if not (done or elsewhere or count["ok"]):
+        raise ProtocolError("nothing could be run", suite, _NOTHING)
 
 
-def _left_to_others(cells: "Sequence[Cell]", rows: Sequence[Mapping[str, Any]]) -> int:
-    """Records that were to do and that another run was faster with."""
+def _left_to_others(cells: "Sequence[Cell]", rows: Sequence[Mapping[str, Any]], left: "Sequence[Planned]") -> int:
+    """Records that were to do and that another run was faster with; not what was left for lack of time."""
     from seamo_bench.facts import run_key
     from seamo_bench.runs.cells import Planned
 
     ours = {row["id"] for row in rows}
-    todo = [run_key(cell.facts[seed]) for cell in cells if isinstance(cell, Planned) for seed in cell.todo]
+    todo = [
+        run_key(cell.facts[seed])
+        for cell in cells
+        if isinstance(cell, Planned) and cell not in left
+        for seed in cell.todo
+    ]
     return sum(key not in ours for key in todo)
 
 

@@ -21,11 +21,14 @@ def table(
     metric: Annotated[str, typer.Option(help="One metric for all columns that have it.")] = "",
     mixed: Mixed = False,
     compute: Annotated[bool, typer.Option("--compute", help="Device hours (Table 15), and images a second.")] = False,
+    blanks: Annotated[bool, typer.Option("--blanks", help="List every cell without a score, and why.")] = False,
     as_json: Json = False,
 ) -> None:
     """The leaderboard of a folder of records."""
     if md + latex + csv + as_json > 1:
         raise UsageError("choose one of --md, --latex, --csv and --json")
+    if blanks and (md or latex or csv or as_json or compute):
+        raise UsageError("--blanks is for the table of a terminal; the others hold every cell")
     if compute and (latex or csv):
         raise UsageError("--compute is written as Markdown or --json")
     from seamo_bench.records.fetched import results_on_disk
@@ -35,18 +38,20 @@ def table(
             _compute(folder, as_json=as_json)
         else:
             kind = "md" if md else "latex" if latex else "csv" if csv else "json" if as_json else "text"
-            _show(folder, metric, mixed=mixed, kind=kind)
+            _show(folder, metric, mixed=mixed, kind=kind, blanks=blanks)
 
 
-def _show(results: Path, metric: str, *, mixed: bool, kind: str) -> None:
+def _show(results: Path, metric: str, *, mixed: bool, kind: str, blanks: bool) -> None:
     from seamo_bench.board.leaderboard import build_table
     from seamo_bench.board.tables import to_csv, to_latex, to_markdown, to_objects, to_text
 
     made = build_table(records_for_tables(results), results, metric_name=metric, mixed=mixed)
     if kind == "json":
         show(to_objects(made), json=True)
+    elif kind == "text":
+        say(to_text(made, blanks=blanks).removesuffix("\n"))
     else:
-        write = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "text": to_text}[kind]
+        write = {"md": to_markdown, "latex": to_latex, "csv": to_csv}[kind]
         say(write(made).removesuffix("\n"))
 
 

@@ -16,8 +16,9 @@ from seamo.pretrain.logs import read_log
 from seamo.pretrain.recipe import load_recipe, parse_recipe
 from seamo_bench.paper.identity import is_seamo
 from seamo_bench.protocol import Protocol
-from seamo_bench.protocols import find_protocol, protocols
+from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import Record
+from seamo_bench.runs.estimate import BACKWARD, training_throughput, trainings, trains
 from seamo_bench.suites import studies
 from seamo_bench.suites.published import Published, load_published
 from seamo_bench.suites.study_file import RUNS, extent, load_study, pretrainings
@@ -26,7 +27,6 @@ from seamo_bench.suites.suite import Row, load_suite
 HOUR = 3600.0
 PLACES = 250_000  # of SSL4EO-S12, as the paper counts them
 SEASONS = 4
-_BACKWARD = 3  # a training step costs three forward passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def compute_table(records: Sequence[Record], results: Path, *, backbone: str = "
         backbone: Id or group of ours; every run of SeaMo without.
     """
     mine = [record for record in records if record.status == "ok" and _is_ours(record, backbone)]
-    rate, device = measured_rate(mine)
+    rate, device = training_throughput(mine)
     runs = [one for one in map(read_speed, sorted((results / RUNS).glob("*"))) if one is not None]
     return tuple(_row(one, mine, rate, device, runs) for one in load_published() if one.table == "T15")
 
@@ -88,7 +88,7 @@ def _row(
     done = [
         record
         for record in records
-        if _trains(record) and record.cost.seconds and {store.id for store in record.facts.stores} <= set(ids)
+        if trains(record) and record.cost.seconds and {store.id for store in record.facts.stores} <= set(ids)
     ]
     if done:
         seconds = sum(record.cost.seconds or 0.0 for record in done)
@@ -96,9 +96,7 @@ def _row(
         titles = sorted({title for record in done for title in record.about.stores})
         where = sorted({record.environment.get("device", "unknown device") for record in done})
         note = f"{', '.join(where)}; {', '.join(titles)}.{demo}"
-        return ComputeRow(
-            one.protocol, one.dataset, hours, seconds / HOUR, sum(map(_trainings, done)), "measured", note
-        )
+        return ComputeRow(one.protocol, one.dataset, hours, seconds / HOUR, sum(map(trainings, done)), "measured", note)
     known = None if rate is None else (rate, f"the median of our records on {device}")
     return _estimate(one, hours, _task_flops(ids), known, "encoder alone, one training, 'paper' recipe")
 
@@ -111,33 +109,6 @@ def _estimate(
         return ComputeRow(one.protocol, one.dataset, hours, None, 0, "estimate", reason)
     note = f"{flops:.3g} FLOPs ({what}) at {rate[0] / 1e12:.3g} TFLOP/s, {rate[1]}"
     return ComputeRow(one.protocol, one.dataset, hours, flops / rate[0] / HOUR, 1, "estimate", note)
-
-
-def _trains(record: Record) -> bool:
-    """Whether pixels went through the network in training; a protocol that is not installed any more does not count."""
-    own = record.facts.protocol.id
-    return own in protocols() and find_protocol(own).needs != "features"
-
-
-def _trainings(record: Record) -> int:
-    rates = record.facts.protocol.params.get("base_lrs", ())
-    return max(1, len(rates)) if isinstance(rates, tuple) else 1
-
-
-def measured_rate(records: Sequence[Record]) -> tuple[float | None, str]:
-    """FLOPs a second of our trainings (median over records), evaluation included, and the device; None without any."""
-    rates, devices = [], set()
-    for record in records:
-        cost, params, samples = record.cost, record.facts.protocol.params, record.about.samples
-        epochs = params.get("epochs")
-        if not _trains(record) or not cost.seconds or not cost.flops_per_sample:
-            continue
-        if not isinstance(epochs, int | float) or not {"train", "val", "test"} <= samples.keys():
-            continue
-        images = _trainings(record) * (_BACKWARD * epochs * samples["train"] + samples["val"]) + samples["test"]
-        rates.append(cost.flops_per_sample * images / cost.seconds)
-        devices.add(record.environment.get("device", "unknown device"))
-    return (median(rates), ", ".join(sorted(devices))) if rates else (None, "")
 
 
 def _task_flops(ids: Sequence[str]) -> float | None:
@@ -159,7 +130,7 @@ def _task_flops(ids: Sequence[str]) -> float | None:
             return None
         flops = encoding_flops(config, sensor, size=_size(row, protocol, spec.layers[0].size))
         epochs = row.params["epochs"]
-        images = _BACKWARD * float(str(epochs)) * counts["train"] * row.fraction + counts["test"]
+        images = BACKWARD * float(str(epochs)) * counts["train"] * row.fraction + counts["test"]
         total += flops * images * protocol.dates
     return total or None
 

@@ -11,6 +11,7 @@ from seamo.store.samples import Samples
 from seamo_bench.facts import Facts, SplitFacts, run_key
 from seamo_bench.protocol import Protocol, Split
 from seamo_bench.records.record import About, Flag
+from seamo_bench.runs.estimate import Estimate
 from seamo_bench.suites.suite import Row
 from seamo_bench.tasks.stores import no_stores
 from seamo_bench.zoo.catalogue import BackboneSource
@@ -38,7 +39,7 @@ class Planned:
         wiring: How it reads the store.
         flags: What a reader of the record must know before anything has run.
         checks: What to know before running, in words.
-        seconds: Estimated cost, None if nothing like it has run here yet.
+        cost: What the seeds to do will take, the features of its group with them.
         blanks: Facts of every record that may have stood for this cell before it could run.
     """
 
@@ -56,13 +57,18 @@ class Planned:
     wiring: Wiring
     flags: tuple[Flag, ...]
     checks: tuple[str, ...]
-    seconds: float | None
+    cost: Estimate
     blanks: tuple[Facts, ...]
 
     @property
     def status(self) -> Literal["done", "will run"]:
         """What will happen."""
         return "will run" if self.todo else "done"
+
+    @property
+    def seconds(self) -> float | None:
+        """What it will take if it runs alone; None where nothing is to do."""
+        return self.cost.seconds if self.todo else None
 
     @property
     def claim(self) -> str:
@@ -88,6 +94,8 @@ class Impossible:
         reason: Why.
         hindrance: `missing`: a store or weights are not there, or are damaged, and it runs when they are; `unsuitable`:
             this backbone and this row do not go together.
+        cost: Of what is missing, what it will take when it is there; None where nobody knows, and of the
+            unsuitable.
     """
 
     id: str
@@ -97,6 +105,12 @@ class Impossible:
     about: About
     reason: str
     hindrance: Hindrance
+    cost: Estimate | None = None
+
+    @property
+    def group(self) -> str:
+        """The same for cells that will share a network and its features on a store."""
+        return repr((self.backbone, self.row.store, self.row.asks))
 
     @property
     def status(self) -> Literal["impossible"]:

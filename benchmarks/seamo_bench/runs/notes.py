@@ -19,6 +19,7 @@ from seamo_bench.protocol import Split
 from seamo_bench.records.layout import beside_path
 from seamo_bench.records.record import About, Flag, Floor, Record, read_records
 from seamo_bench.records.there import records_there
+from seamo_bench.runs.estimate import Throughput, measured_throughput
 from seamo_bench.suites.suite import Row
 from seamo_bench.tasks.stores import parts_of
 from seamo_bench.tasks.trials import left_out, tested_in_statistics
@@ -127,10 +128,12 @@ class Past:
     Args:
         done: Keys of runs that ended well and whose predictions are there.
         rates: (protocol, backbone, budget) -> seconds a sample, median over its records.
+        throughput: Of the device that they were made on; None without records that tell.
     """
 
     done: frozenset[str]
     rates: Mapping[tuple[str, str, str], float]
+    throughput: Throughput | None = None
 
     def is_done(self, facts: Facts) -> bool:
         """Whether these facts have a record; a damaged one is none: it is run again and replaced."""
@@ -156,7 +159,8 @@ def read_past(results: Path) -> Past:
             rate = record.cost.seconds / max(1, sum(record.about.samples.values()))
             rates.setdefault(_kind(record.facts), []).append(rate)
     done = frozenset(record.key for record in good)
-    return Past(done, {kind: float(np.median(found)) for kind, found in rates.items()})
+    medians = {kind: float(np.median(found)) for kind, found in rates.items()}
+    return Past(done, medians, measured_throughput(good))
 
 
 def _good(folder: Path) -> Iterator[Record]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from seamo_bench.protocol import Params, Progress, Protocol, Split, silent
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import About
 from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, blanks_of, cell_id
+from seamo_bench.runs.estimate import GPU, Estimate, Size, Throughput, estimate, image_bytes, published_counts
 from seamo_bench.runs.notes import (
     Past,
     checks_of,
@@ -90,6 +91,7 @@ def make_plan(
     budget: Budget = "full",
     *,
     past: Past | None = None,
+    speed: Throughput | None = None,
     progress: Progress = silent,
 ) -> list[Cell]:
     """Every cell of a suite, grouped by store and backbone so that a network is loaded once.
@@ -100,6 +102,7 @@ def make_plan(
         places: Folders.
         budget: `full` or `demo`.
         past: What earlier runs left; None: what is read of the results.
+        speed: Of the device, for estimates; None: that of earlier records, or else `estimate.GPU`.
         progress: Called with (cells planned, cells, name of the next).
 
     Raises:
@@ -111,7 +114,8 @@ def make_plan(
     names = dict.fromkeys([*backbones, *(name for listed in chosen.values() for name in listed)])
     candidates = {name: _candidate(name, budget) for name in names}
     protocols = {row.protocol: find_protocol(row.protocol) for row in rows}
-    known = _Known(places, budget, read_past(places.results) if past is None else past)
+    past = read_past(places.results) if past is None else past
+    known = _Known(places, budget, past, speed or past.throughput or GPU)
     wanted = [
         (row, candidates[name])
         for dataset in dict.fromkeys(row.store for row in rows)
@@ -155,6 +159,7 @@ class _Known:
     places: Places
     budget: Budget
     past: Past
+    speed: Throughput
     stores: dict[_Data, tuple[Samples | None, str]] = field(default_factory=dict)
     labels: dict[tuple[_Data, str], NDArray[Any]] = field(default_factory=dict)
     trials: dict[tuple[_Data, str, str, float, int], tuple[Split, ...]] = field(default_factory=dict)
@@ -268,9 +273,41 @@ class _Planner:
                 + left_out_flags(store, known.labels_of(row, store, task), task, scheme)
             ),
             checks=checks_of(self.card, wiring, store),
-            seconds=known.past.estimate(facts[0], about, len(todo)),
+            cost=self._cost(facts[0], about, wiring, store, params, trials=len(trials[0]), seeds=len(todo)),
             blanks=blanks_of(facts[0], row),
         )
+
+    def _cost(
+        self, facts: Facts, about: About, wiring: Wiring, store: Samples, params: Params, *, trials: int, seeds: int
+    ) -> Estimate:
+        """What seeds will take: as earlier records say, or by arithmetic."""
+        fed = [one.input.sensor for one in wiring.sensors]
+        size = Size(
+            about.samples,
+            trials,
+            image_bytes(store.spec, fed),
+            max(wiring.size or (0,)),
+            len(fed),
+            len(facts.task.classes),
+        )
+        made = estimate(self.protocol, params, self.card, size, seeds=seeds, speed=self.known.speed)
+        seconds = self.known.past.estimate(facts, about, seeds)
+        return made if seconds is None else replace(made, features=0.0, own=seconds, measured=True)
+
+    def _foreseen(self, facts: Facts, params: Params, store: Samples | None, spec: DatasetSpec) -> Estimate | None:
+        """What a cell will take when its store or its weights are there; None where nobody knows how many samples."""
+        row = self.row
+        counts = published_counts(spec, row.split, row.fraction)
+        if store is not None:
+            counts = {name: store.meta.counts.splits.get(name, 0) for name in ("train", "val", "test")}
+            counts["train"] = int(row.fraction * counts["train"])
+        if counts is None:
+            return None
+        sensors = [one.partition(":")[0] for one in row.inputs]
+        classes = len(facts.task.classes)
+        size = Size(counts, 1, image_bytes(spec, sensors), row.size or 0, max(1, len(sensors)), classes)
+        seeds = num_seeds(self.protocol, row, self.known.budget)
+        return estimate(self.protocol, params, self.card, size, seeds=seeds, speed=self.known.speed)
 
     def _wire(self, store: Samples, params: Params) -> Wiring:
         row = self.row
@@ -351,7 +388,9 @@ class _Planner:
             budget=self.known.budget,
         )
         about = self._about(titles, ())
-        return Impossible(cell_id(self.candidate.name, row), self.candidate.name, row, facts, about, reason, hindrance)
+        cost = self._foreseen(facts, params, store, spec) if hindrance == "missing" else None
+        name = self.candidate.name
+        return Impossible(cell_id(name, row), name, row, facts, about, reason, hindrance, cost)
 
     def _about(self, titles: tuple[str, ...], trials: Sequence[Split]) -> About:
         return About(stores=titles, samples=sample_counts(trials), **told_of_card(self.card))

@@ -28,6 +28,7 @@ from seamo_bench.records.record import Cost, Flag, Record, write_record
 from seamo_bench.runs.cells import Cell, Impossible, Planned
 from seamo_bench.runs.claims import next_cell, renewing
 from seamo_bench.runs.context import context_of
+from seamo_bench.runs.limit import TimeLimit
 from seamo_bench.runs.plan import Places
 from seamo_bench.runs.results import Results, ResultsError, opened_results
 from seamo_bench.tasks.locate import locate
@@ -78,6 +79,7 @@ def run_plan(
     progress: Progress,
     inner: Progress,
     wait: bool = True,
+    limit: TimeLimit | None = None,
 ) -> Iterator[Record]:
     """Run what has no record yet and yield every record as it is written.
 
@@ -85,27 +87,28 @@ def run_plan(
         cells: From `seamo_bench.runs.plan.make_plan`.
         places: Folders, and addresses.
         machine: Where to run.
-        progress: Called with (cells done, cells, name of the cell) before each cell.
+        progress: Called with (cells done, cells that can run, name of the cell) before each cell.
         inner: Called from inside a cell.
         wait: For cells that other runs are at, to take over what they do not end; without it those are left to them.
+        limit: Of time; what it did not allow stands in its `left`.
     """
     blanks = [cell for cell in cells if isinstance(cell, Impossible)]
     left = [cell for cell in cells if isinstance(cell, Planned) and cell.todo]
-    ahead = len(cells) - len(blanks)
+    num = len(left)
+    left = limit.ordered(left) if limit else left
 
     def say(left: int, name: str) -> None:
-        progress(ahead - left, len(cells), name)
+        progress(num - left, num, name)
 
     with opened_results(places.results) as results:
-        yield from _run_cells(left, results, machine, say=say, inner=inner, wait=wait)
-        if left:
+        yield from _run_cells(left, results, machine, say=say, inner=inner, wait=wait, limit=limit)
+        if left and not limit:
             return
         # Last: a cell that ran removes the blank that it was, which another row (another policy for bands) may be.
-        for number, blank in enumerate(blanks):
-            progress(ahead + number, len(cells), blank.id)
+        for blank in blanks:
             yield write_blank(blank, results, machine)
         results.sweep()
-    progress(len(cells), len(cells), "")
+    progress(num, num, "")
 
 
 def _run_cells(
@@ -116,12 +119,13 @@ def _run_cells(
     say: Callable[[int, str], None],
     inner: Progress,
     wait: bool,
+    limit: TimeLimit | None,
 ) -> Iterator[Record]:
     """Run cells, and take each out of the list; without `wait` those that other runs are at stay in it."""
     loaded: _Loaded | None = None
     group, waits = "", False
     while left:
-        chosen = next_cell(left, results.states, after=group)
+        chosen = next_cell(left, results.states, after="" if limit else group)
         if chosen is None:
             if not wait:
                 return
@@ -131,6 +135,9 @@ def _run_cells(
             time.sleep(results.poll_s)
             left[:] = [cell for cell in left if missing_seeds(cell, results)]
             continue
+        if limit and not limit.allows(chosen):  # nor would a later one, which is dearer
+            limit.left = tuple(left)
+            return
         say(len(left), chosen.id)
         with results.claimed(chosen.claim) as claim:
             if claim is None:
@@ -152,6 +159,8 @@ def _run_cells(
                 log.warning("%s failed: %s", cell.id, error, exc_info=log.isEnabledFor(logging.DEBUG))
                 reason = str(error) if isinstance(error, SeamoError) else f"{type(error).__name__}: {error}"
                 yield from write_failure(cell, results, reason or type(error).__name__, environment(machine))
+            if limit:
+                limit.took(cell, time.monotonic() - started)
 
 
 def missing_seeds(cell: Planned, results: Results) -> tuple[int, ...]:

@@ -14,6 +14,26 @@ from seamo.store.samples import Samples
 from seamo_bench.facts import Facts, StoreFacts
 
 
+def check_root(root: str | Path) -> None:
+    """Refuse a root without any store, before anything is planned on it. Web servers list nothing: they are believed.
+
+    Args:
+        root: Address of a folder of stores.
+
+    Raises:
+        StoreError: If there is none; says what to give instead where a store itself was given.
+    """
+    if is_web(root) or any(store_urls(join(root, name)) for name in sorted(dataset_ids(root))):
+        return
+    try:
+        store = open_store(root)
+    except StoreError:
+        how = "Give the folder that `seamo-prep build --store` wrote to; `seamo-prep ls FOLDER` shows what is in it."
+        raise StoreError("holds no store", address_of(root), how) from None
+    above = parent(parent(store.url))
+    raise StoreError("is a store, not a folder of stores", address_of(root), f"Give the folder above: {above}.")
+
+
 def open_row(*paths: str | Path, scheme: str = "", label_space: str = "", view: str = "") -> tuple[Samples | None, str]:
     """The store of a row, or why there is none; both where it is damaged. Reasons name no folder.
 
