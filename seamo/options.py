@@ -20,7 +20,8 @@ Everywhere:
   --version    Say which version this is.
   --help       Show this, or what a verb takes.
 
-Exit status: 0 done, 1 the work failed or nothing could be done, 2 wrong usage, 75 stopped by a signal: run it again.
+Exit status: 0 done, 1 the work failed or nothing could be done, 2 wrong usage, 75 stopped by a signal or 130 by
+Ctrl-C: run it again.
 """
 
 

@@ -22,7 +22,9 @@ from seamo.escapes import printable
 from seamo.extras import missing_extra
 from seamo.progress import before_a_line
 
-DONE, FAILED, WRONG_USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: stopped by a signal, run it again
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+STOPPED = 75  # EX_TEMPFAIL: stopped by a scheduler's signal, run it again
+INTERRUPTED = 130  # by a person (Ctrl-C): 128 + SIGINT, as shells have it
 LEVELS = ("debug", "info", "warning", "error")
 PACKAGES = ("seamo", "seamo_prep", "seamo_bench")
 _AGAIN = "Give the same command again: it goes on with what is finished."
@@ -55,7 +57,7 @@ def goes_on(how: str, *stops: type[BaseException]) -> Iterator[None]:
 
 
 def run(name: str, module: str) -> NoReturn:
-    """Run a program and leave the process: 0 done, 1 failed, 2 wrong usage, 75 stopped by a signal.
+    """Run a program and leave the process: 0 done, 1 failed, 2 wrong usage, 75 stopped by a signal, 130 by Ctrl-C.
 
     `--debug` and `--log LEVEL` are taken out of the arguments, wherever they stand; `--json` may stand before the verb,
     `--version` and `--help` stand there.
@@ -154,7 +156,9 @@ def explain(error: BaseException, caught: Sequence[int] = ()) -> tuple[str, int]
     """
     if caught or isinstance(error, KeyboardInterrupt | Stop):
         by = f" by {signal.Signals(caught[0]).name}" if caught else ""
-        return f"stopped{by}. {error if isinstance(error, Stop) else _AGAIN}", STOPPED
+        is_person = caught[0] == signal.SIGINT if caught else isinstance(error, KeyboardInterrupt)
+        status = INTERRUPTED if is_person else STOPPED
+        return f"stopped{by}. {error if isinstance(error, Stop) else _AGAIN}", status
     if isinstance(error, SeamoError):
         return str(error), WRONG_USAGE if isinstance(error, UsageError | RecipeError) else FAILED
     if isinstance(error, OSError):

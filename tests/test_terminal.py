@@ -234,7 +234,7 @@ def test_a_closed_pipe_is_no_error_and_a_full_one_is(place: Path) -> None:
         (("swallows",), "Give the same command again"),  # where Python cannot raise, it is raised a moment later
     ],
 )
-def test_a_signal_is_75_and_says_how_to_go_on(
+def test_a_signal_is_75_or_130_and_says_how_to_go_on(
     place: Path, number: signal.Signals, words: tuple[str, ...], advice: str
 ) -> None:
     child = subprocess.Popen(
@@ -245,7 +245,7 @@ def test_a_signal_is_75_and_says_how_to_go_on(
     time.sleep(0.05)
     child.send_signal(number)
     out, errors = child.communicate(timeout=20)
-    assert child.returncode == 75
+    assert child.returncode == (130 if number is signal.SIGINT else 75)
     assert out == ("cleaned\n" if words[0] == "waits" else "")
     assert errors == f"trial: stopped by {number.name}. {errors.partition('. ')[2]}"
     assert advice in errors
@@ -261,12 +261,14 @@ def test_a_signal_while_importing_is_answered(tmp_path: Path) -> None:
     time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=20)
-    assert (child.returncode, errors.count("\n")) == (75, 1)
+    assert (child.returncode, errors.count("\n")) == (130, 1)
 
 
 def test_what_a_signal_turned_into_is_still_a_stop() -> None:
     assert explain(ImportError("initialization failed"), [signal.SIGTERM])[1] == 75
-    assert explain(KeyboardInterrupt())[1] == 75
+    assert explain(KeyboardInterrupt())[1] == 130
+    assert explain(Stop("so"))[1] == 75  # a signal of a scheduler that a command obeyed
+    assert explain(Stop("so"), [signal.SIGINT])[1] == 130
     with pytest.raises(Stop, match="so"), goes_on("so", ValueError):
         raise ValueError
 

@@ -39,6 +39,6 @@ def test_ctrl_c_is_one_message_with_workers_too(tmp_path: Path) -> None:
     assert child.stdout.readline() == "deaf True\n"
     os.killpg(child.pid, signal.SIGINT)
     _, errors = child.communicate(timeout=30)  # and not the minute that the worker sleeps
-    assert child.returncode == 75
+    assert child.returncode == 130
     assert errors.startswith("pooled: stopped by SIGINT.")
     assert errors.count("\n") == 1
