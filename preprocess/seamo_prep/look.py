@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seamo.errors import UsageError
 from seamo.identity import write_atomically
-from seamo.store.pictures import MISSING, Card, Panel, Picture, cards
+from seamo.store.pictures import ABSENT, Card, Panel, Picture, cards
 from seamo.store.reader import Store
 
 _PANEL = 168  # pixels; small images are enlarged by whole numbers up to about this size
@@ -154,7 +154,7 @@ def _draw_card(one: Card) -> Image.Image:
 
 def _panel_image(panel: Panel) -> Image.Image:
     if panel.picture is None:
-        image = Image.new("RGB", (_PANEL, _PANEL), MISSING)
+        image = Image.new("RGB", (_PANEL, _PANEL), ABSENT)
         ImageDraw.Draw(image).text((_PANEL // 2, _PANEL // 2), "not there", fill=(190, 190, 195), font=_font(12),
                                    anchor="mm")  # fmt: skip
     else:

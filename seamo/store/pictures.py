@@ -1,4 +1,4 @@
-"""Pixels to pictures: colour composites with a stated stretch, masks laid over them, missing pixels left dark.
+"""Pixels to pictures: colour composites with a stated stretch, masks laid over them, missing pixels in `MISSING`.
 
 Stretches are fixed by unit, so that samples, dates and stores can be compared: reflectance (digital numbers, without a
 declared shift of +1000) by `_LIMITS`, which leave out the atmosphere's share in L1C, with gamma 1.4; radar VV -25 to 0
@@ -23,7 +23,8 @@ from seamo.store.samples import Samples
 from seamo.store.stacks import read_stack, stack_bands
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
-MISSING = (38, 38, 46)  # colour of pixels that are not there
+MISSING = (236, 0, 140)  # colour of pixels that are not there, and of no class: no measured pixel is drawn in it
+ABSENT = (38, 38, 46)  # behind images that are not there at all
 _SAR_DB = ((-25.0, 0.0), (-32.0, -5.0), (0.0, 15.0))
 _OPTICAL = {"true colour": ("B04", "B03", "B02"), "false colour": ("B08", "B04", "B03")}
 _MASK_SHARE = 0.55
@@ -90,6 +91,7 @@ def _card(store: Samples, row: int, *, key: str, split: str) -> Card:
     strips: list[Strip] = []
     for stack in store.spec.stacks:
         strips += stack_strips(store, row, stack)
+    has_holes = any(_has_holes(panel.picture) for strip in strips for panel in strip.panels)
     legend: tuple[tuple[str, tuple[int, int, int]], ...] = ()
     label = store.read_label(row)
     if isinstance(label, np.ndarray):
@@ -99,10 +101,17 @@ def _card(store: Samples, row: int, *, key: str, split: str) -> Card:
         panels = [Panel("classes", mask_picture(label, colours))]
         if under is not None and under.shape[:2] == label.shape:
             panels.append(Panel("over the image", mask_overlay(label, colours, under)))
-        strips.append(Strip("label", tuple(panels)))
+        caption = "label; no class: in the colour of missing pixels" if (label == IGNORE).any() else "label"
+        strips.append(Strip(caption, tuple(panels)))
         legend = tuple((space.names[i], colours[i]) for i in np.unique(label) if i != IGNORE)
+    if has_holes:
+        legend += (("missing", MISSING),)
     about = " | ".join(one for one in (_label_text(store, label), f"split {split}" if split else "") if one)
     return Card(key, about, tuple(strips), legend)
+
+
+def _has_holes(picture: Picture | None) -> bool:
+    return picture is not None and bool((picture == MISSING).all(axis=-1).any())
 
 
 def stack_strips(store: Samples, row: int, stack: str) -> list[Strip]:
@@ -196,6 +205,7 @@ def to_rgb(image: NDArray[np.float32], limits: tuple[tuple[float, float], ...], 
     scaled = np.clip((image - low) / np.maximum(high - low, 1e-6), 0, 1) ** (1 / gamma)
     missing = ~np.isfinite(image).all(axis=1)
     pictures = (np.nan_to_num(scaled) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    pictures[(pictures == MISSING).all(axis=-1)] = (MISSING[0] - 1, *MISSING[1:])
     pictures[missing] = MISSING
     return list(pictures)
 

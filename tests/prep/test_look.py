@@ -26,6 +26,34 @@ def test_stretch_and_missing_pixels() -> None:
     assert (low, high) == (2.0, 98.0)
 
 
+def test_no_measured_pixel_has_the_colour_of_missing_ones() -> None:
+    image = np.array(MISSING, dtype=np.float32).reshape(1, 3, 1, 1) * np.ones((1, 3, 1, 2), dtype=np.float32)
+    image[0, 0, 0, 1] = np.nan
+    (picture,) = to_rgb(image, ((0, 255),) * 3)
+    assert picture[0, 1].tolist() == list(MISSING)
+    assert picture[0, 0].tolist() == [MISSING[0] - 1, *MISSING[1:]]
+    assert min(abs(int(one) - 40) for one in MISSING) > 30  # far from black sea, in each channel
+
+
+def test_the_legend_names_missing_pixels_where_there_are_some(tmp_path: Path) -> None:
+    layer = {"id": "s2", "stack": "s2", "sensor": "s2", "product": "L2A", "bands": ["B02", "B03", "B04"], "gsd_m": 10.0,
+             "size": (8, 8), "dtype": "uint16", "unit": "dn", "fill": 65535}  # fmt: skip
+    spec = DatasetSpec.model_validate({
+        "id": "sea", "title": "Sea", "summary": "-", "licence": "-", "citation": "-", "layers": [layer],
+        "task": {"kind": "none"},
+    })  # fmt: skip
+    whole, holed = np.zeros((1, 3, 8, 8), dtype=np.uint16), np.zeros((1, 3, 8, 8), dtype=np.uint16)
+    holed[0, :, 2] = 65535
+    with StoreWriter(tmp_path, BuildPlan(spec=spec, split_scheme="none"), ["a", "b"]) as writer:
+        writer.write_shard(0, [Sample("a", {"s2": whole}), Sample("b", {"s2": holed})])
+        store = open_store(writer.publish())
+    sea, holes = cards(store, [0, 1])
+    assert sea.legend == ()
+    assert holes.legend == (("missing", MISSING),)
+    assert sea.strips[0].panels[0].picture[2, 0].tolist() == [0, 0, 0]
+    assert holes.strips[0].panels[0].picture[2, 0].tolist() == list(MISSING)
+
+
 def test_masks_are_mixed_over_the_picture() -> None:
     space = LabelSpace(classes=(LabelClass(name="a", color="#ff0000"), LabelClass(name="b")))
     colours = class_colours(space)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from seamo.errors import ProtocolError, StoreError
 from seamo.sample import IGNORE
 from seamo.store.joined import JoinedStore
-from seamo.store.pictures import MISSING, Picture, stack_strips
+from seamo.store.pictures import ABSENT, Picture, stack_strips
 from seamo.store.reader import Store, open_store
 from seamo.store.roots import store_urls
 from seamo.store.samples import Samples
@@ -277,7 +277,7 @@ def _cut(
         truth[here] = np.where(truth[here] == IGNORE, own, truth[here])
         for one in pictures_of(store, row, facts):
             if one.picture.shape[:2] == (height, width):
-                blank = replace(one, picture=np.full((*shape, 3), MISSING, dtype=np.uint8))
+                blank = replace(one, picture=np.full((*shape, 3), ABSENT, dtype=np.uint8))
                 shown.setdefault(one.name, blank).picture[here] = one.picture[there]
     return tuple(shown.values()), truth
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from seamo.escapes import printable
 from seamo.identity import write_atomically
-from seamo.store.pictures import MISSING, Picture
+from seamo.store.pictures import ABSENT, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,7 +158,7 @@ def _show(axes: "Axes", picture: Picture | None) -> None:
     for spine in axes.spines.values():
         spine.set_linewidth(0.4)
     if picture is None:
-        axes.set_facecolor(_rgb(MISSING))
+        axes.set_facecolor(_rgb(ABSENT))
         axes.text(0.5, 0.5, "not there", color="white", ha="center", va="center", transform=axes.transAxes, fontsize=7)
         return
     axes.imshow(picture, interpolation="nearest")
