@@ -1,6 +1,8 @@
 """Pictures of a pretrained model: what it saw, what was hidden, what it painted; and how crops are drawn."""
 
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -42,7 +44,9 @@ class _Shown:
 def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str = "", seed: int = 0) -> None:
     """Draw input | masked | reconstruction | target of one sample, per season and sensor.
 
-    The input is the whole stored image with the crop that the model saw; the other three are that crop.
+    The input is the whole stored image with the crop that the model saw; the other three are that crop. Dates that are
+    not there have no row. The caption says the loss and, for each sensor, the peak signal-to-noise ratio over all bands
+    of the hidden pixels (`psnr`).
 
     Args:
         path: A run or a model, or its address.
@@ -50,6 +54,9 @@ def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str =
         out: PNG (or another format that matplotlib knows by its ending).
         key: Of the sample; the first of `val` (of all samples where there is no val) without it.
         seed: Of crop and mask.
+
+    Raises:
+        UsageError: If the sample has no image of the model's sensors, or the file's ending is no picture's.
     """
     shown = _show(path, store, key, seed)
     plan, device = shown.plan, torch.device("cpu")
@@ -62,25 +69,57 @@ def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str =
     )
     whole = _whole_images(shown)
     sensors, patch = plan.config.sensors, plan.config.patch
-    figure = Figure(figsize=(8.6, 2.05 * plan.seasons * len(sensors) + 0.5), layout="constrained")
-    axes: NDArray[Any] = np.asarray(figure.subplots(plan.seasons * len(sensors), 4, squeeze=False))
+    there = [
+        (t, sensor)
+        for t in range(plan.seasons)
+        for sensor in sensors
+        if inputs.valid is None or bool(inputs.valid[sensor][0, t])
+    ]
+    if not there:
+        raise UsageError("has no image of the model's sensors", shown.batch.keys[0], "Choose another --key.")
+    figure = Figure(figsize=(8.6, 2.05 * len(there) + 0.7), layout="constrained")
+    axes: NDArray[Any] = np.asarray(figure.subplots(len(there), 4, squeeze=False))
     for place, name in enumerate(("input, crop outlined", "masked", "reconstruction", "target")):
         axes[0, place].set_title(name, fontsize=9)
-    for t in range(plan.seasons):
-        for m, sensor in enumerate(sensors):
-            row, how = axes[t * len(sensors) + m], plan.numbers[sensor]
-            hidden = _patches_to_pixels(output.masked[sensor][0, t], plan.config.grid, patch)
-            there = inputs.valid is None or bool(inputs.valid[sensor][0, t])
-            target = _picture(inputs.images[sensor][0, t], how)
-            masked = np.where(hidden[..., None], _GREY, target)
-            pictures = [_picture(whole[sensor][0, t], how), masked, _picture(painted[sensor][0, t], how), target]
-            row[0].set_ylabel(f"season {t + 1}, {sensor}", fontsize=8)
-            for axis, picture in zip(row, pictures, strict=True):
-                _place(axis, picture if there else np.full_like(picture, _GREY), note="" if there else "absent")
-            if there:
-                _outline(row[0], views[sensor], t, pictures[0].shape)
-    figure.suptitle(f"{shown.title}: {shown.batch.keys[0]}", fontsize=9)
+    counted: dict[str, list[tuple[Tensor, Tensor, NDArray[np.bool_]]]] = {}
+    for row, (t, sensor) in zip(axes, there, strict=True):
+        how = plan.numbers[sensor]
+        hidden = _patches_to_pixels(output.masked[sensor][0, t], plan.config.grid, patch)
+        target = _picture(inputs.images[sensor][0, t], how)
+        masked = np.where(hidden[..., None], _GREY, target)
+        pictures = [_picture(whole[sensor][0, t], how), masked, _picture(painted[sensor][0, t], how), target]
+        row[0].set_ylabel(f"season {t + 1}, {sensor}", fontsize=8)
+        for axis, picture in zip(row, pictures, strict=True):
+            _place(axis, picture, note="")
+        _outline(row[0], views[sensor], t, pictures[0].shape)
+        if inputs.pixel_valid is not None:
+            hidden = hidden & inputs.pixel_valid[sensor][0, t].reshape(-1, *hidden.shape).all(dim=0).numpy()
+        counted.setdefault(sensor, []).append((painted[sensor][0, t], inputs.images[sensor][0, t], hidden))
+    ratios = [f"{sensor} {psnr(found, plan.numbers[sensor].kind):.1f} dB" for sensor, found in counted.items()]
+    said = f"loss {float(output.loss):.4f}; PSNR of hidden pixels, all bands: {', '.join(ratios)}"
+    absent = plan.seasons * len(sensors) - len(there)
+    said += f"; {absent} images are not there" if absent else ""
+    figure.suptitle(f"{shown.title}: {shown.batch.keys[0]}\n{said}", fontsize=9)
     _save(figure, out)
+
+
+def psnr(images: Sequence[tuple[Tensor, Tensor, NDArray[np.bool_]]], kind: str) -> float:
+    """Peak signal-to-noise ratio in dB: 10 log10(peak^2 / mean squared error), of normalised values.
+
+    Args:
+        images: (painted (C, S, S), target (C, S, S), pixels that count (S, S)) of each.
+        kind: Of the normalisation. The peak is 1, the range of what is clipped to [0, 1]; of z-scores it is 4, the
+            range of -2 to 2 that is drawn.
+
+    Returns:
+        NaN where no pixel counts, infinity where there is no error.
+    """
+    errors = [((one - other) ** 2).double().numpy()[:, where] for one, other, where in images]
+    squared = np.concatenate([one.ravel() for one in errors])
+    if not squared.size:
+        return math.nan
+    error, peak = float(squared.mean()), 4.0 if kind == "z-score" else 1.0
+    return 10.0 * math.log10(peak**2 / error) if error else math.inf
 
 
 def draw_crops(path: str | Path, store: Store, out: Path, *, key: str = "", seed: int = 0) -> None:

@@ -9,6 +9,7 @@ from seamo.model.files import CARD
 
 RECIPE, ENVIRONMENT, RUN = "recipe.yaml", "environment.json", "run.json"
 LOCK = ".lock"  # while a process trains there
+_STORE = "store.json"  # `seamo.store.format.META_NAME`, which loads numpy
 CHECKPOINTS, FINAL = "checkpoints", "final"
 
 
@@ -45,4 +46,7 @@ def check_model(place: str | Path) -> None:
     """
     files = open_files(place)
     if not files.exists(CARD) and not files.exists(RUN):
+        if files.exists(_STORE):
+            how = f"`seamo-prep stats {files.url}` describes it, `seamo-prep look {files.url} -o FILE.png` draws it."
+            raise UsageError("is a store, not a run or a model", files.url, how)
         raise UsageError("is neither a run nor a model", files.url, "Give a folder of `seamo pretrain --out`.")

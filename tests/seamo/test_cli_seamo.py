@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from seamo.cli import main
@@ -113,6 +115,35 @@ def test_reconstructions_show_what_was_hidden(run, store, tmp_path):
     np.testing.assert_array_equal(picture, np.asarray(Image.open(tmp_path / "again.png").convert("RGB")))
 
 
+def test_absent_dates_have_no_row_and_the_caption_says_loss_and_psnr(run, store, tmp_path, monkeypatch):
+    from seamo.pretrain import figures
+
+    drawn = []
+    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+    for key in ("0000000", "0000001"):  # the first lacks its last two dates
+        figures.draw_reconstruction(run, store, tmp_path / "x.png", key=key)
+    rows = [[axis.get_ylabel() for axis in figure.axes[::4]] for figure in drawn]
+    assert rows[0] == [f"season {t}, {sensor}" for t in (1, 2) for sensor in ("s2", "s1")]
+    assert rows[1] == [f"season {t}, {sensor}" for t in (1, 2, 3, 4) for sensor in ("s2", "s1")]
+    first, second = (figure.get_suptitle() for figure in drawn)
+    pattern = r"\nloss \d+\.\d{4}; PSNR of hidden pixels, all bands: s2 \d+\.\d dB, s1 \d+\.\d dB"
+    assert re.search(rf"{pattern}; 4 images are not there$", first)
+    assert re.search(rf"{pattern}$", second)
+
+
+def test_psnr_of_numbers_by_hand():
+    from seamo.pretrain.figures import psnr
+
+    target, where = torch.zeros(2, 2, 2), np.array([[True, True], [False, False]])
+    painted = target.clone()
+    painted[:, 0, 0], painted[:, 1] = 0.2, 9.0  # the second row does not count
+    # Mean squared error 0.02: of four values that count two are 0.2 off.
+    assert psnr([(painted, target, where)], "min-max") == pytest.approx(16.9897, abs=1e-3)
+    assert psnr([(painted, target, where)], "z-score") == pytest.approx(16.9897 + 12.0412, abs=1e-3)
+    assert psnr([(target, target, where)], "min-max") == float("inf")
+    assert np.isnan(psnr([(painted, target, where & False)], "min-max"))
+
+
 def test_the_commands_draw(run, store, tmp_path):
     done = seamo("reconstruct", run, "--store", store.path, "-o", tmp_path / "crops.png", "--crops")
     assert done.returncode == 0, done.stderr
@@ -125,6 +156,7 @@ def test_errors_are_one_message_and_a_status(run, store, tmp_path):
         (("pretrain", "seamo-tiny", "--store", tmp_path, "--out", tmp_path / "x"), 1, "no store"),
         (("pretrain", "seamo-tiny", "--store", store.path, "--out", tmp_path / "y", "--set", "sead=1"), 2, "'seed'"),
         (("info", tmp_path), 2, "neither a run nor a model"),
+        (("info", store.path), 2, "is a store, not a run or a model. `seamo-prep stats "),
         (("pretrain", "seamo-tiny"), 2, "--store"),
     ):
         done = seamo(*arguments)
