@@ -62,6 +62,7 @@ def _write_tiff(path: Path, spec: MapSpec, strips: Iterator[NDArray[np.float32]]
     place = {"crs": spec.crs, "transform": spec.transform} if spec.crs else {}
     with rasterio.open(path, "w", **profile, **place) as target:
         target.update_tags(seamo=json.dumps(spec.about))
+        target.descriptions = [f"feature {number}" for number in range(spec.dim)]
         top = 0
         for strip in strips:
             window = Window(0, top, spec.width, len(strip))

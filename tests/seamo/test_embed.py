@@ -99,6 +99,7 @@ def by_loops(model, pixels, *, window, step, invalid):
 
 def read_map(path):
     with rasterio.open(path) as source:
+        assert source.descriptions == tuple(f"feature {number}" for number in range(source.count))
         return source.read().transpose(1, 2, 0), source.crs, source.transform, source.tags(), source.nodata
 
 
