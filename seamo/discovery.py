@@ -30,6 +30,17 @@ def unknown(kind: str, name: str, known: Sequence[str], more: str = "") -> Usage
         known: What there is.
         more: A sentence of its own about what it is not either.
     """
+    return UsageError(
+        f"no {kind} {name!r}", fix=f"{did_you_mean(name, known)}{more}`seamo-bench list {kind}s` shows all."
+    )
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """A question that names the nearest ids, with a space behind it; empty if none is near.
+
+    Example:
+        >>> did_you_mean("eurosta", ["eurosat", "oscd"])
+        'Did you mean eurosat? '
+    """
     near = get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    return UsageError(f"no {kind} {name!r}", fix=f"{hint}{more}`seamo-bench list {kind}s` shows all.")
+    return f"Did you mean {' or '.join(near)}? " if near else ""

@@ -66,7 +66,8 @@ class Raw:
 
     Args:
         root: The folder or the address that holds the published top folders or archive files, or the folder above
-            it, where it is called by the data set's id (as `seamo-prep demo` writes it).
+            it, where it is called by the data set's id (as `seamo-prep demo` writes it), or (on a disk) a published
+            top folder itself.
         spec: The data set; its `archives` say which top folders there are. Without archives (one's own
             imagery) every file under `root` belongs to it.
         relax: What may differ from the manifest, of `shape`, `dtype`, `seasons`, `names`, `grid`.
@@ -316,10 +317,21 @@ def _ground(root: str | Path, spec: DatasetSpec) -> Tree | FarTree:
 
 
 def _home(ground: Tree | FarTree, spec: DatasetSpec) -> Tree | FarTree:
-    """What lies there, or in the folder of the data set's id; not where that folder is what the archive unpacks to."""
+    """What lies there, or in the folder of the data set's id; not where that folder is what the archive unpacks to.
+
+    Where the published top folder itself was named, it is the folder above.
+    """
+    tops = _published_tops(spec)
+    if isinstance(ground, Tree) and ground.root.absolute().name in tops.values():
+        folders, files = ground.list_dir("")
+        if not {*folders, *map(_base, files)} & {*tops, *tops.values(), SYNTHETIC, spec.id}:
+            above = ground.root.absolute().parent
+            _LOG.warning(
+                "%s is %s itself: RAW is taken to be the folder above", ground.root, ground.root.absolute().name
+            )
+            return Tree(above, "")
     if spec.id not in ground.list_dir("")[0]:
         return ground
-    tops = _published_tops(spec)
     if spec.id in tops.values():
         folders, files = ground.list_dir(spec.id)
         if not {*folders, *files} & {spec.id, SYNTHETIC, *tops}:

@@ -187,3 +187,21 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(spec: DatasetSpec, tmp_path
     for one in (name, "EuroSAT_MS/River/River_4.tif"):
         with pytest.raises(ArchiveError, match="is a pipe or a device"):
             raw.read(one)
+
+
+def test_the_published_folder_itself_is_recognised(
+    tmp_path: Path, spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_tree(tmp_path / "raw")
+    right = Raw(tmp_path / "raw", spec)
+    assert caplog.text == ""
+    deep = Raw(tmp_path / "raw" / "EuroSAT_MS", spec)
+    assert "EuroSAT_MS itself: RAW is taken to be the folder above" in caplog.text
+    assert list(deep.names()) == list(right.names()) == sorted(FILES)
+    assert deep.fingerprint() == right.fingerprint()
+    assert pickle.loads(pickle.dumps(deep)).read("EuroSAT_MS/Forest/Forest_1.tif") == b"one"  # noqa: S301
+    monkeypatch.chdir(tmp_path / "raw" / "EuroSAT_MS")
+    assert list(Raw(".", spec).names()) == sorted(FILES)
+    # A folder that is called so and holds the published folder is RAW as it is.
+    write_tree(tmp_path / "EuroSAT_MS")
+    assert list(Raw(tmp_path / "EuroSAT_MS", spec).names()) == sorted(FILES)

@@ -105,7 +105,7 @@ def test_a_damaged_store_fails_verification(demo_root: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["build", "eurosatt", "--raw", ".", "--store", "."], 2, "no data set 'eurosatt'"),
+        (["build", "eurosatt", "--raw", ".", "--store", "."], 2, "folder. Did you mean eurosat"),
         (["build", "eurosat", "--raw", "nowhere", "--store", "."], 1, "nowhere: no such folder"),
         (["build", "eurosat", "--raw", ".", "--store", ".", "--relax", "labels"], 2, "cannot relax labels"),
         (["build", "eurosat", "--raw", ".", "--store", ".", "--workers", "2", "--scheduler", "x"], 2, "exclude"),

@@ -8,7 +8,7 @@ colon, the manifest YAML that lies beside the module:
     my-lakes = "my_package.my_lakes:my_lakes.yaml"
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec as find_module
@@ -16,6 +16,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Protocol, cast
 
+from seamo.discovery import did_you_mean
 from seamo.errors import ManifestError, UsageError
 from seamo.manifest import DatasetSpec, load_manifest, shipped_manifest
 
@@ -94,7 +95,7 @@ def find_spec(dataset_id: str) -> DatasetSpec:
     """
     specs = known_specs()
     if dataset_id not in specs:
-        raise UsageError(f"no data set {dataset_id!r}", fix=f"Known: {', '.join(specs)}.")
+        raise _no_dataset(dataset_id, tuple(specs))
     return specs[dataset_id]
 
 
@@ -106,7 +107,12 @@ def check_id(dataset_id: str) -> None:
     """
     known = (*archive_ids(), "folder")
     if dataset_id not in known:
-        raise UsageError(f"no data set {dataset_id!r}", fix=f"Known: {', '.join(known)}.")
+        raise _no_dataset(dataset_id, known)
+
+
+def _no_dataset(dataset_id: str, known: Sequence[str]) -> UsageError:
+    fix = f"Known: {', '.join(known)}. {did_you_mean(dataset_id, known)}"
+    return UsageError(f"no data set {dataset_id!r}", fix=fix.rstrip())
 
 
 def sized_spec(archive: Archive, raw: "Raw", rows: "pd.DataFrame", *, spec: DatasetSpec) -> DatasetSpec:
