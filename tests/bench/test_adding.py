@@ -9,6 +9,8 @@ import torch
 from sklearn.neighbors import NearestCentroid
 
 import seamo_bench
+from seamo.errors import ProtocolError
+from seamo_bench.cli import main
 from seamo_bench.protocols import find_protocol
 from seamo_bench.zoo import catalogue
 from tests.bench.bench_store import toy_store
@@ -68,3 +70,28 @@ def test_both_are_found_and_do_what_the_guides_say(tmp_path):
     scaled = (features - features[train].mean(axis=0)) / features[train].std(axis=0)
     want = NearestCentroid().fit(scaled[train], labels[train]).predict(scaled[test])
     assert result.scores["top1"] == pytest.approx((want == labels[test]).mean())
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("from my_models.centroid import PROTOCOL, run", "calls itself 'centroid'. Module name and id must agree"),
+        ("import nothing_of_that_name", "cannot be imported"),
+        ("run = None", "declares no protocol"),
+    ],
+)
+def test_one_wrong_protocol_of_others_does_not_hide_the_rest(tmp_path, monkeypatch, capsys, text, says):
+    (tmp_path / "my_models" / "misnamed.py").write_text(text)
+    info = tmp_path / "my_models-1.0.dist-info" / "entry_points.txt"
+    info.write_text(info.read_text() + "\n[seamo.protocols]\nmisnamed = my_models.misnamed\n")
+    monkeypatch.setattr(sys, "argv", ["seamo-bench", "list", "protocols"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    said = capsys.readouterr()
+    assert "left out: my_models.misnamed" in said.err
+    assert says in said.err
+    assert {"linear", "knn"} <= {line.split()[0] for line in said.out.splitlines()[2:]}
+    with pytest.raises(ProtocolError, match=says):
+        find_protocol("misnamed")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from seamo.errors import CheckpointError
+from seamo.model.config import SeaMoConfig
 from seamo.store.reader import open_store
 from seamo_bench.cli.plan_view import every_cell, overview, totals
 from seamo_bench.facts import run_key
@@ -20,6 +21,7 @@ from seamo_bench.suites.suite import Suite
 from seamo_bench.zoo import catalogue
 from seamo_bench.zoo.catalogue import Found, cards, find_card, weights_path
 from tests.bench.bench_store import toy_store
+from tests.seamo.small_model import model_folder
 
 SPEED = Throughput(2e12, "of a test")
 
@@ -100,6 +102,17 @@ def test_a_run_whose_file_was_changed_is_refused(root):
     own = replace(card, id="my-run", weights=replace(card.weights, filename=str(file), md5="", sha256="1" * 64))
     with pytest.raises(CheckpointError, match=r"my-run.*model.safetensors are not the published.*The run was changed"):
         weights_path(own, None)
+
+
+def test_a_run_without_its_weights_says_so(root):
+    model_folder(root / "run" / "final", SeaMoConfig(size=16, patch=8, dim=16, depth=1, heads=2))
+    assert plan(root, str(root / "run"), missing="zero").status == "will run"
+    (root / "run" / "final" / "model.safetensors").unlink()
+    cell = plan(root, str(root / "run"), missing="zero")
+    assert cell.status == "impossible"
+    assert "weights model.safetensors are not there. The run has a card and not its weights" in cell.reason
+    assert str(root) not in cell.reason
+    assert "1  weights are not there. The run has a card and not its weights: copy its folder again" in overview([cell])
 
 
 @pytest.mark.parametrize("what", ["index", "shard", "file gone"])

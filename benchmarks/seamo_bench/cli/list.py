@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from seamo.errors import UsageError
+from seamo.errors import ProtocolError, UsageError
 from seamo.options import Json
-from seamo.terminal import show
+from seamo.terminal import remark, show
 
 
 def list_things(
@@ -45,10 +45,15 @@ def _backbones() -> list[dict[str, Any]]:
 def _protocols() -> list[dict[str, Any]]:
     from seamo_bench.protocols import find_protocol, protocols
 
-    return [
-        {"id": protocol.id, "version": protocol.version, "title": protocol.title, "tasks": ", ".join(protocol.tasks)}
-        for protocol in map(find_protocol, protocols())
-    ]
+    rows = []
+    for name in protocols():
+        try:
+            found = find_protocol(name)
+        except ProtocolError as error:  # of an outside package: the others are listed all the same
+            remark(f"left out: {error}")
+            continue
+        rows.append({"id": name, "version": found.version, "title": found.title, "tasks": ", ".join(found.tasks)})
+    return rows
 
 
 def _suites() -> list[dict[str, Any]]:

@@ -105,7 +105,8 @@ def opening(cells: Sequence[Cell], speed: Throughput) -> str:
 
 
 def _why(cell: Impossible) -> Because:
-    return _because(cell, cell.reason, bands=cell.hindrance == "unsuitable")
+    reason = cell.reason.removeprefix(f"{cell.facts.backbone.id}: ")  # of a run, which is asked for by its path
+    return _because(cell, reason, bands=cell.hindrance == "unsuitable")
 
 
 def _because(cell: Cell, text: str, *, bands: bool = False) -> Because:

@@ -8,7 +8,7 @@ import typer
 from seamo.addresses import address_of
 from seamo.errors import ProtocolError
 from seamo.options import Json
-from seamo.terminal import FAILED, show
+from seamo.terminal import FAILED, remark, show
 from seamo_bench.cli.against import HeldAgainst, held_against
 
 
@@ -30,5 +30,7 @@ def verify(
         {"id": one.name, "verdict": one.verdict, "held": one.held, "problems": list(one.problems)} for one in checked
     ]
     show(rows, json=as_json, text=lambda: "\n".join(f"{one.name}: {one.verdict}" for one in checked))
+    if is_folder:
+        remark(f"{len(checked):,} files checked, {len(wrong):,} wrong")
     if wrong:
         raise typer.Exit(FAILED)

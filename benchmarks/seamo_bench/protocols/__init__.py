@@ -20,13 +20,22 @@ def find_protocol(protocol_id: str) -> Protocol:
 
     Raises:
         UsageError: If there is none of that id; names the nearest.
+        ProtocolError: If its module cannot be imported, or is not what it is called.
     """
     known = protocols()
     if protocol_id not in known:
         raise unknown("protocol", protocol_id, list(known))
-    found: Protocol = importlib.import_module(known[protocol_id]).PROTOCOL
+    module = known[protocol_id]
+    try:
+        found = vars(importlib.import_module(module)).get("PROTOCOL")
+    except ImportError as error:
+        raise ProtocolError(f"cannot be imported ({error})", module, "Repair or uninstall the package.") from error
+    if not isinstance(found, Protocol):
+        raise ProtocolError("declares no protocol", module, "A protocol's module needs PROTOCOL and run.")
     if found.id != protocol_id:
-        raise ProtocolError(f"calls itself {found.id!r}", known[protocol_id], "Module name and id must agree.")
+        own = found.id.replace("-", "_")
+        fix = f"Module name and id must agree: call the module {own}.py, or the protocol {protocol_id}."
+        raise ProtocolError(f"calls itself {found.id!r}", module, fix)
     return found
 
 

@@ -72,6 +72,6 @@ def _general(one: Because) -> str:
         text = text.replace(f" {name} ", " STORE ")
     text = text.replace(one.backbone, "BACKBONE")
     text, found = _WEIGHTS.subn("weights are not there. ", text)
-    if found and "weights fetch" not in text:
+    if found and "Save the file as" in text:
         text = "weights are not there, and have no direct link; --cells says how to get them"
     return _BANDS.sub("BANDS", text) if one.bands else text

@@ -219,6 +219,8 @@ def check_published(backbone: str, weights: Weights, path: Path) -> None:
 
 
 def _how_to_get(backbone: str, weights: Weights) -> str:
+    if Path(weights.filename).is_absolute():  # of a run of one's own; a reason names no folder
+        return "The run has a card and not its weights: copy its folder again, or go on with its training."
     if not weights.urls:
         by_hand = f"{weights.how} " if weights.how else ""
         return f"{by_hand}Save the file as {weights.filename} in the folder of --weights, or name the file."
