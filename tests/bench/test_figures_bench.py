@@ -11,7 +11,7 @@ from PIL import Image
 from seamo.errors import ProtocolError, StoreError
 from seamo.manifest import parse_spec
 from seamo.sample import IGNORE, Sample
-from seamo.store.pictures import MISSING, safe_colours, stack_strips
+from seamo.store.pictures import ABSENT, safe_colours, stack_strips
 from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan, StoreWriter
 from seamo_bench.cli import main
@@ -210,7 +210,7 @@ def test_a_sheet_shows_its_pictures_as_they_are(tmp_path):
     blue = np.argwhere((pixels == (0, 0, 255)).all(axis=2))
     assert len(red) > 5000
     assert red.max(axis=0)[0] < blue.min(axis=0)[0]
-    assert (pixels == MISSING).all(axis=2).any()
+    assert (pixels == ABSENT).all(axis=2).any()  # behind "not there"
     first = (tmp_path / "one.png").read_bytes()
     write_sheet(
         tmp_path / "one.png", Sheet("title", ("about",), (SheetRow("row", (SheetCell(picture), SheetCell(None))),))

@@ -30,7 +30,7 @@ def verify(
         {"id": one.name, "verdict": one.verdict, "held": one.held, "problems": list(one.problems)} for one in checked
     ]
     show(rows, json=as_json, text=lambda: "\n".join(f"{one.name}: {one.verdict}" for one in checked))
-    if is_folder:
+    if is_folder and not as_json:
         remark(f"{len(checked):,} files checked, {len(wrong):,} wrong")
     if wrong:
         raise typer.Exit(FAILED)
