@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from seamo.addresses import address_of, disk_path, is_web, join, local_path
+from seamo.discovery import did_you_mean
 from seamo.errors import CheckpointError, ProtocolError, SeamoError, StoreError, UsageError
 from seamo.files import open_files
 from seamo.inputs.statistics import store_statistics
@@ -369,7 +370,8 @@ class _Planner:
             where, spec = stores_facts(store), store.spec
             titles = titles_of(store)
         elif unknown:
-            raise UsageError(f"no store and no manifest entry {unknown[0]!r}", fix=reason)
+            near = did_you_mean(unknown[0], list(manifest))
+            raise UsageError(f"no store and no manifest entry {unknown[0]!r}", fix=f"{near}{reason}")
         else:
             where, spec = no_stores(row.datasets), manifest[row.datasets[0]]
             titles = tuple(manifest[name].title for name in row.datasets)
