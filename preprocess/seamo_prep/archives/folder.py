@@ -17,6 +17,7 @@ must agree with the layer's unit, and all files of a sample must lie on one grou
 are, `--relax names` passes over descriptions that name no band of the sensor.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,8 @@ from seamo_prep.unpack import Raw, declare_synthetic
 
 TABLE = "samples.csv"
 SPEC = "seamo.yaml"
+FILL_IN = "FILL-IN"  # stands in the YAML, where `seamo-prep init` could not know what belongs there
+_OPEN = re.compile(rf"^\s*(?:- )?([\w-]+):\s*{FILL_IN}\s*(?:#.*)?$")
 
 
 def load_spec(root: str | Path) -> DatasetSpec:
@@ -52,16 +55,28 @@ def load_spec(root: str | Path) -> DatasetSpec:
     """
     path = disk_path(root)
     if path is not None:
+        if (path / SPEC).is_file():
+            _check_filled_in((path / SPEC).read_bytes(), str(path / SPEC))
         specs, where = load_manifest(path / SPEC), str(path / SPEC)
     else:
         files = open_files(root)
         data, where = files.find(SPEC), files.where(SPEC)
         if data is None:
             raise ManifestError("is not there", where, "RAW holds it, samples.csv and the images.")
+        _check_filled_in(data, where)
         specs = parse_manifest(data, where)
     if len(specs) != 1:
         raise ManifestError(f"holds {len(specs)} entries instead of one", where)
     return next(iter(specs.values()))
+
+
+def _check_filled_in(data: bytes, where: str) -> None:
+    """Refuse a file in which `init` left places that only a person can fill in."""
+    lines = enumerate(data.decode("utf-8", "replace").splitlines(), 1)
+    found = [f"line {number} {match[1]}" for number, line in lines if (match := _OPEN.match(line))]
+    if found:
+        fix = f"Write there, instead of {FILL_IN}, what you know; the comment above each place says what is known."
+        raise ManifestError(f"{', '.join(found)}: to be filled in", where, fix)
 
 
 def index(raw: Raw, spec: DatasetSpec) -> pd.DataFrame:

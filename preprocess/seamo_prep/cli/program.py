@@ -7,6 +7,7 @@ from seamo_prep.cli.clean import clean
 from seamo_prep.cli.copy import copy
 from seamo_prep.cli.demo import demo
 from seamo_prep.cli.fetch import fetch
+from seamo_prep.cli.init import init
 from seamo_prep.cli.latest import latest
 from seamo_prep.cli.list import list_datasets
 from seamo_prep.cli.look import look
@@ -19,6 +20,7 @@ from seamo_prep.cli.verify import verify
 app = program("From published archives to checked stores.")
 app.command("list")(list_datasets)
 app.command()(fetch)
+app.command()(init)
 app.command()(build)
 app.command()(copy)
 app.command()(verify)

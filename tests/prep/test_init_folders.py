@@ -1,0 +1,231 @@
+"""`seamo-prep init` and `build folder` on folders of many shapes: channels equal what rasterio reads by name."""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from seamo.store.reader import Store, open_store
+from seamo_prep.archives import folder
+from seamo_prep.initial.begin import Initiated, init
+from tests.prep.demo_stores import build_quietly
+from tests.prep.own_folders import (
+    BGRN,
+    FILE_ORDER,
+    Tile,
+    drawn,
+    orders,
+    real_tiles,
+    stack,
+    synthetic_tiles,
+    write,
+)
+
+ESA = {"B02": "Blue", "B03": "Green", "B04": "Red", "B08": "NIR"}
+TWELVE = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+
+
+@pytest.fixture(scope="module", params=["synthetic", "real"])
+def tiles(request: pytest.FixtureRequest) -> list[Tile]:
+    return real_tiles(request.getfixturevalue("samples")) if request.param == "real" else synthetic_tiles()
+
+
+def relaxed(made: Initiated) -> tuple[str, ...]:
+    return tuple(made.build.partition(" --relax ")[2].split(",")) if " --relax " in made.build else ()
+
+
+def built(root: Path) -> Store:
+    made = init(root)
+    assert made.is_ready, [one for one in made.notes if one.kind == "fill in"]
+    return open_store(build_quietly("folder", root, root.parent / "stores", relax=relaxed(made)).path)
+
+
+def table(root: Path) -> dict[str, dict[str, str]]:
+    with (root / folder.TABLE).open(encoding="utf-8", newline="") as file:
+        return {row["key"]: row for row in csv.DictReader(file)}
+
+
+def wanted(path: Path, layer, order: Sequence[str] | None) -> np.ndarray:
+    """What rasterio reads of a file by the names of its bands, what is missing as the layer's fill."""
+    with rasterio.open(path) as file:
+        names = list(order or [{**{v: k for k, v in ESA.items()}}.get(one, one) for one in file.descriptions])
+        found = []
+        for name in layer.bands:
+            band = file.read(names.index(name) + 1, masked=True)
+            found.append(band.astype(layer.dtype).filled(layer.fill_value) if band.mask.any() else band.data)
+    return np.stack(found)
+
+
+def same_as_rasterio(root: Path, store: Store, orders: dict[str, Sequence[str]] | None = None) -> None:
+    rows = table(root)
+    assert sorted(rows) == sorted(store.index["key"])
+    for i in range(len(store)):
+        sample = store[i]
+        for layer in store.spec.layers:
+            for slot in range(layer.times):
+                path = rows[sample.key][layer.id if layer.times == 1 else f"{layer.id}.{slot}"]
+                if path:
+                    want = wanted(root / path, layer, (orders or {}).get(layer.id))
+                    np.testing.assert_array_equal(sample.layers[layer.id][slot], want, err_msg=f"{sample.key} {path}")
+                elif slot:
+                    fill = np.asarray(layer.fill_value).astype(layer.dtype)
+                    np.testing.assert_array_equal(
+                        sample.layers[layer.id][slot], np.full_like(sample.layers[layer.id][slot], fill)
+                    )
+                else:
+                    assert layer.id not in sample.layers
+
+
+# Shapes ------------------------------------------------------------------------------------------------------
+
+
+def class_folders(root: Path, tiles: list[Tile]) -> None:
+    """A folder a class, BGRN described by ids, with spaces and umlauts in the names."""
+    for tile in tiles:
+        write(root / f"Klasse {tile.label}" / f"Bild für {tile.name}.tif", stack(tile), tile, names=BGRN)
+
+
+def any_order(root: Path, tiles: list[Tile]) -> None:
+    """Every file has its bands in another order, under common names."""
+    for tile, order in zip(tiles, orders(), strict=False):
+        write(root / tile.label / f"{tile.name}.tif", stack(tile, order), tile, names=[ESA[one] for one in order])
+
+
+def with_csv(root: Path, tiles: list[Tile]) -> None:
+    """A csv with paths, labels and splits; one image that it does not name, one name without an image."""
+    lines = ["id,filename,label,subset,notes"]
+    for number, tile in enumerate(tiles):
+        write(root / "img" / f"{number:03d}.tif", stack(tile), tile, names=BGRN)
+        lines.append(f'{number},{number:03d}.tif,{tile.label},{("training", "validation", "test")[number % 3]},"a, b"')
+    write(root / "img" / "999.tif", stack(tiles[0]), tiles[0], names=BGRN)
+    (root / "index.csv").write_text("\n".join([*lines, "77,777.tif,River,test,"]) + "\n")
+
+
+def images_and_masks(root: Path, tiles: list[Tile]) -> None:
+    """images/ and masks/ in train/ and test/; 255 is the class."""
+    for number, tile in enumerate(tiles):
+        split = ("train", "test")[number % 2]
+        write(root / split / "images" / f"{tile.name}.tif", stack(tile), tile, names=BGRN)
+        write(root / split / "masks" / f"{tile.name}.tif", drawn(tile, 255, 0), tile)
+
+
+def masks_by_ending(root: Path, tiles: list[Tile]) -> None:
+    """x_image.tif beside x_mask.tif, whose 0 is nodata."""
+    for tile in tiles:
+        write(root / f"{tile.name}_image.tif", stack(tile), tile, names=BGRN)
+        write(root / f"{tile.name}_mask.tif", drawn(tile, 1, 3, 0), tile, nodata=0)
+
+
+def dates_in_names(root: Path, tiles: list[Tile]) -> None:
+    """One file a date; nodata 0 is declared, and one place misses a date."""
+    for number, tile in enumerate(tiles[:6]):
+        for month in ("03", "07", "11")[: 2 if number == 4 else 3]:
+            pixels = stack(tile) + int(month)
+            pixels[:, :5] = 0
+            write(root / f"S2_{tile.name}_2021{month}02.tif", pixels, tile, names=BGRN, nodata=0)
+
+
+def dates_as_files(root: Path, tiles: list[Tile]) -> None:
+    """A folder a place, a file a date."""
+    for tile in tiles[:4]:
+        for day in ("2021-03-02", "2021-07-02"):
+            write(root / tile.name / f"{day}.tif", stack(tile) + int(day[6]), tile, names=BGRN)
+
+
+def reflectance(root: Path, tiles: list[Tile]) -> None:
+    """Floats of 0 to 1 with NaN at an edge."""
+    for tile in tiles:
+        pixels = (stack(tile, TWELVE) / 10000).astype("float32")
+        pixels[:, 0] = np.nan
+        write(root / tile.label / f"{tile.name}.tif", pixels, tile, names=TWELVE)
+
+
+def scaled(root: Path, tiles: list[Tile]) -> None:
+    """Scale and offset of baseline 04.00 in the files."""
+    for tile in tiles:
+        write(root / tile.label / f"{tile.name}.tif", stack(tile) + 1000, tile, names=BGRN, scale=(1e-4, -0.1))
+
+
+def file_a_band(root: Path, tiles: list[Tile]) -> None:
+    """A file a band, the 20 m band on its own grid."""
+    for tile in tiles[:4]:
+        for name in BGRN:
+            write(root / tile.name / f"{tile.name}_{name}.tif", stack(tile, [name]), tile)
+        half = stack(tile, ["B11"])[:, ::2, ::2]
+        coarse = Tile(tile.name, tile.label, tile.bands, tile.crs, tile.place @ rasterio.Affine.scale(2))
+        write(root / tile.name / f"{tile.name}_B11.tif", half, coarse)
+
+
+def pictures(root: Path, tiles: list[Tile]) -> None:
+    """8-bit RGB in folders of splits."""
+    for number, tile in enumerate(tiles):
+        pixels = np.clip(stack(tile, ("B04", "B03", "B02")) // 12, 0, 255).astype(np.uint8)
+        split = ("train", "val", "test")[number % 3]
+        write(root / split / tile.label / f"{tile.name}.tif", pixels, tile, photometric="RGB")
+
+
+def torchgeo_lists(root: Path, tiles: list[Tile]) -> None:
+    """EuroSAT/allBands as others unpack it, with torchgeo's lists of splits; 13 bands that nobody describes."""
+    names: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for number, tile in enumerate(tiles):
+        write(root / "EuroSAT" / "allBands" / tile.label / f"{tile.name}.tif", stack(tile, FILE_ORDER), tile)
+        names[("train", "val", "test")[number % 3]].append(f"{tile.name}.jpg")
+    for split, listed in names.items():
+        (root / f"eurosat-{split}.txt").write_text("\n".join(listed) + "\n")
+
+
+def radar_and_optics(root: Path, tiles: list[Tile]) -> None:
+    """s1/ in decibels and s2/, the same names; one place without radar."""
+    for number, tile in enumerate(tiles[:4]):
+        write(root / "s2" / f"{tile.name}.tif", stack(tile), tile, names=BGRN)
+        radar = -25 + 20 * stack(tile, ("B11", "B12")).astype("float32") / 10000
+        if number:
+            write(root / "s1" / f"{tile.name}.tif", radar, tile, names=("VH", "VV"))
+
+
+SHAPES: dict[Callable[[Path, list[Tile]], None], tuple[str, str, int]] = {  # shape -> task, unit, samples
+    class_folders: ("single-label", "dn", 12),
+    any_order: ("single-label", "dn", 12),
+    with_csv: ("single-label", "dn", 12),
+    images_and_masks: ("segmentation", "dn", 12),
+    masks_by_ending: ("segmentation", "dn", 12),
+    dates_in_names: ("none", "dn", 6),
+    dates_as_files: ("none", "dn", 4),
+    reflectance: ("single-label", "reflectance", 12),
+    scaled: ("single-label", "dn+1000", 12),
+    file_a_band: ("none", "dn", 4),
+    pictures: ("single-label", "uint8", 12),
+    torchgeo_lists: ("single-label", "dn", 12),
+    radar_and_optics: ("none", "db", 4),
+}
+NOT_DESCRIBED = {
+    torchgeo_lists: {"s2": FILE_ORDER},
+    pictures: {"rgb": ("R", "G", "B")},
+    file_a_band: {f"s2_{name.lower()}": (name,) for name in (*BGRN, "B11")},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda one: one.__name__)
+def test_channels_equal_what_rasterio_reads_by_name(shape, tiles: list[Tile], tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    shape(root, tiles)
+    store = built(root)
+    task, unit, count = SHAPES[shape]
+    assert (store.spec.task.kind, len(store)) == (task, count)
+    assert unit in {layer.unit for layer in store.spec.layers}
+    same_as_rasterio(root, store, NOT_DESCRIBED.get(shape))
+    rows = table(root)
+    for i in range(len(store)):
+        sample, row = store[i], rows[store[i].key]
+        if task == "single-label":
+            (tile,) = [one for one in tiles if one.name in row[next(iter(store.spec.layers)).id]] or [None]
+            name = store.spec.label_space().names[sample.label]
+            assert tile is None or name.endswith(tile.label)
+        elif task == "segmentation":
+            with rasterio.open(root / row["label"]) as file:
+                mask = file.read(1)
+            raw = store.spec.label_space().raw
+            np.testing.assert_array_equal(sample.label, np.vectorize(lambda v, raw=raw: raw.get(int(v), v))(mask))
