@@ -18,7 +18,7 @@ from seamo_prep.initial.guess import LayerGuess
 from seamo_prep.initial.known import published_as
 from seamo_prep.initial.masks import LabelGuess
 from seamo_prep.initial.paths import make_keys
-from seamo_prep.initial.text import Said, comment, is_own, lines_of, scalar, sealed, table_text
+from seamo_prep.initial.text import Reasoned, comment, is_own, lines_of, scalar, sealed, table_text
 from seamo_prep.links import missing_target
 from seamo_prep.trees import Tree
 
@@ -247,8 +247,8 @@ def _spec(found: Arranged, spec_id: str, root: Path) -> str:
         f"  {spec_id}:",
         f"    title: {scalar(root.name)}",
         f"    summary: {scalar(f'{count:,} samples of {root.name}')}",
-        *lines_of({"licence": Said("unknown", "not known: under which terms the images may be used"),
-                   "citation": Said("none", "not known: what to cite")}, 4),
+        *lines_of({"licence": Reasoned("unknown", "not known: under which terms the images may be used"),
+                   "citation": Reasoned("none", "not known: what to cite")}, 4),
         "    layers:",
     ]  # fmt: skip
     for layer in found.layers:

@@ -11,7 +11,7 @@ from seamo.bands import SENSORS, Unit, canonical
 from seamo.errors import ArchiveError
 from seamo.rasterfacts import band_said, bind_bands
 from seamo_prep.initial.peek import Peek
-from seamo_prep.initial.text import FILL_IN, Said, flow
+from seamo_prep.initial.text import FILL_IN, Reasoned, flow
 from seamo_prep.initial.values import LIMITS, guess_fill, guess_unit, seen, values_of
 
 _DEGREE_M = 111_320.0  # metres of a degree of latitude
@@ -37,7 +37,7 @@ class LayerGuess:
 
     id: str
     stack: str
-    said: Mapping[str, Said]
+    said: Mapping[str, Reasoned]
     relax: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -46,8 +46,8 @@ class LayerGuess:
 class _Bands:
     """Sensor and bands as they are written, and the names that both stand for (empty where they are not known)."""
 
-    sensor: Said
-    listed: Said
+    sensor: Reasoned
+    listed: Reasoned
     names: tuple[str, ...] = ()
 
 
@@ -96,19 +96,19 @@ def guess_layer(
     relax |= {"dtype"} if is_other else set()
     values = values_of(of_stack)
     if not bands.names:
-        unit = Said(FILL_IN, f"known with the bands; {seen(values)}. Units: {', '.join(Unit)}", is_open=True)
+        unit = Reasoned(FILL_IN, f"known with the bands; {seen(values)}. Units: {', '.join(Unit)}", is_open=True)
     else:
         unit = guess_unit(bands.sensor.text, dtype.text, values, of_stack)
     said = {
         "sensor": bands.sensor,
-        **({"product": Said(hint.product, f"guess: {hint.why}")} if hint.product else {}),
+        **({"product": Reasoned(hint.product, f"guess: {hint.why}")} if hint.product else {}),
         "bands": bands.listed,
         "gsd_m": gsd,
         "dtype": dtype,
         "unit": unit,
         "fill": guess_fill(dtype.text, peeks, need_fill=need_fill),
         "size": _size(peeks),
-        **({"times": Said(str(times), "dates of a sample, at most")} if times > 1 else {}),
+        **({"times": Reasoned(str(times), "dates of a sample, at most")} if times > 1 else {}),
     }
     if any(one.facts.grid.transform is None and (one.facts.num_gcps or one.facts.has_rpcs) for one in peeks):
         notes.append("files are placed by control points or polynomials alone: warp them, or build with --relax grid")
@@ -169,11 +169,11 @@ def _bands(peeks: Sequence[Peek], hint: Hint, gsd_m: float) -> _Bands:
         return _known("rgb", ("R", "G", "B"), f"guess: {says}", count)
     if hint.bands and len(hint.bands) == count:
         reason = f"guess: {hint.why}"
-        return _Bands(Said(hint.sensor, reason), Said(flow(hint.bands), reason), hint.bands)
+        return _Bands(Reasoned(hint.sensor, reason), Reasoned(flow(hint.bands), reason), hint.bands)
     colours = {tuple(one.facts.colours[number] for number in one.facts.measured) for one in peeks}
     if colours == {("red", "green", "blue")} and hint.sensor in ("", "rgb"):
         reason = "guess: the files call their bands red, green and blue"
-        return _Bands(Said("rgb", reason), Said("[R, G, B]", reason), ("R", "G", "B"))
+        return _Bands(Reasoned("rgb", reason), Reasoned("[R, G, B]", reason), ("R", "G", "B"))
     is_silent = not any(any(one) for one in described)
     return _unknown(
         "no file describes its bands" if is_silent else f"{says}, which are no sensor's", count, hint.sensor
@@ -185,7 +185,7 @@ def _known(sensor: str, names: Sequence[str], why: str, count: int) -> _Bands:
     rest = count - len(names)
     more = f"; {rest} of {count} bands are none of {sensor} and are left out" if rest else ""
     order = "bound by name, in whatever order each file has them"
-    return _Bands(Said(sensor, why + more), Said(flow(names), order), tuple(names))
+    return _Bands(Reasoned(sensor, why + more), Reasoned(flow(names), order), tuple(names))
 
 
 def _unknown(what: str, count: int, sensor: str = "") -> _Bands:
@@ -195,9 +195,9 @@ def _unknown(what: str, count: int, sensor: str = "") -> _Bands:
     order = (
         f"{what}: the {count} bands, [...], in the order of the files.{trap * (count in (12, 13))} Known are {known}"
     )
-    of_folder = Said(sensor, "guess: the name of the folder")
-    open_ = Said(FILL_IN, f"{what}. One of {', '.join(sensors)}", is_open=True)
-    return _Bands(of_folder if sensor else open_, Said(FILL_IN, order, is_open=True))
+    of_folder = Reasoned(sensor, "guess: the name of the folder")
+    open_ = Reasoned(FILL_IN, f"{what}. One of {', '.join(sensors)}", is_open=True)
+    return _Bands(of_folder if sensor else open_, Reasoned(FILL_IN, order, is_open=True))
 
 
 def _named(described: Sequence[tuple[str, ...]], sensor: str) -> tuple[str, ...]:
@@ -242,7 +242,7 @@ def _near(gsd_m: float, grids: Sequence[float]) -> bool:
     return any(abs(gsd_m - one) <= 0.05 * one for one in grids)
 
 
-def _gsd(peeks: Sequence[Peek]) -> tuple[Said, float]:
+def _gsd(peeks: Sequence[Peek]) -> tuple[Reasoned, float]:
     found = []
     for one in peeks:
         grid = one.facts.grid
@@ -251,7 +251,7 @@ def _gsd(peeks: Sequence[Peek]) -> tuple[Said, float]:
             is_degree = _is_geographic(grid.crs)
             found.append(across * _DEGREE_M if is_degree else across)
     if not found:
-        return Said(FILL_IN, "no file says where it lies: metres from one pixel to the next", is_open=True), 0.0
+        return Reasoned(FILL_IN, "no file says where it lies: metres from one pixel to the next", is_open=True), 0.0
     middle = float(np.median(found))
     spread = (
         ""
@@ -260,7 +260,7 @@ def _gsd(peeks: Sequence[Peek]) -> tuple[Said, float]:
     )
     near = next((one for one in _ROUND if abs(one - middle) <= _ALIKE * one), float(f"{middle:.3g}"))
     systems = len({one.facts.grid.crs for one in peeks})
-    return Said(
+    return Reasoned(
         f"{near:g}", f"the files' grids: {middle:.5g} m, {systems} coordinate system{'s' * (systems != 1)}{spread}"
     ), near
 
@@ -271,26 +271,28 @@ def _is_geographic(crs: str) -> bool:
     return bool(CRS.from_user_input(crs).is_geographic)
 
 
-def _size(peeks: Sequence[Peek]) -> Said:
+def _size(peeks: Sequence[Peek]) -> Reasoned:
     sizes = Counter((one.facts.grid.height, one.facts.grid.width) for one in peeks)
     if len(sizes) == 1:
         (height, width), _ = sizes.most_common(1)[0]
-        return Said(f"[{height}, {width}]", "rows and columns of all files that were looked at")
+        return Reasoned(f"[{height}, {width}]", "rows and columns of all files that were looked at")
     told = ", ".join(f"{h} x {w}" for (h, w), _ in sizes.most_common(3))
-    return Said("null", f"sizes differ ({len(sizes)}: {told}{', ...' * (len(sizes) > 3)}): every image keeps its own")
+    return Reasoned(
+        "null", f"sizes differ ({len(sizes)}: {told}{', ...' * (len(sizes) > 3)}): every image keeps its own"
+    )
 
 
-def _dtype(peeks: Sequence[Peek]) -> tuple[Said, bool]:
+def _dtype(peeks: Sequence[Peek]) -> tuple[Reasoned, bool]:
     """The type of the layer, and whether `--relax dtype` is needed."""
     found = sorted({one.facts.dtypes[number] for one in peeks for number in one.facts.measured})
     if len(found) == 1 and found[0] in (*_WHOLE, "float32"):
-        return Said(found[0], "the files' own"), False
+        return Reasoned(found[0], "the files' own"), False
     told = f"the files have {', '.join(found)}"
     if any(one.startswith("float") for one in found):
-        return Said("float32", f"{told}; --relax dtype takes what loses no size"), True
+        return Reasoned("float32", f"{told}; --relax dtype takes what loses no size"), True
     flat = values_of(peeks)
     low, high = (float(flat.min()), float(flat.max())) if flat.size else (0.0, 0.0)
     for name, (least, most) in LIMITS.items():
         if least <= low and high <= most and (name != "uint8" or found == ["uint8"]):
-            return Said(name, f"guess: {told}, the values seen fit; --relax dtype refuses others"), True
-    return Said("float32", f"guess: {told}; --relax dtype refuses values that would change"), True
+            return Reasoned(name, f"guess: {told}, the values seen fit; --relax dtype refuses others"), True
+    return Reasoned("float32", f"guess: {told}; --relax dtype refuses values that would change"), True

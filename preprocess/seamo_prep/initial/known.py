@@ -18,7 +18,7 @@ from seamo_prep.unpack import Raw
 # S2 L1C, 12 of S2 L2A, VV and VH of either Sentinel-1 product.
 TERRAMESH = ("S2L1C", "S2L2A", "S2RGB", "S1GRD", "S1RTC", "NDVI", "DEM", "LULC")
 _TERRAMESH_BANDS = {"s2l1c": S2_L1C, "s2l2a": S2_L2A, "s1grd": S1, "s1rtc": S1, "s2rgb": ("R", "G", "B")}
-_UP = 6  # folders above the one that is named in which a published tree may begin
+_UP = 8  # folders above the one that is named in which a published tree may begin
 _PLAIN = re.compile(r"[a-z0-9]{1,5}")  # names that may be anybody's: looked at more closely
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from seamo_prep.archives.folder import FILL_IN
 
-__all__ = ["FILL_IN", "Said", "flow", "is_own", "scalar", "sealed", "table_text"]
+__all__ = ["FILL_IN", "Reasoned", "flow", "is_own", "scalar", "sealed", "table_text"]
 
 _MARK = re.compile(
     rb"# seamo-prep init wrote this file \(sha256 ([0-9a-f]{64})\) and samples\.csv \(([0-9a-f]{64})\)\.\n"
@@ -21,7 +21,7 @@ _WIDTH = 116
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Reasoned:
     """A value of the YAML and why it stands there.
 
     Args:
@@ -71,7 +71,7 @@ def comment(text: str, indent: int) -> list[str]:
                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 
-def lines_of(said: Mapping[str, Said], indent: int) -> list[str]:
+def lines_of(said: Mapping[str, Reasoned], indent: int) -> list[str]:
     """Fields, each under its comment; where several have the same, it stands once."""
     found: list[str] = []
     before = ""

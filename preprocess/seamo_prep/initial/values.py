@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from seamo.bands import Unit
 from seamo.units import unit_doubt
 from seamo_prep.initial.peek import Peek
-from seamo_prep.initial.text import FILL_IN, Said, scalar
+from seamo_prep.initial.text import FILL_IN, Reasoned, scalar
 
 LIMITS = {"uint8": (0, 255), "uint16": (0, 65535), "int16": (-32768, 32767)}
 _SENTINEL = 0.005  # share of pixels from which on a value in all bands at once may mean that nothing was measured
@@ -29,7 +29,7 @@ def values_of(peeks: Sequence[Peek]) -> NDArray[np.float64]:
     return np.concatenate(looked) if looked else np.empty(0)
 
 
-def guess_unit(sensor: str, dtype: str, values: NDArray[np.float64], peeks: Sequence[Peek]) -> Said:
+def guess_unit(sensor: str, dtype: str, values: NDArray[np.float64], peeks: Sequence[Peek]) -> Reasoned:
     """The unit of a layer whose bands are known.
 
     Args:
@@ -45,50 +45,52 @@ def guess_unit(sensor: str, dtype: str, values: NDArray[np.float64], peeks: Sequ
     told = seen(flat)
     open_ = f"{told}. Units: {', '.join(Unit)}"
     if not flat.size or flat.min() == flat.max():
-        return Said(FILL_IN, open_, is_open=True)
+        return Reasoned(FILL_IN, open_, is_open=True)
     if dtype == "uint8":
-        return Said(Unit.UINT8, "8-bit values without a physical unit")
+        return Reasoned(Unit.UINT8, "8-bit values without a physical unit")
     if sensor == "s1":
         return _radar_unit(flat, told)
     if sensor == "rgb":
-        return Said(FILL_IN, f"pictures of {dtype}: {open_}", is_open=True)
+        return Reasoned(FILL_IN, f"pictures of {dtype}: {open_}", is_open=True)
     whole = bool((flat == np.round(flat)).all())
     doubt = unit_doubt(Unit.DN, flat)
     if not whole:
         if flat.min() == 0 and flat.max() == 1:
             what = "the least value is 0 and the greatest 1, as after a normalisation, which is no unit"
-            return Said(FILL_IN, f"{what}. {open_}", is_open=True)
+            return Reasoned(FILL_IN, f"{what}. {open_}", is_open=True)
         low, high = np.percentile(flat, (1, 99))
         if not unit_doubt(Unit.REFLECTANCE, flat) and low >= -0.5 and high <= 3:
-            return Said(Unit.REFLECTANCE, f"guess: fractions, {told}")
+            return Reasoned(Unit.REFLECTANCE, f"guess: fractions, {told}")
     if doubt or flat.max() <= 255:
-        return Said(
+        return Reasoned(
             FILL_IN, f"{doubt or 'values below 256 are no digital numbers of Sentinel-2'}. {open_}", is_open=True
         )
     darkest = float(np.percentile(flat, 1))
     if darkest >= 900:
         what = (f"the darkest hundredth is {darkest:.4g}: dn, or dn+1000 (reflectance times 10,000, plus 1,000, as ESA "
                 "publishes it since processing baseline 04.00 of January 2022)")  # fmt: skip
-        return Said(FILL_IN, f"{what}. {told}", is_open=True)
-    return Said(Unit.DN, f"guess: reflectance times 10,000; {told}; below 1,000, so not dn+1000")
+        return Reasoned(FILL_IN, f"{what}. {told}", is_open=True)
+    return Reasoned(Unit.DN, f"guess: reflectance times 10,000; {told}; below 1,000, so not dn+1000")
 
 
-def _radar_unit(flat: NDArray[np.float64], told: str) -> Said:
+def _radar_unit(flat: NDArray[np.float64], told: str) -> Reasoned:
     if not unit_doubt(Unit.DB, flat) and np.median(flat) < 0:
-        return Said(Unit.DB, f"guess: decibels; {told}")
+        return Reasoned(Unit.DB, f"guess: decibels; {told}")
     if not unit_doubt(Unit.DB_X100, flat) and np.median(flat) < -100:
-        return Said(Unit.DB_X100, f"guess: decibels times 100; {told}")
+        return Reasoned(Unit.DB_X100, f"guess: decibels times 100; {told}")
     doubt = unit_doubt(Unit.DB, flat)
-    return Said(FILL_IN, f"{doubt or told}. Radar is read in db or db*100: 10 * log10 of linear power", is_open=True)
+    return Reasoned(
+        FILL_IN, f"{doubt or told}. Radar is read in db or db*100: 10 * log10 of linear power", is_open=True
+    )
 
 
-def _unit_of_scale(sensor: str, scales: set[tuple[float, float]]) -> Said:
+def _unit_of_scale(sensor: str, scales: set[tuple[float, float]]) -> Reasoned:
     told = ", ".join(f"{scale:g} * pixel + {offset:g}" for scale, offset in sorted(scales - {(1.0, 0.0)}))
     if (1.0, 0.0) in scales:
         what = (
             f"some files or bands say that value = {told}, others nothing: one unit for all, or a folder for each kind"
         )
-        return Said(FILL_IN, f"{what}. Units: {', '.join(Unit)}", is_open=True)
+        return Reasoned(FILL_IN, f"{what}. Units: {', '.join(Unit)}", is_open=True)
     known = {
         (1e-4, 0.0): Unit.DN if sensor == "s2" else Unit.REFLECTANCE_X10000,
         (1e-4, -0.1): Unit.DN_PLUS_1000,
@@ -96,14 +98,14 @@ def _unit_of_scale(sensor: str, scales: set[tuple[float, float]]) -> Said:
     }
     for (scale, offset), unit in known.items():
         if all(np.isclose(one, (scale, offset), rtol=1e-6, atol=1e-12).all() for one in scales):
-            return Said(unit, f"the files' scale and offset: {told}")
+            return Reasoned(unit, f"the files' scale and offset: {told}")
     what = f"the files say that value = {told}, which is no unit of seamo"
-    return Said(
+    return Reasoned(
         FILL_IN, f"{what}: convert the pixels and take scale and offset out (gdal_translate -unscale)", is_open=True
     )
 
 
-def guess_fill(dtype: str, peeks: Sequence[Peek], *, need_fill: bool) -> Said:
+def guess_fill(dtype: str, peeks: Sequence[Peek], *, need_fill: bool) -> Reasoned:
     """The value that stands for what is missing.
 
     Args:
@@ -134,18 +136,20 @@ def guess_fill(dtype: str, peeks: Sequence[Peek], *, need_fill: bool) -> Said:
         where = next(one.path for one in silent if dict(one.sentinels).get(value, 0) == share)
         what = (f"{says}, and all bands are {value:g} at once in {100 * share:.1f} % of {where}: nodata, most likely "
                 f"(then write {value:g}), or measured (then {_spare(dtype, peeks)})")  # fmt: skip
-        return Said(FILL_IN, what, is_open=True)
+        return Reasoned(FILL_IN, what, is_open=True)
     if dtype == "float32":
-        return Said("nan", f"{says}; what is not finite is missing")
+        return Reasoned("nan", f"{says}; what is not finite is missing")
     least, most = LIMITS[dtype]
     if len(declared) == 1 and float(declared[0]).is_integer() and least <= declared[0] <= most:
-        return Said(f"{declared[0]:.0f}", f"{says}: those pixels are missing")
+        return Reasoned(f"{declared[0]:.0f}", f"{says}: those pixels are missing")
     spare = _spare(dtype, peeks)
     if not spare:
-        return Said(FILL_IN, f"{says}; every number of {dtype} was seen: another dtype has room for one", is_open=True)
+        return Reasoned(
+            FILL_IN, f"{says}; every number of {dtype} was seen: another dtype has room for one", is_open=True
+        )
     if dtype == "uint8" and not declared and not need_fill and not any(one.facts.tells_missing for one in peeks):
-        return Said("null", f"{says}: every pixel counts")
-    return Said(spare, f"{says}; no pixel that was looked at has this value")
+        return Reasoned("null", f"{says}: every pixel counts")
+    return Reasoned(spare, f"{says}; no pixel that was looked at has this value")
 
 
 def _spare(dtype: str, peeks: Sequence[Peek]) -> str:
