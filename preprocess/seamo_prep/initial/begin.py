@@ -289,7 +289,7 @@ def _notes(found: Arranged, text: str) -> Iterable[Noted]:
     labels = found.labels
     yield Noted("guess", "task", f"{labels.kind}: {labels.why}")
     if labels.raw_why:
-        yield Noted("guess", "raw", labels.raw_why)
+        yield Noted("guess", "raw", labels.raw_why.removeprefix("guess: "))
     if labels.names_why:
         yield Noted("unknown", "classes", labels.names_why)
     yield Noted("unknown", "licence", "under which terms the images may be used")

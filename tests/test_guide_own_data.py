@@ -1,0 +1,74 @@
+"""The guide to one's own data: every command of it, what it says they say, and its pictures."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seamo_bench.cli import main as seamo_bench
+from seamo_prep.cli import main as seamo_prep
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "guide-own-data.md").read_text("utf-8")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+MAINS = {"seamo-prep": seamo_prep, "seamo-bench": seamo_bench}
+PICTURES = {"my-fields.png": "own-data-classes.png", "my-rivers.png": "own-data-masks.png"}
+
+
+def plain(text: str) -> list[str]:
+    """Lines without the progress that stands in their place."""
+    return [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
+
+
+def test_the_page_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+
+    def call(line: str) -> int:
+        words = shlex.split(line, comments=True)
+        if words[0] not in MAINS:
+            words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
+            return subprocess.run(words, check=False).returncode
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as end:
+            MAINS[words[0]]()
+        return int(end.value.code or 0)
+
+    said, commands, checked = "", 0, 0
+    for kind, text in BLOCK.findall(PAGE):
+        if kind == "sh":
+            capfd.readouterr()
+            for line in text.splitlines():
+                assert bool(call(line)) == line.endswith("# refused"), (line, *capfd.readouterr())
+                commands += 1
+            said = "".join(capfd.readouterr())
+            said += "".join(path.read_text("utf-8") for path in tmp_path.glob("*/seamo.yaml"))
+        elif kind == "yaml":
+            (tmp_path / "own.yaml").write_text(text, "utf-8")
+        else:
+            assert kind == "text"
+            for line in plain(text):
+                assert any(one.startswith(line) for one in plain(said)), (line, said)
+                checked += 1
+    assert (commands, checked) > (15, 30)
+    for drawn, kept in PICTURES.items():
+        assert f"(figures/{kept})" in PAGE
+        ours, theirs = (np.asarray(Image.open(path)) for path in (tmp_path / drawn, ROOT / "docs" / "figures" / kept))
+        assert ours.shape == theirs.shape, "draw the pictures anew: python docs/make_own_data.py"
+        assert np.abs(ours.astype(int) - theirs).mean() < 1, "draw the pictures anew: python docs/make_own_data.py"
+
+
+def test_the_page_names_every_unit_and_kind_of_file() -> None:
+    from seamo.bands import Unit
+
+    for unit in Unit:
+        assert f"`{unit}`" in PAGE
+    assert "guide-own-data.md" in (ROOT / "mkdocs.yml").read_text("utf-8")
