@@ -14,6 +14,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from seamo.testing.world import Scene, World
+from seamo_prep.unpack import declare_synthetic
 
 COVERS = {"crops": "annual-crop", "forest": "broad-leaved-forest", "water": "sea"}
 BANDS = ("B02", "B03", "B04", "B08")
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("kind", nargs="?", choices=("classes", "masks", "unnamed"), default="classes")
     chosen = parser.parse_args()
     {"classes": classes, "masks": masks, "unnamed": unnamed}[chosen.kind](chosen.folder, World(seed=7))
+    declare_synthetic(chosen.folder, what="synthetic images to try `init` on; nothing in them was measured")
     count = len(list(chosen.folder.rglob("*.tif")))
     print(f"{count} synthetic GeoTIFFs in {chosen.folder}")
 

@@ -46,6 +46,7 @@ MISSING = {
     "seamo-bench run suite.yaml --stores stores --results new --backbones image-statistics": "torch",
     "seamo pretrain seamo-tiny --store stores/eurosat --out run": "torch",
     "seamo-prep build eurosat --raw raw --store new": "prep",
+    "seamo-prep init raw": "prep",
 }
 
 

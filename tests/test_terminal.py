@@ -335,6 +335,10 @@ CHEAP = [
     ("seamo_prep.cli", ("build", "eurosat"), 2, set()),
     ("seamo_prep.cli", ("build", "eurosatt", "--raw", "x", "--store", "y"), 2, set()),
     ("seamo_prep.cli", ("fetch", "eurosatt", "--to", "x"), 2, set()),
+    ("seamo_prep.cli", ("init", "--help"), 0, set()),
+    ("seamo_prep.cli", ("init",), 2, set()),
+    ("seamo_prep.cli", ("init", "nowhere"), 2, set()),
+    ("seamo_prep.cli", ("init", "s3://bucket/a"), 2, set()),
     ("seamo_prep.cli", ("demo", "x", "--only", "eurosatt"), 2, set()),
 ]
 

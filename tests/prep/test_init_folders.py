@@ -1,6 +1,7 @@
 """`seamo-prep init` and `build folder` on folders of many shapes: channels equal what rasterio reads by name."""
 
 import csv
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def wanted(path: Path, layer, order: Sequence[str] | None) -> np.ndarray:
         found = []
         for name in layer.bands:
             band = file.read(names.index(name) + 1, masked=True)
-            found.append(band.astype(layer.dtype).filled(layer.fill_value) if band.mask.any() else band.data)
+            found.append(
+                band.astype(layer.dtype).filled(layer.fill_value) if band.mask.any() else band.data.astype(layer.dtype)
+            )
     return np.stack(found)
 
 
@@ -229,3 +232,70 @@ def test_channels_equal_what_rasterio_reads_by_name(shape, tiles: list[Tile], tm
                 mask = file.read(1)
             raw = store.spec.label_space().raw
             np.testing.assert_array_equal(sample.label, np.vectorize(lambda v, raw=raw: raw.get(int(v), v))(mask))
+
+
+# Layouts of others -------------------------------------------------------------------------------------------
+
+
+def terramesh(root: Path, tiles: list[Tile]) -> None:
+    """TerraMesh's folders as GeoTIFFs: 12 undescribed bands, two of radar that are all called `bands`, land cover."""
+    for tile in tiles[:4]:
+        radar = -25 + 20 * stack(tile, ("B11", "B12")).astype("float64") / 10000
+        write(root / "val" / "S2L2A" / f"{tile.name}.tif", stack(tile, TWELVE).astype("int16"), tile)
+        write(root / "val" / "S1GRD" / f"{tile.name}.tif", radar, tile, names=("bands", "bands"))
+        write(root / "val" / "LULC" / f"{tile.name}.tif", drawn(tile, 2, 5, 9), tile, names=("bands",))
+        write(root / "val" / "DEM" / f"{tile.name}.tif", stack(tile, ["B01"]).astype("int16"), tile)
+
+
+def check_terramesh(root: Path, radar: str) -> None:
+    made = init(root)
+    assert relaxed(made) == ("dtype", "names")
+    assert "DEM/" in " ".join(one.where for one in made.notes if one.kind == "left out")
+    store = open_store(build_quietly("folder", root, root.parent / "stores", relax=relaxed(made)).path)
+    assert {layer.id: (layer.unit, layer.bands) for layer in store.spec.layers} == {
+        radar: ("db", ("VV", "VH")), "s2l2a": ("dn", TWELVE),
+    }  # fmt: skip
+    same_as_rasterio(root, store, {"s2l2a": TWELVE, radar: ("VV", "VH")})
+    for i in range(len(store)):
+        with rasterio.open(root / table(root)[store[i].key]["label"]) as file:
+            np.testing.assert_array_equal(store[i].label, file.read(1))
+
+
+def test_folders_as_of_terramesh(tmp_path: Path) -> None:
+    terramesh(tmp_path / "mesh", synthetic_tiles())
+    check_terramesh(tmp_path / "mesh", "s1grd")
+
+
+def test_real_sites_of_terramesh(samples: Path, tmp_path: Path) -> None:
+    shutil.copytree(samples / "terramesh_examples", tmp_path / "mesh")
+    check_terramesh(tmp_path / "mesh", "s1rtc")
+
+
+def test_real_patches_of_bigearthnet_as_files_of_one_band(samples: Path, tmp_path: Path) -> None:
+    """Fourteen patches in a folder that is not called as the archive: three grids, from 20 to 120 pixels."""
+    shutil.copytree(samples / "bigearthnet_v1" / "BigEarthNet-v1.0", tmp_path / "patches")
+    store = built(tmp_path / "patches")
+    assert len(store) == 14
+    assert {(layer.bands, layer.gsd_m, layer.size) for layer in store.spec.layers} >= {
+        (("B02",), 10, (120, 120)), (("B8A",), 20, (60, 60)), (("B09",), 60, (20, 20)),
+    }  # fmt: skip
+    same_as_rasterio(tmp_path / "patches", store, {layer.id: layer.bands for layer in store.spec.layers})
+    assert all("2017-06" <= str(store[i].time["s2"][0]) < "2018-06" for i in range(len(store)))
+
+
+def test_real_series_with_dates(samples: Path, tmp_path: Path) -> None:
+    """Two sites, three dates each, of both sensors, as files by name and date."""
+    for number, path in enumerate(sorted((samples / "timeseries_s1s2").glob("*.npz"))):
+        data = np.load(path, allow_pickle=True)
+        west, _, _, north = data["bounds"].tolist()
+        place = rasterio.Affine(10, 0, west, 0, -10, north)
+        tile = Tile(f"site{number}", "", {}, f"EPSG:{int(data['epsg'])}", place)
+        for slot in (3, 9, 20):
+            day = str(data["s2_dates"][slot])[:10].replace("-", "")
+            names = tuple(data["s2_bands"].tolist())[::-1]
+            write(tmp_path / "series" / "s2" / f"{tile.name}_{day}.tif", data["s2"][slot][::-1], tile, names=names)
+    store = built(tmp_path / "series")
+    assert (len(store), store.spec.layers[0].times) == (2, 3)
+    same_as_rasterio(tmp_path / "series", store)
+    for i in range(len(store)):
+        assert list(store[i].time[store.spec.stacks[0]]) == sorted(store[i].time[store.spec.stacks[0]])

@@ -1,6 +1,5 @@
 """`seamo-prep init`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,9 +25,12 @@ def init(
         raise UsageError(
             "is no folder of this disk", folder, "Bring it here, or write samples.csv and seamo.yaml by hand."
         )
+    if not path.is_dir():
+        raise UsageError("there is no such folder", folder, "Give the folder that holds your images.")
+
     from seamo_prep.initial.begin import init as begin
 
-    made = begin(Path(path))
+    made = begin(path)
     rows = [{"id": one.where, "kind": one.kind, "what": one.what} for one in made.notes]
 
     def text() -> str:

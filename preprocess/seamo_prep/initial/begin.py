@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seamo.errors import ArchiveError, UsageError
+from seamo.errors import ArchiveError
 from seamo.identity import write_atomically
 from seamo.manifest import parse_manifest
 from seamo.yamlfile import TextFault, decode_text
@@ -82,15 +82,12 @@ def init(folder: Path) -> Initiated:
     """Write `samples.csv` and `seamo.yaml` for the images in a folder, with a comment for every guess.
 
     Args:
-        folder: With GeoTIFFs in it, however deep.
+        folder: That is there, with GeoTIFFs in it, however deep.
 
     Raises:
-        UsageError: If the folder is not there.
         ArchiveError: If the files are there already, or the folder is a published archive, holds no GeoTIFF, or images
             that no layer can describe; says what to do.
     """
-    if not folder.is_dir():
-        raise UsageError("there is no such folder", str(folder), "Give the folder that holds your images.")
     root = Path(os.path.abspath(folder))  # noqa: PTH100 - links in it stay as they are named
     _check_free(root)
     published = published_as(root)

@@ -15,6 +15,8 @@ _SPLIT = ("split", "subset", "partition", "set", "fold")
 _DAY = ("date", "datetime", "time", "timestamp", "acquired", "acquisition_date", "sensing_date")
 _SCENE = ("scene", "site", "place", "location", "region")
 _MASK = ("mask", "mask_path", "label_path", "labels_path", "annotation", "gt", "target_path", "segmentation")
+_PATH = ("file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_path", "img", "name", "id",
+         "image_id", "tile", "tile_id", "patch", "patch_id", "key", "sample", "sample_id")  # fmt: skip
 _FILES = 0.5  # share of the filled cells of a column of paths that must name files that are there
 _LOOKED_AT = 500  # rows by which columns are known
 _LIST = re.compile(r"(?i)(?<![a-z])(train|training|val|valid|validation|test|testing)(?![a-z])")
@@ -67,7 +69,8 @@ def read_table_of(name: str, text: str, rasters: Sequence[str]) -> FoundTable | 
     if not paths:
         return None
     mask = next((head for head in paths if head.lower() in _MASK), "") if len(paths) > 1 else ""
-    image = next((head for head in paths if head != mask), "")
+    # Of several the one whose cells look most like paths: an id may be a name by chance.
+    image = max((head for head in paths if head != mask), key=lambda head: _like_paths(lines, head))
     others = [head for head in heads if head not in paths]
     columns = {"image": image} | ({"mask": mask} if mask else {})
     for what, words in (("label", _LABEL), ("split", _SPLIT), ("day", _DAY), ("scene", _SCENE)):
@@ -164,7 +167,13 @@ class _Finder:
 
 def _names_files(lines: Sequence[Mapping[str, str]], head: str, finder: _Finder) -> bool:
     cells = [line.get(head, "") for line in lines if line.get(head)]
+    if head.lower() not in (*_PATH, *_MASK) and all(re.fullmatch(r"-?\d+(\.\d+)?", cell) for cell in cells):
+        return False  # numbers, though images may be called by numbers, too
     return bool(cells) and sum(not finder.find(cell)[1] for cell in cells) > _FILES * len(cells)
+
+
+def _like_paths(lines: Sequence[Mapping[str, str]], head: str) -> int:
+    return sum(bool(re.search(r"[/.]", line.get(head, ""))) for line in lines[:_LOOKED_AT])
 
 
 def _column(heads: Sequence[str], words: Sequence[str], lines: Sequence[Mapping[str, str]], what: str) -> str:
