@@ -190,7 +190,7 @@ def test_files_that_are_no_rasters_are_left_out_by_name(tiles, tmp_path: Path) -
         (root / f"{tile.name}.tif").write_text("no raster")
     (root / folder.SPEC).unlink()
     (root / folder.TABLE).unlink()
-    assert "is a GeoTIFF" in refused(root)
+    assert "none of its 14 files makes a sample" in refused(root)
 
 
 @pytest.mark.parametrize("many", [2_000, pytest.param(20_000, marks=pytest.mark.soak)])
@@ -259,6 +259,62 @@ def test_dates_that_lie_elsewhere_are_samples_of_their_own(tiles, tmp_path: Path
     assert made.samples == 6
     assert {row["s2.date"] for row in table(tmp_path).values()} == {f"2021-{month:02d}-05" for month in range(1, 7)}
     assert any("do not lie on one ground" in one.what for one in made.notes)
+
+
+def test_masks_without_a_place_are_named(tiles, tmp_path: Path) -> None:
+    for tile in tiles:
+        write(tmp_path / "images" / f"{tile.name}.tif", stack(tile), tile, names=BGRN)
+        bare = Tile(tile.name, tile.label, tile.bands, None, None)
+        if tile.name != "River_4":
+            write(tmp_path / "masks" / f"{tile.name}.tif", drawn(tile, 1, 0), bare)
+    found = [one.what for one in init(tmp_path).notes]
+    assert any("only one of them says where it lies; if they lie together in truth" in what for what in found)
+    assert "1 of 12 samples have no mask" in found
+    with pytest.raises(ArchiveError, match="--relax grid"):
+        build_quietly("folder", tmp_path, tmp_path.parent / "stores")
+    store = open_store(build_quietly("folder", tmp_path, tmp_path.parent / "stores", relax=("grid",)).path)
+    assert len(store) == 12
+
+
+def test_described_beside_undescribed_is_not_known(tiles, tmp_path: Path) -> None:
+    some(tmp_path, tiles[:6])
+    some(tmp_path, tiles[6:], names=())
+    assert any("others do not (" in what for what in of_kind(init(tmp_path), "fill in").values())
+
+
+def test_the_spacing_is_in_metres(tiles, tmp_path: Path) -> None:
+    for crs, step, want in (("EPSG:4326", 8.983e-5, 10.0), ("EPSG:2263", 1.9685, 0.6), ("EPSG:32633", 30.0, 30.0)):
+        tile = Tile("a", "", tiles[0].bands, crs, rasterio.Affine(step, 0, 0, 0, -step, 0))
+        root = some(tmp_path / crs[5:], [tile])
+        init(root)
+        assert layer_of(root)["gsd_m"] == pytest.approx(want, rel=0.005)
+
+
+def test_one_image_is_a_folder_too(tiles, tmp_path: Path) -> None:
+    assert init(some(tmp_path, tiles[:1])).samples == 1
+
+
+def test_a_class_folder_alone_asks_for_the_one_above(tiles, tmp_path: Path) -> None:
+    for tile in tiles:
+        write(tmp_path / tile.label / f"{tile.name}.tif", stack(tile), tile, names=BGRN)
+    found = [one.what for one in init(tmp_path / "River").notes]
+    assert any(
+        f"(Forest, Highway): if they are classes, masks or splits, run `init` on {tmp_path}" in what for what in found
+    )
+
+
+def test_a_file_without_a_date_is_no_date_of_its_neighbour(tiles, tmp_path: Path) -> None:
+    for name in ("a", "a_20210302", "a_20210702"):
+        write(tmp_path / f"{name}.tif", stack(tiles[0]), tiles[0], names=BGRN)
+    assert init(tmp_path).samples == 3
+    assert [row["s2.date"] for row in table(tmp_path).values()] == ["", "2021-03-02", "2021-07-02"]
+    build_quietly("folder", tmp_path, tmp_path.parent / "stores")
+
+
+def test_a_folder_called_as_a_part_of_an_archive_is_not_that_archive(tiles, tmp_path: Path) -> None:
+    for tile in tiles[:4]:  # SSL4EO-S12 unpacks to s1/<id>/<product>/
+        write(tmp_path / "s1" / tile.name / "p" / "x.tif", stack(tile), tile, names=BGRN)
+    assert init(tmp_path).samples == 4
 
 
 # Names -------------------------------------------------------------------------------------------------------

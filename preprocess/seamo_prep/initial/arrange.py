@@ -138,26 +138,48 @@ def arrange(root: Path, rasters: Sequence[str], texts: Mapping[str, str]) -> Arr
         more = (*more, "dates: files that differ in a date alone are dates of one place"
                        + ("" if is_placed else ", though no file says where it lies"))  # fmt: skip
     bad = {path for path, _ in broken}
-    samples = [kept for one in samples if (kept := _without(one, bad)).files]
+    samples, whole = _whole_stacks([kept for one in samples if (kept := _without(one, bad)).files])
+    lost = [*grouped.left_out, *(table.lost if table else ()), *broken, *whole]
     if not looked or not samples:
-        path, why = broken[0]
-        raise ArchiveError(
-            f"none of the {len(broken)} files that were looked at is a GeoTIFF", str(root), f"{path} {why}."
-        )
-    samples, whole = _whole_stacks(samples)
+        path, why = (broken or lost or [(rasters[0], "belongs to no sample")])[0]
+        raise ArchiveError(f"none of its {len(rasters)} files makes a sample", str(root), f"{path}: {why}.")
     masks = [looked[one.mask] for one in samples if one.mask in looked]
     labels = guess_masks(masks) if masks else guess_classes([one.labels for one in samples])
     if labels.kind == "none":
         samples = [replace(one, labels=(), mask="") for one in samples]
     layers, slots, parts = _layers(samples, looked, rasters)
     dated = {one.stack for one in layers if any(day for s in samples for day in s.files.get(parts[one.id], {}))}
-    _one_folder_too_deep(root, rasters, labels, notes := [*(table.notes if table else ()), *grouped.notes, *more])
-    lost = [*grouped.left_out, *(table.lost if table else ()), *broken, *whole]
-    unnamed = len(named) - sum(len(files) for one in samples for files in one.files.values()) - len(broken)
-    if table and unnamed > 0:
+    notes = [*(table.notes if table else ()), *grouped.notes, *more, *_ground_notes(samples, looked)]
+    if masks and (bare := sum(not one.mask for one in samples)):
+        notes.append(f"{bare:,} of {len(samples):,} samples have no mask")
+    _one_folder_too_deep(root, rasters, labels, notes)
+    used = {path for one in samples for path in _files_of(one)} | bad
+    unnamed = sum(path not in used for path in named)
+    if table and unnamed:
         lost.append((f"{unnamed:,} files", f"{table.name} does not name them"))
     return Arranged(tuple(samples), tuple(layers), slots, frozenset(dated), labels, tuple(notes), tuple(lost),
                     tuple(looked.values()), len(rasters), parts)  # fmt: skip
+
+
+def _files_of(sample: FoundSample) -> Iterator[str]:
+    """Paths of all files of a sample; its mask last."""
+    for files in sample.files.values():
+        yield from files.values()
+    if sample.mask:
+        yield sample.mask
+
+
+def _ground_notes(samples: Sequence[FoundSample], looked: Mapping[str, Peek]) -> Iterator[str]:
+    """What keeps parts of one sample from lying on one ground, of those that were looked at."""
+    for one in samples:
+        found = [looked[path] for path in _files_of(one) if path in looked]
+        for other in found[1:]:
+            if grids_apart(found[0].facts.grid, other.facts.grid):
+                silent = other.facts.grid.is_placed != found[0].facts.grid.is_placed
+                what = "only one of them says where it lies" if silent else "they lie elsewhere"
+                fix = "if they lie together in truth, build with --relax grid"
+                yield f"{other.path} and {found[0].path}: {what}; {fix}"
+                return
 
 
 def _best_table(texts: Mapping[str, str], rasters: Sequence[str]) -> FoundTable | None:
@@ -173,11 +195,14 @@ def _grouped(rasters: Sequence[str], table: FoundTable | None, *, with_dates: bo
     """By names; by dates only where some sample has several, so that names stay as they are elsewhere."""
     is_told = table is not None and "label" in table.columns
     has_masks = table is None or "mask" not in table.columns
-    found = group(rasters, with_dates=with_dates and not is_told, with_masks=has_masks, classes=not is_told)
-    days = (Counter(one.part for one in files).most_common(1)[0][1] for files in found.samples.values())
-    if with_dates and not is_told and max(days, default=0) < 2:
-        return group(rasters, with_dates=False, with_masks=has_masks, classes=not is_told)
-    return found
+    if with_dates and not is_told:
+        found = group(rasters, with_dates=True, with_masks=has_masks, classes=True)
+        series = [[one.day for one in files if one.part == part] for files in found.samples.values()
+                  for part in {one.part for one in files}]  # fmt: skip
+        # A file without a date beside one that has one is no date of the same place.
+        if any(len(days) > 1 for days in series) and not any("" in days and any(days) for days in series):
+            return found
+    return group(rasters, with_dates=False, with_masks=has_masks, classes=not is_told)
 
 
 def _samples(

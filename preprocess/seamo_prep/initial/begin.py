@@ -96,7 +96,8 @@ def init(folder: Path) -> Initiated:
         deep = "" if raw == root else f", {len(root.relative_to(raw).parts)} folders too deep"
         raise ArchiveError(
             f"is the published {dataset}{deep}, which needs no table", str(folder),
-            f"Run `seamo-prep build {dataset} --raw {quoted(str(raw))} --store ...`.",
+            f"Run `seamo-prep build {dataset} --raw {quoted(str(raw))} --store ...`; if it is your own, "
+            "rename the folder that is called as the published one.",
         )  # fmt: skip
     rasters, texts, left_out = _files(root)
     found = arrange(root, rasters, texts)
@@ -241,7 +242,7 @@ def _spec(found: Arranged, spec_id: str, root: Path) -> str:
                  "The others are read by `build`, which refuses what differs.", 0),
         *(line for note in found.notes for line in comment(note, 0)),
         "datasets:",
-        f"  {spec_id}:",
+        f"  {scalar(spec_id)}:",
         f"    title: {scalar(root.name)}",
         f"    summary: {scalar(f'{count:,} samples of {root.name}')}",
         *lines_of({"licence": Reasoned("unknown", "not known: under which terms the images may be used"),

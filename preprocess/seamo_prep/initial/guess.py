@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rasterio.crs import CRS
 
 from seamo.bands import SENSORS, Unit, canonical
 from seamo.errors import ArchiveError
@@ -174,7 +175,10 @@ def _bands(peeks: Sequence[Peek], hint: Hint, gsd_m: float) -> _Bands:
     if colours == {("red", "green", "blue")} and hint.sensor in ("", "rgb"):
         reason = "guess: the files call their bands red, green and blue"
         return _Bands(Reasoned("rgb", reason), Reasoned("[R, G, B]", reason), ("R", "G", "B"))
-    is_silent = not any(any(one) for one in described)
+    silent = [one.path for one, texts in zip(peeks, described, strict=True) if not any(texts)]
+    is_silent = len(silent) == len(peeks)
+    if silent and not is_silent:
+        return _unknown(f"some files describe their bands, others do not ({silent[0]})", count, hint.sensor)
     return _unknown(
         "no file describes its bands" if is_silent else f"{says}, which are no sensor's", count, hint.sensor
     )
@@ -248,8 +252,7 @@ def _gsd(peeks: Sequence[Peek]) -> tuple[Reasoned, float]:
         grid = one.facts.grid
         if grid.transform is not None and grid.crs:
             across = float(np.hypot(grid.transform[1], grid.transform[4]))
-            is_degree = _is_geographic(grid.crs)
-            found.append(across * _DEGREE_M if is_degree else across)
+            found.append(across * _metres(grid.crs))
     if not found:
         return Reasoned(FILL_IN, "no file says where it lies: metres from one pixel to the next", is_open=True), 0.0
     middle = float(np.median(found))
@@ -265,10 +268,10 @@ def _gsd(peeks: Sequence[Peek]) -> tuple[Reasoned, float]:
     ), near
 
 
-def _is_geographic(crs: str) -> bool:
-    from rasterio.crs import CRS
-
-    return bool(CRS.from_user_input(crs).is_geographic)
+def _metres(crs: str) -> float:
+    """Metres of one unit of a coordinate system, from north to south."""
+    system = CRS.from_user_input(crs)
+    return _DEGREE_M if system.is_geographic else float(system.linear_units_factor[1])
 
 
 def _size(peeks: Sequence[Peek]) -> Reasoned:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from seamo.bands import S1, S2_L1C, S2_L2A
-from seamo.errors import ArchiveError
+from seamo.errors import SeamoError
 from seamo.manifest import DatasetSpec
-from seamo_prep.archives import archive_ids, known_specs, load_archive
+from seamo_prep.archives import archive_ids, known_specs, load_archive, sized_spec
 from seamo_prep.archives.eurosat import COVERS_OF, FILE_ORDER
 from seamo_prep.initial.guess import Hint
 from seamo_prep.initial.paths import PRODUCTS, named
@@ -43,10 +43,14 @@ def published_as(folder: Path) -> tuple[str, Path] | None:
 
 
 def _is_read(spec: DatasetSpec, raw: Path) -> bool:
-    """Whether the reader of a data set finds samples."""
+    """Whether the reader of a data set finds samples there, and can read the first."""
+    archive = load_archive(spec.id)
     try:
-        return not load_archive(spec.id).index(Raw(raw, spec, ("names",)), spec).empty
-    except ArchiveError:
+        files = Raw(raw, spec, ("shape", "dtype", "seasons", "names"))
+        rows = archive.index(files, spec)
+        sized = sized_spec(archive, files, rows, spec=spec)
+        return any(True for _ in archive.read(files, rows.iloc[:1], sized))
+    except SeamoError:
         return False
 
 

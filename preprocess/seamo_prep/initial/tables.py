@@ -52,11 +52,11 @@ def read_table_of(name: str, text: str, rasters: Sequence[str]) -> FoundTable | 
         text: Of it.
         rasters: Paths of the images below the folder.
     """
+    head = text.partition("\n")[0]
     try:
-        dialect = csv.Sniffer().sniff(text[:20_000].split("\n", 1)[0] or ",", delimiters=",;\t")
-        lines = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=dialect.delimiter))
+        lines = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count)))
     except csv.Error:
-        lines = list(csv.DictReader(io.StringIO(text, newline="")))
+        return None
     lines = [
         {(key or "").strip(): (cell or "").strip() for key, cell in one.items() if isinstance(cell, str)}
         for one in lines
@@ -84,7 +84,7 @@ def read_table_of(name: str, text: str, rasters: Sequence[str]) -> FoundTable | 
         notes.append(f"{name}: the columns {', '.join(unused)} are not read")
     found, lost = [], []
     for line in lines:
-        row = {what: line.get(head, "") for what, head in columns.items()}
+        row = {what: " ".join(line.get(head, "").split()) for what, head in columns.items()}
         path, why = finder.find(row["image"])
         if why:
             lost.append((row["image"] or "(empty)", f"{name}: {why}"))
