@@ -9,15 +9,21 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from seamo.model.tokenizer import Tokenizer, patchify
 from seamo_bench.network import Features, Network
 
 
 class ImageStatistics(Network):
-    """(B, C, H, W) -> (B, 4 C): band by band mean, std (population), p10, p90; 0 for a band without a pixel."""
+    """(B, C, H, W) -> (B, 4 C): band by band mean, std (population), p10, p90; 0 for a band without a pixel.
 
-    def __init__(self, sensors: tuple[str, ...]) -> None:
+    Args:
+        sensors: In the order of the features.
+        tails: Whether the percentiles are among them; without them (B, 2 C).
+    """
+
+    def __init__(self, sensors: tuple[str, ...], *, tails: bool = True) -> None:
         super().__init__()
-        self.sensors = sensors
+        self.sensors, self.tails = sensors, tails
 
     def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
         """The statistics of every sensor, one after the other; no dense levels."""
@@ -25,9 +31,47 @@ class ImageStatistics(Network):
         for sensor in self.sensors:
             pixels = inputs[sensor].flatten(2).double()
             mean = pixels.nanmean(dim=2)
-            std = (pixels - mean[..., None]).square().nanmean(dim=2).sqrt()
-            tails = torch.nanquantile(pixels, pixels.new_tensor([0.1, 0.9]), dim=2)
-            parts.append(torch.stack([mean, std, tails[0], tails[1]], dim=2).flatten(1))
+            found = [mean, (pixels - mean[..., None]).square().nanmean(dim=2).sqrt()]
+            if self.tails:
+                found += torch.nanquantile(pixels, pixels.new_tensor([0.1, 0.9]), dim=2).unbind()
+            parts.append(torch.stack(found, dim=2).flatten(1))
+        return Features(torch.nan_to_num(torch.cat(parts, dim=1), nan=0.0).float())
+
+
+class TokenizerStatistics(Network):
+    """SeaMo's patch embedding before any training: mean and std (population) of its tokens over an image's patches.
+
+    A pixel that is NaN makes its patch's token NaN, which the pooling leaves out; features are 0 where no patch is
+    left. Rows and columns beyond the last whole patch are not read.
+
+    Args:
+        channels: Sensor -> number of its bands, in the order of the features.
+        patch: Side of a patch in pixels.
+        width: Length of a token.
+        seed: Of the weights, drawn as SeaMo draws them (xavier uniform, no bias); each sensor's from the same seed.
+    """
+
+    def __init__(self, channels: Mapping[str, int], *, patch: int, width: int, seed: int) -> None:
+        super().__init__()
+        self.sensors, self.patch = tuple(channels), patch
+        self.tokenizers = nn.ModuleDict(
+            {sensor: Tokenizer(count * patch * patch, width, bias=False) for sensor, count in channels.items()}
+        )
+        for sensor, count in channels.items():
+            drawn = torch.empty((width, count * patch * patch), device="cpu")
+            nn.init.xavier_uniform_(drawn, generator=torch.Generator("cpu").manual_seed(seed))
+            self.tokenizers[sensor].weight = nn.Parameter(drawn, requires_grad=False)
+
+    def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
+        """(B, 2 * width * sensors): of each sensor the means, then the deviations; no dense levels."""
+        parts = []
+        for sensor in self.sensors:
+            images = inputs[sensor]
+            height, width = (side // self.patch * self.patch for side in images.shape[-2:])
+            patches = patchify(images[:, None, :, :height, :width], self.patch)[:, 0]
+            tokens: Tensor = self.tokenizers[sensor](patches).double()
+            mean = tokens.nanmean(dim=1)
+            parts += [mean, (tokens - mean[:, None]).square().nanmean(dim=1).sqrt()]
         return Features(torch.nan_to_num(torch.cat(parts, dim=1), nan=0.0).float())
 
 
