@@ -7,6 +7,9 @@ from shlex import quote
 
 PRETRAINED = "seamo-demo-pretrain-statistics"  # the row of the run in tables; its random twin's name ends in -random
 
+# Matrices this small are slower with two threads, and several times slower where another program takes a core.
+ONE_THREAD = "--threads 1"
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -100,7 +103,7 @@ def second_act(folder: Path, world: int, seed: int) -> list[Step]:
             "its frozen features under the same probes, beside the same network with random weights",
             (
                 f"seamo-bench run first --stores {at}/stores --results {at}/results"
-                f" --backbones {run}@pretrain,{run}@pretrain+random:{seed}",
+                f" --backbones {run}@pretrain,{run}@pretrain+random:{seed} {ONE_THREAD}",
             ),
             seconds=20,
             makes=folder / "results",
@@ -126,7 +129,7 @@ def _scored(folder: Path, suite: str, *, seconds: float, name: str = "") -> list
         Step(
             f"{name}floors",
             "three floors, none of them trained, under two probes of frozen features",
-            (f"seamo-bench run {suite} --stores {at}/stores --results {at}/results",),
+            (f"seamo-bench run {suite} --stores {at}/stores --results {at}/results {ONE_THREAD}",),
             seconds=seconds,
             makes=folder / "results",
         ),
