@@ -129,7 +129,7 @@ def test_what_was_done_is_kept_and_what_shows_results_runs_again(demo, tmp_path,
     assert made.read_text() == "x"
     assert (again.reused, "one said this" in out, "  the table" in out) == (1, False, True)
     assert "[2/2] 0:00 passed, about 0:01 left: the step two" in out
-    assert "one said this" in (tmp_path / "steps/01-one.txt").read_text()
+    assert "one said this" in (tmp_path / "steps/one.txt").read_text()
     made.unlink()  # then the file of what was said is no proof
     demo.Demo(tmp_path, steps).run(steps)
     assert made.read_text() == "x"
@@ -191,13 +191,15 @@ def test_the_closing_page_says_what_the_records_say(demo, tmp_path):
         ("a", "knn"): ("A floor", 0.25, 0.2, 0.3),
     }
     gains = {"knn": (0.02, -0.01, 0.05), "logreg": (-0.04, -0.06, -0.02)}
-    text = demo.page.closing(demo.page.Results(scores, gains), tmp_path, Path(sys.executable).parent, seconds=83.4)
+    text = demo.page.closing(
+        demo.page.Results(scores, gains, real=False), tmp_path, Path(sys.executable).parent, seconds=83.4
+    )
     assert "in 1:23" in text
     assert "A floor 75.0 [70.0, 80.0]; A third 60.0 [50.0, 70.0]." in text
     assert "knn: +2.0 points [-1.0, +5.0]: not told apart" in text
     assert "logreg: -4.0 points [-6.0, -2.0]: a loss" in text
     assert 15 <= len(text.splitlines()) <= 25
-    assert "gain" not in demo.page.closing(demo.page.Results(scores, {}), tmp_path, tmp_path, seconds=1)
+    assert "gain" not in demo.page.closing(demo.page.Results(scores, {}, real=True), tmp_path, tmp_path, seconds=1)
 
 
 @pytest.mark.soak
@@ -234,3 +236,14 @@ def test_act_one_ends_with_its_first_result_and_is_quick_when_it_is_there(tmp_pa
 )  # fmt: skip
 def test_an_installation_tells_large_downloads_and_phases(line, told):
     assert script("tools/install.py").news(line) == told
+
+
+def test_a_failed_installation_shows_what_pip_said(tmp_path):
+    command = [sys.executable, ROOT / "tools/install.py", "--no-index", "no-such-package-of-anybody"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No matching distribution found for no-such-package-of-anybody" in done.stderr
+    assert [line.split(maxsplit=1)[1] for line in done.stdout.splitlines()] == [
+        "finding out what is needed",
+        "pip failed",
+    ]

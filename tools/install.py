@@ -1,7 +1,7 @@
 """pip install, a line a phase, where pip says hundreds of lines or nothing: `python tools/install.py PIP-ARGUMENTS`.
 
 Run by the Python that is installed into. Large downloads are named when they begin; after 15 seconds without news a
-line says how far it is. What pip says of an error is passed on. Standard library alone: nothing is installed yet.
+line says how far it is. Where pip fails, its last lines are shown. Standard library alone: nothing is installed yet.
 """
 
 import queue
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 
 LARGE_MB = 40.0
 QUIET_S = 15.0
@@ -45,11 +46,11 @@ def main() -> int:
 
     command = [sys.executable, "-m", "pip", "install", "--progress-bar", "off", "--no-color", *sys.argv[1:]]
     with subprocess.Popen(  # noqa: S603 (pip, as `make` asks for it)
-        command, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
     ) as process:
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=_pass_on, args=(process, lines), daemon=True).start()
-        doing, resolved = "finding out what is needed", 0
+        doing, resolved, last = "finding out what is needed", 0, deque[str](maxlen=30)
         tell(doing)
         while True:
             try:
@@ -59,12 +60,15 @@ def main() -> int:
                 continue
             if line is None:
                 break
+            last.append(line)
             resolved += line.startswith("Collecting ")
             told = news(line)
             if told:
                 doing = told
                 tell(told)
-    tell("installed" if process.returncode == 0 else "pip failed")
+    if process.returncode:
+        print("".join(last), file=sys.stderr)
+    tell("pip failed" if process.returncode else "installed")
     return process.returncode
 
 

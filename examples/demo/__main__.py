@@ -69,7 +69,7 @@ class Demo:
         return time.monotonic() - self.began
 
     def _path(self, step: Step) -> Path:
-        return self.kept / f"{self.steps.index(step) + 1:02d}-{step.name}.txt"
+        return self.kept / f"{step.name}.txt"
 
     def _is_kept(self, step: Step) -> bool:
         """Whether the same command lines were run to their end, and what they made is there."""
@@ -155,7 +155,7 @@ def main() -> None:
         sys.exit(STOPPED)
 
 
-def results_of(folder: Path, *, pretrained: bool) -> page.Results:
+def results_of(folder: Path, *, real: bool, pretrained: bool) -> page.Results:
     """What the records of the demo say."""
     results = shlex.quote(str(folder / "results"))
     scores = {
@@ -164,9 +164,8 @@ def results_of(folder: Path, *, pretrained: bool) -> page.Results:
         if row["status"] == "ok"
     }
     pairs = asked(f"seamo-bench compare {results} {PRETRAINED} {PRETRAINED}-random") if pretrained else []
-    return page.Results(
-        scores, {row["id"].split("/")[1]: (row["difference"], row["low"], row["high"]) for row in pairs}
-    )
+    gains = {row["id"].split("/")[1]: (row["difference"], row["low"], row["high"]) for row in pairs}
+    return page.Results(scores, gains, real)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,12 @@ class Results:
     Args:
         scores: (backbone, protocol) -> its score.
         gains: Protocol -> pretrained minus random weights, with interval; empty without act 2.
+        real: Whether act 1 was shown on real tiles, too.
     """
 
     scores: Mapping[tuple[str, str], Score]
     gains: Mapping[str, tuple[float, float, float]]
+    real: bool
 
 
 def clock(seconds: float) -> str:
@@ -72,16 +74,18 @@ def as_typed(line: str, programs: Path) -> str:
 
 def closing(found: Results, folder: Path, programs: Path, *, seconds: float) -> str:
     """The page at the end: what was shown, what was not, what to do next."""
+    real = "202 real tiles are no data set" if found.real else "every pixel was made by a program"
     at, command = shlex.quote(str(folder)), as_typed("", programs)
     lines = [
         "",
         f"WHAT WAS SHOWN, in {clock(seconds)}",
         f"  Archive, store, scores, page: everything is below {at}, and {at}/report.html opens in a browser.",
         *(f"  {_scores(found, protocol)}" for protocol in ("logreg", "knn")),
-        "  Four planted faults were named: exchanged bands, shifted pixels, test images in train, changed labels.",
+        f"  Four planted faults were named{' (on real tiles, too)' * found.real}: exchanged bands, shifted pixels,",
+        "  test images in train, changed labels.",
         *(f"  {_gain(protocol, *gain)}" for protocol, gain in sorted(found.gains.items())),
         "WHAT WAS NOT",
-        "  Nothing is said about real imagery: all but the tiles called real was made by a program.",
+        f"  Anything about the real world: {real}.",
         "  Whether pretraining helps: that takes several seeds and worlds (make readme-figures) and real data.",
         "  Faults that look like the truth pass: bands that are alike, single wrong labels. docs/verify.md lists them.",
         "NEXT",
