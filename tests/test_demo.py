@@ -230,7 +230,7 @@ def test_act_one_ends_with_its_first_result_and_is_quick_when_it_is_there(tmp_pa
         ("  Downloading torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl (866.2 MB)", "downloading torch (866 MB)"),
         ("Downloading https://x.example/nvidia_cublas-13.1.0.3-py3-none-manylinux.whl (1.2 GB)",
          "downloading nvidia_cublas (1200 MB)"),
-        ("  Using cached scipy-1.16.0-cp311.whl (41 MB)", "already downloaded: scipy (41 MB)"),
+        ("  Using cached scipy-1.16.0-cp311.whl (41 MB)", "taking from pip's cache: scipy (41 MB)"),
         ("Installing collected packages: a, b, c", "unpacking 3 packages"),
     ],
 )  # fmt: skip

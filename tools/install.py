@@ -1,7 +1,7 @@
 """pip install, a line a phase, where pip says hundreds of lines or nothing: `python tools/install.py PIP-ARGUMENTS`.
 
 Run by the Python that is installed into. Large downloads are named when they begin; after 15 seconds without news a
-line says how far it is. Where pip fails, its last lines are shown. Standard library alone: nothing is installed yet.
+line says what is going on. Where pip fails, its last lines are shown. Standard library alone: nothing is installed yet.
 """
 
 import queue
@@ -29,7 +29,7 @@ def news(line: str) -> str:
     """
     found = DOWNLOAD.match(line)
     if found and float(found[2]) * SCALE[found[3]] >= LARGE_MB:
-        how = "downloading" if "Downloading" in line else "already downloaded:"
+        how = "downloading" if "Downloading" in line else "taking from pip's cache:"
         return f"{how} {found[1].rpartition('/')[2]} ({float(found[2]) * SCALE[found[3]]:.0f} MB)"
     if line.startswith("Installing collected packages:"):
         return f"unpacking {line.count(',') + 1} packages"
@@ -50,18 +50,17 @@ def main() -> int:
     ) as process:
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=_pass_on, args=(process, lines), daemon=True).start()
-        doing, resolved, last = "finding out what is needed", 0, deque[str](maxlen=30)
+        doing, last = "finding out what is needed", deque[str](maxlen=30)
         tell(doing)
         while True:
             try:
                 line = lines.get(timeout=QUIET_S)
             except queue.Empty:
-                tell(f"{doing}, {resolved} packages found")
+                tell(f"still {doing}")
                 continue
             if line is None:
                 break
             last.append(line)
-            resolved += line.startswith("Collecting ")
             told = news(line)
             if told:
                 doing = told

@@ -130,8 +130,10 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, help="real samples: act 1 is shown on their EuroSAT tiles, too")
     args = parser.parse_args()
     tiles = args.samples / "eurosat_ms" if args.samples else None
+    if tiles and not tiles.is_dir():
+        parser.error(f"{tiles}: no such folder; it holds the tiles, as EuroSAT_MS/<Class>/<Class>_<n>.tif")
     first = first_act(args.folder, args.world)
-    real = real_act(args.folder, tiles) if tiles and tiles.is_dir() else []
+    real = real_act(args.folder, tiles) if tiles else []
     second = second_act(args.folder, args.world, args.seed) if args.act == 2 else []
     demo = Demo(args.folder, [*first, *real, *second])
     try:

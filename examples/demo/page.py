@@ -104,7 +104,7 @@ def _scores(found: Results, protocol: str) -> str:
     told = "; ".join(
         f"{title} {100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]" for title, value, low, high in ranked[:2]
     )
-    return f"Top-1 in percent with {protocol}, the two highest: {told}."
+    return f"Top-1 in percent, {protocol}: {told}."
 
 
 def _gain(protocol: str, difference: float, low: float, high: float) -> str:
