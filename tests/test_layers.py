@@ -93,7 +93,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 LOOSE = {"card", "facts", "family", "network", "predictions", "protocol", "weights"}  # contracts, alone at the root
 LAPTOP = {f"seamo_bench.{name}" for name in ("predictions", "facts", "scores", "board")}
-LAPTOP_LIBRARIES = {"numpy", "pandas", "pydantic"}
+LAPTOP_LIBRARIES = {"jinja2", "numpy", "pandas", "pydantic"}
 # What a command line may load before it knows what is asked.
 CLI_LIBRARIES = {"typer", "rich", "yaml", "pydantic"}
 

@@ -1,4 +1,4 @@
-"""The guides to adding a metric and a tab of the report: their one file, put into the folder, is all that is needed."""
+"""The guides to adding a metric and a tab of the report: their files, put into the folder, are all that is needed."""
 
 import re
 import sys
@@ -19,18 +19,21 @@ from tests.bench.test_report import HOSTILE, Page, put
 from tests.conftest import ROOT
 
 
-def code_of(page: str) -> str:
-    return re.search(r"^```python\n(.*?)^```$", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL | re.MULTILINE)[1]
+def code_of(page: str, language: str = "python") -> str:
+    return re.search(
+        rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )[1]
 
 
 @pytest.fixture
 def added(tmp_path, monkeypatch):
     """Put a file into a folder of ours, as far as Python can tell."""
 
-    def add(package, name: str, code: str) -> None:
+    def add(package, name: str, code: str, template: str = "") -> None:
         folder = tmp_path / package.__name__
         folder.mkdir()
         (folder / f"{name}.py").write_text(code)
+        (folder / f"{name}.html").write_text(template)
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
         metrics.metrics.cache_clear()
 
@@ -68,17 +71,17 @@ def test_two_files_cannot_claim_one_metric(added):
         metrics.metrics()
 
 
-def test_a_tab_is_one_file(added, tmp_path):
+def test_a_tab_is_a_module_and_its_template(added, tmp_path):
     results = tmp_path / "results"
     for seed in range(2):
         put(results, HOSTILE, 0.6, seed=seed)
     put(results, "once", 0.8)
     report.write_report(results, tmp_path / "before.html", resamples=50)
     assert 'id="spread"' not in (tmp_path / "before.html").read_text()
-    added(tabs, "spread", code_of("adding_a_report_tab.md"))
+    added(tabs, "spread", *(code_of("adding_a_report_tab.md", language) for language in ("python", "html")))
     report.write_report(results, tmp_path / "after.html", resamples=50)
     text = (tmp_path / "after.html").read_text()
-    order = re.findall(r'<section id="(\w+)"', text)
+    order = re.findall(r'<section id="([\w-]+)"', text)
     assert order[order.index("cost") : order.index("cost") + 3] == ["cost", "spread", "classes"]
     assert '<a href="#spread">Spread</a>' in text
     part = text[text.index('<section id="spread"') : text.index('<section id="classes"')]

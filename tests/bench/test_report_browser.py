@@ -1,10 +1,18 @@
 """The report in headless Chromium: keys, drawer, tabs, map, light and dark, narrow and wide, nothing from outside."""
 
+import base64
+import csv
+import io
+import json
 import shutil
 
 import pytest
+from PIL import Image
 
+from seamo_bench.board.leaderboard import build_table
 from seamo_bench.board.report import write_report
+from seamo_bench.board.tables import to_objects
+from seamo_bench.records.record import read_records
 from tests.bench.browser import PROGRAM, browser
 from tests.bench.test_report import some_results
 
@@ -36,6 +44,10 @@ def focus(page, selector):
     assert page.js(f"(document.querySelector({selector!r})?.focus(), {FOCUSED}.matches({selector!r}))"), selector
 
 
+def tab(page, name):
+    page.js(f"document.querySelector('nav a[href=\"#{name}\"]').click()")
+
+
 def words(page, selector):
     return page.js(f"[...document.querySelectorAll({selector!r})].map((one) => one.textContent)")
 
@@ -53,12 +65,30 @@ def test_it_loads_nothing_and_complains_about_nothing(page, opened):
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_sticks_out_of_the_window(page, width):
     page.size(width, 800)
-    page.js("document.querySelectorAll('details').forEach((one) => (one.open = true))")
-    assert page.js("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    for name in page.js("[...document.querySelectorAll('main > section')].map((one) => one.id)"):
+        tab(page, name)
+        page.js("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+        assert page.js("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
+
+
+def test_a_table_wider_than_a_phone_says_so_and_keeps_its_names_in_sight(page):
+    page.size(390, 800)
+    tab(page, "scores-single-label")
+    page.js("new Promise((done) => setTimeout(done, 100))")  # a resize is heard a moment later
+    sign = "getComputedStyle(document.querySelector('#scores-single-label .scroller'), '::before').content"
+    assert "scroll sideways" in page.js(sign)
+    left = "document.querySelector('#scores-single-label tbody th').getBoundingClientRect().left"
+    before = page.js(left)
+    page.js("document.querySelector('#scores-single-label .scroll').scrollLeft = 150")
+    assert page.js(left) == before
+    page.size(1280, 800)
+    page.js("new Promise((done) => setTimeout(done, 100))")
+    assert page.js(sign) == "none"
 
 
 def test_enter_on_a_head_sorts_and_again_turns_it(page):
-    page.js("document.querySelectorAll('#leaderboard table')[0].id = 'first'")
+    tab(page, "scores-single-label")
+    page.js("document.querySelectorAll('#scores-single-label table')[0].id = 'first'")
     names = "#first tbody th"
     before = words(page, names)
     assert len(before) == 3
@@ -78,11 +108,12 @@ def test_enter_on_a_head_sorts_and_again_turns_it(page):
 
 
 def test_the_origin_of_a_score_opens_and_closes_with_keys(page):
-    focus(page, "#leaderboard td a.why")
+    tab(page, "scores-single-label")
+    focus(page, "#scores-single-label td a.why")
     target = page.js(f"{FOCUSED}.hash")
     page.key("Enter")
     assert page.js("document.getElementById('drawer').open")
-    key = page.js(f"document.querySelector('{target} th.key').textContent")
+    key = page.js(f"document.querySelector('{target} td.key:last-child').textContent")
     drawer = words(page, "#drawer")[0]
     assert len(key) == 64
     for said in (key, "What it was fed", "affine a=[1354.25] b=[245.5]", "official", "bootstrap over 120 samples"):
@@ -93,31 +124,125 @@ def test_the_origin_of_a_score_opens_and_closes_with_keys(page):
     assert page.js(f"{FOCUSED}.hash") == target
 
 
-def test_a_blank_of_the_overview_says_why(page):
-    focus(page, "#heat td.none a")
+def test_a_blank_says_why_and_leads_to_its_origin(page):
+    page.js("document.querySelector('#overview details.blanks').open = true")
+    assert "impossible: <script>alert(1)</script>" in words(page, "#overview details.blanks li")[0]
+    focus(page, "#overview details.blanks a.why")
     page.key("Enter")
     assert "impossible: <script>alert(1)</script>" in words(page, "#drawer")[0]
 
 
-def test_arrows_on_the_tabs_choose_task_and_protocol(page):
-    shown = "[...document.querySelectorAll('#leaderboard .col')].filter((one) => one.offsetParent).length"
-    heads = "[...document.querySelectorAll('#heat thead th')].filter((one) => one.offsetParent).length"
-    nothing = "document.querySelector('#countries > p.note').offsetParent !== null"
-    assert words(page, "fieldset:first-of-type label") == ["all", "single-label", "segmentation"]
-    assert (page.js(shown), page.js(heads), page.js(nothing)) == (3, 4, False)
-    focus(page, "#show-t-all")
-    page.key("ArrowRight")
-    assert (page.js(shown), page.js(heads), page.js(nothing)) == (2, 3, False)
-    page.key("ArrowRight")
-    assert (page.js(shown), page.js(heads), page.js(nothing)) == (1, 2, True)  # its data set names no countries
-    assert words(page, ".filters [role=status]") == ["1 of 3 columns"]
-    focus(page, "#show-p-all")
-    page.key("ArrowRight")
-    assert words(page, "#show-p0 + label") == ["linear"]
-    assert words(page, ".filters [role=status]") == ["0 of 3 columns: no such pair was run"]
+def test_tabs_show_a_page_each_and_have_an_address(page):
+    shown = "[...document.querySelectorAll('main > section')].filter((one) => one.offsetParent).map((one) => one.id)"
+    assert page.js(shown) == ["overview"]
+    tab(page, "cost")
+    assert (page.js(shown), page.js("location.hash")) == (["cost"], "#tab=cost")
+    assert page.js("document.querySelector('nav [aria-current]').textContent") == "Cost"
+    page.js("history.back()")
+    page.js("new Promise((done) => setTimeout(done, 100))")
+    assert page.js(shown) == ["overview"]
+
+
+def test_filters_hide_rows_and_columns_everywhere_and_stand_in_the_address(page, opened):
+    heads = "[...document.querySelectorAll('#overview thead th')].filter((one) => one.offsetParent).length"
+    rows = "[...document.querySelectorAll('#overview tbody tr')].filter((one) => one.offsetParent).length"
+    assert (page.js(heads), page.js(rows)) == (4, 3)
+    assert words(page, "select[name=dataset] option") == ["all", "eurosat", "world"]
+    focus(page, "select[name=dataset]")
+    page.key("ArrowDown", 2)
+    page.key("Enter")
+    assert (page.js(heads), page.js("location.hash")) == (3, "#dataset=world")
+    assert words(page, ".filters [role=status]") == ["4 of 4 rows, 2 of 3 columns"]
+    focus(page, "input[name=q]")
+    for letter in "good":
+        page.call("Input.dispatchKeyEvent", type="char", text=letter)
+    assert (page.js(rows), page.js("location.hash")) == (1, "#dataset=world&q=good")
+    # The address shows the same in a new window, with a tab and an open origin, too.
+    tab(page, "scores-segmentation")
+    page.js("document.querySelector('#scores-segmentation a.why').click()")
+    address = page.js("location.hash")
+    drawer = words(page, "#drawer")[0]
+    page.open(opened[1])
+    assert not page.js("document.getElementById('drawer').open")
+    page.js(f"location.hash = {address!r}")
+    page.js("new Promise((done) => setTimeout(done, 200))")
+    assert words(page, "#drawer")[0] == drawer
+    assert "mIoU" in drawer
+    assert page.js("document.querySelector('#scores-segmentation').offsetParent !== null")
+    assert page.js("[document.querySelector('[name=q]').value, document.querySelector('[name=dataset]').value]") == [
+        "good",
+        "world",
+    ]
+    page.key("Escape")
+    assert "cell=" not in page.js("location.hash")
+    page.js("document.querySelector('.filters [type=reset]').click()")
+    assert page.js("location.hash") == "#tab=scores-segmentation"
+    page.js("document.querySelector('[name=q]').value = 'nobody'")
+    page.js("document.querySelector('[name=q]').dispatchEvent(new Event('input', { bubbles: true }))")
+    tab(page, "overview")
+    assert page.js("getComputedStyle(document.querySelector('#overview table'), '::after').content").startswith(
+        '"No row'
+    )
+
+
+def saved(page, click):
+    """What a click would put into the downloads: its name and its text."""
+    page.js("""window.kept = null; HTMLAnchorElement.prototype.click = function () { kept.name = this.download; };
+        URL.createObjectURL = (blob) => { kept = { blob }; return 'blob:x'; }""")
+    page.js(click)
+    page.js("new Promise((done) => { const wait = () => kept?.name ? done() : setTimeout(wait, 20); wait(); })")
+    return page.js("kept.name"), page.js("kept.blob.type.startsWith('image') ? '' : kept.blob.text()")
+
+
+def test_shown_rows_are_saved_as_the_command_prints_them(page, opened):
+    folder = opened[1].parent
+    wanted = to_objects(build_table(read_records(folder), folder, resamples=100))
+    name, text = saved(page, "document.querySelector('[data-form=json]').click()")
+    assert name == "scores.json"
+    got = {one["id"]: one for one in json.loads(text)}
+    assert len(got) == len(wanted) == 6
+    for one in wanted:
+        for field in (
+            "backbone",
+            "dataset",
+            "protocol",
+            "fraction",
+            "value",
+            "low",
+            "high",
+            "best",
+            "records",
+            "reason",
+        ):
+            assert got[one["id"]][field] == one[field], field
+    page.js("document.querySelector('[name=dataset]').value = 'eurosat'")
+    page.js("document.querySelector('[name=dataset]').dispatchEvent(new Event('input', { bubbles: true }))")
+    name, text = saved(page, "document.querySelector('[data-form=csv]').click()")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert (name, {line["dataset"] for line in lines}) == ("scores.csv", {"eurosat"})
+    assert {line["backbone"]: line["value"] for line in lines} == {
+        one["backbone"]: "" if one["value"] is None else repr(one["value"])
+        for one in wanted
+        if one["dataset"] == "eurosat"
+    }
+    assert all(not line["backbone"].startswith(("=", "+", "-", "@")) for line in lines)
+
+
+def test_a_plot_is_saved_as_a_picture_without_asking_anybody(page):
+    tab(page, "cost")
+    name, _ = saved(page, "document.querySelector('#cost .save').click()")
+    assert name == "top-1-against-flops-a-sample.png"
+    code = "kept.blob.arrayBuffer().then((one) => btoa(String.fromCharCode(...new Uint8Array(one))))"
+    image = Image.open(io.BytesIO(base64.b64decode(page.js(code)))).convert("RGB")
+    assert image.size == (1520, 680)
+    colors = {color for _, color in image.getcolors(1 << 20)}
+    assert (255, 255, 255) in colors  # the card it stands on
+    assert (11, 110, 110) in colors  # the accent of the marks: style rules went with it
+    assert not [one for one in page.events if one["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")]
 
 
 def test_the_map_walks_by_arrows_and_changes_by_backbone(page):
+    tab(page, "map")
     focus(page, "#map rect.hint")
     reading = "#map .reading"
     first = words(page, reading)[0]
@@ -136,13 +261,15 @@ def test_the_map_walks_by_arrows_and_changes_by_backbone(page):
     assert sum(int(one[1]) for one in bad) < sum(int(one[1]) for one in good)  # 0 is the worst
     assert words(page, "#map tbody tr") != table
     chosen = page.js("document.querySelector('#map select').value")
-    assert words(page, "#map .whose")[0] == chosen
+    names = "[...document.querySelectorAll('#map option')].map((one) => [one.value, one.textContent])"
+    assert words(page, "#map .whose")[0] == dict(page.js(names))[chosen]
     worst = page.js("document.querySelector('#map tbody td:last-child').textContent")
     scores = page.js("document.querySelector('#map select').selectedOptions[0].dataset.scores.split(' ').map(Number)")
     assert float(worst) == pytest.approx(100 * min(scores), abs=0.006)
 
 
 def test_a_dot_of_the_plot_says_its_values(page):
+    tab(page, "cost")
     focus(page, "#cost .plot g.hint")
     assert "FLOPs a sample" in words(page, "#cost .plot .reading")[0]
 
@@ -166,12 +293,12 @@ def test_without_script_everything_is_there(page, opened):
     try:
         page.open(opened[1])
         assert page.js("document.querySelectorAll('thead button').length") == 0
-        assert page.js("document.querySelectorAll('#leaderboard tbody tr').length") > 4
-        target = page.js("document.querySelector('#leaderboard a.why').hash")
+        assert page.js("document.querySelectorAll('#scores-single-label tbody tr').length") >= 4
+        target = page.js("document.querySelector('#scores-single-label a.why').hash")
         assert page.js(f"document.querySelector('{target} dl').textContent.length") > 50
-        page.js("document.querySelector('#show-t0').checked = true")  # the tabs are style rules
-        hidden = "[...document.querySelectorAll('#leaderboard .col')].filter((one) => !one.offsetParent).length"
-        assert page.js(hidden) in (1, 2)
+        hidden = "[...document.querySelectorAll('main > section')].filter((one) => !one.offsetParent).length"
+        assert page.js(hidden) == 0
+        assert page.js("document.querySelector('.filters').offsetParent === null")  # they need the script
     finally:
         page.call("Emulation.setScriptExecutionDisabled", value=False)
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from seamo.addresses import address_of
 from seamo.options import Json
 from seamo.progress import Progress
-from seamo.terminal import show
+from seamo.terminal import remark, show
 from seamo_bench.cli.arguments import Mixed, ResultsArgument
 from seamo_bench.cli.judged import records_for_tables
 
@@ -28,8 +29,17 @@ def report(
     from seamo_bench.records.fetched import results_on_disk
 
     with results_on_disk(results) as folder:
+        found = records_for_tables(folder)
         write_report(
-            folder, output, found=records_for_tables(folder), mixed=mixed, figures=figures, progress=progress.report
+            folder,
+            output,
+            found=found,
+            given=address_of(results),
+            mixed=mixed,
+            figures=figures,
+            progress=progress.report,
         )
     progress.close()
+    if not found.records:
+        remark(f"{address_of(results)}: there is no record, and the page says so. Run a suite first.")
     show([{"id": output.name, "file": str(output)}], json=as_json, text=lambda: str(output))

@@ -1,20 +1,27 @@
 """The report: one self-contained HTML page made from a results folder, readable without network or script."""
 
 import importlib
-from html import escape
+import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from seamo.discovery import own_modules
 from seamo.errors import ProtocolError
 from seamo.identity import write_atomically
-from seamo_bench.board.leaderboard import build_table
+from seamo_bench.board.leaderboard import Head, Table, build_table
 from seamo_bench.board.report import tabs
 from seamo_bench.board.report.atlas import make_atlases
-from seamo_bench.board.report.contracts import ReportInputs
-from seamo_bench.board.report.markup import PageNumbers
+from seamo_bench.board.report.columns import TASKS, kinds
+from seamo_bench.board.report.commands import Commands
+from seamo_bench.board.report.headline import findings, newest, opening
+from seamo_bench.board.report.links import Links
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.report.pictures import read_pictures
+from seamo_bench.board.report.places import PageNumbers
+from seamo_bench.board.report.state import board_state, families
+from seamo_bench.board.report.text import templates
+from seamo_bench.board.report.words import plural
 from seamo_bench.protocol import Progress, silent
 from seamo_bench.records.record import RecordSet, read_records
 from seamo_bench.scores.replicates import RESAMPLES
@@ -28,18 +35,21 @@ def write_report(
     output: Path,
     *,
     found: RecordSet | None = None,
+    given: str = "",
     title: str = "seamo benchmark",
     mixed: bool = False,
     resamples: int = RESAMPLES,
     figures: Path | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Read a results folder and write the page.
+    """Read a results folder and write the page. A folder without records makes a page that says so.
 
     Args:
         results: Folder of records.
         output: The .html file.
         found: What is in the folder, if it was read; a referee's words on it, for example.
+        given: The folder as the reader knows it, for the commands on the page: an address, for example; `results`
+            if empty.
         title: Heading of the page.
         mixed: As in `build_table`.
         resamples: Of the bootstrap.
@@ -47,18 +57,20 @@ def write_report(
         progress: Called with (done, total, what) now and then.
 
     Raises:
-        ProtocolError: If there is nothing to show, or the folder of figures has none.
+        ProtocolError: If records cannot share a column, or the folder of figures has no figure.
     """
     drawn = read_pictures(figures) if figures else ()
     found = read_records(results) if found is None else found
-    made = build_table(found, results, mixed=mixed, resamples=resamples)
+    nothing = Table((), (), {}, (), {}, found.damaged)
+    made = build_table(found, results, mixed=mixed, resamples=resamples) if found.records else nothing
     said = progress or silent
     page = Page(
         made=made,
         found=found,
         results=results,
         places=PageNumbers(made),
-        inputs=ReportInputs(found.records),
+        commands=Commands(results, given or str(results)),
+        links=Links(),
         atlases=make_atlases(made, results, said),
         pictures=drawn,
         mixed=mixed,
@@ -84,50 +96,73 @@ def all_tabs() -> list[Tab]:
 
 
 def render(page: Page, *, title: str) -> str:
-    """The page as text; everything that comes from records is escaped."""
-    made, found, places = page.made, page.found, page.places
-    sections = [(tab, inner) for tab in all_tabs() if (inner := tab.render(page))]
-    nav = " ".join(f'<a href="#{tab.id}">{tab.name}</a>' for tab, _ in sections)
-    body = "".join(f'<section id="{tab.id}"><h2>{tab.title}</h2>{inner}</section>' for tab, inner in sections)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in made.notes)
-    ok = sum(record.status == "ok" for record in found.records)
-    lead = f"{ok} runs scored, {len(found.records) - ok} blanks with reasons, {len(made.rows)} backbones."
-    style = (files(__name__) / "page.css").read_text("utf-8")
-    script = (files(__name__) / "page.js").read_text("utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{escape(title)}</title><style>{style}{_filter_rules(places)}</style></head><body>"
-        '<a class="skip" href="#leaderboard">To the leaderboard</a>'
-        f'<header><h1>{escape(title)}</h1><p class="lead">{lead}</p><ul class="warnings">{notes}</ul></header>'
-        f'<div class="bar-top"><nav aria-label="Sections">{nav}</nav>{_filters(places)}</div>'
-        f"<main>{body}</main><footer>Every number is computed from stored predictions; its record is named by the "
-        f'hash of what can change it.</footer><dialog id="drawer" aria-label="Where a number comes from"></dialog>'
-        f"<script>{script}</script></body></html>\n"
+    """The page as text; templates escape everything that comes from records."""
+    made, made_of = page.made, templates()
+    # Imported once: importing macros anew for every tab would compile them each time.
+    ui = made_of.get_template("macros.html").module
+    sections = []
+    for tab in all_tabs():
+        for anchor, name, heading, heads in _parts(tab, made):
+            shown = tab.view(page, heads)
+            if shown is not None:
+                body = made_of.get_template(f"{tab.id}.html").render(page=page, ui=ui, **shown)
+                sections.append({"id": anchor, "name": name, "title": heading, "body": body})
+    text = made_of.get_template("page.html").render(
+        page=page,
+        title=title,
+        policy=_POLICY,
+        style=(files(__name__) / "page.css").read_text("utf-8"),
+        script=(files(__name__) / "page.js").read_text("utf-8"),
+        opening=opening(made, page.found.records),
+        newest=newest(page.results),
+        findings=findings(made),
+        caveats=_caveats(made),
+        filters=_filters(made),
+        sections=sections if made.rows else [],
+        state=board_state(made, title),
     )
+    return re.sub(r"\n\s*\n+", "\n", text).lstrip()
 
 
-def _filters(places: PageNumbers) -> str:
-    """Tabs by task and by protocol: radio buttons, which keyboards know how to walk."""
-    groups = [("task", "Task", "t", places.tasks), ("protocol", "Protocol", "p", places.protocols)]
-    parts = []
-    for name, legend, letter, values in groups:
-        tabs = [(f"{letter}-all", "all"), *((f"{letter}{k}", value) for k, value in enumerate(values))]
-        inner = "".join(
-            f'<input type="radio" name="{name}" id="show-{place}"{" checked" if place.endswith("-all") else ""}>'
-            f'<label for="show-{place}">{escape(text)}</label>'
-            for place, text in tabs
-        )
-        parts.append(f"<fieldset><legend>{legend}</legend>{inner}</fieldset>")
-    return f'<form class="filters" aria-label="Which columns are shown">{"".join(parts)}<p role="status"></p></form>'
+def _parts(tab: Tab, made: Table) -> list[tuple[str, str, str, Sequence[Head]]]:
+    """Anchor, name, heading and columns of each section that a tab makes."""
+    if not tab.by_task:
+        return [(tab.id, tab.name, tab.title, made.heads)]
+    task = kinds(made)
+    found: list[tuple[str, str, str, Sequence[Head]]] = []
+    for kind in dict.fromkeys(task[head.column] for head in made.heads):
+        heads = [head for head in made.heads if task[head.column] == kind]
+        title = TASKS.get(kind, kind)
+        found.append((f"{tab.id}-{kind}", title, f"{tab.title}: {title.lower()}", heads))
+    return found
 
 
-def _filter_rules(places: PageNumbers) -> str:
-    """Style rules that hide what is not chosen: the tabs work without script."""
-    rules = [
-        f"body:has(#show-{letter}{k}:checked) [data-{name}]:not([data-{name}={letter}{k}])"
-        for name, letter, values in (("task", "t", places.tasks), ("protocol", "p", places.protocols))
-        for k in range(len(values))
+def _caveats(made: Table) -> list[str]:
+    """What limits the whole page; what is about one column or the aggregates stands there."""
+    elsewhere = {note for head in made.heads for note in head.notes}
+    damaged, synthetic = f"{len(made.damaged)} DAMAGED", "SYNTHETIC data"
+    found = []
+    for note in made.notes:
+        if note.startswith(damaged):
+            found.append(f"{plural(len(made.damaged), 'damaged file')} left out; the tab Flags says which and why.")
+        elif note.startswith(synthetic) and all(head.synthetic for head in made.heads):
+            found.append("All data are SYNTHETIC: nothing here is a statement about the real world.")
+        elif note not in elsewhere and "IQM" not in note:
+            found.append(note)
+    if not made.heads:  # no record, so that no note and no tab tells of them
+        found += [f"{one.path.name} is left out: it {one.reason}." for one in made.damaged]
+    return found
+
+
+def _filters(made: Table) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Name, label and choices (value, text) of what the script filters by; a choice of one is none."""
+    columns = [head.column for head in made.heads]
+    family = sorted({one for one in families(made).values() if one})
+    fractions = sorted({column.fraction for column in columns})
+    choices = [
+        ("family", "Family", [(one, one) for one in family]),
+        ("dataset", "Data set", [(one, one) for one in dict.fromkeys(column.dataset for column in columns)]),
+        ("protocol", "Protocol", [(one, one) for one in dict.fromkeys(column.protocol for column in columns)]),
+        ("fraction", "Labels", [(f"{one:g}", f"{100 * one:g} %") for one in fractions]),
     ]
-    return ",".join(rules) + "{display:none}"
+    return [(name, label, values) for name, label, values in choices if len(values) > 1]

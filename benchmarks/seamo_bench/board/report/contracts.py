@@ -1,49 +1,37 @@
 """What the models were fed: the input contracts among records."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from dataclasses import dataclass
 
-from seamo_bench.board.report.markup import facts_list
 from seamo_bench.facts import AdapterFacts
 from seamo_bench.records.record import Record
 
 
-class ReportInputs:
-    """The different input contracts among records, numbered: many runs share one."""
+@dataclass(frozen=True, slots=True)
+class InputContract:
+    """One way to feed a network, in words, and the records that were fed so."""
 
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._places: dict[tuple[str, str, str], int] = {}
-        self._listed: list[tuple[str, AdapterFacts]] = []
-        for record in sorted(records, key=lambda record: (record.facts.backbone.id, self._stores(record))):
-            adapter = record.facts.adapter
-            if adapter and self._key(record) not in self._places:
-                self._places[self._key(record)] = len(self._listed)
-                self._listed.append((f"{record.facts.backbone.id} on {self._stores(record)}", adapter))
+    facts: Sequence[tuple[str, str]]
+    records: Sequence[Record]
 
-    @staticmethod
-    def _stores(record: Record) -> str:
-        return "+".join(store.id for store in record.facts.stores)
 
-    def _key(self, record: Record) -> tuple[str, str, str]:
+def contracts(records: Iterable[Record]) -> list[InputContract]:
+    """Equal contracts once, in the order of backbones and stores."""
+    found: dict[str, tuple[AdapterFacts, list[Record]]] = {}
+    for record in sorted(records, key=lambda one: (one.facts.backbone.id, [s.id for s in one.facts.stores], one.key)):
         adapter = record.facts.adapter
-        return record.facts.backbone.id, self._stores(record), adapter.model_dump_json() if adapter else ""
-
-    def link(self, record: Record) -> str:
-        """A link to a record's contract; empty without one."""
-        place = self._places.get(self._key(record))
-        return "" if place is None else f'<a href="#input-{place}">what it was fed</a>'
-
-    def section(self) -> str:
-        """All of them, folded."""
-        parts = [
-            f'<details id="input-{number}"><summary>{escape(name)}</summary>{_contract(adapter)}</details>'
-            for number, (name, adapter) in enumerate(self._listed)
-        ]
-        return "".join(parts) or '<p class="note">No record has an input contract.</p>'
+        if adapter is not None:
+            found.setdefault(adapter.model_dump_json(), (adapter, []))[1].append(record)
+    return [InputContract(_words(adapter), mine) for adapter, mine in found.values()]
 
 
-def _contract(adapter: AdapterFacts) -> str:
-    rows = [("Size", f"{adapter.size[0]} x {adapter.size[1]} {adapter.resize}"), ("Missing bands", adapter.missing)]
+def contract_numbers(records: Iterable[Record]) -> dict[str, int]:
+    """Key of a record -> number of its contract."""
+    return {record.key: number for number, one in enumerate(contracts(records)) for record in one.records}
+
+
+def _words(adapter: AdapterFacts) -> list[tuple[str, str]]:
+    rows = [("Size", _size(adapter)), ("Missing bands", adapter.missing)]
     for fed in adapter.inputs:
         steps = "; then ".join(f"{step.op} a={_numbers(step.a)} b={_numbers(step.b)}" for step in fed.steps)
         rows += [
@@ -54,7 +42,13 @@ def _contract(adapter: AdapterFacts) -> str:
         ]
         if fed.filled:
             rows.append((f"{fed.sensor} made up", " ".join(fed.filled)))
-    return facts_list(rows)
+    return rows
+
+
+def _size(adapter: AdapterFacts) -> str:
+    """What the network sees; 0 x 0 stands for images as they are stored, and `resize` often names the size."""
+    size = f"{adapter.size[0]} x {adapter.size[1]}" if all(adapter.size) else "as stored"
+    return adapter.resize if size in adapter.resize else f"{size}, {adapter.resize or 'not resized'}"
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -1,14 +1,15 @@
 """What a tab of the report is, and what it may show."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seamo_bench.board.leaderboard import Table
+from seamo_bench.board.leaderboard import Head, Table
 from seamo_bench.board.report.atlas import Atlas
-from seamo_bench.board.report.contracts import ReportInputs
-from seamo_bench.board.report.markup import PageNumbers
+from seamo_bench.board.report.commands import Commands
+from seamo_bench.board.report.links import Links
 from seamo_bench.board.report.pictures import Picture
+from seamo_bench.board.report.places import PageNumbers
 from seamo_bench.protocol import Progress
 from seamo_bench.records.record import RecordSet
 
@@ -21,8 +22,9 @@ class Page:
         made: The leaderboard.
         found: Its records; `load_predictions(record, results)` has the predictions of one.
         results: Their folder.
-        places: Ids of columns and cells inside the page, and the blocks that the filters show and hide.
-        inputs: What the models were fed.
+        places: Ids of columns, rows and cells inside the page, by which the filters find them.
+        commands: What a reader types to check a number.
+        links: Papers, code, weights and homepages.
         atlases: Scores of cells and countries.
         pictures: That go into the page.
         mixed: Whether columns may hold records that cannot be compared.
@@ -34,7 +36,8 @@ class Page:
     found: RecordSet
     results: Path
     places: PageNumbers
-    inputs: ReportInputs
+    commands: Commands
+    links: Links
     atlases: Sequence[Atlas]
     pictures: Sequence[Picture]
     mixed: bool
@@ -44,18 +47,20 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """One section of the page.
+    """One section of the page. Its template is the file `<id>.html` beside its module.
 
     Args:
         id: Its anchor, unlike that of any other tab; lowercase letters, digits and `-`.
         name: In the navigation.
         title: Its heading.
         order: Place on the page; ours are 10 apart.
-        render: The section's markup, in which everything that comes from records is escaped; empty: it is left out.
+        view: What the template shows, of these columns; None: the tab is left out.
+        by_task: A section for each kind of task, with the columns of that kind, instead of one with all.
     """
 
     id: str
     name: str
     title: str
     order: int
-    render: Callable[[Page], str]
+    view: Callable[[Page, Sequence[Head]], Mapping[str, object] | None]
+    by_task: bool = False

@@ -1,24 +1,30 @@
-"""Drawings of the report as inline SVG: interval bars, score against cost."""
+"""The geometry of the report's drawings: interval bars, score against cost. Templates draw them as inline SVG."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from seamo_bench.board.leaderboard import BoardCell, BoardRow
 from seamo_bench.board.tables import interval_text, number
+from seamo_bench.scores.intervals import Interval
 
-READING = '<p class="reading note" aria-live="polite">Point at a mark, or walk with the arrow keys, to read it.</p>'
-NAMES = 10  # dots up to which a plot writes names; numbers beyond
+NAMES = 12  # dots up to which a plot writes names; numbers of the table beyond
+WIDTH, HEIGHT = 760, 340
+BAR = 300  # width of an interval bar
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 18, 54
+_LANE = 76  # on the left, for those whose cost is not known
+_LETTER = 6.4  # width of a letter of a label, about
+_SIDES = ((9, "start"), (-9, "end"))
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """One backbone in a plot: what it costs, what it scores, how it is marked in the table beside."""
+    """One backbone in a plot: what it costs (None: not known), what it scores, its number in the table beside."""
 
     row: BoardRow
-    cost: float
-    score: float
+    cost: float | None
+    interval: Interval
     mark: str
 
 
@@ -30,15 +36,46 @@ class Axis:
     unit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A value with its interval on an axis, as an SVG path and the centre of a dot."""
+
+    path: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlotMark:
+    """A dot of a plot where it is drawn, with its interval and its label."""
+
+    dot: Dot
+    x: float
+    y: float
+    error: str
+    label: str
+    label_x: float
+    label_y: float
+    anchor: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Everything that a template needs to draw scores against a cost."""
+
+    title: str
+    score: str
+    cost: str
+    marks: Sequence[PlotMark]
+    x_ticks: Sequence[tuple[float, str]]
+    y_ticks: Sequence[tuple[float, str]]
+    front: str
+    lane: bool
+
+
 def score_axis(cells: Sequence[BoardCell]) -> tuple[float, float]:
     """Ends of the axis that all bars of a column share, a little beyond the outermost interval."""
-    ends = [
-        value
-        for cell in cells
-        if cell.interval
-        for value in (cell.interval.value, cell.interval.low, cell.interval.high)
-        if value is not None and math.isfinite(value)
-    ]
+    ends = [end for cell in cells if cell.interval for end in _ends(cell.interval)]
     if not ends:
         return 0.0, 1.0
     low, high = min(ends), max(ends)
@@ -47,97 +84,117 @@ def score_axis(cells: Sequence[BoardCell]) -> tuple[float, float]:
     return low, high + pad if high > 1 else min(1.0, high + pad)
 
 
-def bar(name: str, cell: BoardCell, axis: tuple[float, float], width: int = 300) -> str:
-    """Value and interval of a cell on the column's axis."""
-    interval = cell.interval
+def _ends(interval: Interval) -> list[float]:
+    values = (interval.value, interval.low, interval.high)
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def bar(interval: Interval | None, axis: tuple[float, float]) -> Bar | None:
+    """A value and its interval on the column's axis; None where there is no value."""
     if interval is None or not math.isfinite(interval.value):
-        return ""
+        return None
     low, high = axis
 
     def x(value: float) -> float:
-        return 4 + (width - 8) * (value - low) / (high - low)
+        return 4 + (BAR - 8) * (value - low) / (high - low)
 
-    line = ""
+    path = ""
     if interval.low is not None and interval.high is not None:
         a, b = x(interval.low), x(interval.high)
-        line = "".join(
-            f'<line class="bar" x1="{p:.1f}" x2="{q:.1f}" y1="{r}" y2="{s}"/>'
-            for p, q, r, s in ((a, b, 9, 9), (a, a, 4, 14), (b, b, 4, 14))
-        )
-    said = escape(interval_text(name, interval))
-    return (
-        f'<svg class="interval" role="img" viewBox="0 0 {width} 18" aria-label="{said}"><title>{said}</title>'
-        f'<rect class="track" x="0" y="7" width="{width}" height="4" rx="2"/>{line}'
-        f'<circle class="dot" cx="{x(interval.value):.1f}" cy="9" r="4"/></svg>'
-    )
+        path = f"M{a:.1f} 9H{b:.1f}M{a:.1f} 4v10M{b:.1f} 4v10"
+    return Bar(path, x(interval.value))
 
 
-def scatter(dots: Sequence[Dot], metric: str, score: str, axis: Axis) -> str:
-    """Scores against a cost on a logarithmic axis; the line joins what nothing cheaper beats.
+def scatter(dots: Sequence[Dot], metric: str, score: str, axis: Axis) -> Scatter:
+    """Scores with their intervals against a cost on a logarithmic axis; the line joins what nothing cheaper beats.
+
+    Dots without a cost stand in a lane of their own on the left. The axis of scores holds all intervals.
 
     Args:
-        dots: With a cost above 0 and a finite score, at least one.
+        dots: At least one of them with a cost, which is above 0; scores are finite.
         metric: Of the scores.
         score: Its title.
         axis: What the cost is.
     """
-    width, height, left, right, top, bottom = 760, 320, 64, 24, 16, 52
-    ordered = sorted(dots, key=lambda dot: (dot.cost, -dot.score))
-    logs = [math.log10(dot.cost) for dot in ordered]
-    first, last = math.floor(min(logs)), math.ceil(max(logs))
-    last += first == last
-    low, high = min(dot.score for dot in dots), max(dot.score for dot in dots)
-    pad = 0.12 * (high - low) or 0.01
-    low, high = low - pad, high + pad
+    ordered = sorted(dots, key=lambda dot: (dot.cost is None, dot.cost or 0.0, -dot.interval.value))
+    logs = [math.log10(dot.cost) for dot in ordered if dot.cost is not None]
+    lane = any(dot.cost is None for dot in dots)
+    left, right, bottom = _LEFT + _LANE * lane, WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    pad = 0.06 * (max(logs) - min(logs)) or 0.15  # no whole decades: two models of like cost stand apart
+    first, last = min(logs) - pad, max(logs) + pad
+    ends = [end for dot in dots for end in _ends(dot.interval)]
+    room = 0.06 * (max(ends) - min(ends)) or 0.01
+    low, high = min(ends) - room, max(ends) + room
 
-    def x(cost: float) -> float:
-        return left + (width - left - right) * (math.log10(cost) - first) / (last - first)
+    def x(cost: float | None) -> float:
+        if cost is None:
+            return _LEFT + _LANE / 2 - 6
+        return left + (right - left) * (math.log10(cost) - first) / (last - first)
 
     def y(value: float) -> float:
-        return top + (height - bottom - top) * (high - value) / (high - low)
+        return _TOP + (bottom - _TOP) * (high - value) / (high - low)
 
-    marks = []
-    for power in range(first, last + 1):
-        at = f"{x(10.0**power):.1f}"
-        marks.append(f'<line class="axis" x1="{at}" x2="{at}" y1="{top}" y2="{height - bottom}"/>')
-        marks.append(f'<text x="{at}" y="{height - bottom + 16}" text-anchor="middle">{_si(10.0**power)}</text>')
-    for value in _ticks(low, high):
-        at = f"{y(value):.1f}"
-        marks.append(f'<line class="axis" x1="{left}" x2="{width - right}" y1="{at}" y2="{at}"/>')
-        marks.append(f'<text x="{left - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{number(metric, value)}</text>')
-    middle = (top + height - bottom) / 2
-    marks.append(
-        f'<text x="{(left + width - right) / 2}" y="{height - 10}" text-anchor="middle">{escape(axis.title)}</text>'
-        f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">{escape(score)}</text>'
-    )
     front, best = "", -math.inf
     for dot in ordered:
-        if dot.score > best:
-            front += f"H{x(dot.cost):.1f}V{y(dot.score):.1f}" if front else f"M{x(dot.cost):.1f} {y(dot.score):.1f}"
-            best = dot.score
-    marks.append(f'<path class="front" d="{front}H{width - right}"/>')
-    taken: list[tuple[float, float]] = []
-    for position, dot in enumerate(sorted(dots, key=lambda dot: (-dot.score, dot.cost))):
-        at_x, at_y = x(dot.cost), y(dot.score)
-        text = dot.mark if len(dots) > NAMES else _short(dot.row.title)
-        near = [other for where, other in taken if abs(where - at_x) < 12 + 6 * len(text)]
-        place = at_y + 4
-        while any(abs(place - other) < 13 for other in near):  # names do not lie on one another
-            place += 13
-        taken.append((at_x, place))
-        side, anchor = (-9, "end") if at_x > width - 180 else (9, "start")
-        hint = f"{dot.row.title}: {score} {number(metric, dot.score)}, {_si(dot.cost)} {axis.unit}"
-        marks.append(
-            f'<g class="{"floor " if dot.row.floor else ""}hint" tabindex="{-1 if position else 0}" role="img" '
-            f'aria-label="{escape(hint)}"><title>{escape(hint)}</title>'
-            f'<circle class="dot" cx="{at_x:.1f}" cy="{at_y:.1f}" r="5"/>'
-            f'<text x="{at_x + side:.1f}" y="{place:.1f}" text-anchor="{anchor}">{escape(text)}</text></g>'
-        )
-    said = f"{score} against {axis.title}; the values are in the table below"
-    return (
-        f'<figure class="plot"><div class="scroll"><svg role="group" viewBox="0 0 {width} {height}" '
-        f'aria-label="{escape(said)}">{"".join(marks)}</svg></div>{READING}</figure>'
+        if dot.cost is not None and dot.interval.value > best:
+            at = f"{x(dot.cost):.1f}", f"{y(dot.interval.value):.1f}"
+            front += f"H{at[0]}V{at[1]}" if front else f"M{at[0]} {at[1]}"
+            best = dot.interval.value
+    return Scatter(
+        f"{score} against {axis.title}",
+        score,
+        axis.title,
+        _marks(ordered, [(x(dot.cost), y(dot.interval.value)) for dot in ordered], y, metric, score, axis),
+        [(x(tick), _si(tick)) for tick in _log_ticks(first, last)],
+        [(y(tick), number(metric, tick)) for tick in _ticks(low, high)],
+        f"{front}H{right}",
+        lane,
     )
+
+
+def _marks(
+    dots: Sequence[Dot],
+    spots: Sequence[tuple[float, float]],
+    y: Callable[[float], float],
+    metric: str,
+    score: str,
+    axis: Axis,
+) -> list[PlotMark]:
+    boxes = [(px - 6, py - 6, px + 6, py + 6) for px, py in spots]  # what labels must not lie on
+    errors, ends = [], []
+    for dot, (px, py) in zip(dots, spots, strict=True):
+        one = dot.interval
+        top, low = (y(one.high), y(one.low)) if one.low is not None and one.high is not None else (py, py)
+        ends.append((top, low))
+        boxes.append((px - 3, top, px + 3, low))
+        bars = f"M{px:.1f} {top:.1f}V{low:.1f}M{px - 4:.1f} {top:.1f}h8M{px - 4:.1f} {low:.1f}h8"
+        errors.append(bars if top != low else "")
+    found = []
+    for dot, (px, py), error, (top, low) in zip(dots, spots, errors, ends, strict=True):
+        texts = (_short(dot.row.title), dot.mark) if len(dots) <= NAMES else (dot.mark,)
+        places = [(px + side, py + 4 + dy, anchor) for dy in (0, -10, 10, -20, 20) for side, anchor in _SIDES]
+        places += [(px, top - 6, "middle"), (px, low + 14, "middle")]
+        free = ((text, place) for text in texts for place in places if _is_free(_box(*place, text), boxes))
+        label, (at_x, at_y, anchor) = next(free, ("", (px, py, "start")))
+        if label:
+            boxes.append(_box(at_x, at_y, anchor, label))
+        cost = "cost not known" if dot.cost is None else f"{_si(dot.cost)} {axis.unit}"
+        hint = f"{dot.row.title}: {score} {interval_text(metric, dot.interval)}, {cost}"
+        found.append(PlotMark(dot, px, py, error, label, at_x, at_y, anchor, hint))
+    return found
+
+
+def _is_free(box: _Box, taken: Sequence[_Box]) -> bool:
+    """Whether a label is inside the drawing and on nothing else."""
+    a, b, c, d = box
+    inside = a >= 2 and c <= WIDTH - 2 and b >= 2 and d <= HEIGHT - _BOTTOM - 2
+    return inside and all(c < e or a > g or d < f or b > h for e, f, g, h in taken)
+
+
+def _box(at_x: float, at_y: float, anchor: str, text: str) -> _Box:
+    wide = _LETTER * len(text)
+    start = at_x - {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * wide
+    return start, at_y - 9, start + wide, at_y + 3
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -148,8 +205,20 @@ def _ticks(low: float, high: float) -> list[float]:
     return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
+def _log_ticks(first: float, last: float) -> list[float]:
+    """Round values between two powers of ten: of a wide range powers, of a narrow one what fits."""
+    powers = range(math.floor(first), math.ceil(last) + 1)
+    for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+        found = [factor * 10.0**power for power in powers for factor in factors]
+        inside = [value for value in found if first <= math.log10(value) <= last]
+        if len(inside) >= 3:
+            return inside
+    return _ticks(10.0**first, 10.0**last)
+
+
 def _short(title: str) -> str:
-    return title if len(title) <= 28 else title[:26] + ".."
+    """Both ends of a long name: names of one family differ at their ends."""
+    return title if len(title) <= 30 else f"{title[:13]}..{title[-15:]}"
 
 
 def _si(value: float) -> str:

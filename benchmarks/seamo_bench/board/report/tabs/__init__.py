@@ -1,1 +1,1 @@
-"""The tabs of the report, a file each: found by listing this folder. A file has `TAB`; adding one edits no other."""
+"""The tabs of the report, a module and a template each: found by listing this folder, adding one edits no other."""

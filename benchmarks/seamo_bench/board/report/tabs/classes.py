@@ -1,42 +1,37 @@
 """Scores of single classes."""
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 
-from seamo_bench.board.report.markup import amount, table
+from seamo_bench.board.leaderboard import BoardRow, Head
+from seamo_bench.board.report.columns import chips
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.tables import number
+from seamo_bench.records.record import Record
 from seamo_bench.scores.metric import SHARE
 
 
-def render(page: Page) -> str:
+def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
     """Score of each class, a row a class, a column a backbone."""
-    made, places = page.made, page.places
-    parts: list[str] = []
-    for head in made.heads:
-        done = {
-            row: [record for record in cell.records if record.per_class]
-            for row in made.rows
-            if (cell := made.cells.get((row.id, head.column)))
-        }
-        done = {row: records for row, records in done.items() if records}
+    parts = []
+    for head in heads:
+        done: dict[BoardRow, list[Record]] = {}
+        for row in page.made.rows:
+            cell = page.made.cells.get((row.id, head.column))
+            if cell and (told := [record for record in cell.records if record.per_class]):
+                done[row] = told
         if not done:
             continue
         some = next(iter(done.values()))[0]
         measure = next(iter(some.per_class))
         lines = []
         for k, name in enumerate(some.facts.task.classes):
-            values = [_mean([record.per_class[measure][k] for record in records]) for records in done.values()]
-            cells = "".join(
-                f'<td class="num{" few" if value is None else ""}" data-value="{"" if value is None else value}">'
-                f"{number(SHARE, value)}</td>"
-                for value in values
-            )
-            lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
-        caption = f"{escape(measure)} of each class in percent, mean over runs, without intervals."
-        names = ("Class", *(amount(f"<span>{escape(row.title)}</span>") for row in done))
-        parts.append(places.fold(head, table(names, lines, caption=caption), is_open=not parts))
-    return "".join(parts) or '<p class="note">No record has per-class values.</p>'
+            values = {row: _mean([record.per_class[measure][k] for record in mine]) for row, mine in done.items()}
+            texts = [(row, one, "not tested" if one is None else number(SHARE, one)) for row, one in values.items()]
+            lines.append((name, texts))
+        parts.append(
+            {"head": head, "chips": chips(page.made, head), "rows": list(done), "measure": measure, "lines": lines}
+        )
+    return {"parts": parts}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -44,4 +39,4 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-TAB = Tab(id="classes", name="Classes", title="Per class", order=50, render=render)
+TAB = Tab(id="classes", name="Classes", title="Per class", order=50, view=view)

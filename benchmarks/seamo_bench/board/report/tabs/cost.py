@@ -1,14 +1,14 @@
 """Score against cost: what a forward pass or a run takes, drawn and listed."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head
-from seamo_bench.board.report.markup import amount, row_head, row_kind, table
+from seamo_bench.board.report.columns import best_first, chips
 from seamo_bench.board.report.page import Page, Tab
-from seamo_bench.board.report.plots import NAMES, Axis, Dot, scatter
-from seamo_bench.board.tables import number
+from seamo_bench.board.report.plots import HEIGHT, NAMES, WIDTH, Axis, Dot, scatter
+from seamo_bench.board.tables import interval_text
 from seamo_bench.records.record import Cost
 from seamo_bench.scores.metrics import metric
 
@@ -40,59 +40,59 @@ _AMOUNTS = (
 )
 
 
-def render(page: Page) -> str:
+def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
     """A plot and a list a column; amounts that no record knows are left out."""
-    made, places = page.made, page.places
-    parts: list[str] = []
-    for head in made.heads:
+    made = page.made
+    parts = []
+    for head in heads:
         scored = {
             row: cell
-            for row in made.rows
-            if (cell := made.cells.get((row.id, head.column))) and cell.interval and math.isfinite(cell.interval.value)
+            for row, cell in best_first(made, head).items()
+            if cell.interval and math.isfinite(cell.interval.value)
         }
-        inner = _column(head, scored)
-        if inner:
-            parts.append(places.fold(head, inner, is_open=not parts))
-    note = (
-        '<p class="note">FLOPs are those of one forward pass of the network on one sample. Seconds are those of one '
-        "run on the machine that ran it; features that were cached before cost nothing there.</p>"
-    )
-    return note + "".join(parts) if parts else '<p class="note">No record says what it cost.</p>'
+        known = {row: {kind: _mean(cell, kind) for kind in _AMOUNTS} for row, cell in scored.items()}
+        shown = [kind for kind in _AMOUNTS if any(amounts[kind] is not None for amounts in known.values())]
+        if shown:
+            parts.append({"head": head, "chips": chips(made, head), **_column(head, scored, known, shown)})
+    return {"parts": parts, "width": WIDTH, "height": HEIGHT}
 
 
-def _column(head: Head, scored: dict[BoardRow, BoardCell]) -> str:
-    known = {row: {kind: _mean(cell, kind) for kind in _AMOUNTS} for row, cell in scored.items()}
-    shown = [kind for kind in _AMOUNTS if any(amounts[kind] is not None for amounts in known.values())]
-    if not shown:
-        return ""
+def _column(
+    head: Head,
+    scored: Mapping[BoardRow, BoardCell],
+    known: Mapping[BoardRow, Mapping[_Amount, float | None]],
+    shown: Sequence[_Amount],
+) -> dict[str, object]:
     # FLOPs are the same on every machine; seconds serve where they are not known.
     drawn = max((_FLOPS, _SECONDS), key=lambda kind: (_drawable(known, kind) > 1, kind is _FLOPS))
     axis = Axis("FLOPs a sample", "FLOPs a sample") if drawn is _FLOPS else Axis("Seconds a run", "s a run")
-    dots, lines, left_out = [], [], []
+    dots, lines = [], []
     for position, (row, cell) in enumerate(scored.items(), start=1):
-        cost, mark = known[row][drawn], str(position)
-        value = cell.interval.value if cell.interval else math.nan
-        if cost is not None and cost > 0:
-            dots.append(Dot(row, cost, value, mark))
-        else:
-            left_out.append(row.title)
-        cells = "".join(_cell(kind, known[row][kind]) for kind in shown)
-        head_cell = row_head(row, mark if len(scored) > NAMES else "")
+        cost = known[row][drawn]
+        if cell.interval:
+            dots.append(Dot(row, cost if cost is not None and cost > 0 else None, cell.interval, str(position)))
         lines.append(
-            f'<tr{row_kind(row)}>{head_cell}<td class="num" data-value="{value}">{number(head.metric, value)}</td>'
-            f"{cells}</tr>"
+            {
+                "row": row,
+                "mark": str(position),
+                "value": cell.interval.value if cell.interval else "",
+                "text": interval_text(head.metric, cell.interval) if cell.interval else "",
+                "amounts": [_amount(kind, known[row][kind]) for kind in shown],
+            }
         )
     title = metric(head.metric).title
-    plot = scatter(dots, head.metric, title, axis) if len(dots) > 1 else ""
-    caption = "Means over runs." + (" In the plot, hollow marks are floors." if plot else "")
-    if plot and left_out:
-        caption += f" {len(left_out)} without {axis.title} not drawn."
-    return plot + table(("Backbone", amount(title), *(amount(kind.head) for kind in shown)), lines, caption=caption)
+    drawable = _drawable(known, drawn) > 0 and len(dots) > 1
+    return {
+        "plot": scatter(dots, head.metric, title, axis) if drawable else None,
+        "named": len(dots) <= NAMES,
+        "metric": title,
+        "amounts": [kind.head for kind in shown],
+        "lines": lines,
+    }
 
 
-def _cell(kind: _Amount, value: float | None) -> str:
-    sort, text = ("", "") if value is None else (value, kind.text(value))
-    return f'<td class="num" data-value="{sort}">{text}</td>'
+def _amount(kind: _Amount, value: float | None) -> tuple[str, str]:
+    return ("", "") if value is None else (str(value), kind.text(value))
 
 
 def _mean(cell: BoardCell, which: _Amount) -> float | None:
@@ -100,9 +100,9 @@ def _mean(cell: BoardCell, which: _Amount) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _drawable(known: dict[BoardRow, dict[_Amount, float | None]], which: _Amount) -> int:
-    values: Sequence[float | None] = [amounts[which] for amounts in known.values()]
+def _drawable(known: Mapping[BoardRow, Mapping[_Amount, float | None]], which: _Amount) -> int:
+    values = [amounts[which] for amounts in known.values()]
     return sum(value is not None and value > 0 for value in values)
 
 
-TAB = Tab(id="cost", name="Cost", title="Score and cost", order=40, render=render)
+TAB = Tab(id="cost", name="Cost", title="Score and cost", order=40, view=view)

@@ -1,48 +1,49 @@
 """Scores of countries."""
 
 import math
-from html import escape
+from collections.abc import Mapping, Sequence
 
 from seamo_bench.board.geography import COUNTRY_RESAMPLES, FEW_SAMPLES
 from seamo_bench.board.leaderboard import Head
-from seamo_bench.board.report.markup import amount, table
+from seamo_bench.board.report.columns import chips
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.tables import number
 from seamo_bench.scores.intervals import Interval
 from seamo_bench.scores.metrics import metric
 
 
-def render(page: Page) -> str:
+def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
     """A row a country, a column a backbone."""
-    atlases, places = page.atlases, page.places
-    parts: list[str] = []
-    for atlas in atlases:
-        if not atlas.countries:
+    parts = []
+    for atlas in page.atlases:
+        if not atlas.countries or atlas.head not in heads:
             continue
-        lines = []
-        for position, (country, count) in enumerate(atlas.countries.items()):
-            cells = "".join(_country(atlas.head, scores[position]) for scores in atlas.by_country.values())
-            count_cell = f'<td class="num" data-value="{count}">{count:,}</td>'
-            lines.append(f'<tr><th scope="row">{escape(country)}</th>{count_cell}{cells}</tr>')
-        names = ("Country", amount("n"), *(amount(f"<span>{escape(row.title)}</span>") for row in atlas.by_country))
-        caption = (
-            f"{escape(metric(atlas.head.metric).title)} of each country's test samples with 95 % intervals "
-            f"({COUNTRY_RESAMPLES} draws); under {FEW_SAMPLES} samples there is none."
+        lines = [
+            (country, count, [(row, _score(atlas.head, scores[at])) for row, scores in atlas.by_country.items()])
+            for at, (country, count) in enumerate(atlas.countries.items())
+        ]
+        parts.append(
+            {
+                "head": atlas.head,
+                "chips": chips(page.made, atlas.head),
+                "rows": list(atlas.by_country),
+                "metric": metric(atlas.head.metric).title,
+                "lines": lines,
+            }
         )
-        parts.append(places.fold(atlas.head, table(names, lines, caption=caption), is_open=not parts))
-    return "".join(parts) or '<p class="note">No data set here names countries.</p>'
+    return {"parts": parts, "draws": COUNTRY_RESAMPLES, "few": FEW_SAMPLES}
 
 
-def _country(head: Head, interval: Interval) -> str:
+def _score(head: Head, interval: Interval) -> dict[str, object]:
     ends = interval.note
     if interval.low is not None and interval.high is not None:
         ends = f"{number(head.metric, interval.low)} to {number(head.metric, interval.high)}"
-    value = "" if math.isnan(interval.value) else interval.value
-    kind = "num" if interval.low is not None else "num few"
-    return (
-        f'<td class="{kind}" data-value="{value}">{number(head.metric, interval.value)}'
-        f'<span class="ends">{escape(ends)}</span></td>'
-    )
+    return {
+        "value": "" if math.isnan(interval.value) else interval.value,
+        "text": number(head.metric, interval.value),
+        "ends": ends,
+        "few": interval.low is None,
+    }
 
 
-TAB = Tab(id="countries", name="Countries", title="Per country", order=70, render=render)
+TAB = Tab(id="countries", name="Countries", title="Per country", order=70, view=view)

@@ -1,20 +1,17 @@
 """The figures that were drawn beside the records."""
 
 from base64 import b64encode
-from html import escape
+from collections.abc import Mapping, Sequence
 
+from seamo_bench.board.leaderboard import Head
 from seamo_bench.board.report.page import Page, Tab
 
 
-def render(page: Page) -> str:
-    """The section of figures."""
-    parts = [
-        f'<figure class="picture"><img loading="lazy" alt="{escape(picture.caption)}" '
-        f'src="data:image/png;base64,{b64encode(picture.data).decode()}">'
-        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
-        for picture in page.pictures
-    ]
-    return "".join(parts)
+def view(page: Page, _heads: Sequence[Head]) -> Mapping[str, object] | None:
+    """PNG files, as text that an address can hold."""
+    if not page.pictures:
+        return None
+    return {"pictures": [(picture.caption, b64encode(picture.data).decode()) for picture in page.pictures]}
 
 
-TAB = Tab(id="figures", name="Figures", title="Figures", order=80, render=render)
+TAB = Tab(id="figures", name="Figures", title="Figures", order=80, view=view)
