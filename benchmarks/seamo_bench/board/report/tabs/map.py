@@ -9,7 +9,7 @@ import numpy as np
 from seamo_bench.board.geography import Grid
 from seamo_bench.board.leaderboard import Head
 from seamo_bench.board.report.atlas import Atlas
-from seamo_bench.board.report.coast import Coast, coast
+from seamo_bench.board.report.coast import SOURCE, Coast, coast
 from seamo_bench.board.report.columns import chips
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.tables import is_share, number
@@ -50,7 +50,7 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
         for atlas in page.atlases
         if atlas.grid is not None and atlas.head in heads
     ]
-    return {"parts": parts, "source": outline.source if outline else ""}
+    return {"parts": parts, "source": SOURCE if outline else ""}
 
 
 def _map(atlas: Atlas, grid: Grid, outline: Coast | None) -> dict[str, object]:
@@ -136,10 +136,9 @@ def _ground(grid: Grid, outline: Coast | None) -> _Ground:
     squeeze = max(0.2, math.cos(math.radians((south + north) / 2)))  # a degree of longitude in degrees of latitude
     scale = min((width - left - right) / ((east - west) * squeeze), 440 / (north - south))
     plot_w, plot_h = (east - west) * squeeze * scale, (north - south) * scale
-    inset = left + (width - left - right - plot_w) / 2
 
     def x(lon: float) -> float:
-        return float(inset + (lon - west) * squeeze * scale)
+        return float(left + (lon - west) * squeeze * scale)
 
     def y(lat: float) -> float:
         return float(top + (north - lat) * scale)
@@ -160,7 +159,7 @@ def _ground(grid: Grid, outline: Coast | None) -> _Ground:
     drawn = outline.path((west, south, east, north), x, y) if outline else ""
     frame = (x(west), float(top), plot_w, plot_h)
     cell = (max(7.0, grid.step * squeeze * scale), max(7.0, grid.step * scale))
-    return _Ground(width, round(plot_h + top + bottom), frame, lines, labels, drawn, x, y, cell)
+    return _Ground(round(left + plot_w + right), round(plot_h + top + bottom), frame, lines, labels, drawn, x, y, cell)
 
 
 def _boxes(grid: Grid, ground: _Ground) -> list[tuple[float, float, float, float]]:
