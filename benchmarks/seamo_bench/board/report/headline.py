@@ -30,7 +30,8 @@ def opening(made: Table, records: Sequence[Record]) -> str:
         return f"No run has a score: {plural(len(records), 'cell')} could not be run, each with its reason."
     blanks = sum(cell.interval is None for cell in made.cells.values())
     floor = plural(floors, "floor") if floors else "no floor"
-    said = f"{plural(len(rows) - floors, 'model')} and {floor} on {plural(sets, 'data set')} in "
+    models = plural(len(rows) - floors, "model") if floors < len(rows) else "No model"
+    said = f"{models} and {floor} on {plural(sets, 'data set')} in "
     said += f"{plural(len(heads), 'column')} (data set, protocol, share of labels); {plural(runs, 'run')} scored"
     return said + (f", {plural(blanks, 'cell')} without a score." if blanks else ".")
 
@@ -86,25 +87,34 @@ def _of_column(made: Table, head: Head) -> str:
 
 def _of_task(made: Table, task: str, heads: Sequence[Head]) -> str:
     leads: Counter[BoardRow] = Counter()
-    alone = 0
+    contested = alone = 0
     for head in heads:
         scored = best_first(made, head)
         found = _leader(scored)
         if found is not None:
             leads[found[0]] += 1
+            contested += len(scored) > 1
             alone += len(scored) > 1 and sum(cell.best for cell in scored.values()) == 1
+    title = f"{task}, {plural(len(heads), 'column')}"
+    if all(head.synthetic for head in heads):
+        title += " (synthetic)"
     if not leads:
-        return f"{task}: no column has a leader."
+        return f"{title}: no column has a leader."
     ranked = sorted(leads.items(), key=lambda item: (-item[1], item[0].title))
     said = ", ".join(f"{_name(row)} in {count}" for row, count in ranked[:_NAMES])
     more = f", {len(ranked) - _NAMES} more rows in {sum(n for _, n in ranked[_NAMES:])}" if len(ranked) > _NAMES else ""
-    columns = plural(len(heads), "column")
-    apart = f"In {alone} of {len(heads)} the leader is told apart from all others."
-    return f"{task}, {columns}: most often in the lead are {said}{more}. {apart}"
+    single = len(heads) - contested
+    if not contested:
+        return f"{title}: a single row has a score in each, {said}{more}; nothing is compared."
+    apart = f"In {alone} of {contested} columns with several rows the leader is told apart from all others."
+    return f"{title}: most often in the lead are {said}{more}. {apart}" + (
+        f" In {single} a single row has a score." if single else ""
+    )
 
 
 def _of_floors(made: Table, heads: Sequence[Head]) -> list[str]:
-    if not any(row.floor for row in made.rows):
+    rows = [row for row in made.rows if has_score(made, row)]
+    if all(row.floor for row in rows) or not any(row.floor for row in rows):
         return []
     near = sum(any(cell.best and row.floor for row, cell in best_first(made, head).items()) for head in heads)
     if not near:

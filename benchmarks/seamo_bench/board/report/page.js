@@ -324,15 +324,16 @@ for (const map of all(".map")) {
 }
 
 // A visible sign where a table or a plot is wider than its place.
-const scrolls = all(".scroll");
 function measure() {
-  const wide = scrolls.filter((one) => one.offsetParent).map((one) => [one, one.scrollWidth - one.clientWidth]);
+  const places = drawer.open ? [drawer] : sections.filter((one) => !one.hidden);
+  const wide = places.flatMap((place) => all(".scroll", place)).map((one) => [one, one.scrollWidth - one.clientWidth]);
   for (const [one, over] of wide) {
     one.parentNode.classList.toggle("wide", over > 2);
     one.parentNode.classList.toggle("more", over > 2 && one.scrollLeft < over - 2);
   }
 }
-for (const one of scrolls) one.addEventListener("scroll", measure, { passive: true });
+document.addEventListener("scroll", (event) => event.target.classList?.contains("scroll") && measure(),
+  { passive: true, capture: true });
 addEventListener("resize", measure);
 document.addEventListener("toggle", measure, true);
 
