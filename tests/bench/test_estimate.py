@@ -8,17 +8,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from seamo.manifest import shipped_manifest
+from seamo_bench.cli.plan_view import size
+from seamo_bench.facts import BackboneFacts, Facts, ProtocolFacts, SplitFacts, StoreFacts, TaskFacts, run_key
 from seamo_bench.protocols import find_protocol
 from seamo_bench.protocols.dense.heads._parts import Level
 from seamo_bench.protocols.dense.heads.upernet import build as upernet
+from seamo_bench.records.record import About, Cost, Record
 from seamo_bench.runs.estimate import (
     GPU,
     READ,
     Estimate,
     Size,
     Throughput,
+    disk_bytes,
     estimate,
     image_bytes,
+    measured_throughput,
     published_counts,
     shared_seconds,
 )
@@ -44,8 +49,7 @@ def counted(name: str) -> tuple[float, float]:
 
 @pytest.mark.parametrize(
     "name",
-    ["seamo-random", "resnet18", "resnet50-in1k", "vit-b16-in1k", "unet", "satlas-swinb-s2", "croma-base-joint",
-     "satmae-vitb"],
+    ["resnet18", "resnet50-in1k", "vit-b16-in1k", "unet", "satlas-swinb-s2", "croma-base-joint", "satmae-vitb"],
 )  # fmt: skip
 def test_operations_are_those_that_torch_counts(name: str) -> None:
     foreseen, real = counted(name)
@@ -70,15 +74,50 @@ def test_a_head_costs_what_torch_counts() -> None:
     assert head_flops(card, {"head": "linear"}, 224) == 0
 
 
+def record(protocol: str, *, seconds: float, passes: float) -> Record:
+    """A run on 100, 20 and 30 images of 1 GFLOP, of two rates and ten epochs where it trains."""
+    about = About(stores=("Toy",), backbone="Net", samples={"train": 100, "val": 20, "test": 30})
+    facts = Facts(
+        stores=(StoreFacts(id="toy", content="0"),),
+        split=SplitFacts(scheme="official", lists={}, fraction=1.0),
+        task=TaskFacts(kind="single-label", classes=("a", "b"), label_space="own"),
+        backbone=BackboneFacts(id="net", card="0"),
+        protocol=ProtocolFacts(id=protocol, version=1, params={"epochs": 10, "base_lrs": (0.1, 0.2)}),
+    )
+    cost = Cost(seconds=seconds, flops_per_sample=1e9, samples_per_second=passes)
+    return Record(
+        key=run_key(facts), status="ok", facts=facts, about=about, cost=cost, environment={"device": "cpu: of a test"}
+    )
+
+
+def test_the_throughput_of_earlier_records_is_that_of_their_trainings() -> None:
+    assert measured_throughput([]) is None
+    frozen = record("knn", seconds=1.0, passes=200.0)
+    passed = measured_throughput([frozen])
+    assert passed is not None
+    assert passed.flops == 200 * 1e9
+    # 2 x (3 x 10 x 100 + 20) + 30 passes of 1 GFLOP in 7 s.
+    trained = measured_throughput([frozen, record("finetune", seconds=7.0, passes=500.0)])
+    assert trained is not None
+    assert trained.flops == pytest.approx((2 * (3 * 10 * 100 + 20) + 30) * 1e9 / 7)
+    assert str(trained) == "0.867 TFLOP/s, measured here (cpu: of a test)"
+
+
+def test_disk_is_features_once_and_records_each() -> None:
+    knn, logreg = seconds("knn"), seconds("logreg")
+    assert disk_bytes([("a", knn), ("a", logreg)]) == 1500 * 768 * 4 + 2 * 300 * (4 * 10 + 48)
+    assert [size(number) for number in (6, 4321, 5.5e6, 2.25e9)] == ["1 kB", "4 kB", "6 MB", "2.2 GB"]
+
+
 SIZE = Size({"train": 1000, "val": 200, "test": 300}, 1, 100_000, 224, 1, 10)
 VIT = 34.7e9  # of a ViT-B/16 at 224 pixels: 12 blocks on 196 tokens of width 768
 
 
-def seconds(protocol: str, *, seeds: int = 1, size: Size = SIZE, **params: object) -> Estimate:
+def seconds(protocol: str, *, seeds: int = 1, **params: object) -> Estimate:
     card = cards()["vit-b16-in1k"].card
     found = find_protocol(protocol)
     given = {**found.defaults, **params}
-    return estimate(found, given, card, size, seeds=seeds, speed=Throughput(1e12, "of a test"))  # type: ignore[arg-type]
+    return estimate(found, given, card, SIZE, seeds=seeds, speed=Throughput(1e12, "of a test"))  # type: ignore[arg-type]
 
 
 def test_training_costs_three_passes_an_epoch_a_rate_and_a_seed() -> None:
@@ -123,9 +162,9 @@ def test_the_core_suite_takes_a_vit_base_at_most_four_hours_of_one_gpu() -> None
             assert protocol.needs == "features" or params["frozen"]
             counts = published_counts(spec, row.split, row.fraction)
             assert counts is not None, row.store
-            size = Size(counts, 1, image_bytes(spec, row.inputs), 0, 1, 20)
+            data = Size(counts, 1, image_bytes(spec, row.inputs), 0, 1, 20)
             seeds = num_seeds(protocol, row, "full")
-            made.append((row.store, estimate(protocol, params, cards()[name].card, size, seeds=seeds, speed=GPU)))
+            made.append((row.store, estimate(protocol, params, cards()[name].card, data, seeds=seeds, speed=GPU)))
         hours = sum(shared_seconds(made)) / 3600
         # Alone the features of the largest data set, 519,284 images of 35 GFLOPs at 10 TFLOP/s, take half an hour.
         assert 0.5 < hours < 4, name

@@ -32,10 +32,10 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_large_suite_on_one_store_is_told_in_forty_lines_and_its_table_begins_with_scores(
-    root: Path, tmp_path: Path
+    call: Call, root: Path, tmp_path: Path
 ) -> None:
     words = ("run", "uniform", "--stores", root, "--results", tmp_path / "out", "--budget", "demo", "--threads", 1)
-    done = command(*words, "--backbones", "image-statistics,resnet18")
+    done = command(*words, "--backbones", "image-statistics,pixel-values")
     assert done.returncode == 0, done.stderr
     lines = (done.stderr + done.stdout).splitlines()
     assert len(lines) <= 40
@@ -45,21 +45,23 @@ def test_a_large_suite_on_one_store_is_told_in_forty_lines_and_its_table_begins_
     )
     assert planned == possible + not_possible
     told = [line for line in lines if re.match(rf"\[\d+/{possible}\] ", line)]
-    assert len(told) == possible == 8  # six on frozen statistics, two trainings of the network
+    assert len(told) == possible == 12  # three frozen protocols, two shares of the labels, two backbones
     assert all(re.search(r": top1 \d+\.\d\d.*, \d+(\.\d)? s$", line) for line in told), told
     (reason,) = [line for line in lines if "no store of ID" in line]
     assert "`seamo-prep build ID`" in reason
     assert f"records written: {possible} ok, {not_possible} impossible, 0 failed" in done.stdout
 
-    table = command("table", tmp_path / "out").stdout.splitlines()
+    status, text = call("table", tmp_path / "out")
+    table = text.splitlines()
+    assert status == 0
     assert any(SCORE.search(line) for line in table[:10]), table[:10]
     assert len(table) < 60
     (note,) = [line for line in table if line.startswith("No score in ")]
     assert "--blanks" in note
     assert any(line.startswith("SYNTHETIC data") for line in table)
-    blanks = command("table", tmp_path / "out", "--blanks").stdout
+    blanks = call("table", tmp_path / "out", "--blanks")[1]
     assert blanks.count("impossible: ") == not_possible
-    assert command("table", tmp_path / "out", "--blanks", "--json").returncode == 2
+    assert call("table", tmp_path / "out", "--blanks", "--json")[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -140,13 +140,9 @@ def totals(cells: Sequence[Cell], speed: Throughput = GPU) -> str:
 
 def size(count: float) -> str:
     """Bytes as kB, MB or GB."""
-    return (
-        f"{count / 1e9:,.1f} GB"
-        if count >= 1e9
-        else f"{count / 1e6:,.0f} MB"
-        if count >= 1e6
-        else f"{count / 1e3:,.0f} kB"
-    )
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{max(1.0, count / 1e3):,.0f} kB"
 
 
 def _costs(cells: Sequence[Cell]) -> list[tuple[str, Estimate]]:
