@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-_MOST = 88  # characters of a line
+_MOST = 100  # characters of a line
 
 
 class Summary(NamedTuple):

@@ -331,7 +331,7 @@ def _shown(samples: Samples) -> Summary:
         lines.append((layer.id, f"{shape} {layer.dtype} {layer.unit}: {some(layer.bands, 13)}"))
     if spec.task.label_space:
         names = spec.label_space().names
-        lines.append(("label", f"{spec.task.kind}, {len(names)} classes: {some(names, 6)}"))
+        lines.append(("label", f"{spec.task.kind}, {len(names)} classes: {some(names, 4)}"))
     if samples.meta.synthetic is not None:
         lines.append(("note", "synthetic: no numbers of it are results"))
     url = getattr(samples, "url", "")

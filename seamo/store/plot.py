@@ -6,7 +6,7 @@ from textwrap import wrap
 from matplotlib.figure import Figure
 
 from seamo.errors import UsageError
-from seamo.store.pictures import MISSING, Strip, stack_strips
+from seamo.store.pictures import ABSENT, Strip, stack_strips
 from seamo.store.samples import Samples
 
 _INCHES = 2.6  # of a picture
@@ -29,7 +29,7 @@ def draw(samples: Samples, rows: Sequence[int], stack: str | None) -> Figure:
         for axis, (caption, panel) in zip(line, panels, strict=False):
             axis.set_title("\n".join([*wrap(caption, _LETTERS), panel.title]).rstrip(), fontsize=7)
             if panel.picture is None:
-                axis.set_facecolor([part / 255 for part in MISSING])
+                axis.set_facecolor([part / 255 for part in ABSENT])
                 axis.text(0.5, 0.5, "not there", ha="center", transform=axis.transAxes, fontsize=7)
             else:
                 axis.imshow(panel.picture, interpolation="nearest")

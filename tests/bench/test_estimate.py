@@ -151,6 +151,13 @@ def test_what_is_cheap_to_compute_costs_what_reading_does() -> None:
     assert made.features == pytest.approx(1500 * 100_000 / READ)
 
 
+def test_an_untrained_tokenizer_costs_a_product_a_pixel() -> None:
+    card = cards()["tokenizer-statistics"].card
+    fed = replace(card, inputs=(replace(card.inputs[0], bands=("B02", "B03", "B04")),))
+    assert image_flops(fed, 64) == 2 * 64 * 64 * 3 * 96
+    assert image_flops(card, 64) < 1e9
+
+
 def test_the_core_suite_takes_a_vit_base_at_most_four_hours_of_one_gpu() -> None:
     manifest, suite = shipped_manifest(), load_suite("core")
     assert len({row.store for row in suite.rows}) <= 4

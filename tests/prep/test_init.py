@@ -105,6 +105,8 @@ def test_zeros_that_nobody_declares_are_marked(tiles, tmp_path: Path) -> None:
     made = init(some(tmp_path / "raw", tiles, change=holed))
     (why,) = [what for where, what in of_kind(made, "fill in").items() if where.endswith("fill")]
     assert "all bands are 0 at once in 14.1 %" in why
+    made = init(some(tmp_path / "newer", tiles, change=lambda pixels: holed(pixels + 1000)))
+    assert {where.rpartition(".")[2] for where in of_kind(made, "fill in")} == {"fill", "unit"}  # dn, or dn+1000
     root = some(tmp_path / "said", tiles, change=holed, nodata=0)
     assert init(root).is_ready
     assert layer_of(root)["fill"] == 0
@@ -153,6 +155,17 @@ def test_its_own_files_are_written_anew_and_nobody_elses(tiles, tmp_path: Path) 
     assert not (root / folder.SPEC).exists()
 
 
+def test_a_folder_that_cannot_be_written_to_is_linked_to(tiles, tmp_path: Path, monkeypatch) -> None:
+    root = some(tmp_path / "read only", tiles[:4])
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path).name != root.name)
+    assert f"mkdir mine && ln -s '{root}' mine/images" in refused(root)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "images").symlink_to(root)
+    assert init(tmp_path / "mine").samples == 4
+    build_quietly("folder", tmp_path / "mine", tmp_path / "stores")
+    assert sorted(path.name for path in root.iterdir()) == sorted(f"{tile.name}.tif" for tile in tiles[:4])
+
+
 # What a folder may be instead --------------------------------------------------------------------------------
 
 
@@ -177,6 +190,15 @@ def test_folders_without_a_geotiff_say_what_is_there(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
         assert words in refused(tmp_path)
+
+
+def test_terramesh_as_published_says_why_it_is_not_read(tmp_path: Path) -> None:
+    for part in ("S2L2A", "S1GRD", "LULC"):
+        (tmp_path / "train" / part).mkdir(parents=True)
+        (tmp_path / "train" / part / "majortom_shard_000001.tar").write_bytes(b"x")
+    said = refused(tmp_path)
+    assert "3 .tar" in said
+    assert "TerraMesh's folders as they are published, zarr arrays in shards" in said
 
 
 def test_files_that_are_no_rasters_are_left_out_by_name(tiles, tmp_path: Path) -> None:

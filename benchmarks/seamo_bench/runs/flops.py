@@ -18,6 +18,7 @@ _WIDTH = 768
 _DEPTHS = {"small": 12, "base": 12, "large": 24, "huge": 32, "giant": 40}  # in names of timm's models
 _POOLED = 4  # pyramid pooling (Zhao et al. 2017, arXiv 1612.01105) has as many pooled maps
 _MAPS = 4  # that UperNet is fed with
+_BANDS = 13  # of a sensor of which a network takes what the store has
 _SIDE = 224  # of the image where a card names no size
 
 
@@ -37,6 +38,8 @@ def image_flops(card: BackboneCard, side: int = 0, *, sensors: int = 1) -> float
     if options.get("floor") == "image statistics":
         return 0.0
     side = side or card.size or _SIDE
+    if card.family == "tokenizer":  # a product of each pixel's bands with the width of a token
+        return 2.0 * side**2 * sum(len(one.bands) or _BANDS for one in card.inputs) * int(options["width"])
     if "depths" in options:
         return _swin(options, side)
     if card.family == "unet":

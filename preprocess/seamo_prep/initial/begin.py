@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from seamo.errors import ArchiveError
 from seamo.identity import write_atomically
@@ -15,7 +16,7 @@ from seamo_prep.archives import archive_ids
 from seamo_prep.archives.folder import SPEC, TABLE
 from seamo_prep.initial.arrange import Arranged, arrange
 from seamo_prep.initial.guess import LayerGuess
-from seamo_prep.initial.known import published_as
+from seamo_prep.initial.known import is_terramesh, published_as
 from seamo_prep.initial.masks import LabelGuess
 from seamo_prep.initial.paths import make_keys
 from seamo_prep.initial.text import Reasoned, comment, is_own, lines_of, scalar, sealed, table_text
@@ -41,6 +42,10 @@ _OTHER = (
     ".gz",
 )
 _LARGEST_TEXT = 64 * 2**20
+_TERRAMESH = (
+    "These are TerraMesh's folders as they are published, zarr arrays in shards, which are not read: write each array "
+    "as a GeoTIFF by the sample's name in its folder (S2L2A/NAME.tif), which `init` knows."
+)
 _LARGE = 2_048  # pixels from which on an image is a scene rather than a sample
 
 
@@ -85,8 +90,8 @@ def init(folder: Path) -> Initiated:
         folder: That is there, with GeoTIFFs in it, however deep.
 
     Raises:
-        ArchiveError: If the files are there already, or the folder is a published archive, holds no GeoTIFF, or images
-            that no layer can describe; says what to do.
+        ArchiveError: If the files are there already, or the folder is a published archive, cannot be written to, holds
+            no GeoTIFF, or images that no layer can describe; says what to do.
     """
     root = Path(os.path.abspath(folder))  # noqa: PTH100 - links in it stay as they are named
     _check_free(root)
@@ -96,9 +101,12 @@ def init(folder: Path) -> Initiated:
         deep = "" if raw == root else f", {len(root.relative_to(raw).parts)} folders too deep"
         raise ArchiveError(
             f"is the published {dataset}{deep}, which needs no table", str(folder),
-            f"Run `seamo-prep build {dataset} --raw {quoted(str(raw))} --store ...`; if it is your own, "
+            f"Run `seamo-prep build {dataset} --raw {quote(str(raw))} --store ...`; if it is your own, "
             "rename the folder that is called as the published one.",
         )  # fmt: skip
+    if not os.access(root, os.W_OK):
+        fix = f"Make a folder of your own with a link to it: mkdir mine && ln -s {quote(str(root))} mine/images."
+        raise ArchiveError("cannot be written to, and the two files belong beside the images", str(root), fix)
     rasters, texts, left_out = _files(root)
     found = arrange(root, rasters, texts)
     spec_id = _id(root)
@@ -109,18 +117,11 @@ def init(folder: Path) -> Initiated:
     write_atomically(root / SPEC, sealed(spec, table))
     write_atomically(root / TABLE, table.encode("utf-8"))
     relax = ",".join(sorted(found.relax))
-    build = f"seamo-prep build folder --raw {quoted(str(folder))} --store stores" + (
+    build = f"seamo-prep build folder --raw {quote(str(folder))} --store stores" + (
         f" --relax {relax}" if relax else ""
     )
     notes = (*_notes(found, (root / SPEC).read_text("utf-8")), *(Noted("left out", *one) for one in left_out))
     return Initiated(folder, len(found.samples), notes, build, not found.is_open)
-
-
-def quoted(text: str) -> str:
-    """A word of a shell's command line."""
-    import shlex
-
-    return shlex.quote(text)
 
 
 def _check_free(root: Path) -> None:
@@ -144,6 +145,7 @@ def _files(root: Path) -> tuple[list[str], dict[str, str], list[tuple[str, str]]
     texts: dict[str, str] = {}
     left_out: list[tuple[str, str]] = []
     others: Counter[str] = Counter()
+    packed: list[str] = []
     for name in _names(Tree(root, ""), ""):
         ending = Path(name).suffix.lower()
         if name in (SPEC, TABLE):
@@ -160,11 +162,11 @@ def _files(root: Path) -> tuple[list[str], dict[str, str], list[tuple[str, str]]
                 left_out.append((name, text.what))
         elif ending in _OTHER or ".zarr" in name:
             others[".zarr" if ".zarr" in name else ending] += 1
+            packed.append(name)
     told = ", ".join(f"{count:,} {ending}" for ending, count in others.most_common(4))
     if not rasters:
-        raise ArchiveError(
-            f"holds no GeoTIFF{f', but {told}' if told else ''}", str(root), _what_instead(others, left_out)
-        )
+        fix = _TERRAMESH if is_terramesh(packed) else _what_instead(others, left_out)
+        raise ArchiveError(f"holds no GeoTIFF{f', but {told}' if told else ''}", str(root), fix)
     if others:
         left_out.append((told, "only GeoTIFFs (.tif, .tiff) are read"))
     return rasters, texts, left_out
@@ -237,7 +239,7 @@ def _spec(found: Arranged, spec_id: str, root: Path) -> str:
     count = len(found.samples)
     lines = [
         "# Guesses say so: correct them where they are wrong. FILL-IN stands where only you know: `build` refuses it.",
-        "# docs/guide-own-data.md has the form. `init` writes over neither file once one of them was changed.",
+        '# The guide "Your own data in ten minutes" has the form. Once one of the files was changed, both are yours.',
         *comment(f"Looked at: headers of {found.headers:,} of {found.files:,} files, pixels of {found.pixels:,}. "
                  "The others are read by `build`, which refuses what differs.", 0),
         *(line for note in found.notes for line in comment(note, 0)),

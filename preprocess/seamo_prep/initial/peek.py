@@ -28,7 +28,8 @@ class Peek:
     Args:
         path: Below the folder.
         facts: What its header says.
-        values: (C, n) of pixels that are there, of the bands that are measured; None if they were not looked at.
+        values: (C, n) of pixels that are there, of the bands that are measured, without those of `sentinels`; None if
+            they were not looked at.
         ids: Values of the first band that stand there, of a file of whole numbers; empty if they were not looked at.
         sentinels: Value -> share of all pixels at which every band holds it, though the file does not say so.
     """
@@ -82,9 +83,10 @@ def _look(file: Path, path: str, *, with_pixels: bool) -> Peek:
     there = ~missing.any(axis=0)
     sentinels = []
     for value in SENTINELS:
-        share = float(((pixels == value).all(axis=0) & there).mean())
-        if share:
-            sentinels.append((value, share))
+        same = (pixels == value).all(axis=0) & there
+        if same.any():
+            sentinels.append((value, float(same.mean())))
+            there = there & ~same  # they would pull percentiles to where nothing was measured
     values = pixels[:, there].astype(np.float64)
     values = values[:, :: -(-values.shape[1] // _KEPT) or 1]
     ids = frozenset(int(one) for one in np.unique(pixels[0])) if pixels.dtype.kind in "uib" else frozenset()
