@@ -254,7 +254,7 @@ def read_record(path: Path) -> Record:
     return found
 
 
-def read_records(results: Path) -> RecordSet:
+def read_records(results: str | Path) -> RecordSet:
     """All records of a folder whose predictions are theirs, and the files that are damaged, which are logged, too.
 
     Of a results repository the first record of every key (`seamo_bench.records.layout`).
@@ -262,6 +262,7 @@ def read_records(results: Path) -> RecordSet:
     Raises:
         ProtocolError: If the folder is not there.
     """
+    results = Path(results)
     if not results.is_dir():
         raise ProtocolError("is not a folder of results", where=str(results), fix="Run a suite with --results first.")
     found = [_whole(_read(path), results) for path in record_paths(results)]
