@@ -1,0 +1,114 @@
+"""Writes the figures of README.md from docs/figures/demo.json: `python docs/make_readme.py [--run FOLDER]`.
+
+`--run` measures first: act 2 of the demo in several synthetic worlds and with several seeds of pretraining. The recipe
+was chosen with none of them. A test holds the README against the kept figures.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+KEPT = ROOT / "docs" / "figures" / "demo.json"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- figures: make readme-figures writes from here -->\n", "<!-- to here -->\n"
+WORLDS, SEEDS = (101, 202), (10, 11, 12)
+PROTOCOLS = ("logreg", "knn")
+PRETRAINED = "seamo-demo-pretrain-statistics"
+ROWS = {
+    "image-statistics": "image statistics",
+    "rgb-statistics": "RGB statistics",
+    "tokenizer-statistics": "tokenizer statistics, untrained",
+    PRETRAINED: "SeaMo, pretrained ({seeds} seeds)",
+    f"{PRETRAINED}-random": "the same network, random weights ({seeds} seeds)",
+}
+
+
+def table(kept: Mapping[str, Any]) -> str:
+    """The table of the README, in Markdown."""
+    worlds = list(kept["worlds"])
+    columns = [(world, protocol) for protocol in PROTOCOLS for world in worlds]
+    lines = [
+        f"Top-1 in percent on {kept['num_test']} test images of a synthetic EuroSAT; frozen features, 95 % intervals.",
+        "",
+        f"| backbone | {' | '.join(f'`{protocol}`, world {world}' for world, protocol in columns)} |",
+        f"|---|{'---|' * len(columns)}",
+    ]
+    for backbone, title in ROWS.items():
+        cells = [kept["worlds"][world]["scores"][backbone][protocol] for world, protocol in columns]
+        shown = " | ".join(f"{100 * mid:.1f} [{100 * low:.1f}, {100 * high:.1f}]" for mid, low, high in cells)
+        lines.append(f"| {title.format(seeds=len(kept['seeds']))} | {shown} |")
+    gains = [kept["worlds"][world]["gain"][protocol][:3] for world, protocol in columns]
+    shown = " | ".join(f"{100 * mid:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]" for mid, low, high in gains)
+    lines.append(f"| *pretrained minus random weights* | {shown} |")
+    above, below = sum(low > 0 for _, low, _ in gains), sum(high < 0 for _, _, high in gains)
+    told = f"{above} of {len(gains)} intervals lie above 0, {below} below"
+    lines += ["", f"Differences are paired over samples and seeds: {told}."]
+    return "\n".join(lines) + "\n"
+
+
+def written(readme: str, kept: Mapping[str, Any]) -> str:
+    """The README with the table of the kept figures between its marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + table(kept) + END + after
+
+
+def measure(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> None:
+    """Run the demo in every world with every seed, below `folder/world<number>`; what was done is kept."""
+    for world in worlds:
+        for seed in seeds:
+            command = [sys.executable, "examples/demo", str(folder / f"world{world}")]
+            options = ["--world", str(world), "--seed", str(seed)]
+            subprocess.run(command + options, check=True, cwd=ROOT)  # noqa: S603 (our own)
+
+
+def collect(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> dict[str, Any]:
+    """What the records of all runs say: of scores and gains the value and the ends of the interval, and p.
+
+    Raises:
+        ValueError: If a world was not run with exactly these seeds.
+    """
+    found: dict[str, Any] = {"seeds": list(seeds), "worlds": {}}
+    for world in worlds:
+        results = folder / f"world{world}" / "results"
+        scores: dict[str, dict[str, list[float]]] = {}
+        for row in asked("table", results):
+            if row["status"] == "ok":
+                scores.setdefault(row["backbone"], {})[row["protocol"]] = [row["value"], row["low"], row["high"]]
+                if row["backbone"] == PRETRAINED and row["num_seeds"] != len(seeds):
+                    raise ValueError(f"world {world}: {row['num_seeds']} pretrainings instead of {len(seeds)}")
+                found["num_test"] = row["num_test"]
+        pairs = asked("compare", results, PRETRAINED, f"{PRETRAINED}-random")
+        gain = {row["id"].split("/")[1]: [row[name] for name in ("difference", "low", "high", "p")] for row in pairs}
+        found["worlds"][str(world)] = {"scores": scores, "gain": gain}
+    return found
+
+
+def asked(*words: object) -> list[dict[str, Any]]:
+    """Rows of a verb of seamo-bench."""
+    command = [sys.executable, "-m", "seamo_bench.cli", *map(str, words), "--json"]
+    done = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE)  # noqa: S603 (our own)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def main() -> None:
+    """Measure if asked to; then write the README."""
+    parser = argparse.ArgumentParser(description="Write the figures of README.md.")
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="measure first, below this folder")
+    folder = parser.parse_args().run
+    if folder is not None:
+        measure(folder.resolve(), WORLDS, SEEDS)
+        found = collect(folder.resolve(), WORLDS, SEEDS)
+        KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    kept = json.loads(KEPT.read_bytes())
+    README.write_text(written(README.read_text(encoding="utf-8"), kept), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

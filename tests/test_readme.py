@@ -1,0 +1,59 @@
+"""README.md: its figures are the kept ones, its claims follow from them, and it stays short."""
+
+import json
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def maker():
+    spec = spec_from_file_location("make_readme", ROOT / "docs/make_readme.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def kept():
+    return json.loads((ROOT / "docs/figures/demo.json").read_text("utf-8"))
+
+
+def test_the_figures_are_the_kept_ones(maker, kept):
+    assert maker.written(README, kept) == README
+    assert set(kept["worlds"]) == {str(world) for world in maker.WORLDS}
+    assert kept["seeds"] == list(maker.SEEDS)
+    world = kept["worlds"]["101"]
+    value, low, high = world["scores"]["image-statistics"]["logreg"]
+    row = next(line for line in README.splitlines() if line.startswith("| image statistics"))
+    assert f"| {100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}] |" in row
+    assert low <= value <= high
+
+
+def test_a_changed_figure_changes_the_text(maker, kept):
+    other = json.loads(json.dumps(kept))
+    other["worlds"]["202"]["gain"]["knn"] = [0.5, 0.4, 0.6, 0.001]
+    assert "| +50.0 [+40.0, +60.0] |" in maker.written(README, other)
+
+
+def test_what_the_text_claims_follows_from_the_figures(kept):
+    assert "Image and tokenizer statistics stay far ahead of both networks" in README
+    for world in kept["worlds"].values():
+        scores = world["scores"]
+        networks = [name for name in scores if name.startswith("seamo-demo")]
+        assert len(networks) == 2
+        for protocol in ("logreg", "knn"):
+            floors = [scores[name][protocol][0] for name in ("image-statistics", "tokenizer-statistics")]
+            assert min(floors) > max(scores[name][protocol][0] for name in networks) + 0.05
+
+
+def test_it_is_short_and_its_make_targets_are_there():
+    assert len(README.splitlines()) < 120
+    targets = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for target in re.findall(r"\bmake ([a-z][a-z-]*)", README):
+        assert target in targets
