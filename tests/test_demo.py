@@ -202,6 +202,38 @@ def test_the_closing_page_says_what_the_records_say(demo, tmp_path):
     assert "gain" not in demo.page.closing(demo.page.Results(scores, {}, real=True), tmp_path, tmp_path, seconds=1)
 
 
+def test_the_acts_come_in_order_and_the_page_last(demo, tmp_path, monkeypatch, capfd):
+    """With steps that only say their names; what the records say is put in their place."""
+    row = {"backbone": "a", "protocol": "logreg", "title": "A floor", "value": 0.5, "low": 0.4, "high": 0.6}
+    pair = {"id": "eurosat/logreg/1/7a72cc", "difference": 0.1, "low": 0.05, "high": 0.15}
+    asked = {"table": [row | {"status": "ok"}, {"status": "impossible"}], "compare": [pair]}
+    for act in ("first", "real", "second"):
+        steps = [step_of(demo, act, f"print('said by {act}')")]
+        monkeypatch.setattr(demo, f"{act}_act", lambda *_, steps=steps: steps)
+    monkeypatch.setattr(demo, "asked", lambda line: asked[line.split()[1]])
+    (tmp_path / "eurosat_ms").mkdir()
+    monkeypatch.setattr(sys, "argv", ["demo", str(tmp_path), "--samples", str(tmp_path)])
+    demo.main()
+    out = capfd.readouterr().out
+    order = ["ACT 1:", "said by first", "first result after", "ACT 1 AGAIN", "said by real", "ACT 2", "said by second"]
+    order += [
+        "WHAT WAS SHOWN",
+        "A floor 50.0 [40.0, 60.0]",
+        "(on real tiles, too)",
+        "+10.0 points",
+        "WHAT WAS NOT",
+        "NEXT",
+    ]
+    places = [out.index(text) for text in order]
+    assert places == sorted(places)
+    monkeypatch.setattr(sys, "argv", ["demo", str(tmp_path), "--act", "1"])
+    demo.main()
+    out = capfd.readouterr().out
+    assert "(1 of 1 steps were done before)" in out
+    assert "ACT 2" not in out
+    assert "+10.0 points" not in out
+
+
 @pytest.mark.soak
 def test_act_one_ends_with_its_first_result_and_is_quick_when_it_is_there(tmp_path):
     command = [sys.executable, "examples/demo", str(tmp_path / "d"), "--act", "1"]
@@ -211,8 +243,9 @@ def test_act_one_ends_with_its_first_result_and_is_quick_when_it_is_there(tmp_pa
     for cause in ("explained if B08 and B11 are exchanged", "shifted by \\+1000", "the same image in several splits"):
         assert re.search(cause, done.stdout)
     assert (tmp_path / "d/report.html").stat().st_size > 10_000
+    assert done.stdout.count("labels, samples and split lists are the store's") == 6  # three floors, two probes
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "(8 of 9 steps were done before)" in again.stdout
+    assert "(9 of 10 steps were done before)" in again.stdout
     told = [
         next(line for line in one.stdout.splitlines() if "Image statistics [floor" in line) for one in (done, again)
     ]

@@ -147,9 +147,8 @@ def main() -> None:
         if second:
             print(page.ACT_2)
             demo.run(second)
-        print(
-            page.closing(results_of(args.folder, pretrained=bool(second)), args.folder, PROGRAMS, seconds=demo.passed)
-        )
+        found = results_of(args.folder, real=bool(real), pretrained=bool(second))
+        print(page.closing(found, args.folder, PROGRAMS, seconds=demo.passed))
     except DemoError as error:
         sys.exit(f"demo: {error}")
     except KeyboardInterrupt:

@@ -140,6 +140,12 @@ def _scored(folder: Path, suite: str, *, seconds: float, name: str = "") -> list
             seconds=3,
             again=True,
         ),
+        Step(
+            f"{name}records",
+            "every record held against the store: labels and split lists the same, scores computed again",
+            (f"seamo-bench verify {at}/results --stores {at}/stores",),
+            seconds=2,
+        ),
     ]
 
 
