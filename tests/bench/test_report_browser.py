@@ -307,3 +307,23 @@ def test_on_paper_there_are_no_buttons(page):
     page.media(kind="print")
     assert page.js("document.querySelector('.bar-top').offsetParent === null")
     assert page.js("document.querySelector('.theme').offsetParent === null")
+
+
+def test_on_paper_all_tabs_and_the_headline_are_there(page):
+    tab(page, "cost")
+    page.media(kind="print")
+    shown = "[...document.querySelectorAll('main > section')].filter((one) => one.offsetParent).map((one) => one.id)"
+    assert set(page.js(shown)) >= {"overview", "scores-single-label", "scores-segmentation", "pairs", "cost", "again"}
+    assert page.js("document.querySelector('.findings').offsetParent !== null")
+
+
+@pytest.mark.parametrize("address", ["%", "%E0%A4%A", "tab=nowhere&cell=x@y&at=%00", "no-such-place", "q=%22%3E<img>"])
+def test_an_address_of_somebody_else_breaks_nothing(page, address):
+    page.js(f"location.hash = {address!r}")
+    page.js("new Promise((done) => setTimeout(done, 100))")
+    page.js("location.reload()")
+    page.js("new Promise((done) => setTimeout(done, 300))")
+    assert page.js("document.documentElement.classList.contains('script')")
+    assert page.js("document.querySelector('#overview').offsetParent !== null")
+    assert page.js("document.images.length") == 2  # those of the figures
+    page.events.clear()

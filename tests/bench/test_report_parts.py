@@ -19,7 +19,7 @@ from seamo_bench.board.report.headline import findings, opening
 from seamo_bench.board.report.links import Links, is_safe, links_in
 from seamo_bench.board.report.plots import HEIGHT, WIDTH, Axis, Dot, scatter
 from seamo_bench.board.report.words import p_text
-from seamo_bench.records.record import read_records
+from seamo_bench.records.record import read_record, read_records
 from seamo_bench.scores.intervals import Interval
 from tests.bench.test_report import HOSTILE, Page, put
 
@@ -91,6 +91,18 @@ def test_check_commands_name_all_records_of_a_row_where_they_are(tmp_path):
     assert seeds == [0, 1, 2]
     there = Commands(folder, "s3://bucket/results/").verify(records[:1])
     assert there == f"seamo-bench verify s3://bucket/results/{records[0].key}.json"
+
+
+def test_check_commands_of_a_results_repository_name_its_folders(tmp_path):
+    put(tmp_path / "run", "good-net", 0.9)
+    (path,) = (tmp_path / "run").glob("*.json")
+    key, shared = path.stem, tmp_path / "shared"
+    (shared / "records" / key[:2]).mkdir(parents=True)
+    (shared / "predictions").mkdir()
+    path.rename(shared / "records" / key[:2] / path.name)
+    records = [read_record(shared / "records" / key[:2] / path.name)]
+    said = Commands(shared, "../shared").verify(records)
+    assert said == f"seamo-bench verify ../shared/records/{key[:2]}/{key}.json"
 
 
 def test_only_whole_https_addresses_become_links():

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from seamo.errors import SeamoError
 from seamo.manifest import shipped_manifest
 from seamo_bench.card import BackboneCard, owner_of
-from seamo_bench.zoo.catalogue import cards
+from seamo_bench.zoo.catalogue import families, family
 
 _ARXIV = re.compile(r"arXiv[: ](\d{4}\.\d{4,5})")
 _REPOSITORY = re.compile(r"(?<![\w./])((?:github\.com|huggingface\.co)/[\w.-]+(?:/[\w.-]+)?)")
@@ -50,15 +50,16 @@ def links_in(text: str) -> tuple[Link, ...]:
 class Links:
     """What is known of backbones and data sets outside the records: by their ids, nothing of it is part of a number.
 
-    A package of a person whose cards cannot be read leaves the page without links to papers; that is logged.
+    A family of another package that cannot be read leaves the page without its links; that is logged.
     """
 
     def __init__(self) -> None:
         self._cards: dict[str, BackboneCard] = {}
-        try:
-            self._cards = {name: found.card for name, found in cards().items()}
-        except SeamoError as error:
-            _log.warning("no links to papers: %s", error)
+        for module in families():
+            try:
+                self._cards |= {card.id: card for card in family(module).cards if card.id not in self._cards}
+            except SeamoError as error:
+                _log.warning("no links to papers of %s: %s", module, error)
 
     def of_backbone(self, backbone: str) -> tuple[Link, ...]:
         """Paper, code and weights of a listed backbone."""

@@ -34,7 +34,7 @@ const address = (one) => {
   return "#" + parts.toString();
 };
 const read = () => {
-  const text = decodeURIComponent(location.hash.slice(1));
+  const text = location.hash.slice(1);
   const target = text && !location.hash.includes("=") ? document.getElementById(text) : null;
   if (!target) return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   const tab = target.closest("main > section")?.id;
