@@ -20,7 +20,7 @@ from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.report.pictures import read_pictures
 from seamo_bench.board.report.places import PageNumbers
 from seamo_bench.board.report.state import board_state, families
-from seamo_bench.board.report.text import templates
+from seamo_bench.board.report.templating import templates
 from seamo_bench.board.report.words import plural
 from seamo_bench.protocol import Progress, silent
 from seamo_bench.records.record import RecordSet, read_records
