@@ -89,6 +89,9 @@ def test_check_commands_name_all_records_of_a_row_where_they_are(tmp_path):
         assert (program, verb) == ("seamo-bench", "verify")
         seeds.append(json.loads(Path(path).read_text())["facts"].get("seed", 0))
     assert seeds == [0, 1, 2]
+    for given, dated in (("", True), ("s3://bucket/results", False)):  # a copy of an address is of today
+        write_report(folder, tmp_path / "r.html", given=given, resamples=50)
+        assert ("Newest record: " in (tmp_path / "r.html").read_text()) == dated
     there = Commands(folder, "s3://bucket/results/").verify(records[:1])
     assert there == f"seamo-bench verify s3://bucket/results/{records[0].key}.json"
 

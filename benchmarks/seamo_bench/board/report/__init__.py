@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from seamo.addresses import disk_path
 from seamo.discovery import own_modules
 from seamo.errors import ProtocolError
 from seamo.identity import write_atomically
 from seamo_bench.board.leaderboard import Head, Table, build_table
 from seamo_bench.board.report import tabs
 from seamo_bench.board.report.atlas import make_atlases
-from seamo_bench.board.report.columns import TASKS, kinds
+from seamo_bench.board.report.columns import TASKS, is_of_aggregates, kinds
 from seamo_bench.board.report.commands import Commands
 from seamo_bench.board.report.headline import findings, newest, opening
 from seamo_bench.board.report.links import Links
@@ -70,6 +71,8 @@ def write_report(
         results=results,
         places=PageNumbers(made),
         commands=Commands(results, given or str(results)),
+        # Files that were brought here from an address are all of today.
+        newest=newest(results) if disk_path(given or results) is not None else "",
         links=Links(),
         atlases=make_atlases(made, results, said),
         pictures=drawn,
@@ -114,7 +117,7 @@ def render(page: Page, *, title: str) -> str:
         style=(files(__name__) / "page.css").read_text("utf-8"),
         script=(files(__name__) / "page.js").read_text("utf-8"),
         opening=opening(made, page.found.records),
-        newest=newest(page.results),
+        newest=page.newest,
         findings=findings(made),
         caveats=_caveats(made),
         filters=_filters(made),
@@ -147,7 +150,7 @@ def _caveats(made: Table) -> list[str]:
             found.append(f"{plural(len(made.damaged), 'damaged file')} left out; the tab Flags says which and why.")
         elif note.startswith(synthetic) and all(head.synthetic for head in made.heads):
             found.append("All data are SYNTHETIC: nothing here is a statement about the real world.")
-        elif note not in elsewhere and "IQM" not in note:
+        elif note not in elsewhere and not is_of_aggregates(note):
             found.append(note)
     if not made.heads:  # no record, so that no note and no tab tells of them
         found += [f"{one.path.name} is left out: it {one.reason}." for one in made.damaged]

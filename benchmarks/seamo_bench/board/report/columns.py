@@ -84,6 +84,11 @@ def short_heads(heads: Sequence[Head]) -> Mapping[Column, tuple[str, str]]:
     return found
 
 
+def is_of_aggregates(note: str) -> bool:
+    """Whether a note of the leaderboard is about means over all tasks, beside which it stands."""
+    return note.startswith(("IQM and mean rank", "No IQM or mean rank"))
+
+
 @dataclass(frozen=True, slots=True)
 class BlankGroup:
     """Cells without a score that share a reason: each row with its columns."""

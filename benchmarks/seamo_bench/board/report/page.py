@@ -24,6 +24,7 @@ class Page:
         results: Their folder.
         places: Ids of columns, rows and cells inside the page, by which the filters find them.
         commands: What a reader types to check a number.
+        newest: Day of the newest record's file; empty where it is not known.
         links: Papers, code, weights and homepages.
         atlases: Scores of cells and countries.
         pictures: That go into the page.
@@ -37,6 +38,7 @@ class Page:
     results: Path
     places: PageNumbers
     commands: Commands
+    newest: str
     links: Links
     atlases: Sequence[Atlas]
     pictures: Sequence[Picture]

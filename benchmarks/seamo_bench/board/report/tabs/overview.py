@@ -10,6 +10,7 @@ from seamo_bench.board.report.columns import (
     chips,
     has_score,
     is_leader,
+    is_of_aggregates,
     is_scored,
     kinds,
     short_heads,
@@ -72,7 +73,7 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
             for row in rows
             if (one := unit.get(row.id))
         ],
-        "aggregate_notes": [note for note in made.notes if "IQM" in note],
+        "aggregate_notes": [note for note in made.notes if is_of_aggregates(note)],
         "left_out": [
             plural(count, word)
             for count, word in ((len(heads) - len(shown), "column"), (len(made.rows) - len(rows), "row"))
