@@ -28,15 +28,12 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
                 "head": head,
                 "chips": chips(page.made, head),
                 "zero": zero,
-                "methods": ", ".join(
-                    dict.fromkeys(
-                        part for pair in mine for part in (pair.difference.test, pair.difference.interval.method)
-                    )
-                ),
                 "lines": [
                     {
                         "pair": pair,
-                        "name": f"{names.get(pair.a, pair.a)} - {names.get(pair.b, pair.b)}",
+                        "a": names.get(pair.a, pair.a),
+                        "b": names.get(pair.b, pair.b),
+                        "method": "; ".join(dict.fromkeys((pair.difference.test, pair.difference.interval.method))),
                         "rows": f"{page.places.row(pair.a)} {page.places.row(pair.b)}",
                         "text": interval_text(pair.metric, pair.difference.interval),
                         "bar": bar(pair.difference.interval, axis),
