@@ -53,6 +53,19 @@ def test_the_notebook_runs_and_shows_what_it_shows(
     assert found >= 15
 
 
+def test_links_of_front_page_and_questions_lead_somewhere() -> None:
+    for page in ("index.md", "faq.md"):
+        text = (DOCS / page).read_text("utf-8")
+        targets = re.findall(r"\]\(([\w./-]+\.(?:md|png|ipynb))(?:#([\w-]+))?\)", text)
+        assert len(targets) > 10
+        for target, anchor in targets:
+            assert (DOCS / target).exists(), f"{page}: {target}"
+            if anchor:
+                heads = re.findall(r"^#+ (.*)$", (DOCS / target).read_text("utf-8"), re.MULTILINE)
+                names = {re.sub(r"[^\w-]+", "-", head.lower()).strip("-") for head in heads}
+                assert anchor in names, f"{page}: {anchor}"
+
+
 def test_tutorials_are_on_the_site_and_lead_on() -> None:
     nav = (ROOT / "mkdocs.yml").read_text("utf-8")
     for page in PAGES:
