@@ -1,23 +1,16 @@
 """The guide to one's own data: every command of it, what it says they say, and its pictures."""
 
-import re
-import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from seamo_bench.cli import main as seamo_bench
-from seamo_prep.cli import main as seamo_prep
 from tests.conftest import ROOT
+from tests.pages import BLOCK, called
 
 PAGE = (ROOT / "docs" / "guide-own-data.md").read_text("utf-8")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-MAINS = {"seamo-prep": seamo_prep, "seamo-bench": seamo_bench}
 PICTURES = {"my-fields.png": "own-data-classes.png", "my-rivers.png": "own-data-masks.png"}
 
 
@@ -39,22 +32,12 @@ def test_the_page_runs_as_it_stands(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
 
-    def call(line: str) -> int:
-        words = shlex.split(line, comments=True)
-        if words[0] not in MAINS:
-            words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
-            return subprocess.run(words, check=False).returncode
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as stop:
-            MAINS[words[0]]()
-        return int(stop.value.code or 0)
-
     said, commands, checked = "", 0, 0
     for kind, text in BLOCK.findall(PAGE[: PAGE.index(end) if end else None]):
         if kind == "sh":
             capfd.readouterr()
             for line in text.splitlines():
-                assert bool(call(line)) == line.endswith("# refused"), (line, *capfd.readouterr())
+                assert bool(called(line, monkeypatch)) == line.endswith("# refused"), (line, *capfd.readouterr())
                 commands += 1
             said = "".join(capfd.readouterr())
             said += "".join(path.read_text("utf-8") for path in tmp_path.glob("*/seamo.yaml"))
