@@ -219,7 +219,7 @@ def test_the_acts_come_in_order_and_the_page_last(demo, tmp_path, monkeypatch, c
     order += [
         "WHAT WAS SHOWN",
         "A floor 50.0 [40.0, 60.0]",
-        "(on real tiles, too)",
+        "named, on real tiles too:",
         "+10.0 points",
         "WHAT WAS NOT",
         "NEXT",

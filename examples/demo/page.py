@@ -75,14 +75,14 @@ def as_typed(line: str, programs: Path) -> str:
 def closing(found: Results, folder: Path, programs: Path, *, seconds: float) -> str:
     """The page at the end: what was shown, what was not, what to do next."""
     real = "202 real tiles are no data set" if found.real else "every pixel was made by a program"
+    where = ", on real tiles too" if found.real else ""
     at, command = shlex.quote(str(folder)), as_typed("", programs)
     lines = [
         "",
         f"WHAT WAS SHOWN, in {clock(seconds)}",
         f"  Archive, store, scores, page: everything is below {at}, and {at}/report.html opens in a browser.",
         *(f"  {_scores(found, protocol)}" for protocol in ("logreg", "knn")),
-        f"  Four planted faults were named{' (on real tiles, too)' * found.real}: exchanged bands, shifted pixels,",
-        "  test images in train, changed labels.",
+        f"  Four planted faults were named{where}: bands, pixels, splits, labels of a record.",
         *(f"  {_gain(protocol, *gain)}" for protocol, gain in sorted(found.gains.items())),
         "WHAT WAS NOT",
         f"  Anything about the real world: {real}.",

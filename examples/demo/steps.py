@@ -71,7 +71,7 @@ def real_act(folder: Path, tiles: Path) -> list[Step]:
             makes=real / "stores" / "eurosat",
         ),
         Step("real-check", "its check", (f"seamo-prep verify {at}/stores/eurosat --leaks",), seconds=4),
-        *_scored(real, f"{_examples()}/real_tiles.yaml", name="real-", seconds=12),
+        *_scored(real, f"{_examples()}/real_tiles.yaml", name="real-", seconds=20),
         *_faults(real, raw, name="real-"),
     ]
 
