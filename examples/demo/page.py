@@ -91,8 +91,8 @@ def closing(found: Results, folder: Path, programs: Path, *, seconds: float) -> 
         "NEXT",
         "  what the tiles look like:",
         f"    {command}seamo-prep look {at}/stores/eurosat -o {at}/tiles.png",
-        "  what a model is fed, channel by channel:",
-        f"    {command}seamo-bench explain tokenizer-statistics {at}/stores/eurosat",
+        "  your own GeoTIFFs become a store (docs/guide-own-data.md):",
+        f"    {command}seamo-prep init FOLDER",
         "  the real EuroSAT (the sizes, before anything is fetched):",
         f"    {command}seamo-prep fetch eurosat --to raw/eurosat --dry-run",
     ]
