@@ -5,7 +5,7 @@ value would take a hundred bytes), and become Python's where somebody asks for a
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -53,10 +53,11 @@ class IndexColumns:
     @cached_property
     def names(self) -> list[str]:
         """Names of all columns."""
-        return list(self._schema.names)
+        return list(self.schema.names)
 
     @cached_property
-    def _schema(self) -> Any:
+    def schema(self) -> Any:
+        """Names and Arrow types of all columns."""
         return self._open().schema_arrow
 
     @cached_property
@@ -148,7 +149,7 @@ class IndexColumns:
 
     def has_sets(self, name: str) -> bool:
         """Whether a column has lists of class ids."""
-        return bool(pa.types.is_list(self._schema.field(name).type))
+        return bool(pa.types.is_list(self.schema.field(name).type))
 
     def _kept(self, name: str) -> Any:
         found = self._arrow.get(name)
@@ -165,7 +166,24 @@ class IndexColumns:
         """Columns of the index as an Arrow table; the whole of it with its metadata."""
         return self._read(columns)
 
+    def batches(self, columns: list[str], rows: int) -> Iterator[Any]:
+        """Columns as Arrow record batches of at most so many rows, in order: memory for one batch at a time."""
+        file = self._checked(columns)
+        try:
+            yield from file.iter_batches(batch_size=rows, columns=columns)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise StoreError(f"cannot be read ({error})", self._where, BUILD_AGAIN) from error
+
     def _read(self, columns: list[str] | None) -> Any:
+        with self._lock:
+            file = self._checked(columns)
+            try:
+                return file.read(columns=columns)
+            except (OSError, pa.ArrowException, ValueError) as error:
+                raise StoreError(f"cannot be read ({error})", self._where, BUILD_AGAIN) from error
+
+    def _checked(self, columns: list[str] | None) -> Any:
+        """The file, after it was held against the hashes and found to have these columns."""
         with self._lock:
             file = self._open()
             missing = [name for name in columns or () if name not in file.schema_arrow.names]
@@ -174,10 +192,7 @@ class IndexColumns:
             if not self._is_checked:
                 self._check_groups()
                 self._is_checked = True
-            try:
-                return file.read(columns=columns)
-            except (OSError, pa.ArrowException, ValueError) as error:
-                raise StoreError(f"cannot be read ({error})", self._where, BUILD_AGAIN) from error
+            return file
 
     @property
     def _where(self) -> str:

@@ -1,5 +1,6 @@
 """Reading a store: samples, layers, stacks and rows of splits, by direct byte ranges."""
 
+from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -206,6 +207,15 @@ class Store(SaidByMeta, Faces):
     def read_columns(self, columns: list[str]) -> Any:
         """The same as an Arrow table: of a million rows seconds faster where there are sets."""
         return self._columns.table(columns)
+
+    def read_batches(self, columns: list[str], rows: int = 65536) -> Iterator[Any]:
+        """The same as Arrow record batches, in order: memory for `rows` rows at a time."""
+        return self._columns.batches(columns, rows)
+
+    @property
+    def index_schema(self) -> Any:
+        """Names and Arrow types of the columns of index.parquet."""
+        return self._columns.schema
 
     def row(self, key: str) -> int:
         """Row of a key.
