@@ -136,6 +136,7 @@ def check_commands(bench: Bench, record: Path) -> None:
         "seamo-bench report results -o {place}/report.html",
         "seamo-bench figures results --stores stores -o {place}/figures",
         "seamo-prep look stores/eurosat -o {place}/look.png",
+        "seamo-prep export stores/eurosat --croissant -o {place}/croissant.json",
     ]
     answers: dict[Path, list[str]] = {bench.here: [], bench.there: []}
     for place, answered in answers.items():

@@ -48,6 +48,7 @@ BASE = {
     "seamo-prep ls": ["seamo_prep.cli.ls"],
     "seamo-prep verify": ["seamo_prep.cli.verify"],
     "seamo-prep look": ["seamo_prep.cli.look"],
+    "seamo-prep export": ["seamo_prep.cli.export"],
     "seamo-bench table": ["seamo_bench.board.leaderboard", "seamo_bench.board.tables", "seamo_bench.paper.compute"],
     "seamo-bench report": ["seamo_bench.board.report"],
     "seamo-bench figures": ["seamo_bench.paper.figures"],

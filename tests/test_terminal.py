@@ -340,6 +340,8 @@ CHEAP = [
     ("seamo_prep.cli", ("init", "nowhere"), 2, set()),
     ("seamo_prep.cli", ("init", "s3://bucket/a"), 2, set()),
     ("seamo_prep.cli", ("demo", "x", "--only", "eurosatt"), 2, set()),
+    ("seamo_prep.cli", ("export", "nowhere", "-o", "x"), 2, set()),
+    ("seamo_prep.cli", ("export", "nowhere", "--croissant", "--stac", "-o", "x"), 2, set()),
 ]
 
 

@@ -6,6 +6,7 @@ from seamo_prep.cli.build import build
 from seamo_prep.cli.clean import clean
 from seamo_prep.cli.copy import copy
 from seamo_prep.cli.demo import demo
+from seamo_prep.cli.export import export
 from seamo_prep.cli.fetch import fetch
 from seamo_prep.cli.init import init
 from seamo_prep.cli.latest import latest
@@ -32,4 +33,5 @@ app.command()(public)
 app.command("rm")(remove)
 app.command()(clean)
 app.command()(look)
+app.command()(export)
 app.command()(demo)

@@ -1,0 +1,51 @@
+"""`seamo-prep export`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seamo.errors import UsageError
+from seamo.options import Json
+from seamo.terminal import remark, show
+
+
+def export(
+    place: Annotated[str, typer.Argument(metavar="STORE|ROOT", help="A store or a folder of stores, or its address.")],
+    *,
+    croissant: Annotated[bool, typer.Option("--croissant", help="One store as Croissant 1.0 (JSON-LD).")] = False,
+    stac: Annotated[bool, typer.Option("--stac", help="All samples as STAC-GeoParquet.")] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", help="FILE.json or FILE.parquet.")],
+    json: Json = False,
+) -> None:
+    """Describe stores in the forms that catalogues and other tools read."""
+    if croissant == stac:
+        raise UsageError("one form at a time", fix="Say --croissant or --stac.")
+    rows = _croissant(place, output) if croissant else _stac(place, output)
+    show(rows, json=json, text=lambda: str(output))
+
+
+def _croissant(place: str, output: Path) -> list[dict[str, Any]]:
+    from seamo.disk import write_output
+    from seamo_prep.exchange.croissant import croissant_bytes
+    from seamo_prep.exchange.facts import one_store_at
+
+    store = one_store_at(place)
+    write_output(output, croissant_bytes(store, output.parent), error=UsageError)
+    return [{"id": store.title, "file": str(output), "samples": len(store)}]
+
+
+def _stac(place: str, output: Path) -> list[dict[str, Any]]:
+    from seamo_prep.exchange.facts import stores_at
+    from seamo_prep.exchange.stac import write_stac
+
+    seen = write_stac(stores_at(place), output)
+    for name, one in seen.items():
+        for reason, count in one.left_out.items():
+            remark(f"{name}: {count:,} samples left out, {reason}")
+        if one.no_code:
+            remark(f"{name}: {one.no_code:,} items in a coordinate system without a code: their proj:code is null")
+    return [
+        {"id": name, "file": str(output), "items": one.items, "left_out": sum(one.left_out.values())}
+        for name, one in seen.items()
+    ]

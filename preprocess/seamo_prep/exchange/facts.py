@@ -1,0 +1,86 @@
+"""What both forms say of a store: which stores are meant, where they are, licence, description."""
+
+from pathlib import Path
+
+from seamo.addresses import disk_path, join, last_name
+from seamo.errors import UsageError
+from seamo.files import open_files
+from seamo.store.catalog import list_stores
+from seamo.store.format import META_NAME
+from seamo.store.keeping import is_gone
+from seamo.store.reader import Store, open_store
+from seamo.store.roots import read_catalogue
+
+# Identifiers of https://spdx.org/licenses that data sets of remote sensing use.
+SPDX = (
+    "Apache-2.0", "CC-BY-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "CC-BY-SA-4.0", "CC0-1.0", "CDLA-Permissive-1.0",
+    "CDLA-Permissive-2.0", "CDLA-Sharing-1.0", "GPL-3.0-only", "MIT", "ODbL-1.0", "ODC-By-1.0", "PDDL-1.0",
+)  # fmt: skip
+
+
+def stores_at(place: str | Path) -> list[Store]:
+    """The published stores at an address, by name: one store, or all of a root without its views, which hold no pixels.
+
+    Args:
+        place: A store, `ROOT/ID`, or a folder of stores. Elsewhere than on a disk a root needs a catalogue.
+
+    Raises:
+        StoreError: If there is none.
+    """
+    if last_name(place) == META_NAME or open_files(place).exists(META_NAME):
+        return [open_store(place)]
+    catalogue = read_catalogue(place)
+    if catalogue is not None:
+        names = [name for name in sorted(catalogue.stores) if name.count("/") == 1 and not is_gone(place, name)]
+        found = [join(place, name) for name in names]
+    else:
+        path = disk_path(place)
+        entries = list_stores(path) if path is not None and path.is_dir() else []
+        found = sorted(str(one.path) for one in entries if one.state == "published" and "/" not in one.build)
+    return [Store(one) for one in found] if found else [open_store(place)]
+
+
+def one_store_at(place: str | Path) -> Store:
+    """The one store at an address.
+
+    Raises:
+        StoreError: If there is none.
+        UsageError: If there are several.
+    """
+    found = stores_at(place)
+    if len(found) > 1:
+        names = ", ".join(one.url for one in found)
+        raise UsageError(f"holds {len(found)} stores, and this describes one", str(place), f"Name one of {names}.")
+    return found[0]
+
+
+def whole_address(url: str) -> str:
+    """An address that means the same from everywhere: paths from the top of the disk."""
+    path = disk_path(url)
+    return url if path is None else path.resolve().as_posix()
+
+
+def spdx_of(licence: str) -> str:
+    """The SPDX identifier of a licence; empty where its words begin with none that stands alone.
+
+    Example:
+        >>> spdx_of("MIT; contains modified Copernicus Sentinel data"), spdx_of("MIT (its card; another says GPL)")
+        ('MIT', '')
+    """
+    first = licence.partition(";")[0].strip()
+    return first if first in SPDX else ""
+
+
+def description_of(store: Store) -> str:
+    """What the store holds, in a paragraph: synthetic and subset are said."""
+    meta = store.meta
+    said = [store.title.rstrip(".") + ".", meta.spec.summary.strip()]
+    if meta.synthetic is not None:
+        said.append("Synthetic: the pixels are made up.")
+    if meta.subset:
+        said.append(f"Not the whole published data set: {meta.subset.strip().rstrip('.')}.")
+    if meta.counts.bad:
+        said.append(f"{meta.counts.bad:,} samples could not be read; they are kept as rows without pixels.")
+    if meta.spec.attribution:
+        said.append(f"Attribution: {meta.spec.attribution}")
+    return " ".join(text for text in said if text)
