@@ -96,7 +96,9 @@ def test_a_store_in_a_bucket(bucket: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["multi-label", "segmentation", "pretrain"])
 def test_mlcroissant_reads_the_index(task: TinyTask, tmp_path: Path) -> None:
-    mlcroissant = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed (extra dev)")
+    pytest.importorskip("mlcroissant", reason="mlcroissant is not installed (extra dev)")
+    import mlcroissant
+
     store = tiny_store(tmp_path, task=task)
     out = tmp_path / "croissant.json"
     out.write_bytes(croissant_bytes(store, tmp_path))
@@ -110,7 +112,9 @@ def test_mlcroissant_reads_the_index(task: TinyTask, tmp_path: Path) -> None:
 
 
 def test_mlcroissant_reads_samples_without_place_and_date(tmp_path: Path) -> None:
-    mlcroissant = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed (extra dev)")
+    pytest.importorskip("mlcroissant", reason="mlcroissant is not installed (extra dev)")
+    import mlcroissant
+
     store = odd_store(tmp_path)
     out = tmp_path / "croissant.json"
     out.write_bytes(croissant_bytes(store, tmp_path))

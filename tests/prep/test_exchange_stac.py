@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import resource
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio.warp
@@ -13,14 +17,16 @@ import shapely
 from typer.testing import CliRunner
 
 from seamo.errors import StoreError, UsageError
+from seamo.store.columns import IndexColumns
 from seamo.store.reader import Store, open_store
+from seamo.store.table import row_groups, table_bytes
 from seamo.testing.stores import tiny_store
 from seamo_prep.cli.program import app
 from seamo_prep.exchange.facts import spdx_of, stores_at
 from seamo_prep.exchange.items import SeenItems, items_of, schema_of
 from seamo_prep.exchange.stac import write_stac
 from tests import servers
-from tests.prep.exchange_stores import odd_store
+from tests.prep.exchange_stores import odd_store, store_of
 
 
 @pytest.fixture(scope="module")
@@ -171,10 +177,6 @@ def test_a_damaged_index_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_no_item_at_all_is_an_error(odd: Store, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from tests.prep.exchange_stores import store_of
-
     nowhere = store_of(tmp_path / "stores", [replace(odd[i], geo=None) for i in range(3)], odd)
     with pytest.raises(StoreError, match="without a georeference"):
         write_stac([nowhere], tmp_path / "made" / "items.parquet")
@@ -203,16 +205,35 @@ def test_a_store_in_a_bucket(bucket: str, tmp_path: Path) -> None:
 
 
 def test_libraries_of_stac_accept_items_and_collections(odd: Store, tmp_path: Path) -> None:
-    stac_arrow = pytest.importorskip("stac_geoparquet.arrow", reason="stac-geoparquet is not installed (extra dev)")
-    validation = pytest.importorskip("pystac.validation", reason="pystac is not installed (extra dev)")
+    pytest.importorskip("stac_geoparquet", reason="stac-geoparquet is not installed (extra dev)")
+    pytest.importorskip("jsonschema", reason="pystac[validation] is not installed (extra dev)")
+    from pystac.validation import validate_dict
+    from stac_geoparquet.arrow import stac_table_to_items
+
     out = tmp_path / "items.parquet"
     mask = tiny_store(tmp_path / "mask", task="segmentation", layout="webdataset", times=1)
     write_stac([odd, mask], out)
-    items = list(stac_arrow.stac_table_to_items(pq.read_table(out)))
+    items = list(stac_table_to_items(pq.read_table(out)))
     assert len(items) == 5 + 12
     metadata = pq.read_schema(out).metadata
     collections = json.loads(metadata[b"stac-geoparquet"])["collections"]
     for one in [*items, *collections.values()]:
-        validation.validate_dict(one | {"stac_extensions": []})  # whose schemas lie on the web
+        validate_dict(one | {"stac_extensions": []})  # whose schemas lie on the web
     assert set(items[-1]["assets"]) == {"store.json", "s2_10m", "s2_20m", "s1", "label"}
     assert items[-1]["properties"]["datetime"] == "2021-01-05T10:20:41.000Z"
+
+
+@pytest.mark.soak
+def test_a_hundred_thousand_samples_take_seconds_and_little_memory(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path / "stores")
+    num = 100_000
+    table = store.read_table().take(np.arange(num) % len(store))
+    table = table.set_column(0, "key", pa.array([f"tiny_{i:06d}" for i in range(num)]))
+    (store.path / "index.parquet").write_bytes(data := table_bytes(table))
+    store._columns = IndexColumns(store.files, store.spec, row_groups(data))
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seen = write_stac([store], tmp_path / "items.parquet")
+    took, grown = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert [one.items for one in seen.values()] == [num]
+    assert took < 20  # 2 s on a quiet core
+    assert grown < 600_000  # kB; 190 MB here, and no more with ten times the samples
