@@ -12,6 +12,24 @@ from seamo.manifest import DatasetSpec, Redistribution
 from seamo.seal import parse_json
 
 ACCEPTED = "accepted-licences.json"
+# Licences that data sets and weights have: identifier of https://spdx.org/licenses -> that of Hugging Face's cards
+# (https://huggingface.co/docs/hub/repositories-licenses).
+_SPDX_ON_HUB = {
+    "Apache-2.0": "apache-2.0",
+    "CC-BY-4.0": "cc-by-4.0",
+    "CC-BY-NC-4.0": "cc-by-nc-4.0",
+    "CC-BY-NC-SA-4.0": "cc-by-nc-sa-4.0",
+    "CC-BY-SA-4.0": "cc-by-sa-4.0",
+    "CC0-1.0": "cc0-1.0",
+    "CDLA-Permissive-1.0": "cdla-permissive-1.0",
+    "CDLA-Permissive-2.0": "cdla-permissive-2.0",
+    "CDLA-Sharing-1.0": "cdla-sharing-1.0",
+    "GPL-3.0-only": "gpl-3.0",
+    "MIT": "mit",
+    "ODbL-1.0": "odbl",
+    "ODC-By-1.0": "odc-by",
+    "PDDL-1.0": "pddl",
+}
 _WORST_FIRST: tuple[Redistribution, ...] = ("forbidden", "unknown", "allowed")
 
 
@@ -32,6 +50,22 @@ def terms_of(spec: DatasetSpec) -> Terms:
         'allowed'
     """
     return {"licence": spec.licence, "attribution": spec.attribution, "redistribution": spec.redistribution}
+
+
+def spdx_of(licence: str) -> str:
+    """The SPDX identifier of a licence in words; empty where they do not begin with one that stands alone.
+
+    Example:
+        >>> spdx_of("MIT; contains modified Copernicus Sentinel data"), spdx_of("MIT (its card; another says GPL)")
+        ('MIT', '')
+    """
+    first = licence.partition(";")[0].strip()
+    return first if first in _SPDX_ON_HUB else ""
+
+
+def hub_licence(licence: str) -> str:
+    """The identifier of a licence on cards of Hugging Face; `other` where its words name none that stands alone."""
+    return _SPDX_ON_HUB.get(spdx_of(licence), "other")
 
 
 def joined_terms(specs: Sequence[DatasetSpec]) -> dict[str, str]:

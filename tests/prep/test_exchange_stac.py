@@ -17,12 +17,13 @@ import shapely
 from typer.testing import CliRunner
 
 from seamo.errors import StoreError, UsageError
+from seamo.licences import hub_licence, spdx_of
 from seamo.store.columns import IndexColumns
 from seamo.store.reader import Store, open_store
 from seamo.store.table import row_groups, table_bytes
 from seamo.testing.stores import tiny_store
 from seamo_prep.cli.program import app
-from seamo_prep.exchange.facts import spdx_of, stores_at
+from seamo_prep.exchange.facts import stores_at
 from seamo_prep.exchange.items import SeenItems, items_of, schema_of
 from seamo_prep.exchange.stac import write_stac
 from tests import servers
@@ -143,6 +144,11 @@ def test_bands_and_licence_of_a_collection(tmp_path: Path) -> None:
     assert "ynthetic" in facts["title"]
     assert spdx_of("CC-BY-4.0; contains modified Copernicus Sentinel data 2018-2020") == "CC-BY-4.0"
     assert spdx_of("CC-BY-4.0 (data)") == ""
+    assert [hub_licence(one) for one in ("CC-BY-4.0", "GPL-3.0-only", "not stated")] == [
+        "cc-by-4.0",
+        "gpl-3.0",
+        "other",
+    ]
 
 
 def test_the_same_store_gives_the_same_bytes(odd: Store, tmp_path: Path) -> None:

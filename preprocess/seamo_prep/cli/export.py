@@ -15,23 +15,26 @@ def export(
     *,
     croissant: Annotated[bool, typer.Option("--croissant", help="One store as Croissant 1.0 (JSON-LD).")] = False,
     stac: Annotated[bool, typer.Option("--stac", help="All samples as STAC-GeoParquet.")] = False,
-    output: Annotated[Path, typer.Option("-o", "--output", help="FILE.json or FILE.parquet.")],
+    card: Annotated[bool, typer.Option("--card", help="One store's data card for Hugging Face.")] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", help="FILE.json, FILE.parquet or README.md.")],
     json: Json = False,
 ) -> None:
     """Describe stores in the forms that catalogues and other tools read."""
-    if croissant == stac:
-        raise UsageError("one form at a time", fix="Say --croissant or --stac.")
-    rows = _croissant(place, output) if croissant else _stac(place, output)
+    if croissant + stac + card != 1:
+        raise UsageError("one form at a time", fix="Say --croissant, --stac or --card.")
+    rows = _stac(place, output) if stac else _one(place, output, card=card)
     show(rows, json=json, text=lambda: str(output))
 
 
-def _croissant(place: str, output: Path) -> list[dict[str, Any]]:
+def _one(place: str, output: Path, *, card: bool) -> list[dict[str, Any]]:
     from seamo.disk import write_output
+    from seamo_prep.exchange.card import data_card
     from seamo_prep.exchange.croissant import croissant_bytes
     from seamo_prep.exchange.facts import one_store_at
 
     store = one_store_at(place)
-    write_output(output, croissant_bytes(store, output.parent), error=UsageError)
+    data = data_card(store).encode() if card else croissant_bytes(store, output.parent)
+    write_output(output, data, error=UsageError)
     return [{"id": store.title, "file": str(output), "samples": len(store)}]
 
 

@@ -11,12 +11,6 @@ from seamo.store.keeping import is_gone
 from seamo.store.reader import Store, open_store
 from seamo.store.roots import read_catalogue
 
-# Identifiers of https://spdx.org/licenses that data sets of remote sensing use.
-SPDX = (
-    "Apache-2.0", "CC-BY-4.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "CC-BY-SA-4.0", "CC0-1.0", "CDLA-Permissive-1.0",
-    "CDLA-Permissive-2.0", "CDLA-Sharing-1.0", "GPL-3.0-only", "MIT", "ODbL-1.0", "ODC-By-1.0", "PDDL-1.0",
-)  # fmt: skip
-
 
 def stores_at(place: str | Path) -> list[Store]:
     """The published stores at an address, by name: one store, or all of a root without its views, which hold no pixels.
@@ -58,17 +52,6 @@ def whole_address(url: str) -> str:
     """An address that means the same from everywhere: paths from the top of the disk."""
     path = disk_path(url)
     return url if path is None else path.resolve().as_posix()
-
-
-def spdx_of(licence: str) -> str:
-    """The SPDX identifier of a licence; empty where its words begin with none that stands alone.
-
-    Example:
-        >>> spdx_of("MIT; contains modified Copernicus Sentinel data"), spdx_of("MIT (its card; another says GPL)")
-        ('MIT', '')
-    """
-    first = licence.partition(";")[0].strip()
-    return first if first in SPDX else ""
 
 
 def description_of(store: Store) -> str:

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from seamo.bands import COMMON_NAMES
 from seamo.disk import held, part_of, publish, write_output
 from seamo.errors import StoreError, UsageError
-from seamo.licences import terms_of
+from seamo.licences import spdx_of, terms_of
 from seamo.store import format as fmt
 from seamo.store.reader import Store
-from seamo_prep.exchange.facts import description_of, spdx_of, whole_address
+from seamo_prep.exchange.facts import description_of, whole_address
 from seamo_prep.exchange.items import STAC_VERSION, TAR, WHOLE, ZARR, SeenItems, collection_id, items_of, schema_of
 
 EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
