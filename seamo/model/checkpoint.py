@@ -5,7 +5,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,10 @@ __all__ = ["assign", "check_weights", "encoder_only", "load_model", "read_card",
 _MOST_PATCHES = 2**16  # of an image; pretraining has hundreds
 
 
-def save_model(directory: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
+Readme = Callable[[Mapping[str, Any]], str]  # a whole card -> README.md
+
+
+def save_model(directory: Path, model: SeaMo, card: Mapping[str, Any], *, readme: Readme | None = None) -> None:
     """Write a model, whole or not at all.
 
     Args:
@@ -38,6 +41,7 @@ def save_model(directory: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
         card: What belongs with the weights: `normalisation`, sensor -> {kind, unit, mean: {band: number}, std:
             {band: number}, source}, for every sensor and band of the model; `provenance`, a mapping; and whatever
             else shall stand there. Format, version, configuration and checksum are added.
+        readme: Makes a README.md for people of the card; without it there is none. It is not sealed.
 
     Raises:
         CheckpointError: If the folder exists, cannot be written or is being written by another process, or the card
@@ -55,7 +59,7 @@ def save_model(directory: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
             try:
                 for left in part.iterdir():
                     left.unlink()
-                _write_parts(part, model, card)
+                _write_parts(part, model, card, readme)
                 publish(part, directory)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
@@ -65,7 +69,7 @@ def save_model(directory: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
         ) from error
 
 
-def _write_parts(part: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
+def _write_parts(part: Path, model: SeaMo, card: Mapping[str, Any], readme: Readme | None) -> None:
     weights = part / WEIGHTS
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, weights)
     described = {
@@ -81,6 +85,8 @@ def _write_parts(part: Path, model: SeaMo, card: Mapping[str, Any]) -> None:
         raise CheckpointError(f"cannot be written as JSON ({error})", "card") from error
     (part / CARD).write_text(text + "\n", encoding="utf-8")
     (part / MANIFEST).write_bytes(manifest_bytes(seal_files(part, (CARD, WEIGHTS))))
+    if readme is not None:
+        (part / "README.md").write_text(readme(described), encoding="utf-8")
     weights.chmod((part / CARD).stat().st_mode)  # safetensors lets nobody else read it
 
 

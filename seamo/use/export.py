@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import encoder_only, load_model, save_model
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.fetched import model_folder
+from seamo.use.modelcard import model_card
 
 _WRITTEN = ("format", "seamo", "config", "weights")  # by `save_model`
 
@@ -23,7 +25,7 @@ def export(path: str | Path, out: Path, *, licence: str = "not stated") -> Path:
     Args:
         path: A run, a checkpoint or a model, or its address.
         out: A folder that does not exist yet; gets `model.safetensors` and `card.json`, as
-            `seamo.model.checkpoint.load_model` reads them.
+            `seamo.model.checkpoint.load_model` reads them, and `README.md`, a model card in Hugging Face's form.
         licence: Of the weights, for the card.
 
     Returns:
@@ -35,7 +37,8 @@ def export(path: str | Path, out: Path, *, licence: str = "not stated") -> Path:
     """
     model, card = load_model(model_folder(path))
     rest = {key: value for key, value in card.items() if key not in _WRITTEN}
-    save_model(out, encoder_only(model), {**rest, "licence": licence})
+    readme = partial(model_card, out.resolve().name)
+    save_model(out, encoder_only(model), {**rest, "licence": licence}, readme=readme)
     return out
 
 

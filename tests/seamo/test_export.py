@@ -1,10 +1,12 @@
 """Exported encoders: the same features in timm, as a plain module, in the benchmark; other bands by hand."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
@@ -14,6 +16,7 @@ from seamo.model.config import SeaMoConfig
 from seamo.model.seamo import SeaMo
 from seamo.use.bands import new_tokenizer, select_columns
 from seamo.use.export import export, load_module, to_timm
+from seamo.use.modelcard import model_card
 from tests.seamo.small_model import model_folder, normalisation
 from tests.seamo.test_cli_seamo import seamo
 
@@ -34,7 +37,8 @@ def exported(tmp_path_factory):
 
 def test_the_folder_holds_the_encoder_and_nothing_else(exported):
     model, folder = exported
-    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "checksums.json", "model.safetensors"]
+    names = ["README.md", "card.json", "checksums.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # who may read one may read the other
     names = set(load_file(folder / "model.safetensors"))
     assert names == {name for name in model.state_dict() if name.split(".")[0] in ("tokenizers", "encoder")}
@@ -46,6 +50,22 @@ def test_the_folder_holds_the_encoder_and_nothing_else(exported):
     # Two fifths of a model of this shape are decoders and TM block; the encoder alone must be smaller.
     whole = sum(p.numel() for p in model.parameters())
     assert (folder / "model.safetensors").stat().st_size < 4 * whole
+
+
+def test_the_model_card_says_what_the_card_says(exported):
+    _, folder = exported
+    _, front, body = (folder / "README.md").read_text().split("---\n", 2)
+    said = {"license": "cc-by-4.0", "library_name": "seamo", "tags": ["remote-sensing", *CONFIG.bands]}
+    assert yaml.safe_load(front) == said
+    assert "| s2 | B03 | dn | two-sigma | 1002.0 | 500.0 |" in body
+    assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() in body
+    card = json.loads((folder / "card.json").read_text())
+    terms = {"licence": "MIT; and more", "attribution": "", "redistribution": "allowed"}
+    card["provenance"] = {"data": {"eurosat": terms}, "store": {"title": "EuroSAT synthetic", "synthetic": True}}
+    _, front, body = model_card("mine", card).split("---\n", 2)
+    assert yaml.safe_load(front)["datasets"] == ["eurosat"]
+    assert "| eurosat | MIT; and more | not stated |" in body
+    assert "trained on synthetic images" in body
 
 
 def test_it_loads_and_encodes_as_the_whole_model(exported):
