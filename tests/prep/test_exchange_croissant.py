@@ -46,7 +46,8 @@ def test_a_description_in_the_folder_names_files_below_it(tmp_path: Path) -> Non
 def test_it_says_what_the_store_says_and_no_more(tmp_path: Path) -> None:
     facts = croissant(tiny_store(tmp_path / "stores"))
     assert facts["name"] == "Tiny synthetic (12 samples)"
-    assert "Synthetic: the pixels are made up." in facts["description"]
+    said = "Tiny synthetic (12 samples). Synthetic: made by seamo.testing. Synthetic: the pixels are made up."
+    assert facts["description"] == said
     assert facts["license"] == "none"
     assert not {"url", "version", "datePublished", "creator"} & set(facts)
     bands = next(one for one in facts["recordSet"] if one["@id"] == "bands")["data"]

@@ -10,7 +10,7 @@ import yaml
 from seamo.escapes import markdown
 from seamo.licences import hub_licence, terms_of
 from seamo.store.reader import Store
-from seamo_prep.exchange.facts import description_of
+from seamo_prep.exchange.facts import description_of, name_of
 
 _TASKS = {
     "single-label": "image-classification",
@@ -50,7 +50,7 @@ def data_card(store: Store) -> str:
         "Redistribution": terms["redistribution"],
         "Homepage": spec.homepage,
         "Layout": meta.layout,
-        "Store": f"{meta.id}/{meta.build}",
+        "Store": name_of(store),
         "Content": f"sha256 {meta.content}",
     }
     layers = [
@@ -67,7 +67,7 @@ def data_card(store: Store) -> str:
         *(["## Classes", _classes(store)] if spec.task.label_space else []),
         "## Use",
         "The store opens by the path of its folder, with `pip install seamo`:",
-        f'```python\nimport seamo\n\nstore = seamo.open_store("FOLDER/{meta.id}/{meta.build}")\nsample = store[0]\n```',
+        f'```python\nimport seamo\n\nstore = seamo.open_store("FOLDER/{name_of(store)}")\nsample = store[0]\n```',
         "`seamo-prep verify STORE --deep` holds every file and every sample against the hashes of the store.",
         "## Citation",
         markdown(spec.citation.strip()),

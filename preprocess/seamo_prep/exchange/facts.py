@@ -6,7 +6,7 @@ from seamo.addresses import disk_path, join, last_name
 from seamo.errors import UsageError
 from seamo.files import open_files
 from seamo.store.catalog import list_stores
-from seamo.store.format import META_NAME
+from seamo.store.format import META_NAME, VIEWS_NAME
 from seamo.store.keeping import is_gone
 from seamo.store.reader import Store, open_store
 from seamo.store.roots import read_catalogue
@@ -57,13 +57,19 @@ def whole_address(url: str) -> str:
 def description_of(store: Store) -> str:
     """What the store holds, in a paragraph: synthetic and subset are said."""
     meta = store.meta
-    said = [store.title.rstrip(".") + ".", meta.spec.summary.strip()]
+    said = [store.title, meta.spec.summary]
     if meta.synthetic is not None:
         said.append("Synthetic: the pixels are made up.")
     if meta.subset:
-        said.append(f"Not the whole published data set: {meta.subset.strip().rstrip('.')}.")
+        said.append(f"Not the whole published data set: {meta.subset}")
     if meta.counts.bad:
         said.append(f"{meta.counts.bad:,} samples could not be read; they are kept as rows without pixels.")
     if meta.spec.attribution:
         said.append(f"Attribution: {meta.spec.attribution}")
-    return " ".join(text for text in said if text)
+    return " ".join(f"{text.strip().rstrip('.')}." for text in said if text)
+
+
+def name_of(store: Store) -> str:
+    """Where a store lies below its root: `<id>/<build8>`, and of a view `<id>/<build8>/views/<view8>`."""
+    meta = store.meta
+    return f"{meta.id}/{meta.build}" + (f"/{VIEWS_NAME}/{meta.view}" if meta.pixels_in else "")
