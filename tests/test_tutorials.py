@@ -17,12 +17,10 @@ PAGES = {
     "tutorial-share.md": (11, 3),
     "tutorial-pretrain.md": (7, 4),
 }
-SHORT = {"tutorial-first-result.md"}
 
 
-@pytest.mark.parametrize(
-    "page", [name if name in SHORT else pytest.param(name, marks=pytest.mark.soak) for name in PAGES]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("page", PAGES)
 def test_a_tutorial_runs_as_it_stands(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
