@@ -72,7 +72,7 @@ def spend(day: Path, bucket: str, run: Run) -> dict[str, str]:
             lines = block.replace("s3://our-bucket", bucket).splitlines()
             said = run("\n".join(line[2:] for line in lines if line.startswith("$ ")), home)
             for line in lines:
-                assert line.startswith("$ ") or line in said, (line, said)
+                assert line.startswith("$ ") or line == "..." or line in said, (line, said)
             heard[name] += said
     return heard
 

@@ -66,6 +66,13 @@ class Browser:
         while not any(one.get("method") == "Page.loadEventFired" for one in self.events):
             self.events.append(self._next())
 
+    def reload(self) -> None:
+        """Load the page again and wait until it is there."""
+        self.events.clear()
+        self.call("Page.reload")
+        while not any(one.get("method") == "Page.loadEventFired" for one in self.events):
+            self.events.append(self._next())
+
     def size(self, width: int, height: int) -> None:
         """Of the window."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)

@@ -321,8 +321,7 @@ def test_on_paper_all_tabs_and_the_headline_are_there(page):
 def test_an_address_of_somebody_else_breaks_nothing(page, address):
     page.js(f"location.hash = {address!r}")
     page.js("new Promise((done) => setTimeout(done, 100))")
-    page.js("location.reload()")
-    page.js("new Promise((done) => setTimeout(done, 300))")
+    page.reload()
     assert page.js("document.documentElement.classList.contains('script')")
     assert page.js("document.querySelector('#overview').offsetParent !== null")
     assert page.js("document.images.length") == 2  # those of the figures

@@ -54,6 +54,7 @@ def test_a_second_process_is_refused_while_the_first_lives(bucket: str, store: S
             pretrain(recipe(), store, files.url)
         # A process of this disk that was killed is known by its claim, and not waited for.
         first._over.set()
+        first._thread.join(10)  # one that was killed does not renew, either
         again = claim.RunClaim(files, home / "first")
         began = time.monotonic()
         again.take()
