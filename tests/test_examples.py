@@ -67,6 +67,7 @@ def test_a_backbone_of_ones_own_is_fed_what_its_card_says():
     assert all(float(score) % 5 == 0 for _, score in scores)  # of 20 samples
 
 
+@pytest.mark.soak
 def test_a_protocol_of_ones_own_obeys_its_parameter():
     first, second = (
         re.fullmatch(r"temperature .*: top1 (.*), nll (.*)", line) for line in output_of("own_protocol.py")[1:]

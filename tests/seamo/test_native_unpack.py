@@ -102,7 +102,7 @@ print(kernels() is None, digest.hexdigest())
 """
 
 
-@pytest.mark.parametrize("layout", ["zarr", "webdataset"])
+@pytest.mark.parametrize("layout", ["zarr", pytest.param("webdataset", marks=pytest.mark.soak)])
 def test_batches_are_the_same_without_the_library(layout):
     store = tiny_store(layout=layout)
     said = {}

@@ -275,6 +275,7 @@ def test_on_a_gpu_a_portion_is_made_while_the_one_before_it_is_used(monkeypatch:
     ]
 
 
+@pytest.mark.soak
 def test_the_measurement_of_a_step_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     perf = Path(__file__).resolve().parents[2] / "perf"
     monkeypatch.syspath_prepend(str(perf))
