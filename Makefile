@@ -8,18 +8,17 @@ DEMO ?= demo
 .PHONY: install native demo readme-figures test base soak lint check quick test-lowest test-newest perf perf-full perf-peers dist docs clean
 install: $(VENV)/.installed
 
-# Two stamps, so that the demo brings no test tools, and does not install again where the tests did. Tests compile the
-# modules that they import; pip would compile all 193 packages, which takes as long as unpacking them.
+# Two stamps, so that the demo brings no test tools, and does not install again where the tests did.
 define bring
 	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) found: install Python 3.11 or set PYTHON=..." >&2; exit 1; }
 	@echo "Installing seamo[$(1)] into $(VENV) (with CUDA's libraries about 6 GB, some minutes), versions of constraints.txt:"
 	$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python tools/install.py $(2) --constraint constraints.txt --editable '.[$(1)]'
+	@$(BIN)/python tools/install.py --constraint constraints.txt --editable '.[$(1)]'
 	@$(BIN)/python -m pip list --format=freeze --exclude-editable | paste -s -d ' ' - | fold -s -w 120
 endef
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(call bring,dev,--no-compile)
+	$(call bring,dev)
 	@touch $(VENV)/.demo $@
 
 # The compiled loops, again after they changed; installing compiles them too.
@@ -28,7 +27,7 @@ seamo/native/kernels.so: seamo/native/kernels.c tools/native.py
 	$(PYTHON) tools/native.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
-	$(call bring,prep$(comma)torch,)
+	$(call bring,prep$(comma)torch)
 	@touch $@
 
 # Two acts, described by the demo itself; it goes on where it was interrupted. The world and the seed are not those that
