@@ -17,8 +17,8 @@ Written by `docs/make_cli.py` from the commands' own `--help`; do not edit.
 
 Results go to stdout, progress and remarks to stderr. With `--json` the result is one document, a list of objects with
 `id`. An error is one message, which says how to go on. Exit status: 0 done, 1 the work failed or nothing could be
-done, 2 wrong usage (an unknown id, suite or backbone, too), 75 stopped by a signal: run it again (`seamo pretrain` with
-`--resume`).
+done, 2 wrong usage (an unknown id, suite or backbone, too), 75 stopped by a signal, 130 by Ctrl-C: run it again (`seamo
+pretrain` with `--resume`).
 
 Everywhere: `--debug` shows the traceback of an error and all logs, `--log LEVEL` what is logged (`debug`, `info`,
 `warning`, `error`), `--version` the version.

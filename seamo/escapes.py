@@ -5,6 +5,7 @@ Titles, labels, keys, file names and reasons come from files that somebody else 
 
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 _JOINERS = "\u200c\u200d"  # Persian and Indic scripts cannot be written without them
 _MARKDOWN = {char: "\\" + char for char in "\\`*_{}[]|#~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -71,6 +72,20 @@ def markdown(text: str) -> str:
         'a\\|b &lt;img src=x&gt;'
     """
     return "".join(_MARKDOWN.get(char, char) for char in _one_line(text))
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, every cell by `markdown`.
+
+    Example:
+        >>> print(markdown_table(("band", "mean"), [("B02", 1), ("B03", 2)]))
+        | band | mean |
+        | --- | --- |
+        | B02 | 1 |
+        | B03 | 2 |
+    """
+    lines = [heads, ["---"] * len(heads), *([markdown(str(cell)) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def latex(text: str) -> str:

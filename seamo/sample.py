@@ -70,8 +70,8 @@ class Sample:
         lines = [(name, f"{pixels.shape} {pixels.dtype}") for name, pixels in self.layers.items()]
         for stack, dates in self.time.items():
             lines.append((f"{stack} dates", ", ".join("absent" if np.isnat(one) else str(one)[:10] for one in dates)))
-        is_mask = isinstance(self.label, np.ndarray)
-        lines.append(("label", f"mask {self.label.shape}" if is_mask else str(self.label)))  # type: ignore[union-attr]
+        label = self.label
+        lines.append(("label", f"mask {label.shape}" if isinstance(label, np.ndarray) else str(label)))
         if self.geo is not None:
             lines.append(("lies in", cut(self.geo.crs, 40)))
         if self.scene:

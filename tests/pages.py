@@ -11,7 +11,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +42,10 @@ def called(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(stop.value.code or 0)
 
 
-@contextlib.contextmanager
-def place_of(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def work_in(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder that has what a checkout would: the examples."""
-    del page
     monkeypatch.chdir(place)
     shutil.copytree(ROOT / "examples", place / "examples")
-    yield
 
 
 def run_blocks(

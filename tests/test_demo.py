@@ -155,8 +155,9 @@ def test_a_fault_that_no_check_names_ends_the_demo(demo, tmp_path, line, finds, 
     assert not (tmp_path / "steps").exists()  # it is run again
 
 
-def test_a_stopped_command_stops_the_demo(demo, tmp_path):
-    steps = [step_of(demo, "slow", "raise SystemExit(75)")]
+@pytest.mark.parametrize("status", [75, 130])  # by a scheduler's signal, by Ctrl-C
+def test_a_stopped_command_stops_the_demo(demo, tmp_path, status):
+    steps = [step_of(demo, "slow", f"raise SystemExit({status})")]
     with pytest.raises(KeyboardInterrupt):
         demo.Demo(tmp_path, steps).run(steps)
 

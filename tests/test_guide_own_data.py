@@ -1,6 +1,5 @@
 """The guide to one's own data: every command of it, what it says they say, and its pictures."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.pages import BLOCK, called
+from tests.pages import BLOCK, called, work_in
 
 PAGE = (ROOT / "docs" / "guide-own-data.md").read_text("utf-8")
 PICTURES = {"my-fields.png": "own-data-classes.png", "my-rivers.png": "own-data-masks.png"}
@@ -29,9 +28,7 @@ def test_the_page_runs_as_it_stands(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
-
+    work_in(tmp_path, monkeypatch)
     said, commands, checked = "", 0, 0
     for kind, text in BLOCK.findall(PAGE[: PAGE.index(end) if end else None]):
         if kind == "sh":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.pages import BLOCK, place_of, run_blocks
+from tests.pages import BLOCK, run_blocks, work_in
 
 DOCS = ROOT / "docs"
 # Page -> at least so many commands and pieces of Python, so many lines of output.
@@ -25,8 +25,8 @@ def test_a_tutorial_runs_as_it_stands(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     blocks = BLOCK.findall((DOCS / page).read_text("utf-8"))
-    with place_of(DOCS / page, tmp_path, monkeypatch):
-        ran, found = run_blocks(blocks, monkeypatch, capfd)
+    work_in(tmp_path, monkeypatch)
+    ran, found = run_blocks(blocks, monkeypatch, capfd)
     assert (ran, found) >= PAGES[page]
     assert found >= PAGES[page][1]
 
@@ -44,9 +44,10 @@ def test_the_notebook_runs_and_shows_what_it_shows(
         blocks.append(("sh", "\n".join(shell)) if shell else ("python", source))
         for output in cell["outputs"]:
             if output["output_type"] == "stream":
-                blocks.append(("text", "".join(output["text"])))
-    with place_of(DOCS, tmp_path, monkeypatch):
-        ran, found = run_blocks(blocks, monkeypatch, capfd)
+                # Of a score its beginning: on another processor one tile of 20 may fall the other way.
+                blocks.append(("text", re.sub(r"(top-1) \d+ %.*", r"\1", "".join(output["text"]))))
+    work_in(tmp_path, monkeypatch)
+    ran, found = run_blocks(blocks, monkeypatch, capfd)
     assert ran >= 7
     assert found >= 15
 

@@ -18,7 +18,7 @@ from typing import Any
 import page
 from steps import PRETRAINED, Step, first_act, real_act, second_act
 
-STOPPED = 75  # as the commands exit when a signal stopped them: run it again
+STOPPED, INTERRUPTED = 75, 130  # as the commands exit when a scheduler's signal or Ctrl-C stopped them: run it again
 PROGRAMS = Path(sys.executable).parent
 
 
@@ -101,7 +101,7 @@ def run_line(line: str) -> tuple[str, int]:
         for text in process.stdout:
             print(f"  {text}", end="", flush=True)
             said.append(text)
-    if process.returncode in (STOPPED, -2, -15):
+    if process.returncode in (STOPPED, INTERRUPTED, -2, -15):
         raise KeyboardInterrupt
     return "".join(said), process.returncode
 
@@ -153,7 +153,7 @@ def main() -> None:
         sys.exit(f"demo: {error}")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(STOPPED)
+        sys.exit(INTERRUPTED)
 
 
 def results_of(folder: Path, *, real: bool, pretrained: bool) -> page.Results:

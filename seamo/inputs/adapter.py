@@ -8,6 +8,7 @@ from torch import Tensor
 
 from seamo.data.batch import Batch
 from seamo.data.crops import View, crop_stack, whole_view
+from seamo.errors import ProtocolError
 from seamo.inputs.normalise import apply_steps
 from seamo.inputs.resize import resize, resize_true
 from seamo.inputs.wiring import SensorWiring, Wiring
@@ -34,7 +35,14 @@ class Adapter:
         Args:
             batch: As the loader hands it out: the store's own numbers.
             date: Which date of every stack; None = the wiring's.
+
+        Raises:
+            ProtocolError: If the batch is of a store whose bands, units or fill are not those that were wired.
         """
+        for sensor in self.wiring.sensors:
+            for layer in sensor.layers:
+                if sensor.slots(layer.id):
+                    _check_layer(layer, batch)
         at = self.wiring.dates[0] if date is None else date
         return {sensor.input.sensor: self._sensor(sensor, batch, at) for sensor in self.wiring.sensors}
 
@@ -67,6 +75,15 @@ class Adapter:
             kernel: Kernel = "nearest" if self.wiring.size is None else "bilinear"
             out[:, slots] = resize(_converted(pixels, sensor, slots), grid, kernel)
         return out
+
+
+def _check_layer(wired: LayerSpec, batch: Batch) -> None:
+    """Refuse a batch of another store, whose numbers would be taken for other bands or another unit."""
+    have = next((layer for layer in batch.spec.layers if layer.id == wired.id), None)
+    facts = [(one.bands, one.unit, str(one.fill_value)) for one in (wired, have) if one is not None]
+    if len(facts) < 2 or facts[0] != facts[1]:
+        what = f"layer {wired.id} is another one than in the store that this network was loaded for"
+        raise ProtocolError(what, batch.spec.id, "Load it for this store: load_backbone(..., store=store).")
 
 
 def measured(batch: Batch, layer: LayerSpec, date: int) -> Tensor:

@@ -79,7 +79,7 @@ class CachedFiles:
             return False
         return is_whole
 
-    def read_into(self, name: str, offset: int, length: int, at: int, out: NDArray[np.uint8]) -> int | None:
+    def fill_part(self, name: str, offset: int, length: int, at: int, out: NDArray[np.uint8]) -> int | None:
         """Fill memory from an entry, not held to its checksum: for chunks, which carry their own.
 
         Args:

@@ -62,16 +62,9 @@ class Faces:
             >>> store[0].key == store[store.index["key"][0]].key == store[0:3][0].key
             True
         """
-        if isinstance(which, str):
-            return self.read_sample(self.row(which))
         if isinstance(which, slice):
             return [self.read_sample(row) for row in range(*which.indices(len(self)))]
-        if not isinstance(which, int | np.integer) or isinstance(which, bool):
-            fix = "store[0], store['key'] or store[0:3]; `store.rows('train')` gives the rows of a split."
-            raise UsageError(f"{type(which).__name__} is no row, key or slice of rows", self.title, fix)
-        if not -len(self) <= which < len(self):
-            raise MissingRowError(f"there is no row {which} of {len(self):,}", self.title)
-        return self.read_sample(int(which) % len(self))
+        return self.read_sample(_row(self, which))
 
     def plot(self: WholeSamples, *which: int | str, stack: str | None = None) -> "Figure":
         """Pictures of samples, a row each: every rendering and date of a stack, its stretch stated above it.
@@ -82,7 +75,8 @@ class Faces:
 
         Raises:
             UsageError: If none is named, or nothing of the stack can be drawn.
-            StoreError: If there is no such sample.
+            MissingRowError: If there is no such row.
+            StoreError: If there is no such key.
 
         Example:
             >>> from seamo.testing.stores import tiny_store
@@ -91,7 +85,7 @@ class Faces:
         """
         from seamo.store.plot import draw  # matplotlib takes half a second to import
 
-        return draw(self, [self.row(one) if isinstance(one, str) else one for one in which], stack)
+        return draw(self, [_row(self, one) for one in which], stack)
 
     def stack_bands(self: Samples, stack: str) -> tuple[str, ...]:
         """Bands of `read_stack`, in canonical order."""
@@ -318,6 +312,17 @@ class Faces:
         return Loader(
             self, rows, batch, layers=layers, label_space=label_space, seed=seed, shuffle=shuffle, workers=workers
         )
+
+
+def _row(samples: Samples, which: int | str) -> int:
+    if isinstance(which, str):
+        return samples.row(which)
+    if not isinstance(which, int | np.integer) or isinstance(which, bool):
+        fix = "store[0], store['key'] or store[0:3]; `store.rows('train')` gives the rows of a split."
+        raise UsageError(f"{type(which).__name__} is no row, key or slice of rows", samples.title, fix)
+    if not -len(samples) <= which < len(samples):
+        raise MissingRowError(f"there is no row {which} of {len(samples):,}", samples.title)
+    return int(which) % len(samples)
 
 
 def _shown(samples: Samples) -> Summary:

@@ -188,7 +188,7 @@ class AheadFiles:
             self._wanted[span] -= 1
             is_fetched = span in self._fetched
         if not is_fetched and isinstance(self._files, CachedFiles) and self._on_disk.get(span):
-            checksum = self._files.read_into(*self._range(span), offset - int(self._start[span]), memory)
+            checksum = self._files.fill_part(*self._range(span), offset - int(self._start[span]), memory)
             if checksum is not None:
                 return len(memory), checksum
             self._on_disk[span] = False

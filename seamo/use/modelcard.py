@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from seamo.escapes import markdown
+from seamo.escapes import markdown, markdown_table
 from seamo.licences import hub_licence
 
 
@@ -49,14 +49,14 @@ def model_card(name: str, card: Mapping[str, Any]) -> str:
         f"# {markdown(name)}",
         "Tokenizers and encoder of a SeaMo model, for satellite images.",
         *(["It was trained on synthetic images: its features mean nothing on the ground."] if is_synthetic else []),
-        _table(("what", "is"), [(what, said) for what, said in facts.items() if said not in (None, "")]),
+        markdown_table(("what", "is"), [(what, said) for what, said in facts.items() if said not in (None, "")]),
         "## Inputs",
         "Bands in this order, normalised with these numbers.",
-        _table(("sensor", "band", "unit", "normalisation", "mean", "std"), _inputs(card)),
+        markdown_table(("sensor", "band", "unit", "normalisation", "mean", "std"), _inputs(card)),
     ]
     if data:
         rows = [(one, said["licence"], said["attribution"] or "not stated") for one, said in data.items()]
-        parts += ["## Data", _table(("data set", "licence", "attribution"), rows)]
+        parts += ["## Data", markdown_table(("data set", "licence", "attribution"), rows)]
     first = next(iter(config["bands"]))
     parts += [
         "## Use",
@@ -72,8 +72,3 @@ def _inputs(card: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         how = card["normalisation"][sensor]
         rows += [(sensor, one, how["unit"], how["kind"], how["mean"][one], how["std"][one]) for one in names]
     return rows
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    lines = [heads, ("---",) * len(heads), *((markdown(str(one)) for one in row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -68,6 +68,18 @@ def test_the_order_of_bands_in_the_store_changes_nothing():
     assert a[0, :, 0, 0].tolist() == pytest.approx([(10 - 1) / 4, (100 - 2) / 5, (1 - 3) / 6])
 
 
+@pytest.mark.parametrize(
+    "other", [{"bands": ("B04", "B03", "B02")}, {"unit": "dn+1000"}, {"bands": ("B02", "B03")}], ids=str
+)
+def test_a_batch_of_a_store_that_was_not_wired_is_refused(other):
+    """Else its B04 would be taken for B02, and its numbers for ones without ESA's 1,000."""
+    adapter = Adapter(wire(make_card().expects, SPEC))
+    adapter(make_batch(SPEC, PLANES))
+    spec = toy_spec(**({"bands": ("B02", "B03", "B04"), "size": 2} | other))
+    with pytest.raises(ProtocolError, match="another one than in the store that this network was loaded for"):
+        adapter(make_batch(spec, PLANES))
+
+
 def test_units_are_converted_or_refused():
     spec = toy_spec(bands=("B02", "B03", "B04"), size=2, unit="dn+1000")
     planes = {name: np.array(values) + 1000 for name, values in PLANES.items()}

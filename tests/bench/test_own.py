@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import seamo_bench
-from seamo.errors import BandError, ProtocolError, UsageError
+from seamo.errors import BandError, ManifestError, ProtocolError, UsageError
 from seamo.testing.stores import tiny_store
 from seamo_bench.network import Features
 
@@ -86,6 +86,32 @@ def test_what_does_not_fit_is_refused():
     missing = seamo_bench.backbone(conv(), **(RGB | {"bands": ["B04", "B03", "B12"]}))
     with pytest.raises(BandError, match="B12"):
         seamo_bench.evaluate(missing, tiny_store(), "knn")
+
+
+def test_a_module_of_one_size_is_asked_for_it():
+    class Fixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(3 * 24 * 24, 8)
+
+        def forward(self, x):
+            return self.head(x.flatten(1))
+
+    with pytest.raises(ProtocolError, match=r"takes no image \(1, 3, 64, 64\).*say size="):
+        seamo_bench.backbone(Fixed(), **RGB)
+    assert seamo_bench.backbone(Fixed(), size=24, **RGB).card.embed_dim == 8
+    with pytest.raises(ProtocolError, match="are its channels, in order"):
+        seamo_bench.backbone(nn.Conv2d(4, 8, 4), **RGB)
+
+
+def test_a_network_loaded_for_one_store_is_not_evaluated_on_another():
+    store, other = tiny_store(), tiny_store(layers=["s1"])
+    own = seamo_bench.backbone(conv(), **RGB)
+    own.features(next(iter(store.loader("train", 2))))  # is of this store from here on
+    with pytest.raises(ManifestError, match="no layer 's2_10m'"):
+        seamo_bench.evaluate(own, other, "knn")
+    with pytest.raises(ProtocolError, match="was not loaded for a store"):  # it follows the bands of a store
+        seamo_bench.evaluate(seamo_bench.load_backbone("image-statistics"), store, "knn")
 
 
 def test_it_shows_its_bands_and_width():

@@ -145,3 +145,5 @@ def test_pictures_have_a_row_a_sample_and_show_what_look_shows(store):
     assert_array_equal(np.asarray(shown), stack_strips(store, 0, "s2")[0].panels[0].picture)
     with pytest.raises(UsageError, match="no sample is named"):
         store.plot()
+    with pytest.raises(MissingRowError, match="no row 12 of 12"):
+        store.plot(12)

@@ -1,10 +1,11 @@
 """Many reasons as a few: what differs in names only is told once, most frequent first, with whom it concerns."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seamo.bands import SENSORS
+from seamo.summary import some
 
 _NAMED = 6  # names in a list before it says how many more
 _BAND = rf"\b(?:{'|'.join([*SENSORS, *(band.name for bands in SENSORS.values() for band in bands)])})\b"
@@ -46,19 +47,13 @@ def grouped(found: Iterable[Because], *, most: int = 0) -> list[str]:
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     lines = []
     for reason, those in ordered[: most or None]:
-        who = some(list(dict.fromkeys(one.backbone for one in those)))
-        where = some(list(dict.fromkeys(one.place for one in those)))
+        who = some(list(dict.fromkeys(one.backbone for one in those)), _NAMED)
+        where = some(list(dict.fromkeys(one.place for one in those)), _NAMED)
         lines += [f"  {len(those):>5,}  {reason}", f"         {who} | {where}"]
     rest = [one for _, those in ordered[most:] for one in those] if most else []
     if rest:
         lines.append(f"  {len(rest):>5,}  for {len(ordered) - most} other reasons")
     return lines
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names of a list, and how many more."""
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _general(one: Because) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from seamo.errors import ProtocolError
 from seamo.inputs.adapter import Adapter
 from seamo.inputs.statistics import store_statistics
 from seamo.inputs.wiring import wire
@@ -70,12 +71,16 @@ def evaluate(
         One entry a seed.
 
     Raises:
-        UsageError, ProtocolError: If the protocol is unknown or cannot run here.
+        UsageError, ProtocolError: If the protocol is unknown or cannot run here, or the backbone was loaded for a store
+            with other bands or units.
         BandError: If the store lacks bands that the backbone must have.
     """
     if backbone.adapter is None:
         wiring = wire(backbone.card.expects, store.spec, statistics=store_statistics(store))
-        backbone = replace(backbone, card=backbone.card.fed(wiring), adapter=Adapter(wiring))
+        fed = backbone.card.fed(wiring)
+        if fed.inputs != backbone.card.inputs:  # the network was made for other inputs than it would get
+            raise ProtocolError("was not loaded for a store", backbone.card.id, "load_backbone(..., store=store)")
+        backbone = replace(backbone, card=fed, adapter=Adapter(wiring))
     found = find_protocol(protocol)
     row = Row(store=store.spec.id, protocol=protocol, fraction=fraction, params=dict(params or {}))
     scheme = split or store.meta.split_scheme

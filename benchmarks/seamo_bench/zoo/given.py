@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seamo.bands import SENSORS, Unit
-from seamo.errors import ProtocolError, UsageError
+from seamo.errors import ProtocolError, SeamoError, UsageError
 from seamo.inputs.spec import InputSpec, MissingPolicy, Step
 from seamo_bench.card import BackboneCard
 from seamo_bench.network import Backbone, Features, Network
@@ -51,7 +51,7 @@ def backbone(
 
     Raises:
         UsageError: If bands, mean and std differ in number, a number is not finite, or the sensor or unit is unknown.
-        ProtocolError: If what the module returns is none of the above.
+        ProtocolError: If what the module returns is none of the above, or it takes no image of this size.
 
     Example:
         >>> import seamo_bench
@@ -79,8 +79,15 @@ def backbone(
         raise UsageError(f"no unit {unit!r}", title, f"Units: {', '.join(Unit)}.") from None
     network = _OwnNetwork(copy.deepcopy(module), sensor).eval()
     side = size or -(-_PROBE // multiple_of) * multiple_of
-    with torch.no_grad():
-        found = network.forward_features({sensor: torch.zeros(1, len(bands), side, side)})
+    try:
+        with torch.no_grad():
+            found = network.forward_features({sensor: torch.zeros(1, len(bands), side, side)})
+    except (RuntimeError, AssertionError, ValueError) as error:  # of torch and of the module itself
+        if isinstance(error, SeamoError):
+            raise
+        text = str(error).partition("\n")[0]
+        fix = f"{'' if size else 'Where it takes one size alone, say size=. '}`bands` are its channels, in order."
+        raise ProtocolError(f"takes no image (1, {len(bands)}, {side}, {side}): {text}", title, fix) from error
     card = BackboneCard(
         id=re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "own",
         family="own",

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from seamo.escapes import markdown
+from seamo.escapes import markdown, markdown_table
 from seamo.licences import hub_licence, terms_of
 from seamo.store.reader import Store
 from seamo_prep.exchange.facts import description_of, name_of
@@ -61,9 +61,9 @@ def data_card(store: Store) -> str:
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
         f"# {markdown(store.title)}",
         markdown(description_of(store)),
-        _table(("what", "is"), [(name, said) for name, said in facts.items() if said]),
+        markdown_table(("what", "is"), [(name, said) for name, said in facts.items() if said]),
         "## Layers",
-        _table(("layer", "sensor", "bands", "unit", "dtype", "pixel (m)", "dates"), layers),
+        markdown_table(("layer", "sensor", "bands", "unit", "dtype", "pixel (m)", "dates"), layers),
         *(["## Classes", _classes(store)] if spec.task.label_space else []),
         "## Use",
         "The store opens by the path of its folder, with `pip install seamo`:",
@@ -76,9 +76,4 @@ def data_card(store: Store) -> str:
 
 
 def _classes(store: Store) -> str:
-    return _table(("id", "class"), list(enumerate(store.spec.label_space().names)))
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    lines = [heads, ("---",) * len(heads), *((markdown(str(one)) for one in row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(("id", "class"), list(enumerate(store.spec.label_space().names)))
