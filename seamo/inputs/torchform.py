@@ -112,9 +112,16 @@ class TorchBatches(IterableDataset[Sampled]):
         loader: Over layers of one stack.
         stack: Its id.
         transform: Called with each batch.
+
+    Raises:
+        UsageError: If images vary in size and the stack has several grids: padding would run into the coarser one.
     """
 
     def __init__(self, loader: Loader, *, stack: str, transform: Transform | None = None) -> None:
+        layers = loader.spec.stack_layers(stack)
+        if len(layers) > 1 and any(layer.size is None for layer in layers):
+            fix = "Take the data set without batch=, which resizes each image in its true extent."
+            raise UsageError("images of varying size on several grids", f"{loader.spec.id} stack {stack}", fix)
         self.loader, self.stack, self.transform = loader, stack, transform
         self.bands = stack_bands(loader.spec, stack)
 
