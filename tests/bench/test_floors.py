@@ -10,10 +10,13 @@ import rasterio
 import torch
 
 import seamo_bench
+from seamo.bands import SENSORS
 from seamo.errors import BandError
 from seamo.store.reader import open_store
 from seamo.testing.stores import tiny_store
+from seamo_bench.backbones.texture import INDICES, LAGS
 from seamo_bench.networks.floors import ImageStatistics, TokenizerStatistics
+from seamo_bench.networks.texture import TextureStatistics
 from seamo_bench.zoo.catalogue import find_card
 
 torch.set_num_threads(1)
@@ -110,3 +113,74 @@ def test_the_untrained_weights_do_not_follow_the_seed_of_a_run() -> None:
     )
     assert torch.equal(one, two)
     assert dict(find_card("tokenizer-statistics").card.variant)["seed"] == 0
+
+
+def texture_of(channel: np.ndarray) -> list[float]:
+    """Mean, std, p10, p90 and autocorrelations of one channel (H, W), pixel by pixel and pair by pair."""
+    height, width = channel.shape
+    known = {(y, x): float(channel[y, x]) for y in range(height) for x in range(width) if not np.isnan(channel[y, x])}
+    if not known:
+        return [0.0] * (4 + len(LAGS))
+    values = np.array(list(known.values()))
+    mean, variance = values.mean(), values.var()
+    found = [mean, variance**0.5, *np.percentile(values, (10, 90))]
+    for lag in LAGS:
+        ways = []
+        for down, right in ((lag, 0), (0, lag)):
+            pairs = [(a, known[y + down, x + right]) for (y, x), a in known.items() if (y + down, x + right) in known]
+            ways.append(np.mean([(a - mean) * (b - mean) for a, b in pairs]) if pairs and variance else np.nan)
+        found.append(np.nan_to_num((ways[0] + ways[1]) / 2 / variance if variance else np.nan))
+    return found
+
+
+def test_texture_statistics_of_a_store_are_those_of_its_pixels() -> None:
+    store = tiny_store(samples=12)
+    backbone = seamo_bench.load_backbone("texture-statistics", store=store)
+    batch = next(iter(store.loader("test", 2)))
+    found = backbone.features(batch).pooled.numpy()
+    for row, where in zip(found, batch.rows.tolist(), strict=True):
+        layers = {name: store.read_layer(where, name)[0].astype(np.float64) for name in ("s2_10m", "s2_20m", "s1")}
+        blue, green, red, near = layers["s2_10m"]
+        short = layers["s2_20m"][0].repeat(2, axis=0).repeat(2, axis=1)
+        radar = layers["s1"]
+        indices = [(a - b) / (a + b) for a, b in ((near, red), (green, red), (green, near), (green, short))]
+        channels = [blue, green, red, near, short, *indices, *radar, radar[0] - radar[1]]
+        want = np.array([texture_of(channel) for channel in channels])
+        got = row.reshape(want.shape)
+        np.testing.assert_allclose(got[:, :4], want[:, :4], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(got[:, 4:], want[:, 4:], atol=1e-4)
+
+
+def test_texture_statistics_leave_out_what_was_not_measured() -> None:
+    generator = np.random.default_rng(0)
+    image = generator.normal(100, 30, size=(2, 11, 7)).cumsum(axis=2).astype(np.float32)  # no columns 8 apart
+    holed = image.copy()
+    holed[0, 3:5, 2:] = np.nan
+    holed[1] = np.nan
+    still = np.full_like(image, 3000.1)
+    still[0, 0, 0] = -5.0  # a reflectance below 0 counts as none
+    network = TextureStatistics({"rgb": [(0, 1)]}, logarithmic=(), lags=LAGS)
+    found = network.forward_features({"rgb": torch.from_numpy(np.stack([image, holed, still]))}).pooled.numpy()
+    for row, one in zip(found, (image, holed, still), strict=True):
+        first, second = one.astype(np.float64).clip(min=0)
+        channels = [*one.astype(np.float64), (first - second) / (first + second)]
+        want = np.array([texture_of(channel) for channel in channels])
+        want[:, -1] = 0.0  # the lag of which the columns have no pair
+        np.testing.assert_allclose(row.reshape(want.shape), want, rtol=1e-4, atol=1e-5)
+    assert not found[1].reshape(3, -1)[1:].any()  # neither the band nor its index was measured
+    assert not found[2].reshape(3, -1)[1, 4:].any()  # 3000.1 is no float32: what rounding leaves has no texture
+
+
+def test_texture_does_not_follow_brightness_and_contrast() -> None:
+    waves = torch.sin(torch.arange(640) * torch.pi / 8).expand(1, 1, 16, 640)  # of 16 pixels, the same in every row
+    network = TextureStatistics({"s1": []}, logarithmic=("s1",), lags=LAGS)
+    one, other = (network.forward_features({"s1": 50 + scale * waves}).pooled[0, 4:] for scale in (1.0, 7.0))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    want = [(1 + np.cos(lag * np.pi / 8)) / 2 for lag in LAGS]
+    np.testing.assert_allclose(one, want, atol=0.01)
+
+
+def test_every_index_is_of_bands_that_its_sensor_has() -> None:
+    for spec in find_card("texture-statistics").card.inputs:
+        names = {band.name for band in SENSORS[spec.sensor]}
+        assert all({a, b} <= names and a != b for a, b in INDICES[spec.sensor])
