@@ -18,7 +18,7 @@ from seamo_bench.board.report.contracts import contracts
 from seamo_bench.board.report.headline import findings, opening
 from seamo_bench.board.report.links import Links, is_safe, links_in
 from seamo_bench.board.report.plots import HEIGHT, WIDTH, Axis, Dot, scatter
-from seamo_bench.board.report.words import p_text
+from seamo_bench.board.tables import p_text
 from seamo_bench.records.record import read_record, read_records
 from seamo_bench.scores.intervals import Interval
 from tests.bench.test_report import HOSTILE, Page, put

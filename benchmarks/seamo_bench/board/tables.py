@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -42,6 +43,18 @@ def interval_text(name: str, one: Interval) -> str:
     if one.low is None or one.high is None:
         return f"{number(name, one.value)} [no interval]"
     return f"{number(name, one.value)} [{number(name, one.low)}, {number(name, one.high)}]"
+
+
+def p_text(p: float | None) -> str:
+    """A p value: three digits, and `< 0.001` rather than a zero that it is not.
+
+    Example:
+        >>> p_text(0.0004), p_text(0.25)
+        ('< 0.001', '0.250')
+    """
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def footnotes(table: Table) -> Mapping[Flag, str]:
@@ -184,6 +197,17 @@ def to_markdown(table: Table) -> str:
     lines += ["", markdown(LEGEND)]
     lines += [f"- ({mark}) {markdown(flag.kind)}: {markdown(flag.text)}" for flag, mark in marks.items()]
     return "\n".join(lines) + "\n"
+
+
+def to_html(table: Table) -> str:
+    """For a notebook: one table, what to know about it below; every word escaped."""
+    head, body, marks = _grid(table)
+    lines = [f"<tr>{''.join(f'<th style=text-align:left>{escape(one)}</th>' for one in head)}</tr>"]
+    for line in body:
+        cells = "".join(f"<td style=text-align:left>{escape(one)}</td>" for one in line)
+        lines.append(f"<tr>{cells}</tr>")
+    said = [*table.notes, LEGEND, *(f"({mark}) {flag.kind}: {flag.text}" for flag, mark in marks.items())]
+    return f"<div><table>{''.join(lines)}</table>{''.join(f'<p>{escape(one)}</p>' for one in said)}</div>"
 
 
 def _bars(lines: list[list[str]], head: list[str]) -> list[str]:

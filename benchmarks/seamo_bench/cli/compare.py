@@ -18,6 +18,7 @@ def compare(
 ) -> None:
     """Backbone (or group) A minus B, paired, wherever both have a score."""
     from seamo_bench.board.compare import compare as pairs
+    from seamo_bench.board.tables import p_text
     from seamo_bench.records.fetched import results_on_disk
     from seamo_bench.records.record import read_records
 
@@ -32,7 +33,7 @@ def compare(
             "difference": pair.difference.interval.value,
             "low": pair.difference.interval.low,
             "high": pair.difference.interval.high,
-            "p": pair.difference.p,
+            "p": pair.difference.p if as_json else p_text(pair.difference.p),
             "method": pair.difference.interval.method,
             "test": pair.difference.test,
         }

@@ -9,6 +9,7 @@ from seamo.addresses import disk_path
 from seamo.escapes import markdown
 from seamo.files import open_files
 from seamo.identity import write_atomically
+from seamo_bench.board.tables import p_text
 
 REPORTS = "studies"
 
@@ -44,8 +45,7 @@ def _cells(row: Mapping[str, Any], cell: Mapping[str, Any]) -> list[str]:
     if "difference" not in cell:
         return [*head, score, "", "", cell["verdict"], *paper]
     gap = _signed(cell["difference"], 100.0) + _range(cell["difference_low"], cell["difference_high"])
-    p = "" if cell["p"] is None else f"{cell['p']:.3f}"
-    return [*head, score, gap, p, cell["verdict"], *paper]
+    return [*head, score, gap, p_text(cell["p"]), cell["verdict"], *paper]
 
 
 def _signed(value: float | None, scale: float) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from seamo_bench.board.report import tabs
-from seamo_bench.board.report.words import p_text, plural
-from seamo_bench.board.tables import head_title, interval_text, number
+from seamo_bench.board.report.words import plural
+from seamo_bench.board.tables import head_title, interval_text, number, p_text
 
 _INDENTED = re.compile(r"^[ \t]+", re.MULTILINE)
 
