@@ -4,14 +4,17 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo.errors import SampleError
+from seamo.errors import SampleError, UsageError
 from seamo.manifest import DatasetSpec, LayerSpec
 from seamo.summary import Summary, cut
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = NDArray[Any]
 Label = int | tuple[int, ...] | NDArray[np.uint8] | None
@@ -50,6 +53,7 @@ class Sample:
         scene: What the sample was cut from (a city, a tile, a product), the unit that intervals and
             leak checks resample; empty if unknown.
         offset: Row and column of the upper-left pixel within the scene, on the finest grid.
+        spec: Of a sample that a store read: what its layers are. None as archives give it.
     """
 
     key: str
@@ -59,6 +63,29 @@ class Sample:
     label: Label = None
     scene: str = ""
     offset: tuple[int, int] = (0, 0)
+    spec: DatasetSpec | None = None
+
+    def plot(self, stack: str | None = None) -> "Figure":
+        """Pictures of one stack, as `store.plot` draws them: every rendering and date.
+
+        Args:
+            stack: One stack; None = the first that shows colours.
+
+        Raises:
+            UsageError: If the sample was not read from a store, which knows bands and units, or nothing can be drawn.
+            ManifestError: If there is no such stack.
+
+        Example:
+            >>> from seamo.testing.stores import tiny_store
+            >>> tiny_store()[0].plot().axes[0].get_title().splitlines()[0]
+            's2 L2A true colour, DN B04 B03 B02'
+        """
+        from seamo.store.plot import draw_sample  # a face of the store, whose matplotlib takes half a second to import
+
+        if self.spec is None:
+            fix = "Build a store of it: `store[key].plot()`; or set `spec` with `dataclasses.replace`."
+            raise UsageError("has no spec, so its bands and units are not known", f"sample {self.key}", fix)
+        return draw_sample(self, self.spec, stack)
 
     def __repr__(self) -> str:
         return self._shown().text()

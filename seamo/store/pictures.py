@@ -19,7 +19,7 @@ from seamo.bands import Unit
 from seamo.manifest import LabelSpace, LayerSpec
 from seamo.sample import IGNORE
 from seamo.store.format import label_kind
-from seamo.store.samples import Samples
+from seamo.store.samples import Images, Samples
 from seamo.store.stacks import read_stack, stack_bands
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
@@ -114,7 +114,7 @@ def _has_holes(picture: Picture | None) -> bool:
     return picture is not None and bool((picture == MISSING).all(axis=-1).any())
 
 
-def stack_strips(store: Samples, row: int, stack: str) -> list[Strip]:
+def stack_strips(store: Images, row: int, stack: str) -> list[Strip]:
     """Renderings of one stack of a sample, the most natural one first: every date, in order of time."""
     layers = store.spec.stack_layers(stack)
     unit, names = layers[0].unit, stack_bands(store.spec, stack)

@@ -401,4 +401,5 @@ class Store(SaidByMeta, Faces):
             label=self.read_label(i),
             scene=self._columns.text("scene", i),
             offset=(int(self._columns.array("y0")[i]), int(self._columns.array("x0")[i])),
+            spec=self.spec,
         )

@@ -16,7 +16,27 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-class Samples(Protocol):
+class Images(Protocol):
+    """What pictures and whole images are made of: the pixels and dates of one row."""
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """Layers, task and classes."""
+
+    def shape(self, i: int, layer: str, /) -> tuple[int, ...]:
+        """True shape of one sample's layer: (T, C, H, W), or (H, W) of `label`."""
+
+    def is_valid(self, i: int, layer: str, /) -> bool:
+        """Whether the sample has this layer; if not, reading it gives the fill value."""
+
+    def read_layer(self, i: int, layer: str, /) -> Array:
+        """One layer, (T, C, H, W) in the stored dtype, or the mask (H, W) of `label`."""
+
+    def read_times(self, i: int, /) -> dict[str, NDArray[np.datetime64]]:
+        """Stack -> (T,) datetime64[s], NaT where absent; stacks without any date are left out."""
+
+
+class Samples(Images, Protocol):
     """Samples by row: what they are, which rows a split has, and the pixels, label and dates of one row.
 
     Whatever satisfies it can be loaded, shown and evaluated; nothing of it is inherited. Row `i` is the same sample in
@@ -26,10 +46,6 @@ class Samples(Protocol):
     @property
     def meta(self) -> StoreMeta:
         """Counts, statistics, split scheme and what else store.json says."""
-
-    @property
-    def spec(self) -> DatasetSpec:
-        """Layers, task and classes."""
 
     @property
     def title(self) -> str:

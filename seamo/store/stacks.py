@@ -9,7 +9,7 @@ from seamo.bands import canonical, positions
 from seamo.manifest import DatasetSpec
 from seamo.resample import Kernel, resize
 from seamo.sample import valid_pixels
-from seamo.store.samples import Samples
+from seamo.store.samples import Images
 
 
 def layer_ids(spec: DatasetSpec, wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def stack_bands(spec: DatasetSpec, stack: str) -> tuple[str, ...]:
     return canonical(layers[0].sensor, [name for layer in layers for name in layer.bands])
 
 
-def read_stack(samples: Samples, i: int, stack: str, kernel: Kernel) -> NDArray[np.float32]:
+def read_stack(samples: Images, i: int, stack: str, kernel: Kernel) -> NDArray[np.float32]:
     """A whole image: every layer of a stack resampled to the finest grid of the stack.
 
     Args:

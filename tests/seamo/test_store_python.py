@@ -1,6 +1,7 @@
 """What Python shows of stores, samples and batches, and the forms that torch's own code takes."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,10 @@ def test_pictures_have_a_row_a_sample_and_show_what_look_shows(store):
     from seamo.store.pictures import stack_strips
 
     assert_array_equal(np.asarray(shown), stack_strips(store, 0, "s2")[0].panels[0].picture)
+    alone = next(axis for axis in store[0].plot("s2").axes if axis.images).images[0].get_array()
+    assert_array_equal(np.asarray(alone), np.asarray(shown))
+    with pytest.raises(UsageError, match=r"has no spec.*Build a store"):
+        replace(store[0], spec=None).plot()
     with pytest.raises(UsageError, match="no sample is named"):
         store.plot()
     with pytest.raises(MissingRowError, match="no row 12 of 12"):

@@ -96,6 +96,16 @@ class Table:
     aggregates: Mapping[str, Aggregate]
     damaged: tuple[Damage, ...]
 
+    def __repr__(self) -> str:
+        from seamo_bench.board.tables import to_text  # which reads this module
+
+        return to_text(self).rstrip()
+
+    def _repr_html_(self) -> str:
+        from seamo_bench.board.tables import to_html
+
+        return to_html(self)
+
 
 def build_table(
     found: RecordSet, results: Path, *, metric_name: str = "", mixed: bool = False, resamples: int = RESAMPLES

@@ -28,6 +28,7 @@ from seamo_bench.predictions import Predictions, check_predictions, predictions_
 from seamo_bench.records.groups import held_groups
 from seamo_bench.records.layout import named_key, predictions_path, record_paths
 from seamo_bench.records.seals import LAID_OUT, SEAL, machine_seal, record_bytes, run_seal
+from seamo_bench.records.shown import shown_record, shown_records
 from seamo_bench.scores.metrics import classes_tested, per_class, score
 
 Status = Literal["ok", "impossible", "failed"]
@@ -150,6 +151,12 @@ class Record(Value):
     environment: dict[str, str] = Field(default_factory=dict)
     seal: str = ""
 
+    def __repr__(self) -> str:
+        return shown_record(self).text()
+
+    def _repr_html_(self) -> str:
+        return shown_record(self).html()
+
 
 @dataclass(frozen=True, slots=True)
 class Damage:
@@ -174,6 +181,12 @@ class RecordSet:
     damaged: tuple[Damage, ...] = ()
     notes: tuple[str, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return shown_records(self).text()
+
+    def _repr_html_(self) -> str:
+        return shown_records(self).html()
 
 
 def write_record(
