@@ -78,6 +78,11 @@ class Job:
             return TrainingProgress(at.stage, at.epoch + 1, 0, at.step + 1)
         return TrainingProgress(at.stage, at.epoch, at.batch + 1, at.step + 1)
 
+    def is_measured(self, at: TrainingProgress) -> bool:
+        """Whether the step after `at` is one of those that yardsticks are measured in."""
+        every = self.recipe.machine.yardsticks
+        return every > 0 and (at.step % every == 0 or self.after(at).epoch == self.recipe.stage(at.stage).epochs)
+
     def epoch(self, at: TrainingProgress) -> int:
         """The epoch counted over the whole run, so that the stages draw differently."""
         return at.epoch + (self.recipe.stage1.epochs if at.stage == 2 else 0)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TextIO
 
 from seamo.disk import sync
+from seamo.escapes import printable
 from seamo.identity import write_atomically
 from seamo.pretrain.board import Board
+from seamo.pretrain.learnt import YARDSTICKS
 from seamo.pretrain.logs import CURVES, SPEED, LogSeal, read_log
-from seamo.progress import Progress
+from seamo.progress import Progress, before_a_line
 from seamo.seal import SealedFile
 
 _WHERE = ("step", "stage", "epoch", "batch")
@@ -26,6 +28,8 @@ class JournalRow:
         step, stage, epoch, batch: Where; `step` counts from 1 over the whole run.
         loss: Sum of the terms.
         terms: `<sensor>_t<season>` -> mean over the hidden patches of the global batch.
+        yardsticks: Column of `seamo.pretrain.learnt.yardstick_column` -> the same mean of a trivial predictor; empty
+            where none was measured.
         lr: Learning rate of the step.
         locations, images: Places in the global batch, and the images that were there.
         seconds: Of the step; `wait` of them the loop waited for data.
@@ -39,6 +43,7 @@ class JournalRow:
     batch: int
     loss: float
     terms: Mapping[str, float]
+    yardsticks: Mapping[str, float]
     lr: float
     locations: int
     images: int
@@ -53,7 +58,7 @@ class Journal:
 
     Args:
         run: The run's folder.
-        terms: Names of all loss terms, of both stages.
+        terms: Names of all loss terms, of both stages, and of the yardsticks beside them.
         done: Steps that a resumed run has behind it: later rows are cut off, they will come again.
         total: Steps of the whole run, for the time left.
         logs: What the checkpoint that it goes on from says of the logs: this part of them stays, byte by byte.
@@ -70,9 +75,9 @@ class Journal:
         logs: Mapping[str, SealedFile] | None = None,
         progress: TextIO | None = None,
     ) -> None:
+        self._stream = progress
         self._progress = Progress(progress, "steps", total, done=done, title="pretraining")
-        self._terms = tuple(terms)
-        columns = (*_WHERE, "locations", "images", "lr", "loss", *self._terms)
+        columns = (*_WHERE, "locations", "images", "lr", "loss", *terms)
         kept = logs or {}
         self._curves = _Log(run / CURVES, columns, done=done, kept=kept.get(CURVES))
         self._speed = _Log(run / SPEED, _SPEED, done=done, kept=kept.get(SPEED))
@@ -82,16 +87,17 @@ class Journal:
 
     def write(self, row: JournalRow) -> None:
         """Add a step."""
-        where = (row.step, row.stage, row.epoch, row.batch)
-        terms = [_exact(row.terms[name]) if name in row.terms else "" for name in self._terms]
-        self._curves.add((*where, row.locations, row.images, _exact(row.lr), _exact(row.loss), *terms))
+        where = {"step": row.step, "stage": row.stage, "epoch": row.epoch, "batch": row.batch}
+        exact = {"lr": row.lr, "loss": row.loss, **row.terms, **row.yardsticks}
+        counts = {"locations": row.locations, "images": row.images}
+        self._curves.add({**where, **counts, **{name: _exact(value) for name, value in exact.items()}})
         rate, images, share = row.locations / row.seconds, row.images / row.seconds, row.wait / row.seconds
-        mfu = "" if row.mfu is None else f"{row.mfu:.4f}"
-        speeds = (f"{row.seconds:.4f}", f"{rate:.2f}", f"{images:.2f}", f"{share:.4f}", mfu)
-        self._speed.add((*where, *speeds, f"{row.memory_gib:.3f}"))
+        shown = {"seconds": f"{row.seconds:.4f}", "locations_per_s": f"{rate:.2f}", "images_per_s": f"{images:.2f}"}
+        shown |= {"data_wait_share": f"{share:.4f}", "memory_gib": f"{row.memory_gib:.3f}"}
+        self._speed.add({**where, **shown, "mfu": "" if row.mfu is None else f"{row.mfu:.4f}"})
         speed = {"locations_per_s": rate, "images_per_s": images, "data_wait_share": share}
         speed |= {"memory_gib": row.memory_gib} | ({} if row.mfu is None else {"mfu": row.mfu})
-        self._board.add(row.step, _scalars({"loss": row.loss, "lr": row.lr, **row.terms}, speed))
+        self._board.add(row.step, _scalars(exact, speed))
         self._show(row, rate)
 
     def flush(self) -> dict[str, SealedFile]:
@@ -105,6 +111,12 @@ class Journal:
         self._curves.close()
         self._speed.close()
         self._board.close()
+
+    def tell(self, line: str) -> None:
+        """Show a line of text beside the progress, where that is shown."""
+        if self._stream is not None:
+            self._stream.write(f"{before_a_line(self._stream)}{printable(line)}\n")
+            self._stream.flush()
 
     def _show_again(self, run: Path) -> None:
         """TensorBoard's view of the steps that are done."""
@@ -134,13 +146,16 @@ class _Log:
     def __init__(self, path: Path, columns: Sequence[str], *, done: int, kept: SealedFile | None) -> None:
         head = ",".join(columns).encode() + b"\n"
         data = path.read_bytes() if done and path.is_file() else head
+        if data.startswith(",".join(_WHERE).encode() + b","):
+            head = data[: data.find(b"\n") + 1] or head  # of an earlier release, which had fewer columns
         data = data[: kept.bytes] if done and kept else head + b"".join(_rows_until(done, data))
         write_atomically(path, data)
+        self._columns = head.decode().strip().split(",")
         self._file, self._seal = path.open("ab"), LogSeal(data)
 
-    def add(self, values: Sequence[object]) -> None:
-        """Add a row."""
-        line = (",".join(str(value) for value in values) + "\n").encode()
+    def add(self, values: Mapping[str, object]) -> None:
+        """Add a row: what it has of the columns, the others empty."""
+        line = (",".join(str(values.get(name, "")) for name in self._columns) + "\n").encode()
         self._file.write(line)
         self._file.flush()
         self._seal.add(line)
@@ -167,6 +182,7 @@ def _scalars(curves: Mapping[str, float], speed: Mapping[str, float]) -> dict[st
     """What TensorBoard shows of a row of each log."""
     found = {"loss/total": curves["loss"], "lr": curves["lr"]}
     found |= {f"loss/{name}": value for name, value in curves.items() if "_t" in name}
+    found |= {f"yardsticks/{name}": value for name, value in curves.items() if name.partition(".")[0] in YARDSTICKS}
     found |= {f"speed/{name}": value for name, value in speed.items() if name not in (*_WHERE, "seconds")}
     return {name: value for name, value in found.items() if value == value}
 

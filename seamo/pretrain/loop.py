@@ -1,6 +1,7 @@
 """The training loop: two stages, resumable after any step, the same numbers on any number of ranks."""
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -29,14 +30,19 @@ from seamo.pretrain.checkpoint import (
 from seamo.pretrain.feed import Portion, feed
 from seamo.pretrain.job import Job, begin_job
 from seamo.pretrain.journal import Journal, JournalRow
+from seamo.pretrain.learnt import YARDSTICKS, in_words, what_was_learnt, yardstick_column
+from seamo.pretrain.logs import read_curves
 from seamo.pretrain.optimise import Tally, adamw, schedule_of, weighted_loss
 from seamo.pretrain.places import LOCK
 from seamo.pretrain.ranks import Ranks, StopSignal
 from seamo.pretrain.recipe import Recipe
 from seamo.pretrain.remote import RemoteRun, training_at
 from seamo.pretrain.run import end_run
+from seamo.pretrain.yardsticks import yardstick_sums
 from seamo.seal import MANIFEST
 from seamo.store.reader import Store
+
+log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to stop, and did
@@ -194,6 +200,8 @@ class _Stage:
                 self.journal.write(row)
             self.losses.append(row.loss)
             self._checkpoint(self.job.after(at), stop=stop)
+        if self.journal is not None:
+            _say_what_was_learnt(self.journal, self.job.folder.path, self.number)
 
     def _step(self, portions: Iterator[Portion], at: TrainingProgress) -> tuple[JournalRow, bool]:
         """One optimiser step on a global batch; the row for the journal, and whether any rank was asked to stop."""
@@ -203,6 +211,9 @@ class _Stage:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         tally = Tally(self.names, torch.zeros(len(self.names), 2, dtype=torch.float64, device=device))
+        yardsticks = None
+        if job.is_measured(at):
+            yardsticks = torch.zeros(len(self.names), len(YARDSTICKS) + 1, dtype=torch.float64, device=device)
         for part in range(job.parts):
             portion = next(portions)
             waited += portion.waited
@@ -215,12 +226,16 @@ class _Stage:
                 loss = weighted_loss(output, hidden=self.hidden, places=recipe.optimiser.batch // job.ranks.world)
                 torch.autograd.backward(loss)
             tally.add(output)
+            if yardsticks is not None:
+                found = yardstick_sums(inputs, self.model.config)
+                yardsticks += torch.stack([found[name] for name in self.names])
         if recipe.optimiser.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.optimiser.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         # The only wait for the device in a step, after everything has been handed to it.
         *sums, (asked, _) = job.ranks.total(tally.with_flag(self.stop.asked)).tolist()
+        beside = {} if yardsticks is None else _means(self.names, job.ranks.total(yardsticks).tolist())
         terms = {f"{s}_t{t}": total / max(count, 1.0) for (s, t), (total, count) in zip(self.names, sums, strict=True)}
         if not all(math.isfinite(value) for value in terms.values()):
             bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value))
@@ -234,6 +249,7 @@ class _Stage:
             batch=at.batch,
             loss=math.fsum(terms.values()),
             terms=terms,
+            yardsticks=beside,
             lr=lr,
             locations=recipe.optimiser.batch,
             images=round(sum(count for _, count in sums) / self.hidden),
@@ -286,13 +302,34 @@ class _Stage:
         raise TrainingError(what, where=str(self.job.folder.path), fix=fix)
 
 
+def _means(names: Sequence[tuple[str, int]], sums: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Column -> mean error of a yardstick; a date that no place of the batch has is left out."""
+    return {
+        yardstick_column(name, sensor, t): total / count
+        for (sensor, t), (*totals, count) in zip(names, sums, strict=True)
+        for name, total in zip(YARDSTICKS, totals, strict=True)
+        if count
+    }
+
+
+def _say_what_was_learnt(journal: Journal, run: Path, stage: int) -> None:
+    for one in what_was_learnt(read_curves(run), stage):
+        said = f"stage {stage}, {in_words(one)}"
+        if one.something:
+            journal.tell(said)
+        else:
+            log.warning("%s", said)
+
+
 @contextlib.contextmanager
 def _journal(job: Job, start: Checkpoint | None, progress: TextIO | None) -> Iterator[Journal | None]:
     if not job.ranks.writes:
         yield None
         return
     seasons = max(plan.seasons for plan in job.plans.values())
-    names = [f"{sensor}_t{t}" for t in range(seasons) for sensor in job.recipe.model.sensors]
+    places = [(sensor, t) for t in range(seasons) for sensor in job.recipe.model.sensors]
+    names = [f"{sensor}_t{t}" for sensor, t in places]
+    names += [yardstick_column(name, *place) for name in YARDSTICKS for place in places]
     done = start.progress.step if start else 0
     logs = start.facts.logs if start else None
     with contextlib.closing(

@@ -87,6 +87,8 @@ class MachinePart(_Part):
             with the same number only.
         checkpoint_every: Optimiser steps between checkpoints.
         keep: Latest checkpoints to keep, beside the best.
+        yardsticks: Optimiser steps between those in which trivial predictors are measured beside the loss
+            (`seamo.pretrain.yardsticks`); 0 measures none.
         peak_tflops: The device's peak in the recipe's precision, for the model-FLOPs utilisation; 0 = measure
             a matrix product at the start; None = no utilisation is reported.
     """
@@ -97,6 +99,7 @@ class MachinePart(_Part):
     threads: int | None = Field(default=None, ge=1)
     checkpoint_every: int = Field(default=500, ge=1)
     keep: int = Field(default=2, ge=1)
+    yardsticks: int = Field(default=10, ge=0)
     peak_tflops: float | None = Field(default=None, ge=0)
 
 

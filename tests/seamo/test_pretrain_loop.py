@@ -123,6 +123,7 @@ def test_a_run_learns_and_its_folder_says_everything(undisturbed, store):
     assert [one.step for one in seen.Scalars("loss/total")] == list(range(1, STEPS + 1))
     np.testing.assert_allclose([one.value for one in seen.Scalars("loss/total")], curves["loss"], rtol=1e-6)
     assert len(seen.Scalars("loss/s2_t1")) == 15  # of stage 2 alone
+    assert [one.step for one in seen.Scalars("yardsticks/mean.s2.0")] == [1, 9, 11, 21, 24]
 
 
 def test_stage_two_starts_from_stage_one(undisturbed):
@@ -164,6 +165,8 @@ def test_two_ranks_equal_one(undisturbed, store, tmp_path):
     for name in ("loss", "s2_t0", "s1_t0"):
         np.testing.assert_allclose(two[name][:20], one[name][:20], rtol=1e-5)
     assert two["images"] == one["images"]
+    for name in ("mean.s1.0", "nearest.s2.0", "oracle.s2.3"):  # of all ranks' patches, as the loss
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-9)
 
 
 def _kill_and_resume(store, out, undisturbed, kills):
