@@ -16,6 +16,7 @@ from seamo.pretrain.checkpoint import TrainingProgress
 from seamo.pretrain.inputs import InputPlan, plan_inputs
 from seamo.pretrain.mixture import TrainingData, training_data
 from seamo.pretrain.places import RunFolder
+from seamo.pretrain.probe import Probe, plan_probe
 from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import Recipe
 from seamo.pretrain.run import begin_run, code_digest
@@ -35,6 +36,7 @@ class Job:
         folder: Where it is written down.
         ranks: The processes.
         plans: Stage -> how its batches become inputs.
+        probe: What it is probed on while it trains, if on anything.
         ended: Whether the run was ended before, and is whole.
         peak_flops: FLOP/s that a utilisation of 1 means; None: no utilisation is reported.
     """
@@ -44,6 +46,7 @@ class Job:
     folder: RunFolder
     ranks: Ranks
     plans: Mapping[int, InputPlan]
+    probe: Probe | None
     ended: bool
     peak_flops: float | None
 
@@ -83,6 +86,11 @@ class Job:
         every = self.recipe.machine.yardsticks
         return every > 0 and (at.step % every == 0 or self.after(at).epoch == self.recipe.stage(at.stage).epochs)
 
+    def is_probed(self, after: TrainingProgress) -> bool:
+        """Whether the network is probed where it stands: every so many epochs, and at the end of a stage."""
+        last = after.epoch == self.recipe.stage(after.stage).epochs
+        return after.batch == 0 and (last or self.epoch(after) % self.recipe.probe.every == 0)
+
     def epoch(self, at: TrainingProgress) -> int:
         """The epoch counted over the whole run, so that the stages draw differently."""
         return at.epoch + (self.recipe.stage1.epochs if at.stage == 2 else 0)
@@ -108,14 +116,14 @@ class Job:
             "data": self.data.terms,
             "stacks": dict(self.recipe.data.stacks),
             "crop": self.recipe.to_dict()["crop"],
-            "products": {s: sorted({layer.product for layer in layers}) for s, layers in plan.layers.items()},
+            "products": _products(plan),
             "samples": len(self.data.rows),
             "seamo": seamo.__version__,
             "code": code_digest(),
         }
         if self.data.mix:
             provenance["mix"] = [asdict(one) for one in self.data.part_facts]
-        return {"normalisation": {s: how.to_dict() for s, how in plan.numbers.items()}, "provenance": provenance}
+        return {"normalisation": _normalisation(plan), "provenance": provenance}
 
 
 def begin_job(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: bool, ranks: Ranks) -> Job:
@@ -123,7 +131,7 @@ def begin_job(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: boo
 
     Raises:
         TrainingError: If the store is too small, the batch cannot be shared, or the run was begun otherwise.
-        StoreError, RecipeError: See `training_data` and `plan_inputs`.
+        StoreError, RecipeError: See `training_data` and `plan_inputs`; of the probe, `plan_probe`.
     """
     data = training_data(recipe, stores)
     rows = data.rows
@@ -140,6 +148,7 @@ def begin_job(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: boo
     mix_quotas(data.mix, len(rows) // batch * batch)  # a weight that is too small is refused before a folder is made
     if ranks.writes and recipe.data.block > 1:
         _say_price(recipe, data)
+    probe = _probe_of(recipe, plans[min(plans)])
     folder, ended = RunFolder(out), False
     if ranks.writes:
         ended = begin_run(out, recipe, data.facts, mix=data.part_facts, resume=resume)
@@ -149,7 +158,22 @@ def begin_job(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: boo
     if given is not None:
         dtype = torch.bfloat16 if recipe.compute.precision == "bf16" else torch.float32
         peak = given * 1e12 if given > 0 else matmul_rate(dtype, ranks.device)
-    return Job(recipe, data, folder, ranks, plans, ended, peak)
+    return Job(recipe, data, folder, ranks, plans, probe, ended, peak)
+
+
+def _normalisation(plan: InputPlan) -> dict[str, Any]:
+    return {s: how.to_dict() for s, how in plan.numbers.items()}
+
+
+def _products(plan: InputPlan) -> dict[str, list[str]]:
+    return {s: sorted({layer.product for layer in layers}) for s, layers in plan.layers.items()}
+
+
+def _probe_of(recipe: Recipe, plan: InputPlan) -> Probe | None:
+    if not recipe.probe.store:
+        return None
+    described = {"config": plan.config.to_dict(), "normalisation": _normalisation(plan)}
+    return plan_probe(recipe.probe, {**described, "provenance": {"products": _products(plan)}})
 
 
 def _say_price(recipe: Recipe, data: TrainingData) -> None:

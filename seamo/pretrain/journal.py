@@ -12,7 +12,8 @@ from seamo.escapes import printable
 from seamo.identity import write_atomically
 from seamo.pretrain.board import Board
 from seamo.pretrain.learnt import YARDSTICKS
-from seamo.pretrain.logs import CURVES, SPEED, LogSeal, read_log
+from seamo.pretrain.logs import CURVES, PROBES, SPEED, LogSeal, read_log
+from seamo.pretrain.probed import COLUMNS, ProbeRow, cells, first_of, read_probes, scalars_of
 from seamo.progress import Progress, before_a_line
 from seamo.seal import SealedFile
 
@@ -61,6 +62,7 @@ class Journal:
         terms: Names of all loss terms, of both stages, and of the yardsticks beside them.
         done: Steps that a resumed run has behind it: later rows are cut off, they will come again.
         total: Steps of the whole run, for the time left.
+        probe: Whether the run is probed while it trains.
         logs: What the checkpoint that it goes on from says of the logs: this part of them stays, byte by byte.
         progress: Where to show progress (a terminal gets one line that is rewritten), or None.
     """
@@ -72,6 +74,7 @@ class Journal:
         *,
         done: int,
         total: int,
+        probe: bool = False,
         logs: Mapping[str, SealedFile] | None = None,
         progress: TextIO | None = None,
     ) -> None:
@@ -81,6 +84,8 @@ class Journal:
         kept = logs or {}
         self._curves = _Log(run / CURVES, columns, done=done, kept=kept.get(CURVES))
         self._speed = _Log(run / SPEED, _SPEED, done=done, kept=kept.get(SPEED))
+        self._probed = _Log(run / PROBES, COLUMNS, done=done, kept=kept.get(PROBES)) if probe else None
+        self.probes = read_probes(run) if probe else []
         self._board = Board(run)
         self._show_again(run)
         sync(run)
@@ -100,16 +105,27 @@ class Journal:
         self._board.add(row.step, _scalars(exact, speed))
         self._show(row, rate)
 
+    def add_probe(self, row: ProbeRow) -> None:
+        """Add a probe."""
+        start = first_of(self.probes)
+        self.probes.append(row)
+        if self._probed is not None:
+            self._probed.add(cells(row, start))
+        self._board.add(row.step, scalars_of(row, start))
+
     def flush(self) -> dict[str, SealedFile]:
         """Put what is written onto the disk, before a checkpoint says that it is there; log -> what is there."""
         self._board.flush()
-        return {CURVES: self._curves.flush(), SPEED: self._speed.flush()}
+        sealed = {CURVES: self._curves.flush(), SPEED: self._speed.flush()}
+        return sealed if self._probed is None else {**sealed, PROBES: self._probed.flush()}
 
     def close(self) -> None:
         """Close the files, end the line."""
         self._progress.close()
         self._curves.close()
         self._speed.close()
+        if self._probed is not None:
+            self._probed.close()
         self._board.close()
 
     def tell(self, line: str) -> None:
@@ -126,6 +142,8 @@ class Journal:
             ago -= speed["seconds"][i]
             scalars = _scalars({name: one[i] for name, one in curves.items()}, {n: one[i] for n, one in speed.items()})
             self._board.add(int(curves["step"][i]), scalars, ago=ago)
+        for n, row in enumerate(self.probes):
+            self._board.add(row.step, scalars_of(row, first_of(self.probes[:n])))
 
     def _show(self, row: JournalRow, rate: float) -> None:
         self._progress.title = f"stage {row.stage} epoch {row.epoch + 1}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from seamo.errors import TrainingError
 from seamo.seal import SealedFile
 
-CURVES, SPEED = "curves.csv", "speed.csv"
+CURVES, SPEED, PROBES = "curves.csv", "speed.csv", "probe.csv"
 _BLOCK = 2**20
 
 

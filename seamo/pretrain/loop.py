@@ -1,7 +1,6 @@
 """The training loop: two stages, resumable after any step, the same numbers on any number of ranks."""
 
 import contextlib
-import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -30,19 +29,17 @@ from seamo.pretrain.checkpoint import (
 from seamo.pretrain.feed import Portion, feed
 from seamo.pretrain.job import Job, begin_job
 from seamo.pretrain.journal import Journal, JournalRow
-from seamo.pretrain.learnt import YARDSTICKS, in_words, what_was_learnt, yardstick_column
-from seamo.pretrain.logs import read_curves
+from seamo.pretrain.learnt import YARDSTICKS, yardstick_column
 from seamo.pretrain.optimise import Tally, adamw, schedule_of, weighted_loss
 from seamo.pretrain.places import LOCK
 from seamo.pretrain.ranks import Ranks, StopSignal
 from seamo.pretrain.recipe import Recipe
 from seamo.pretrain.remote import RemoteRun, training_at
 from seamo.pretrain.run import end_run
+from seamo.pretrain.watch import begin_probe, probe_after, say_what_was_learnt, yardstick_means
 from seamo.pretrain.yardsticks import yardstick_sums
 from seamo.seal import MANIFEST
 from seamo.store.reader import Store
-
-log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to stop, and did
@@ -135,6 +132,8 @@ def _train(
 ) -> None:
     begin = start.progress if start else job.begin(min(job.plans))
     weights = None
+    if journal is not None:
+        begin_probe(job, journal)
     with contextlib.closing(feed(job, begin)) as portions:
         for number in (stage for stage in sorted(job.plans) if stage >= begin.stage):
             model = SeaMo(job.recipe.config(number), generator=torch.Generator().manual_seed(job.recipe.seed))
@@ -198,10 +197,11 @@ class _Stage:
             row, stop = self._step(portions, at)
             if self.journal is not None:
                 self.journal.write(row)
+                probe_after(self.job, self.journal, self.model, self.job.after(at))
             self.losses.append(row.loss)
             self._checkpoint(self.job.after(at), stop=stop)
         if self.journal is not None:
-            _say_what_was_learnt(self.journal, self.job.folder.path, self.number)
+            say_what_was_learnt(self.journal, self.job.folder.path, self.number)
 
     def _step(self, portions: Iterator[Portion], at: TrainingProgress) -> tuple[JournalRow, bool]:
         """One optimiser step on a global batch; the row for the journal, and whether any rank was asked to stop."""
@@ -235,7 +235,7 @@ class _Stage:
         self.optimiser.zero_grad(set_to_none=True)
         # The only wait for the device in a step, after everything has been handed to it.
         *sums, (asked, _) = job.ranks.total(tally.with_flag(self.stop.asked)).tolist()
-        beside = {} if yardsticks is None else _means(self.names, job.ranks.total(yardsticks).tolist())
+        beside = {} if yardsticks is None else yardstick_means(self.names, job.ranks.total(yardsticks).tolist())
         terms = {f"{s}_t{t}": total / max(count, 1.0) for (s, t), (total, count) in zip(self.names, sums, strict=True)}
         if not all(math.isfinite(value) for value in terms.values()):
             bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value))
@@ -302,25 +302,6 @@ class _Stage:
         raise TrainingError(what, where=str(self.job.folder.path), fix=fix)
 
 
-def _means(names: Sequence[tuple[str, int]], sums: Sequence[Sequence[float]]) -> dict[str, float]:
-    """Column -> mean error of a yardstick; a date that no place of the batch has is left out."""
-    return {
-        yardstick_column(name, sensor, t): total / count
-        for (sensor, t), (*totals, count) in zip(names, sums, strict=True)
-        for name, total in zip(YARDSTICKS, totals, strict=True)
-        if count
-    }
-
-
-def _say_what_was_learnt(journal: Journal, run: Path, stage: int) -> None:
-    for one in what_was_learnt(read_curves(run), stage):
-        said = f"stage {stage}, {in_words(one)}"
-        if one.something:
-            journal.tell(said)
-        else:
-            log.warning("%s", said)
-
-
 @contextlib.contextmanager
 def _journal(job: Job, start: Checkpoint | None, progress: TextIO | None) -> Iterator[Journal | None]:
     if not job.ranks.writes:
@@ -333,6 +314,14 @@ def _journal(job: Job, start: Checkpoint | None, progress: TextIO | None) -> Ite
     done = start.progress.step if start else 0
     logs = start.facts.logs if start else None
     with contextlib.closing(
-        Journal(job.folder.path, names, done=done, total=job.total_steps, logs=logs, progress=progress)
+        Journal(
+            job.folder.path,
+            names,
+            done=done,
+            total=job.total_steps,
+            probe=job.probe is not None,
+            logs=logs,
+            progress=progress,
+        )
     ) as journal:
         yield journal

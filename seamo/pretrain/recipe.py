@@ -14,6 +14,8 @@ from seamo.errors import RecipeError
 from seamo.model.config import SeaMoConfig, parse_config, stage_one
 from seamo.yamlfile import parse_yaml, read_mapping
 
+_APART = ("name", "about", "machine", "probe")  # decide nothing of what is computed
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,6 +105,26 @@ class MachinePart(_Part):
     peak_tflops: float | None = Field(default=None, ge=0)
 
 
+class ProbePart(_Part):
+    """A probe while it trains (`seamo.pretrain.probe`); it does not change what is learnt.
+
+    Args:
+        store: A labelled store, its folder or address: one class a sample, with the splits train and val. Empty: no
+            probe.
+        every: Epochs, counted over the whole run, between probes; the first weights and the end of a stage are probed
+            in any case.
+        samples: Most images of each of the two splits, class by class (rounded up in each).
+        statistics: What normalises the probe's images: its `store`'s own train split, or the numbers of `pretrain`ing.
+        size: Side in pixels to which they are resized; 0: that of pretraining.
+    """
+
+    store: str = ""
+    every: int = Field(default=5, ge=1)
+    samples: int = Field(default=500, ge=2)
+    statistics: Literal["store", "pretrain"] = "store"
+    size: int = Field(default=0, ge=0)
+
+
 class Recipe(_Part):
     """A whole recipe; see the parts."""
 
@@ -117,6 +139,7 @@ class Recipe(_Part):
     optimiser: OptimiserPart
     compute: ComputePart = ComputePart()
     machine: MachinePart = MachinePart()
+    probe: ProbePart = ProbePart()
 
     def stage(self, number: int) -> StagePart:
         """Stage 1 or 2."""
@@ -132,12 +155,13 @@ class Recipe(_Part):
         for name in ("block", "buffer", "weights"):  # what is not asked for is not said, as before there was a choice
             if not plain["data"][name]:
                 del plain["data"][name]
+        if not self.probe.store:
+            del plain["probe"]
         return {**plain, "model": self.model.to_dict(), "crop": {**asdict(self.crop), "rate": list(self.crop.rate)}}
 
     def settings(self) -> dict[str, Any]:
         """What decides a pretraining but its seed, as plain values: runs that agree in them differ in their seed."""
-        apart = ("name", "about", "seed", "machine")
-        return {name: value for name, value in self.to_dict().items() if name not in apart}
+        return {name: value for name, value in self.to_dict().items() if name not in (*_APART, "seed")}
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
@@ -216,12 +240,12 @@ def parse_recipe(entry: Mapping[str, Any], where: str) -> Recipe:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Where two recipes' plain values differ, as `key: one -> other`; the part `machine` may differ."""
+    """Where two recipes' plain values differ, as `key: one -> other`; `machine` and `probe` may differ."""
     flat, flat_other = dict(_flatten(one)), dict(_flatten(other))
     return [
         f"{key}: {flat.get(key)!r} -> {flat_other.get(key)!r}"
         for key in sorted(flat.keys() | flat_other.keys())
-        if flat.get(key) != flat_other.get(key) and not key.startswith("machine.") and key not in ("name", "about")
+        if flat.get(key) != flat_other.get(key) and key.partition(".")[0] not in _APART
     ]
 
 

@@ -35,7 +35,7 @@ from seamo.pretrain.claim import NAME as CLAIM
 from seamo.pretrain.claim import RunClaim
 from seamo.pretrain.facts import read_run_facts
 from seamo.pretrain.fetched import bring_checkpoint, bring_facts, newest_checkpoints, read_facts_at, read_seal_at
-from seamo.pretrain.logs import CURVES, SPEED
+from seamo.pretrain.logs import CURVES, PROBES, SPEED
 from seamo.pretrain.objects import bring_file, object_names, put_file
 from seamo.pretrain.places import CHECKPOINTS, ENVIRONMENT, FINAL, LOCK, RECIPE, RUN
 from seamo.pretrain.recipe import differences
@@ -261,11 +261,11 @@ class RemoteRun:
             remove(self.folder / CHECKPOINTS)
             remove(self.folder / MANIFEST)
             for name, one in sealed.items():
-                if name.startswith(f"{FINAL}/") or name in (CURVES, SPEED):
+                if name.startswith(f"{FINAL}/") or name in (CURVES, SPEED, PROBES):
                     bring_file(self.files, name, one, self.folder / name)
         except TrainingError as error:
             log.warning("%s %s: the end of the run is made again", error.where, error.what)
-            ends = [name for name in self.files.names() if name.partition("/")[0] in (FINAL, CURVES, SPEED)]
+            ends = [name for name in self.files.names() if name.partition("/")[0] in (FINAL, CURVES, SPEED, PROBES)]
             self.files.delete([MANIFEST])
             self.files.delete(ends)
             remove(self.folder / FINAL)
