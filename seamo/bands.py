@@ -31,7 +31,8 @@ class Band:
         gsd_m: Ground sampling distance at which the sensor delivers it, in metres.
         wavelength_nm: Centre wavelength in nanometres (Sentinel-2A, ESA spectral response functions;
             C-band radar at 5.405 GHz for `s1`).
-        width_nm: Full width at half maximum in nanometres (Sentinel-2A, ESA); None where the operator gives none.
+        width_nm: Full width at half maximum in nanometres (Sentinel-2A, ESA; `rgb`: nominal, see below); None for
+            radar.
     """
 
     sensor: str
@@ -64,10 +65,13 @@ SENSORS: dict[str, tuple[Band, ...]] = {
         Band("s2", "B12", 20.0, 2202.4, 175.0),
     ),
     "s1": (Band("s1", "VV", 10.0, 5.5465763e7), Band("s1", "VH", 10.0, 5.5465763e7)),
+    # Images whose camera nobody states. Nominal: red and blue as WorldView-2 has them (630 to 690, 450 to 510 nm;
+    # DigitalGlobe, "The benefits of the eight spectral bands of WorldView-2"), green of its width (510 to 580 nm there)
+    # about 560 nm, the colour's usual centre.
     "rgb": (
-        Band("rgb", "R", 0.3, 660.0),
-        Band("rgb", "G", 0.3, 560.0),
-        Band("rgb", "B", 0.3, 480.0),
+        Band("rgb", "R", 0.3, 660.0, 60.0),
+        Band("rgb", "G", 0.3, 560.0, 70.0),
+        Band("rgb", "B", 0.3, 480.0, 60.0),
     ),
     # Not a sensor: class ids (`Unit.CLASS`) that come along as a layer, beside labels of another kind.
     "map": (Band("map", "CLC", 10.0, 0.0),),
@@ -119,6 +123,16 @@ def canonical(sensor: str, names: Sequence[str]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise BandError(f"a band stands twice in {list(names)}", where=sensor)
     return tuple(sorted(names, key=order.__getitem__))
+
+
+def is_optical(sensor: str) -> bool:
+    """Whether a sensor sees sunlight that the ground reflects: all its bands are between 300 and 3000 nm.
+
+    Example:
+        >>> [name for name in SENSORS if is_optical(name)]
+        ['s2', 'rgb']
+    """
+    return all(300 <= one.wavelength_nm <= 3000 for one in SENSORS.get(sensor, ())) and sensor in SENSORS
 
 
 def positions(have: Sequence[str], want: Sequence[str], where: str = "") -> list[int]:

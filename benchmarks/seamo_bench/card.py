@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from seamo.inputs.spec import Expects, InputSpec, MissingPolicy, Resize, Step
+from seamo.inputs.spec import SELECT_NM, Expects, InputSpec, MissingPolicy, Resize, Step
 
 if TYPE_CHECKING:  # an unknown backbone is refused before the manifest is imported
     from seamo.inputs.wiring import Wiring
@@ -68,6 +68,8 @@ class BackboneCard:
         resize: How an image gets to the network's size.
         pretraining: What decided its pretraining but the seed: name -> value as text. Told in records, and no part of
             the card's digest: the weights have their own.
+        select_nm: How far, in nanometres, the centre of a store's band may be from the one that it stands in for
+            (`select`).
     """
 
     id: str
@@ -94,6 +96,7 @@ class BackboneCard:
     variant: tuple[tuple[str, Option], ...] = ()
     resize: Resize = "bilinear"
     pretraining: tuple[tuple[str, str], ...] = ()
+    select_nm: float = SELECT_NM
 
     @property
     def owner(self) -> str:
@@ -113,6 +116,7 @@ class BackboneCard:
             resize=self.resize,
             missing=self.missing,
             learnt=self.availability != "none needed",
+            select_nm=self.select_nm,
         )
 
     def fed(self, wiring: "Wiring") -> "BackboneCard":

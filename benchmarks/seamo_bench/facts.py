@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from seamo.identity import digest
-from seamo.inputs.wiring import Wiring
+from seamo.inputs.wiring import SensorWiring, Wiring
 from seamo_bench.predictions import Kind, Scoring
 
 Budget = Literal["full", "demo"]
@@ -95,6 +95,8 @@ class InputFacts(Value):
         steps: Normalisation, in order.
         filled: Bands of `bands` that the store does not have and the missing policy made up.
         statistics: Where the numbers in `steps` come from.
+        sources: By qualified id, the store's band that is read for each of `bands`, where one stands in for another
+            by `select` or `rgb`; empty elsewhere, as in records of before there were these.
     """
 
     sensor: str
@@ -104,6 +106,7 @@ class InputFacts(Value):
     steps: tuple[StepFacts, ...]
     filled: tuple[str, ...] = ()
     statistics: str = ""
+    sources: tuple[str, ...] = ()
 
 
 class AdapterFacts(Value):
@@ -133,10 +136,17 @@ def adapter_facts(wiring: Wiring) -> AdapterFacts:
             steps=tuple(StepFacts(op=step.op, a=step.a, b=step.b) for step in sensor.input.steps),
             filled=tuple(channel.band for channel in sensor.channels if channel.filled),
             statistics=sensor.statistics,
+            sources=_sources(sensor) if wiring.missing in ("select", "rgb") else (),
         )
         for sensor in wiring.sensors
     )
     return AdapterFacts(inputs=inputs, missing=wiring.missing, size=wiring.size or (0, 0), resize=wiring.resampling())
+
+
+def _sources(sensor: SensorWiring) -> tuple[str, ...]:
+    if not any(channel.filled for channel in sensor.channels):
+        return ()
+    return tuple(f"{sensor.source_sensor}:{channel.source}" for channel in sensor.channels)
 
 
 class ProtocolFacts(Value):

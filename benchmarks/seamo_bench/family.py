@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seamo_bench.card import BackboneCard
+from seamo_bench.card import BackboneCard, MissingPolicy
 
 if TYPE_CHECKING:  # families are listed without torch
     from seamo_bench.network import Network
@@ -74,8 +74,13 @@ class Family:
         load: Makes and fills the network of a card, from a weights file (None = random) and a seed, where `build`
             and one file of named tensors are not enough.
         stem: Name of the first convolution of a network of one sensor. The harness loads the whole network and cuts
-            the columns of the bands that are not fed.
+            the columns of the bands that are not fed, or leaves it new and loads the rest (`new-tokenizer`).
+        tokenizers: Sensor -> name of the layer that reads it, where there is no `stem` and `build` makes that layer
+            for whatever bands the card has; the harness leaves it new and loads the rest. A sensor that is not
+            listed is read by the first one.
         selects_columns: Whether the network takes any selection of the card's bands by itself.
+        wavelengths: Whether the input layer is made from wavelengths, so that it takes any band whose centre and width
+            are known (`wavelength`).
         new_tokenizer: Whether `load` makes new, untrained tokenizers where the card's `missing` is `new-tokenizer`.
         card_of: The card of a name that no list can hold (`timm:<id>`, a run's folder); None for any other name.
         quirks: Name -> the card with that deviation of the official code switched on. A card's `quirks` say, in
@@ -88,7 +93,9 @@ class Family:
     rules: KeyRules | Callable[[BackboneCard], KeyRules] = KeyRules()
     load: Callable[[BackboneCard, Path | None, int], "Network"] | None = None
     stem: str = ""
+    tokenizers: Mapping[str, str] = field(default_factory=dict)
     selects_columns: bool = False
+    wavelengths: bool = False
     new_tokenizer: bool = False
     card_of: Callable[[str], BackboneCard | None] = _no_card
     quirks: Mapping[str, Change] = field(default_factory=dict)
@@ -98,6 +105,34 @@ class Family:
     def can_select(self) -> bool:
         """Whether policy `select-columns` is possible."""
         return self.selects_columns or bool(self.stem)
+
+    @property
+    def ways(self) -> tuple[MissingPolicy, ...]:
+        """How its networks may meet bands that they were not made for, those that change least first.
+
+        A card that is no picture's has no `rgb`, which the wiring says.
+        """
+        able: tuple[tuple[MissingPolicy, bool], ...] = (
+            ("8-bit", True),
+            ("rgb", True),
+            ("wavelength", self.wavelengths),
+            ("select", True),
+            ("select-columns", self.can_select),
+            ("new-tokenizer", self.can_begin_anew),
+        )
+        return tuple(way for way, can in able if can)
+
+    @property
+    def can_begin_anew(self) -> bool:
+        """Whether policy `new-tokenizer` is possible."""
+        return self.new_tokenizer or bool(self.stem or self.tokenizers)
+
+    def new_layers(self, card: BackboneCard, fed: BackboneCard) -> tuple[str, ...]:
+        """Names of the input layers that begin anew where `fed` is what a card is really fed, by `new-tokenizer`."""
+        own = {one.sensor: one.bands for one in card.inputs}
+        new = [one.sensor for one in fed.inputs if own.get(one.sensor) != one.bands]
+        first = self.stem or next(iter(self.tokenizers.values()), "")
+        return tuple(dict.fromkeys(self.tokenizers.get(sensor, first) for sensor in new))
 
     def rules_of(self, card: BackboneCard) -> KeyRules:
         """The key rules of a card."""

@@ -363,7 +363,7 @@ def load_exact(
     return coverage
 
 
-def load_file(network: nn.Module, path: Path, *, rules: KeyRules, backbone: str) -> Coverage:
+def load_file(network: nn.Module, path: Path, *, rules: KeyRules, backbone: str, new: Sequence[str] = ()) -> Coverage:
     """Fill a network from a published file, or from one that `weights convert` wrote.
 
     Args:
@@ -371,6 +371,7 @@ def load_file(network: nn.Module, path: Path, *, rules: KeyRules, backbone: str)
         path: The file.
         rules: The family's rules for the published file.
         backbone: Id of the card, compared with that of a converted file.
+        new: Layers that are left as they are; the file has values for them, which are not read.
 
     Raises:
         CheckpointError: As `open_checkpoint` and `match`.
@@ -381,12 +382,17 @@ def load_file(network: nn.Module, path: Path, *, rules: KeyRules, backbone: str)
             f"was converted for {owner}, not for {backbone}", str(path), "Convert the right checkpoint."
         )
     content = open_checkpoint(path)
-    if owner:
-        return load_exact(network, content, init=rules.init, where=str(path))
-    return load_exact(network, tensors_at(content, rules, str(path)), rules=rules, where=str(path))
+    own = KeyRules(init=rules.init) if owner else rules
+    state = content if owner else tensors_at(content, rules, str(path))
+    read = {key: one for key, one in state.items() if not renamed(key, own).startswith(tuple(f"{it}." for it in new))}
+    if new and len(read) == len(state):
+        raise CheckpointError(f"has no {', '.join(new)}: what is to begin anew would be nothing new", str(path), _AGAIN)
+    return load_exact(network, read, rules=own, init=[f"{layer}.*" for layer in new], where=str(path))
 
 
-def assemble(build: Callable[[], N], *, rules: KeyRules, weights: Path | None, seed: int, backbone: str) -> N:
+def assemble(
+    build: Callable[[], N], *, rules: KeyRules, weights: Path | None, seed: int, backbone: str, new: Sequence[str] = ()
+) -> N:
     """Build a network and load its weights; without weights its values are random from `seed` alone.
 
     Args:
@@ -395,10 +401,11 @@ def assemble(build: Callable[[], N], *, rules: KeyRules, weights: Path | None, s
         weights: Published or converted file, or None for a random network.
         seed: Seed of every initial value (the caller's random state is left as it is).
         backbone: Id of the card.
+        new: Layers that keep their initial values, whatever the file has for them.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build()
     if weights is not None:
-        load_file(network, weights, rules=rules, backbone=backbone)
+        load_file(network, weights, rules=rules, backbone=backbone, new=new)
     return network.eval()

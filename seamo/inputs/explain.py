@@ -4,6 +4,7 @@ from typing import Any
 
 from seamo.bands import Unit
 from seamo.inputs.spec import Step
+from seamo.inputs.ways import distance_nm
 from seamo.inputs.wiring import Channel, Wiring
 from seamo.manifest import DatasetSpec, LayerSpec
 
@@ -18,8 +19,13 @@ def explain(wiring: Wiring, spec: DatasetSpec) -> list[dict[str, str | int | flo
         for slot, channel in enumerate(one.channels):
             layer = spec.layer(channel.layer) if channel.layer else None
             notes = []
-            if channel.filled:
+            if channel.filled and channel.source:
+                apart = distance_nm(f"{one.input.sensor}:{channel.band}", f"{one.source_sensor}:{channel.source}")
+                notes.append(f"not in the store: {wiring.missing}, {apart:g} nm away")
+            elif channel.filled:
                 notes.append(f"not in the store: {wiring.missing}")
+            elif one.way != "native" and not one.new:
+                notes.append(f"by {one.way}")
             if one.new:
                 notes.append("new tokenizer, to be trained")
             if layer is not None and one.input.product and layer.product and layer.product != one.input.product:
@@ -29,7 +35,7 @@ def explain(wiring: Wiring, spec: DatasetSpec) -> list[dict[str, str | int | flo
                     "id": f"{one.input.sensor}:{channel.band}",
                     "slot": slot,
                     "layer": channel.layer,
-                    "source": f"{one.input.sensor}:{channel.source}" if channel.source else "",
+                    "source": f"{one.source_sensor}:{channel.source}" if channel.source else "",
                     "gsd_m": layer.gsd_m if layer else 0.0,
                     "product": layer.product if layer else "",
                     "unit": layer.unit.value if layer else "",

@@ -20,8 +20,23 @@ Op = Literal[
 # fail: refuse; zero: the pixel's value is 0 before the steps (the band's centre where the store's statistics follow);
 # mean: the mean of the channels that are there, after the steps; nearest-wavelength: the band that is nearest;
 # select-columns: the input layer loses what belongs to the missing bands; new-tokenizer: it begins untrained for the
-# bands that are there, other sensors' included, and must be trained.
-MissingPolicy = Literal["fail", "zero", "mean", "nearest-wavelength", "select-columns", "new-tokenizer"]
+# bands that are there, other sensors' included, and must be trained. The rest make nothing up and refuse what they
+# cannot do (`seamo.inputs.ways`): 8-bit: the bands themselves, in a store of 8-bit values; rgb: red, green and blue
+# of any sensor; wavelength: kernels generated from the wavelengths of the store's bands; select: for every band the
+# nearest in wavelength, within a limit.
+MissingPolicy = Literal[
+    "fail",
+    "zero",
+    "mean",
+    "nearest-wavelength",
+    "select-columns",
+    "new-tokenizer",
+    "8-bit",
+    "rgb",
+    "wavelength",
+    "select",
+]
+SELECT_NM = 50.0  # how far a band may be, in nanometres, from the one that it stands in for (`select`)
 # bilinear: layers meet on the finest grid, the image then goes to the network's size, antialiased. bicubic-native:
 # every layer goes from its own grid to the network's size at once, antialiased bicubic, as SeaMo's crops do.
 Resize = Literal["bilinear", "bicubic-native"]
@@ -88,6 +103,7 @@ class Expects:
         resize: How an image gets to the network's size.
         missing: Policy for bands that a store does not have.
         learnt: Whether it has weights, which have learnt its units.
+        select_nm: Limit of `select`: the largest distance of centre wavelengths, in nanometres.
     """
 
     id: str
@@ -99,3 +115,4 @@ class Expects:
     resize: Resize = "bilinear"
     missing: MissingPolicy = "fail"
     learnt: bool = True
+    select_nm: float = SELECT_NM

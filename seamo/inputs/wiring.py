@@ -7,11 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from seamo.bands import Unit, band, canonical
+from seamo.bands import Unit, canonical
 from seamo.errors import BandError, ProtocolError, UsageError
 from seamo.inputs.spec import Expects, InputSpec, MissingPolicy
 from seamo.inputs.steps import STORE_OPS, resolve, restrict
 from seamo.inputs.units import conversion, is_convertible
+from seamo.inputs.ways import (
+    STORE_ZSCORE,
+    WHOLE,
+    Way,
+    crossing,
+    distance_nm,
+    in_stores_unit,
+    of_wavelengths,
+    refusal,
+    stand_in,
+    takes_rgb,
+)
 from seamo.manifest import DatasetSpec, LayerSpec, Statistics
 
 _POLICIES = get_args(MissingPolicy)  # the first one is to fail
@@ -24,9 +36,10 @@ class Channel:
     Args:
         band: The band that the network expects here.
         layer: Layer of the store that is read; empty where nothing is (policies `zero` and `mean`).
-        source: Band of that layer: `band` itself, or its neighbour in wavelength.
+        source: Band of that layer: `band` itself, or what stands in for it.
         index: Position of `source` in the layer.
         scale, offset: Unit conversion: x * scale + offset.
+        sensor: Of `source`, where it is another than the network's.
     """
 
     band: str
@@ -35,6 +48,7 @@ class Channel:
     index: int = 0
     scale: float = 1.0
     offset: float = 0.0
+    sensor: str = ""
 
     @property
     def filled(self) -> bool:
@@ -54,6 +68,7 @@ class SensorWiring:
         dropped: Bands of the network that `select-columns` leaves out.
         statistics: Where the numbers of the steps come from.
         new: Whether its tokenizer is new and untrained (`new-tokenizer`).
+        way: How the network meets what the store has of it.
     """
 
     input: InputSpec
@@ -63,6 +78,18 @@ class SensorWiring:
     dropped: tuple[str, ...]
     statistics: str
     new: bool
+    way: Way = "native"
+
+    @property
+    def source_sensor(self) -> str:
+        """Sensor of the store that is read; the network's own, or one that stands in for it."""
+        return self.layers[0].sensor
+
+    def stand_ins(self) -> tuple[tuple[str, str, float], ...]:
+        """Bands of the network that another band stands in for: (band, band of the store, distance in nm)."""
+        own, other = self.input.sensor, self.source_sensor
+        pairs = [(f"{own}:{one.band}", f"{other}:{one.source}") for one in self.channels if one.filled and one.source]
+        return tuple((band, source, distance_nm(band, source)) for band, source in pairs)
 
     def slots(self, layer: str) -> list[int]:
         """Positions of the channels that a layer feeds."""
@@ -92,6 +119,11 @@ class Wiring:
         """Layers that must be read."""
         used = (channel.layer for one in self.sensors for channel in one.channels if channel.layer)
         return tuple(dict.fromkeys(used))
+
+    @property
+    def way(self) -> Way:
+        """How the network meets the data set: `native`, or what was done with some of its sensors."""
+        return next((sensor.way for sensor in self.sensors if sensor.way != "native"), "native")
 
     def resampling(self) -> str:
         """How the layers become one image of the network's size, in words (part of a run's key)."""
@@ -149,10 +181,11 @@ def wire(
             spec,
             statistics or {},
             policy=policy,
-            named=(stacks or {}).get(want.sensor, ""),
-            only=asked.get(want.sensor, ()),
+            named=(stacks or {}).get(sensor, ""),
+            only=asked.get(sensor, ()),
+            sensor=sensor,
         )
-        for want in _wanted(network, spec, policy, asked)
+        for want, sensor in _wanted(network, spec, policy, asked)
     )
     for sensor in sensors:
         if not 0 <= date < sensor.layers[0].times:
@@ -195,27 +228,30 @@ def check_trained(wiring: Wiring) -> None:
 
 def _wanted(
     network: Expects, spec: DatasetSpec, policy: MissingPolicy, asked: Mapping[str, tuple[str, ...]]
-) -> list[InputSpec]:
-    """The network's inputs that the store feeds; with `new-tokenizer` also sensors that it does not know.
+) -> list[tuple[InputSpec, str]]:
+    """The network's inputs that the store feeds, and from which of its sensors.
 
-    Those are added where they are asked for, or where the store has no others.
+    With `new-tokenizer` also sensors that the network does not know: they are added where they are asked for, or
+    where the store has no others.
     """
     units = {layer.sensor: layer.unit for layer in spec.layers if layer.unit is not Unit.CLASS}
     there = [sensor for sensor in units if not asked or sensor in asked]
     known = [one.sensor for one in network.inputs]
     strange = [sensor for sensor in there if sensor not in known]
     anew = policy == "new-tokenizer" and bool(known) and (bool(asked) or strange == there)
-    if not anew and any(sensor not in known for sensor in asked):
+    crossed = {one.sensor: crossing(policy, one, there) for one in network.inputs}
+    if not anew and any(sensor not in known and sensor not in crossed.values() for sensor in asked):
         raise BandError(
             f"takes {', '.join(known) or 'no images'}; {' and '.join(asked)} is asked for", where=network.id
         )
     if len(there) < len(asked):
         raise BandError(f"has no {' and '.join(sensor for sensor in asked if sensor not in there)}", where=spec.id)
-    wanted = [one for one in network.inputs if one.sensor in there]
+    wanted = [(one, one.sensor) for one in network.inputs if one.sensor in there]
+    wanted += [(one, crossed[one.sensor]) for one in network.inputs if crossed[one.sensor]]
     if anew:
         like = network.inputs[0]
-        wanted += [replace(like, sensor=one, bands=(), unit=units[one], product="") for one in strange]
-    absent = [sensor for sensor in known if sensor not in there]
+        wanted += [(replace(like, sensor=one, bands=(), unit=units[one], product=""), one) for one in strange]
+    absent = [sensor for sensor in known if sensor not in there and not crossed[sensor]]
     if not wanted or (network.joint and absent):
         needed = " and ".join(absent) if network.joint else " or ".join(absent)
         raise BandError(f"needs {needed}, {spec.id} has {', '.join(sorted(there))}", where=network.id)
@@ -243,105 +279,123 @@ def _wire_sensor(
     policy: MissingPolicy,
     named: str,
     only: tuple[str, ...],
+    sensor: str,
 ) -> SensorWiring:
-    stack = _pick_stack(network.id, want, spec, named)
+    own = want
+    stack = _pick_stack(network.id, want, spec, named, sensor)
     layers = spec.stack_layers(stack)
-    want = _in_own_unit(network, want, layers)
+    units = [layer.unit for layer in layers]
+    if policy == "rgb" and not takes_rgb(want):
+        raise BandError("does not take red, green and blue alone", network.id, "Choose another policy.")
+    if policy == "8-bit" and _is_picture(network):
+        raise BandError("takes pictures, whatever their unit", network.id, "Choose the policy rgb.")
+    want = in_stores_unit(want, units, policy=policy, learnt=network.learnt)
     have: dict[str, tuple[LayerSpec, int]] = {}
     for layer in layers:
         for index, name in enumerate(layer.bands):
             if name in have:
-                raise BandError(f"{want.sensor}:{name} is in {have[name][0].id} and in {layer.id}", where=spec.id)
+                raise BandError(f"{sensor}:{name} is in {have[name][0].id} and in {layer.id}", where=spec.id)
             have[name] = (layer, index)
     unknown = [name for name in only if name not in have]
     if unknown:
-        raise BandError(f"has no {want.sensor}:{unknown[0]}", where=spec.id)
+        raise BandError(f"has no {sensor}:{unknown[0]}", where=spec.id)
     have = {name: place for name, place in have.items() if not only or name in only}
     new = policy == "new-tokenizer" and (
         want.sensor not in [one.sensor for one in network.inputs] or any(name not in have for name in want.bands)
     )
     if new:
-        want = _anew(network.id, want, canonical(want.sensor, list(have)))
+        want = _anew(want, canonical(want.sensor, list(have)), units)
+    if policy == "wavelength":
+        want = of_wavelengths(want, sensor, list(have), units)
     bands = want.bands or canonical(want.sensor, list(have))
-    gone = [name for name in bands if name not in have]
-    if gone and (policy == "fail" or len(gone) == len(bands)):
+    theirs = [f"{sensor}:{name}" for name in have]
+    source = {
+        name: stand_in(policy, f"{want.sensor}:{name}", theirs, limit_nm=network.select_nm).partition(":")[2]
+        for name in bands
+    }
+    gone = [name for name in bands if name not in have or want.sensor != sensor]
+    unfed = [f"{want.sensor}:{name}" for name in bands if not source[name]]
+    if unfed and policy in WHOLE and policy != "fail":
+        raise refusal(network, policy, unfed, theirs, spec.id)
+    if gone and (policy == "fail" or (len(gone) == len(bands) and want.sensor == sensor)):
         raise BandError(
             f"needs {', '.join(f'{want.sensor}:{name}' for name in gone)}, {spec.id} has {', '.join(have)}",
             where=network.id,
             fix=f"Choose a missing-band policy ({', '.join(_POLICIES[1:])}); it is part of the key.",
         )
     kept = [position for position, name in enumerate(bands) if name in have or policy != "select-columns"]
-    source = {name: _source(want.sensor, name, list(have), policy) for name in bands}
     channels = tuple(
-        _channel(network.id, bands[position], source[bands[position]], have, want.unit) for position in kept
+        _channel(network.id, bands[position], source[bands[position]], have, want) for position in kept
     )
     steps, origin = resolve(network.id, want, [source[name] for name in bands], have, statistics.get(stack))
     chosen = replace(want, bands=tuple(bands[position] for position in kept), steps=restrict(steps, kept, len(bands)))
     dropped = tuple(name for position, name in enumerate(bands) if position not in kept)
-    return SensorWiring(chosen, stack, layers, channels, dropped, origin, new)
+    way = _way(network, own, chosen, policy, other=bool(dropped) or any(one.filled for one in channels) or new)
+    return SensorWiring(chosen, stack, layers, channels, dropped, origin, new, way)
 
 
-def _in_own_unit(network: Expects, want: InputSpec, layers: Sequence[LayerSpec]) -> InputSpec:
-    """The input in the store's unit, where its own cannot be had and nothing was learnt in it.
+def _way(network: Expects, own: InputSpec, fed: InputSpec, policy: MissingPolicy, *, other: bool) -> Way:
+    """How a network meets a store with one of its inputs.
 
-    A network without weights knows no unit: what is centred with the store's statistics, or taken as it is, may be
-    8-bit as well as reflectance.
+    Args:
+        network: The network.
+        own: Its input.
+        fed: The input with what the store has.
+        policy: What decided it.
+        other: Whether something stands in for one of its bands, or the input layer is not the pretrained one.
     """
-    units = {layer.unit for layer in layers}
-    is_free = not network.learnt and (not want.steps or want.steps[0].op in STORE_OPS)
-    (unit,) = units if len(units) == 1 else (want.unit,)
-    return replace(want, unit=unit) if is_free and not is_convertible(unit, want.unit) else want
+    if not own.bands:  # whatever bands there are: nothing to depart from
+        return policy if other and policy != "fail" else "native"
+    if policy == "fail" and _is_picture(network) and own.sensor != "rgb":
+        return "rgb"  # fed with a picture made of another sensor's bands
+    if not is_convertible(fed.unit, own.unit) and policy == "fail":
+        return "8-bit" if fed.unit is Unit.UINT8 else "native"
+    changed = other or fed.bands != own.bands or fed.sensor != own.sensor or not is_convertible(fed.unit, own.unit)
+    return policy if changed and policy != "fail" else "native"
 
 
-def _anew(network: str, want: InputSpec, bands: tuple[str, ...]) -> InputSpec:
+def _is_picture(network: Expects) -> bool:
+    """Whether it was made for images of red, green and blue, and other sensors are made into such."""
+    return network.inputs[0].sensor == "rgb" and takes_rgb(network.inputs[0])
+
+
+def _anew(want: InputSpec, bands: tuple[str, ...], units: Sequence[Unit]) -> InputSpec:
     """The input of a new tokenizer: these bands, normalised as the network's own are.
 
-    Raises:
-        ProtocolError: If the network normalises with numbers of its own and has none for a band.
+    Where that takes numbers of its own and there are none for a band, all are z-scored with the store's statistics:
+    what is learnt anew knows no other scaling.
     """
     if any(step.op in STORE_OPS for step in want.steps):
         return replace(want, bands=bands)
-    unknown = [f"{want.sensor}:{name}" for name in bands if name not in want.bands]
-    if unknown:
-        raise ProtocolError(
-            f"has no numbers to normalise {', '.join(unknown)} with",
-            network,
-            "A new tokenizer for them needs a network that normalises with the store's own statistics.",
-        )
+    if any(name not in want.bands for name in bands) or not all(is_convertible(unit, want.unit) for unit in units):
+        return replace(want, bands=bands, unit=units[0], steps=STORE_ZSCORE, source="store")
     columns = [want.bands.index(name) for name in bands]
     return replace(want, bands=bands, steps=restrict(want.steps, columns, len(want.bands)))
 
 
-def _pick_stack(network: str, want: InputSpec, spec: DatasetSpec, named: str) -> str:
-    found = {layer.stack: layer for layer in spec.layers if layer.sensor == want.sensor}
+def _pick_stack(network: str, want: InputSpec, spec: DatasetSpec, named: str, sensor: str) -> str:
+    found = {layer.stack: layer for layer in spec.layers if layer.sensor == sensor}
     if named:
         if named not in found:
-            raise ProtocolError(f"no stack {named!r} of {want.sensor}, there are {', '.join(found)}", where=spec.id)
+            raise ProtocolError(f"no stack {named!r} of {sensor}, there are {', '.join(found)}", where=spec.id)
         return named
     if len(found) > 1:
         found = {stack: layer for stack, layer in found.items() if layer.product == want.product}
     if len(found) != 1:
         raise ProtocolError(
-            f"has several stacks of {want.sensor} and none or several are {want.product or 'of any product'}",
+            f"has several stacks of {sensor} and none or several are {want.product or 'of any product'}",
             where=spec.id,
             fix=f"Name the one that {network} reads.",
         )
     return next(iter(found))
 
 
-def _source(sensor: str, name: str, have: Sequence[str], policy: MissingPolicy) -> str:
-    """The band that is read for `name`; empty where none is."""
-    if name in have:
-        return name
-    if policy != "nearest-wavelength":
-        return ""
-    centre = band(sensor, name).wavelength_nm
-    return min(have, key=lambda other: abs(band(sensor, other).wavelength_nm - centre))
-
-
-def _channel(network: str, name: str, source: str, have: Mapping[str, tuple[LayerSpec, int]], unit: Unit) -> Channel:
+def _channel(
+    network: str, name: str, source: str, have: Mapping[str, tuple[LayerSpec, int]], want: InputSpec
+) -> Channel:
     if not source:
         return Channel(name)
     layer, index = have[source]
-    scale, offset = conversion(layer.unit, unit, where=f"{network}: {layer.sensor}:{source} of layer {layer.id}")
-    return Channel(name, layer.id, source, index, scale, offset)
+    where = f"{network}: {layer.sensor}:{source} of layer {layer.id}"
+    scale, offset = conversion(layer.unit, want.unit, where=where)
+    return Channel(name, layer.id, source, index, scale, offset, layer.sensor if layer.sensor != want.sensor else "")

@@ -35,6 +35,7 @@ ADAPTER = AdapterFacts(
             steps=(StepFacts(op="affine", a=(1.0, 2.0), b=(3.0, 4.0)), StepFacts(op="clip", a=(0.0,), b=(1.0,))),
             filled=("B03",),
             statistics="train split of the store",
+            sources=("s2:B02", "rgb:G"),
         ),
         InputFacts(
             sensor="s1",
@@ -44,6 +45,7 @@ ADAPTER = AdapterFacts(
             steps=(StepFacts(op="scale", a=(0.5,), b=(1.0,)),),
             filled=("VV",),
             statistics="the card",
+            sources=("s1:VH",),
         ),
     ),
     missing="zero",
@@ -120,6 +122,7 @@ def test_which_neighbour_is_read_changes_the_name_and_nothing_else_does(tmp_path
         }
         for one in facts["adapter"]["inputs"]:
             del one["statistics"]  # the numbers are in the steps
+            assert one.pop("sources") == []  # names of before there was the field are those of today
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         assert cache_name("s" * 64, BACKBONE, wiring) == hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -150,6 +153,8 @@ FOLLOWS = {
     "SensorWiring.channels": "field by field below",
     "SensorWiring.dropped": "the card's bands without those that are fed",
     "SensorWiring.new": "the policy, the bands, and the card's own",
+    "SensorWiring.way": "the policy, and what was fed",
+    "Channel.sensor": "in the facts' `sources`, by the policies that read another sensor's bands",
     "Channel.layer": "where the store has the band: its content",
     "Channel.index": "where the store has the band: its content",
     "Channel.scale": "from the store's unit to the card's",

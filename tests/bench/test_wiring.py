@@ -69,8 +69,10 @@ def test_numbers_of_pretraining_are_taken_by_band_or_refused():
     own = replace(CARD, inputs=(replace(CARD.inputs[0], steps=(step,)),))
     (one,) = wire(own.expects, FEW, missing="new-tokenizer").sensors
     assert one.input.steps[0].a == tuple(bands.index(name) for name in one.input.bands)
-    with pytest.raises(ProtocolError, match="no numbers to normalise rgb:R, rgb:G, rgb:B"):
-        wire(own.expects, RGB, missing="new-tokenizer")
+    (one,) = wire(own.expects, RGB, statistics=statistics(RGB), missing="new-tokenizer").sensors
+    assert [(step.op, step.a, step.b) for step in one.input.steps] == [
+        ("affine", (100.0, 200.0, 300.0), (10.0, 20.0, 30.0))
+    ]  # there are none for red, green and blue: the store's
 
 
 def test_a_family_that_cannot_is_refused_and_a_frozen_encoder_too():

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from seamo.bands import S1, S2_L1C, Unit
+from seamo.bands import S1, S2_L1C, Unit, band
+from seamo.errors import BandError
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
 from seamo_bench.family import Family, KeyRules
@@ -64,7 +65,17 @@ def _card(sensor: str) -> BackboneCard:
 def _build(card: BackboneCard) -> "CopernicusFM":
     from seamo_bench.networks.copernicusfm import CopernicusFM
 
-    return CopernicusFM(card, {spec.sensor: [SPECTRA_NM[name] for name in spec.bands] for spec in card.inputs})
+    return CopernicusFM(card, {spec.sensor: [_spectrum(spec.sensor, name) for name in spec.bands] for spec in card.inputs})
+
+
+def _spectrum(sensor: str, name: str) -> tuple[float, float]:
+    """As its repository lists it; of other bands the declared centre and width."""
+    if name in SPECTRA_NM:
+        return SPECTRA_NM[name]
+    known = band(sensor, name)
+    if known.width_nm is None:
+        raise BandError(f"needs the width of {known.id}, and none is declared", "copernicusfm")
+    return known.wavelength_nm, known.width_nm
 
 
 FAMILY = Family(
@@ -73,5 +84,6 @@ FAMILY = Family(
     rules=KeyRules(  # the spectral half; projections of variables named in words go
         places=("model", ""), drop=("patch_embed_variable.*", "head.*", "mask_token"), init=("fc_norm.*",)
     ),
+    wavelengths=True,
     selects_columns=True,  # kernels are generated for whatever bands there are
 )

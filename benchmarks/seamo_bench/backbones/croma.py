@@ -73,4 +73,5 @@ FAMILY = Family(
     cards=tuple(_card(size, branches) for size in SIZES for branches in ("joint", "s2", "s1")),
     build=_build,
     rules=_rules,
+    tokenizers={"s2": "s2_encoder.linear_input", "s1": "s1_encoder.linear_input"},
 )

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seamo.bands import S2_L2A, Unit
-from seamo_bench.backbones._networks import vit
+from seamo_bench.backbones._networks import VIT_STEM, vit
 from seamo_bench.backbones._rules import DINO_TEACHER
 from seamo_bench.backbones._steps import BEN_MEAN, BEN_STD, in_order, two_sigma_8bit
 from seamo_bench.backbones._variant import vit_variant
@@ -62,8 +62,11 @@ CARDS = (
 
 def _build(card: BackboneCard) -> "ViT":
     """A sensor that is not given is zero after normalisation, as its authors drop one."""
+    own = {one.sensor: one.bands for one in CARDS[0].inputs}
+    if any(own.get(one.sensor) != one.bands for one in card.inputs):  # a new tokenizer reads them and no others
+        return vit("cls-last4", "dino")(card)
     # A store with one sensor has a card with one input; the network keeps both.
     return vit("cls-last4", "dino")(replace(card, inputs=CARDS[0].inputs))
 
 
-FAMILY = Family(cards=CARDS, build=_build, rules=DINO_TEACHER)
+FAMILY = Family(cards=CARDS, build=_build, rules=DINO_TEACHER, tokenizers={"s2": VIT_STEM})

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from seamo.bands import Unit
+from seamo.bands import Unit, band
 from seamo_bench.backbones._steps import in_order, zscore
 from seamo_bench.backbones._variant import VIT_SIZES, vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Step, Weights
@@ -93,7 +93,12 @@ def _card(size: str, vit: str, sensor: str) -> BackboneCard:
 def _build(card: BackboneCard) -> "DOFA":
     from seamo_bench.networks.dofa import DOFA
 
-    return DOFA(card, {spec.sensor: [WAVES_UM[name] for name in spec.bands] for spec in card.inputs})
+    return DOFA(card, {spec.sensor: [_wave_um(spec.sensor, name) for name in spec.bands] for spec in card.inputs})
+
+
+def _wave_um(sensor: str, name: str) -> float:
+    """As its authors list it; of other bands the declared centre."""
+    return WAVES_UM[name] if name in WAVES_UM else band(sensor, name).wavelength_nm / 1000
 
 
 FAMILY = Family(
@@ -105,5 +110,6 @@ FAMILY = Family(
         drop=("mask_token", "projector.*", "head.*"),
         init=("fc_norm.*", "norm.*"),
     ),
+    wavelengths=True,
     selects_columns=True,  # kernels are generated for whatever bands there are
 )

@@ -98,6 +98,7 @@ def _build(card: BackboneCard) -> "Galileo":
 FAMILY = Family(
     cards=(_card("nano", 128, 4, 8), _card("tiny", 192, 12, 3), _card("base", 768, 12, 12)),
     build=_build,
+    selects_columns=True,  # a band group that is not whole is not fed, as in its pretraining
     rules=KeyRules(rename=((r"\.backbone", ""),)),  # a bare encoder; some files carry `.backbone` inside their names
     quirks={"helper-normalisation": _helper},
 )

@@ -61,5 +61,6 @@ FAMILY = Family(
     rules=KeyRules(  # names as in torchgeo, with or without the outer `model.`
         places=("model", "teacher", ""), strip=("model.",), drop=("mask_token", "model.mask_token")
     ),
+    wavelengths=True,
     selects_columns=True,  # attention takes whatever channels there are
 )

@@ -59,5 +59,6 @@ def _build(card: BackboneCard) -> "Presto":
 FAMILY = Family(
     cards=CARDS,
     build=_build,
+    selects_columns=True,  # a band group that is not whole is masked, as in its pretraining
     rules=KeyRules(strip=("encoder.",), drop=("decoder.*",)),
 )

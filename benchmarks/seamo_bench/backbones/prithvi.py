@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from seamo.bands import Unit
+from seamo_bench.backbones._networks import VIT_STEM
 from seamo_bench.backbones._steps import zscore
 from seamo_bench.backbones._variant import vit_variant
 from seamo_bench.card import BackboneCard, InputSpec, Weights
@@ -58,6 +59,7 @@ def _build(card: BackboneCard) -> "Prithvi":
 FAMILY = Family(
     cards=CARDS,
     build=_build,
+    stem=VIT_STEM,
     rules=KeyRules(
         # The encoder of an autoencoder. Its fixed position table (of four dates in the file) is computed instead.
         places=("model", "state_dict", ""),

@@ -96,6 +96,7 @@ def _build(card: BackboneCard) -> "GroupViT":
 FAMILY = Family(
     cards=CARDS,
     build=_build,
+    selects_columns=True,  # a band group that has none of its bands gives no tokens, as where pretraining masks it
     rules=KeyRules(
         # The encoder of an MAE file; the class token's group part (zero) and `fc_norm` are in no published file.
         places=("model",),

@@ -78,6 +78,8 @@ def _build(card: BackboneCard) -> "SatViT":
 FAMILY = Family(
     cards=(_card("V1", 16), _card("V2", 8)),
     build=_build,
+    tokenizers={"s2": "linear_input"},
+    selects_columns=True,  # what is not fed is zero, as a sensor that is not given
     rules=KeyRules(  # a bare MAE; the decoder goes
         drop=("decoder.*", "decoder_pos_embed", "enc_to_dec.*", "linear_output.*", "mask_token")
     ),

@@ -69,4 +69,5 @@ FAMILY = Family(
     cards=tuple(_card(vit, sensor) for vit in ("vitb", "vits") for sensor in INPUTS),
     build=_build,
     rules=KeyRules(rename=(("^", "trunk."),), drop=("head.*",)),
+    stem="trunk.patch_embed.proj",
 )

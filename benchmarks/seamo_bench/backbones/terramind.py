@@ -67,12 +67,16 @@ CHANS = {"s2": 12, "s1": 2}
 def _build(card: BackboneCard) -> "TerraMind":
     from seamo_bench.networks.terramind import TerraMind
 
-    return TerraMind(card, CHANS)
+    return TerraMind(card, CHANS | {one.sensor if one.sensor in CHANS else "s2": len(one.bands) for one in card.inputs})
 
 
 FAMILY = Family(
     cards=CARDS,
     build=_build,
+    tokenizers={
+        "s2": "encoder_embeddings.untok_sen2l2a@224.proj",
+        "s1": "encoder_embeddings.untok_sen1grd@224.proj",
+    },
     rules=KeyRules(
         # The encoder and two of its modalities; other modalities, decoder and tokenizers go.
         places=("model", "state_dict", ""),

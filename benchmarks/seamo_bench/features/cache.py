@@ -254,8 +254,15 @@ def cache_name(pixels: str, backbone: BackboneFacts, wiring: Wiring) -> str:
         "backbone": backbone.model_dump(mode="json"),
         "adapter": adapter_facts(wiring).model_dump(mode="json", exclude={"inputs": {"__all__": {"statistics"}}}),
     }
+    for one in facts["adapter"]["inputs"]:
+        if not one["sources"]:  # names that were given before there was the field stay
+            del one["sources"]
     channels = [channel for sensor in wiring.sensors for channel in sensor.channels]
-    neighbours = [[channel.band, channel.source] for channel in channels if channel.filled and channel.source]
+    neighbours = [
+        [channel.band, f"{channel.sensor}:{channel.source}" if channel.sensor else channel.source]
+        for channel in channels
+        if channel.filled and channel.source
+    ]
     if neighbours:
         facts["neighbours"] = neighbours
     return digest(facts)[:24]

@@ -33,6 +33,8 @@ class CROMA(Network):
         dim, heads, mult = whole(card, "encoder_dim"), whole(card, "num_heads"), whole(card, "ff_mult")
         self.patch, self.heads, self.branches = whole(card, "patch_size"), heads, word(card, "branches")
         chans = {"s1": whole(card, "s1_channels"), "s2": whole(card, "s2_channels")}
+        if card.missing == "new-tokenizer":
+            chans |= {_branch(one.sensor): len(one.bands) for one in card.inputs}
         depth = {"s1": whole(card, "s1_depth"), "s2": whole(card, "encoder_depth")}
         for sensor in chans if self.branches == "joint" else (self.branches,):
             transformer = BareTransformer(dim, depth=depth[sensor], heads=heads, ff_mult=mult)
@@ -80,5 +82,10 @@ class CROMA(Network):
 
     def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
         """Pooled feature and four maps of the deepest encoder that runs."""
-        normed, pooled, grid = self.run(inputs)
+        normed, pooled, grid = self.run({_branch(sensor): x for sensor, x in inputs.items()})
         return Features(pooled, tuple(to_map(normed[index], grid) for index in level_blocks(len(normed))))
+
+
+def _branch(sensor: str) -> str:
+    """The encoder of a sensor: one that CROMA does not know, with a new projection, goes through the optical one."""
+    return sensor if sensor == "s1" else "s2"

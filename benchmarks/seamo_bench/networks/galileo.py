@@ -35,6 +35,7 @@ STATIC: dict[str, tuple[int, ...]] = {
     "WC_static": tuple(range(13, 18)),
 }
 S2_GROUPS = ("S2_RGB", "S2_Red_Edge", "S2_NIR_10m", "S2_NIR_20m", "S2_SWIR")
+S2_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")  # channels 2 to 11
 BASE_GSD_M = 10.0
 
 
@@ -107,6 +108,12 @@ class Galileo(Network):
         self.time_embed = nn.ModuleDict({k: nn.Linear(len(v), dim) for k, v in TIME.items()})
         self.static_embed = nn.ModuleDict({k: nn.Linear(len(v), dim) for k, v in STATIC.items()})
         self.norm = nn.LayerNorm(dim)
+        fed = next((one.bands for one in card.inputs if one.sensor == "s2"), ())
+        self.s2_groups = {  # those that are fed whole: group -> channels of the image
+            name: [fed.index(S2_BANDS[channel - 2]) for channel in SPACE_TIME[name]]
+            for name in S2_GROUPS
+            if all(S2_BANDS[channel - 2] in fed for channel in SPACE_TIME[name])
+        }
 
     def run(
         self,
@@ -192,15 +199,15 @@ class Galileo(Network):
         """Mean token and maps of four blocks.
 
         Args:
-            inputs: `s1` (B, 2, H, W) VV, VH and `s2` (B, 10, H, W), either or both, normalised. Optional `latlon`
-                (B, 2) in degrees and `month` (B,) 0..11; without them no place, and June.
+            inputs: `s1` (B, 2, H, W) VV, VH and `s2` (B, C, H, W), the card's bands, either or both, normalised.
+                Optional `latlon` (B, 2) in degrees and `month` (B,) 0..11; without them no place, and June.
         """
         groups: dict[str, Tensor] = {}
         if "s1" in inputs:
             groups["S1"] = inputs["s1"][:, None]
         if "s2" in inputs:
-            for name in S2_GROUPS:
-                groups[name] = inputs["s2"][:, None, [channel - 2 for channel in SPACE_TIME[name]]]
+            for name, channels in self.s2_groups.items():
+                groups[name] = inputs["s2"][:, None, channels]
         if "latlon" in inputs:
             groups["location"] = cartesian(inputs["latlon"])
         some = next(iter(groups.values()))

@@ -31,7 +31,8 @@ RED, NIR, NDVI = 4, 8, 16
 NO_CLASS = 9  # Dynamic World: missing
 JUNE = 5  # month index where the time of an image is not given
 CHUNK = 1024  # series at a time: a fifth faster than 4096 on a CPU core, whose cache holds the tokens
-ORDER = {"s1": slice(0, 2), "s2": slice(2, 12)}
+CHANNELS = {"s1": ("VV", "VH"), "s2": ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")}
+FIRST = {"s1": 0, "s2": 2}  # channel at which a sensor begins
 
 
 class Presto(Network):
@@ -55,6 +56,7 @@ class Presto(Network):
         self.norm = nn.LayerNorm(dim)
         self.month_embed = nn.Embedding(12, part)
         self.channel_embed = nn.Embedding(len(GROUPS) + 1, part)
+        self.channels = {one.sensor: [CHANNELS[one.sensor].index(name) for name in one.bands] for one in card.inputs}
 
     def run(
         self,
@@ -117,18 +119,19 @@ class Presto(Network):
         """Every pixel is a series of one step; the image's feature is the mean over its pixels.
 
         Args:
-            inputs: `s1` (B, 2, H, W) VV, VH and `s2` (B, 10, H, W), either or both, normalised. Optional `latlon`
-                (B, 2) in degrees and `month` (B,) 0..11; without them 0, 0 and June.
+            inputs: `s1` (B, 2, H, W) VV, VH and `s2` (B, C, H, W), the card's bands, either or both, normalised.
+                Optional `latlon` (B, 2) in degrees and `month` (B,) 0..11; without them 0, 0 and June.
         """
-        some = next(inputs[sensor] for sensor in ORDER if sensor in inputs)
+        some = next(inputs[sensor] for sensor in FIRST if sensor in inputs)
         B, _, H, W = some.shape
         x = some.new_zeros(B, NUM_CHANNELS, H, W)
         mask = torch.ones(NUM_CHANNELS, device=some.device)
-        for sensor, channels in ORDER.items():
+        for sensor, first in FIRST.items():
             if sensor in inputs:
+                channels = [first + place for place in self.channels[sensor]]
                 x[:, channels] = inputs[sensor]
                 mask[channels] = 0
-        if "s2" in inputs:
+        if not (mask[NIR] or mask[RED]):
             x[:, NDVI] = ndvi(x[:, NIR], x[:, RED])
             mask[NDVI] = 0
         series = x.permute(0, 2, 3, 1).reshape(-1, 1, NUM_CHANNELS)

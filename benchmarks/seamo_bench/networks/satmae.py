@@ -14,16 +14,26 @@ from seamo_bench.networks.variant import groups, number, whole
 from seamo_bench.networks.vit import PatchEmbed, Taps, ViT, keep, level_blocks, resize_table, to_map
 
 
+BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")  # channels 0 to 9
+
+
 class GroupViT(ViT):
     """ViT whose tokens are patches of band groups; the group has its own part of the position embedding.
 
     Args:
+        card: Its inputs hold the bands that are fed.
         channel_groups: Channels of each group.
         channel_embed: Width of the group's part; the spatial part has the rest.
     """
 
     def __init__(self, card: BackboneCard, *, channel_groups: Sequence[Sequence[int]], channel_embed: int) -> None:
+        fed = [BANDS.index(name) for name in card.inputs[0].bands]
         self.channel_groups = [list(group) for group in channel_groups]
+        # Of every group the channels that are fed: (column of its projection, channel of the image).
+        self.fed = [
+            [(column, fed.index(channel)) for column, channel in enumerate(group) if channel in fed]
+            for group in self.channel_groups
+        ]
         self.group_width = channel_embed
         super().__init__(
             {spec.sensor: len(spec.bands) for spec in card.inputs},
@@ -49,16 +59,21 @@ class GroupViT(ViT):
         self.channel_cls_embed = nn.Parameter(torch.zeros(1, 1, self.group_width))
 
     def embed(self, x_BCHW: Tensor, taps: Taps = None) -> Tensor:
-        """Class token, then the patches of group 0, 1, 2, each row-major."""
+        """Class token, then the patches of every group that is fed, each row-major."""
         assert self.cls_token is not None  # noqa: S101 (narrows the type; this trunk always has one)
         B = len(x_BCHW)
         spatial = resize_table(self.pos_embed[:, 1:], self.grid(x_BCHW), self.pos_interp)
         keep(taps, "pos_embed.used", torch.cat([self.pos_embed[:, :1], spatial], dim=1))
         first = self.cls_token + torch.cat([self.pos_embed[:, :1], self.channel_cls_embed], dim=-1)
         tokens = [first.expand(B, -1, -1)]
-        for index, (group, project) in enumerate(zip(self.channel_groups, self.patch_embed, strict=True)):
+        for index, (fed, project) in enumerate(zip(self.fed, self.patch_embed, strict=True)):
+            if not fed:
+                continue
             kind = self.channel_embed[:, index : index + 1].expand(-1, spatial.shape[1], -1)
-            patches = project(x_BCHW[:, group]).flatten(2).transpose(1, 2)
+            columns, channels = zip(*fed, strict=True)
+            kernel = project.proj.weight[:, list(columns)]
+            maps = nn.functional.conv2d(x_BCHW[:, list(channels)], kernel, project.proj.bias, stride=self.patch_size)
+            patches = maps.flatten(2).transpose(1, 2)
             tokens.append(patches + torch.cat([spatial, kind], dim=-1))
         return torch.cat(tokens, dim=1)
 
@@ -74,7 +89,7 @@ class GroupViT(ViT):
         maps = []
         for index in level_blocks(len(stream)):
             tokens = self.norm(stream[index])[:, 1:]
-            per_group = tokens.reshape(len(x), len(self.channel_groups), grid[0] * grid[1], -1)
+            per_group = tokens.reshape(len(x), sum(map(bool, self.fed)), grid[0] * grid[1], -1)
             maps.append(to_map(per_group.mean(1), grid))
         return Features(self.fc_norm(self.mean_token(stream)), tuple(maps))
 

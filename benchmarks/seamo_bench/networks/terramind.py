@@ -15,6 +15,7 @@ from seamo_bench.networks.variant import whole
 from seamo_bench.networks.vit import level_blocks, resize_table, to_map
 
 MODALITIES = {"s2": "untok_sen2l2a@224", "s1": "untok_sen1grd@224"}
+OTHER = MODALITIES["s2"]  # of any other sensor, whose projection is new
 
 
 class GatedBlock(nn.Module):
@@ -87,7 +88,7 @@ class TerraMind(Network):
     def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
         """Mean token, and maps averaged over the modalities given."""
         tokens, grids = zip(
-            *(self.encoder_embeddings[MODALITIES[sensor]](x) for sensor, x in inputs.items()), strict=True
+            *(self.encoder_embeddings[MODALITIES.get(sensor, OTHER)](x) for sensor, x in inputs.items()), strict=True
         )
         x, grid = torch.cat(tokens, dim=1), grids[0]
         stream = []

@@ -206,7 +206,7 @@ def _spec_of(head: HeadFile, units: Mapping[str, Unit], window: tuple[int, int])
 def _same_adapter(card: BackboneCard, spec: DatasetSpec, facts: AdapterFacts) -> Adapter:
     """The record's own inputs on this image, and a check that nothing else came out."""
     for one in facts.inputs:  # a head has learnt its unit, also where the network knows none
-        for layer in spec.stack_layers(one.sensor):
+        for layer in spec.stack_layers(one.sources[0].partition(":")[0] if one.sources else one.sensor):
             conversion(layer.unit, Unit(one.unit), card.id)
     listed = {one.sensor: one for one in card.inputs}
     inputs = tuple(

@@ -58,7 +58,7 @@ def keep_head(
         sha256=hashlib.sha256(data).hexdigest(),
         tile=finest.size or (0, 0),
         gsd_m=finest.gsd_m,
-        sources={one.input.sensor: tuple(channel.source for channel in one.channels) for one in wiring.sensors},
+        sources={one.source_sensor: tuple(channel.source for channel in one.channels) for one in wiring.sensors},
     )
 
 

@@ -35,6 +35,7 @@ Status = Literal["ok", "impossible", "failed"]
 FlagKind = Literal[
     "degenerate-features",
     "filled-bands",
+    "other-input",
     "seen-in-pretraining",
     "unverified-card",
     "licence",
@@ -59,6 +60,8 @@ class About(Value):
         pretraining: What decided its pretraining but the seed (settings, steps, data), name -> value as text; empty
             where nothing was pretrained, and in records of before there was the field.
         floor: What kind of floor this backbone is, if any.
+        way: How the network met the bands of the store (`seamo.inputs.ways.Way`); empty where it did not, and in
+            records of before there was the field.
         samples: Split -> number of samples used.
         chosen: What was chosen on validation (learning rate, ...), for readers.
     """
@@ -71,6 +74,7 @@ class About(Value):
     pretraining_seed: int | None = None
     pretraining: dict[str, str] = Field(default_factory=dict)
     floor: Floor = ""
+    way: str = ""
     samples: dict[str, int] = Field(default_factory=dict)
     chosen: dict[str, Scalar] = Field(default_factory=dict)
 
@@ -112,7 +116,7 @@ class HeadFile(Value):
         sha256: Of its bytes.
         tile: (H, W) of the store's tiles on its finest grid; (0, 0) where they vary.
         gsd_m: Ground sampling distance of that grid.
-        sources: Sensor -> band that was read for each of the network's channels; empty where one was made up.
+        sources: Sensor that was read -> its band for each of the network's channels; empty where one was made up.
     """
 
     name: str

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from seamo.addresses import disk_path
 from seamo.files import open_files
 from seamo.inputs.steps import FROM_STORE
+from seamo.inputs.ways import CROSSING, WHOLE
 from seamo.inputs.wiring import Wiring
 from seamo.store.samples import Samples
 from seamo_bench.card import BackboneCard
@@ -28,7 +29,11 @@ from seamo_bench.tasks.trials import left_out, tested_in_statistics
 def flags_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[Flag, ...]:
     """What a reader of the record must know about this backbone on this store."""
     flags = []
-    made_up = [channel.band for one in wiring.sensors for channel in one.channels if channel.filled]
+    if told := ways_told(wiring):
+        flags.append(Flag(kind="other-input", text=told))
+    made_up = [] if wiring.missing in CROSSING else [
+        channel.band for one in wiring.sensors for channel in one.channels if channel.filled
+    ]
     if made_up:
         flags.append(Flag(kind="filled-bands", text=f"{', '.join(made_up)} not in the store: {wiring.missing}"))
     dropped = [name for one in wiring.sensors for name in one.dropped]
@@ -43,6 +48,20 @@ def flags_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[Flag, 
     if not card.verified:
         flags.append(Flag(kind="unverified-card", text="no reference output proves this implementation"))
     return tuple(flags)
+
+
+def ways_told(wiring: Wiring) -> str:
+    """How the network met the store, in words; empty where it was fed as it was made to be, or something was made up.
+
+    What stands in for what is named, with the distance of their centre wavelengths.
+    """
+    if wiring.way not in WHOLE:  # the others are told as bands that are not in the store
+        return ""
+    pairs = [f"{band} from {source} ({apart:g} nm)" for one in wiring.sensors for band, source, apart in one.stand_ins()]
+    fed = [f"{one.input.sensor}:{'+'.join(one.input.bands)}" for one in wiring.sensors if one.way != "native"]
+    units = {one.input.unit.value for one in wiring.sensors if one.way != "native"}
+    what = ", ".join(pairs) or f"{' and '.join(fed)} in {' and '.join(sorted(units))}"
+    return f"by {wiring.way}: {what}"
 
 
 def seen_flags(pretrained_on: Sequence[str], tested: Sequence[str]) -> tuple[Flag, ...]:

@@ -13,7 +13,7 @@ from seamo.discovery import did_you_mean
 from seamo.errors import CheckpointError, ProtocolError, SeamoError, StoreError, UsageError
 from seamo.files import open_files
 from seamo.inputs.statistics import store_statistics
-from seamo.inputs.wiring import Wiring, check_trained, wire
+from seamo.inputs.wiring import Wiring
 from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.store.format import finest_layer
 from seamo.store.samples import Samples
@@ -44,11 +44,11 @@ from seamo_bench.zoo.catalogue import (
     budget_card,
     card_digest,
     check_available,
-    check_selection,
     find_card,
     weights_digest,
     weights_path,
 )
+from seamo_bench.zoo.meeting import meet
 
 DEMO_SIDE = 128  # pixels: what a network sees of larger tiles, with `--budget demo`
 
@@ -252,7 +252,9 @@ class _Planner:
             )
             for seed in trials
         }
-        about = self._about(titles_of(store), trials[0]).model_copy(update={"identity": store_identity(store)})
+        about = self._about(titles_of(store), trials[0]).model_copy(
+            update={"identity": store_identity(store), "way": wiring.way}
+        )
         todo = tuple(seed for seed, of_seed in facts.items() if not known.past.is_done(of_seed))
         return Planned(
             id=cell_id(self.candidate.name, row),
@@ -312,19 +314,21 @@ class _Planner:
 
     def _wire(self, store: Samples, params: Params) -> Wiring:
         row = self.row
-        wiring = wire(
-            self.card.expects,
+        met = meet(
+            self.card,
+            self.candidate.family,
             store.spec,
-            statistics=store_statistics(store),
             missing=row.missing,
+            ways=row.ways,
+            trains=self._trains(params),
+            statistics=store_statistics(store),
             size=self._size(store),
             date=row.date,
             inputs=row.inputs,
         )
-        check_selection(wiring, self.candidate.family)
-        if not self._trains(params):
-            check_trained(wiring)
-        return wiring
+        if met.wiring is None:
+            raise ProtocolError(met.why, self.card.id)
+        return met.wiring
 
     def _scheme(self, store: Samples) -> str:
         """Split scheme: the row's, or the store's own; in the demo budget, which ranks nothing, always the latter."""

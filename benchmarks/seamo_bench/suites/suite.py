@@ -44,6 +44,8 @@ class Row(BaseModel):
         basis: What the parameters rest on, for readers: parameter -> "P: ..." printed in the paper, "I: ..."
             follows from its "as in ..." sentences, "D: ..." decided here because it is silent.
         flag: Why the recipe is implausible; shown beside every number of the row.
+        ways: How a backbone may meet a store that it cannot read as it was made to, in this order; what its family
+            cannot do is passed over. Empty = the suite's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +68,7 @@ class Row(BaseModel):
     published: str = ""
     basis: dict[str, str] = Field(default_factory=dict)
     flag: str = ""
+    ways: tuple[MissingPolicy, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -103,6 +106,7 @@ class Suite(BaseModel):
         id: Its name.
         title: One line.
         backbones: Backbones that it runs if none are asked for.
+        ways: See `Row`; empty = a backbone reads a store as it was made to, or not at all.
         rows: What it runs.
     """
 
@@ -111,6 +115,7 @@ class Suite(BaseModel):
     id: str
     title: str = ""
     backbones: tuple[str, ...] = ("image-statistics",)
+    ways: tuple[MissingPolicy, ...] = ()
     rows: tuple[Row, ...] = Field(min_length=1)
 
 
@@ -141,7 +146,9 @@ def expand(suite: Suite, specs: Mapping[str, DatasetSpec]) -> tuple[Row, ...]:
         specs: Data set id -> spec: of the manifest, and of stores that are in no manifest.
     """
     rows: list[Row] = []
-    for row in suite.rows:
+    for written in suite.rows:
+        # A row that names its policy asks for that one.
+        row = written if written.ways or written.missing else written.model_copy(update={"ways": suite.ways})
         if row.task is None:
             rows.append(row)
             continue

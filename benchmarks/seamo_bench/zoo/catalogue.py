@@ -14,6 +14,7 @@ import seamo_bench.backbones
 from seamo.discovery import outside_modules, own_modules, unknown
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo.identity import digest
+from seamo.inputs.spec import SELECT_NM
 from seamo.seal import parse_json
 from seamo_bench.card import BackboneCard, Weights
 from seamo_bench.family import Family
@@ -150,10 +151,12 @@ def budget_card(found: Found, budget: str) -> BackboneCard:
 
 
 def check_selection(wiring: "Wiring", family: Family) -> None:
-    """Refuse `select-columns` and `new-tokenizer` for families whose input layer cannot do that."""
+    """Refuse `select-columns`, `new-tokenizer` and `wavelength` for families whose input layer cannot do that."""
+    if wiring.way == "wavelength" and not family.wavelengths:
+        raise ProtocolError("its input layer is not made from wavelengths", wiring.network.id, "Choose another policy.")
     if any(sensor.dropped for sensor in wiring.sensors) and not family.can_select:
         raise ProtocolError("its input layer cannot lose columns", wiring.network.id, "Choose another policy.")
-    if any(sensor.new for sensor in wiring.sensors) and not family.new_tokenizer:
+    if any(sensor.new for sensor in wiring.sensors) and not family.can_begin_anew:
         raise ProtocolError("its input layer cannot begin anew", wiring.network.id, "Choose another policy.")
 
 
@@ -288,6 +291,8 @@ def card_document(card: BackboneCard) -> dict[str, Any]:
     del plain["pretraining"]
     if card.resize == "bilinear":  # what every card said before there was a choice: their digests stay
         del plain["resize"]
+    if card.select_nm == SELECT_NM:  # nor did any card state a limit
+        del plain["select_nm"]
     if card.weights is not None:
         plain["weights"] = {"sha256": card.weights.sha256, "licence": card.weights.licence}
     return {name: _finite(value) for name, value in plain.items()}

@@ -126,15 +126,20 @@ def load_network(
     build = family.build
     if build is None:
         raise ProtocolError("its family neither builds nor loads it", card.id, "Give it `build` or `load`.")
-    made = card if family.stem else fed
-    network = assemble(lambda: build(made), rules=family.rules_of(card), weights=weights, seed=seed, backbone=card.id)
-    if family.stem and fed.inputs[0].bands != card.inputs[0].bands:
+    new = family.new_layers(card, fed) if fed.missing == "new-tokenizer" else ()
+    made = card if family.stem and not new else fed
+    network = assemble(
+        lambda: build(made), rules=family.rules_of(card), weights=weights, seed=seed, backbone=card.id, new=new
+    )
+    if new:
+        network.fresh = tuple(f"{layer}." for layer in new)
+    elif family.stem and fed.inputs[0].bands != card.inputs[0].bands:
         kept = positions(card.inputs[0].bands, fed.inputs[0].bands, card.id)
         _keep_columns(network.get_submodule(family.stem), kept)
     return network
 
 
 def _keep_columns(stem: nn.Module, kept: list[int]) -> None:
-    assert isinstance(stem, nn.Conv2d)  # noqa: S101 (narrows the type)
+    assert isinstance(stem, nn.Conv2d | nn.Conv3d)  # noqa: S101 (narrows the type)
     stem.weight = nn.Parameter(stem.weight.detach()[:, kept].clone())
     stem.in_channels = len(kept)
