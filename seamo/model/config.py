@@ -1,5 +1,6 @@
 """Every switch of the model, as one frozen tree of plain values; illegal combinations are refused with the reason."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -76,6 +77,7 @@ class SeaMoConfig:
         dim, depth, heads: Encoder width, blocks, attention heads (also of the TM block).
         mask, tm, decoder: See there.
         norm_pix: Targets normalised per patch over all bands (`joint`), band by band (`per_channel`), or not.
+        loss_weight: Sensor -> weight of its terms in the loss; 1 where none is named, as in the paper.
         pos: Position embedding, fixed sine-cosine or learned.
         strategy: `multimodal`: the sensors of a season make one sequence; `siamese`: the same encoder reads
             them one by one; `unimodal`: there is one sensor.
@@ -95,6 +97,7 @@ class SeaMoConfig:
     heads: int = 12
     mask: MaskConfig = field(default_factory=MaskConfig)
     norm_pix: Literal["none", "joint", "per_channel"] = "joint"
+    loss_weight: Mapping[str, float] = field(default_factory=dict)
     pos: Literal["sincos", "learned"] = "sincos"
     strategy: Literal["unimodal", "siamese", "multimodal"] = "multimodal"
     temporal: bool = True
@@ -106,6 +109,7 @@ class SeaMoConfig:
     def __post_init__(self) -> None:
         _check_types(self, "model")
         _check_shape(self)
+        _check_loss_weight(self)
         _check_strategy(self)
         _check_fusion(self)
 
@@ -133,9 +137,15 @@ class SeaMoConfig:
         """Numbers in one patch of a sensor: bands x patch x patch (P)."""
         return len(self.bands[sensor]) * self.patch * self.patch
 
+    def weight_of(self, sensor: str) -> float:
+        """Weight of a sensor's terms in the loss."""
+        return self.loss_weight.get(sensor, 1.0)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML and JSON; `parse_config` reads them back."""
         plain = asdict(self)
+        if not self.loss_weight:  # what is not asked for is not said, as before there was a choice
+            del plain["loss_weight"]
         plain["bands"] = {sensor: list(names) for sensor, names in self.bands.items()}
         return plain
 
@@ -223,6 +233,19 @@ def _check_shape(config: SeaMoConfig) -> None:
     if not 0 < config.mask.ratio < 1 or not 1 <= config.num_visible < config.num_patches:
         fix = "At least one patch must be visible and one hidden."
         raise RecipeError(f"is {config.mask.ratio} of {config.num_patches} patches", "model.mask.ratio", fix)
+
+
+def _check_loss_weight(config: SeaMoConfig) -> None:
+    where, weights = "model.loss_weight", config.loss_weight
+    if not isinstance(weights, Mapping):
+        raise RecipeError(f"is {weights!r}, not a mapping from sensor to weight", where)
+    for sensor, weight in weights.items():
+        if sensor not in config.bands:
+            raise RecipeError(f"names {sensor!r}, the model's sensors are {', '.join(config.sensors)}", where)
+        if type(weight) not in (int, float) or not 0 < weight < math.inf:
+            raise RecipeError(
+                f"is {weight!r}, not a number above 0", f"{where}.{sensor}", "To drop it, leave its bands."
+            )
 
 
 def _check_strategy(config: SeaMoConfig) -> None:

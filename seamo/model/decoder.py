@@ -35,7 +35,8 @@ class Decoder(nn.Module):
         x = self.embed(tokens_BND)
         width = x.shape[-1]
         canvas = self.mask_token.to(x.dtype).expand(len(x), self.num_patches, width)
-        x = canvas.scatter(1, kept_BN[..., None].expand(-1, -1, width), x) + self.positions(self.grid, self.grid)
+        x = canvas.scatter(1, kept_BN[..., None].expand(-1, -1, width), x)
+        x = x + self.positions(self.grid, self.grid).to(x.dtype)
         for block in self.blocks:
             x = run_block(block, x, None, recompute=self.recompute)
         out: Tensor = self.head(self.norm(x))

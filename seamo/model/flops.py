@@ -33,7 +33,7 @@ def pretraining_flops(config: SeaMoConfig, *, seasons: int) -> Flops:
     """FLOPs of pretraining on one location of `seasons` seasons."""
     N, L, M = config.num_visible, config.num_patches, len(config.sensors)
     extra = 1 if config.cls_token else 0
-    tokens = sum(_linear(L, config.patch_values(s), config.dim) for s in config.sensors)
+    tokens = sum(_linear(N, config.patch_values(s), config.dim) for s in config.sensors)  # hidden ones are not embedded
     if config.strategy == "multimodal":
         encoder = config.depth * _block(M * N + extra, config.dim)
     else:

@@ -74,7 +74,7 @@ class FuseBlock(nn.Module):
 
     def _ask(self, own: Tensor, other: FusionPart | None, previous: FusionPart | None) -> Tensor:
         parts = [
-            part if mark is None else FusionPart(part.tokens + mark, part.there)
+            part if mark is None else FusionPart(part.tokens + mark.to(part.tokens.dtype), part.there)
             for part, mark in ((other, self.type_other), (previous, self.type_previous))
             if part is not None
         ]

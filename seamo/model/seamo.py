@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from seamo.errors import UsageError
 from seamo.model.config import SeaMoConfig
@@ -24,7 +25,7 @@ class Output:
     """What a forward pass gives.
 
     Args:
-        loss: Sum of `terms`.
+        loss: Sum of `terms`, each with the weight of its sensor (`SeaMoConfig.loss_weight`).
         terms: (sensor, season index) -> mean over the counted patches and their values of the squared
             error; 0 where nothing counts.
         counts: (sensor, season index) -> number of patches that the term is a mean over, so that terms of
@@ -107,11 +108,7 @@ class SeaMo(nn.Module):
         if valid is not None:  # an absent image may hold anything, also NaN
             images = {s: x.masked_fill(~valid[s][:, :, None, None, None], 0) for s, x in images.items()}
         patches = {s: patchify(images[s], self.config.patch) for s in self.config.sensors}
-        visible = {}
-        for m, s in enumerate(self.config.sensors):
-            tokens_BTLD = self._tokens(patches[s], s, self.config.grid, self.config.grid)
-            kept = masks.kept[:, :, m, :, None].expand(-1, -1, -1, self.config.dim)
-            visible[s] = tokens_BTLD.gather(2, kept)
+        visible = {s: self._visible(patches[s], s, masks.kept[:, :, m]) for m, s in enumerate(self.config.sensors)}
         features = self._encode_visible(visible, valid)
         if self.fusion is not None:
             features = self.fusion(features, valid)
@@ -191,9 +188,17 @@ class SeaMo(nn.Module):
             raise UsageError(f"{T} seasons, and temporal is off", "SeaMo.forward", "Give one season.")
         return B, T
 
-    def _tokens(self, patches: Tensor, sensor: str, h: int, w: int) -> Tensor:
-        tokens: Tensor = self.tokenizers[sensor](patches) + self.positions(h, w)
-        return tokens + self.modality[sensor] if self.config.modality_embed else tokens
+    def _visible(self, patches_BTLP: Tensor, sensor: str, kept_BTN: Tensor) -> Tensor:
+        # Gathered before they are embedded: a hidden patch costs neither a product nor, backwards, a scatter.
+        seen = patches_BTLP.gather(2, kept_BTN[..., None].expand(-1, -1, -1, patches_BTLP.shape[-1]))
+        table = self.positions(self.config.grid, self.config.grid)
+        return self._tokens(seen, sensor, functional.embedding(kept_BTN, table))
+
+    def _tokens(self, patches: Tensor, sensor: str, positions: Tensor) -> Tensor:
+        tokens: Tensor = self.tokenizers[sensor](patches)
+        # What is added takes the dtype of the tokens: under autocast in bf16 the stream stays bf16 in all blocks.
+        tokens = tokens + positions.to(tokens.dtype)
+        return tokens + self.modality[sensor].to(tokens.dtype) if self.config.modality_embed else tokens
 
     def _encode_visible(self, visible: dict[str, Tensor], valid: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         # Folded into the batch: (B, T) for a joint sequence, (M, B, T) where every sensor is a sequence.
@@ -225,7 +230,7 @@ class SeaMo(nn.Module):
                 want = (len(config.bands[s]), H, W)
                 raise UsageError(f"images are {tuple(images[s].shape[1:])} instead of {want}", f"SeaMo.encode {s}")
             patches = patchify(images[s].unsqueeze(1), patch).squeeze(1)
-            parts.append(self._tokens(patches, s, H // patch, W // patch))
+            parts.append(self._tokens(patches, s, self.positions(H // patch, W // patch)))
         if config.strategy == "multimodal":
             return torch.cat(parts, dim=1), 1
         return torch.cat(parts, dim=0), len(parts)
@@ -253,7 +258,8 @@ class SeaMo(nn.Module):
             term_T = (error_BTL * counted).sum(dim=(0, 2)) / count_T.clamp(min=1)
             for t in range(len(term_T)):
                 terms[s, t], counts[s, t] = term_T[t], count_T[t]
-        loss = torch.stack(list(terms.values())).sum()
+        weight = self.config.weight_of
+        loss = torch.stack([term * weight(s) for (s, _), term in terms.items()]).sum()
         return Output(loss=loss, terms=terms, counts=counts, pred=pred, masked=masked)
 
 

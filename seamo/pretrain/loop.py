@@ -223,7 +223,8 @@ class _Stage:
                     output = self.network(
                         inputs.images, noise=inputs.noise, valid=inputs.valid, pixel_valid=inputs.pixel_valid
                     )
-                loss = weighted_loss(output, hidden=self.hidden, places=recipe.optimiser.batch // job.ranks.world)
+                places, weight_of = recipe.optimiser.batch // job.ranks.world, recipe.model.weight_of
+                loss = weighted_loss(output, hidden=self.hidden, places=places, weight_of=weight_of)
                 torch.autograd.backward(loss)
             tally.add(output)
             if yardsticks is not None:
@@ -247,7 +248,7 @@ class _Stage:
             stage=self.number,
             epoch=at.epoch,
             batch=at.batch,
-            loss=math.fsum(terms.values()),
+            loss=math.fsum(recipe.model.weight_of(s) * terms[f"{s}_t{t}"] for s, t in self.names),
             terms=terms,
             yardsticks=beside,
             lr=lr,

@@ -1,6 +1,7 @@
 """AdamW, its schedule and one exact optimiser step over micro-batches and ranks."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,20 +49,21 @@ def adamw(model: SeaMo, recipe: OptimiserPart, *, fused: bool) -> torch.optim.Ad
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=fused)
 
 
-def weighted_loss(output: Output, *, hidden: int, places: int) -> Tensor:
+def weighted_loss(output: Output, *, hidden: int, places: int, weight_of: Callable[[str], float]) -> Tensor:
     """A micro-batch's part of the loss of a global batch.
 
-    The loss is the sum over sensors and seasons of the mean squared error of the hidden patches. Here every
-    hidden patch weighs 1 / (places * hidden), whether or not all images are there: no micro-batch and no rank
-    has to ask the others how many they have, so accumulation is exact, and an absent image counts nowhere
-    (nor does it make the other images of its season weigh more).
+    The loss is the sum over sensors and seasons of the mean squared error of the hidden patches, times the weight of
+    the sensor. Here every hidden patch weighs 1 / (places * hidden), whether or not all images are there: no
+    micro-batch and no rank has to ask the others how many they have, so accumulation is exact, and an absent image
+    counts nowhere (nor does it make the other images of its season weigh more).
 
     Args:
         output: Of the micro-batch.
         hidden: Patches hidden in an image.
         places: Places of the global batch on this rank.
+        weight_of: Weight of a sensor (`SeaMoConfig.weight_of`).
     """
-    parts = [term * output.counts[name] for name, term in output.terms.items()]
+    parts = [term * output.counts[name] * weight_of(name[0]) for name, term in output.terms.items()]
     return torch.stack(parts).sum() / (places * hidden)
 
 

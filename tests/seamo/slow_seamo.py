@@ -277,4 +277,5 @@ class SlowSeaMo:
                 if (b, sensor, t, index) not in bad:
                     found[sensor, t].append(error)
         terms = {key: mean_of(errors) if errors else 0.0 for key, errors in found.items()}
-        return sum(terms.values()), terms, results
+        weights = self.c.get("loss_weight", {})
+        return sum(weights.get(sensor, 1.0) * value for (sensor, _), value in terms.items()), terms, results

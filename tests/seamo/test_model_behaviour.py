@@ -1,13 +1,16 @@
 """What the model does as a whole: gradients between seasons, learning, positions, refusals."""
 
+import random
 from dataclasses import replace
 
 import pytest
 import torch
 
+from seamo.bands import S2_L2A
 from seamo.errors import UsageError
-from seamo.model.config import DecoderConfig, FusionConfig, SeaMoConfig, stage_one
+from seamo.model.config import DecoderConfig, FusionConfig, MaskConfig, SeaMoConfig, stage_one
 from seamo.model.fusion import Fusion
+from seamo.model.masking import draw_masks, noise_shape
 from seamo.model.seamo import SeaMo, layer_ids, undecayed
 from seamo.model.tokenizer import Positions, patchify, unpatchify
 
@@ -283,6 +286,84 @@ def test_autocast_stays_close_and_keeps_the_loss_in_float32():
     torch.testing.assert_close(loss, exact, rtol=0.01, atol=0)
     loss.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+class Dtypes:
+    """What goes into every block of a stack: the dtype of its stream."""
+
+    def __init__(self, model: SeaMo) -> None:
+        self.seen: list[torch.dtype] = []
+        stacks = [model.encoder, *model.decoders.values()]
+        for block in (block for stack in stacks for block in stack.blocks):
+            block.register_forward_pre_hook(lambda _, args: self.seen.append(args[0].dtype))
+
+
+@pytest.mark.parametrize("changes", [{}, {"pos": "learned"}, {"modality_embed": True}, {"cls_token": True}])
+def test_the_stream_stays_bf16_under_autocast(changes: dict):
+    config = replace(SMALL, tm=FusionConfig(type_embed=True), **changes)
+    model = SeaMo(config, generator=torch.Generator().manual_seed(0))
+    images, noise = images_of(config, 2, 2), rand(2, 2, 16, seed=5)
+    dtypes = Dtypes(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(images, noise=noise)
+        model.encode({s: image[:, 0] for s, image in images.items()})
+    blocks = 2 * config.depth + 2 * config.decoder.depth
+    assert dtypes.seen == [torch.bfloat16] * blocks
+    dtypes.seen.clear()
+    model(images, noise=noise)
+    assert set(dtypes.seen) == {torch.float32}
+
+
+LEARNT = ("tokenizers", "positions", "modality")
+RANDOM = random.Random(20)  # noqa: S311 - shapes, the same every time
+SHAPES = [
+    {
+        "bands": {"s2": S2_L2A[: RANDOM.randint(1, 12)], "s1": ("VV", "VH")[: RANDOM.randint(1, 2)]},
+        "size": (patch := RANDOM.choice([2, 3, 4])) * RANDOM.randint(3, 5),
+        "patch": patch,
+        "dim": 4 * RANDOM.randint(1, 6),
+        "heads": RANDOM.choice([1, 2, 4]),
+        "mask": MaskConfig(RANDOM.choice([0.5, 0.6, 0.75]), RANDOM.choice(["consistent", "independent"])),
+        "pos": RANDOM.choice(["sincos", "learned"]),
+        "strategy": RANDOM.choice(["siamese", "multimodal"]),
+        "modality_embed": RANDOM.random() < 0.5,
+    }
+    for _ in range(12)
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=range(len(SHAPES)))
+def test_embedding_what_is_seen_is_embedding_all_and_leaving_out_the_rest(shape: dict):
+    """The tokens of the encoder, and the gradients behind them, against the plain order: embed all, then pick."""
+    config = SeaMoConfig(depth=1, decoder=DecoderConfig(depth=1, width=4, heads=1), **shape)
+    model = SeaMo(config, generator=torch.Generator().manual_seed(1)).double()
+    images = {s: image.double() for s, image in images_of(config, 2, 3).items()}
+    noise = rand(*noise_shape(config, 2, 3), seed=5)
+    entered: list[torch.Tensor] = []
+
+    def keep(_: object, args: tuple) -> None:
+        args[0].retain_grad()
+        entered.append(args[0])
+
+    model.encoder.register_forward_pre_hook(keep)
+    model(images, noise=noise).loss.backward()
+    got = {name: p.grad.clone() for name, p in model.named_parameters() if name.split(".")[0] in LEARNT}
+    model.zero_grad()
+    kept = draw_masks(noise, config).kept
+    rows = {s: [] for s in config.sensors}
+    for m, s in enumerate(config.sensors):
+        for b in range(2):
+            for t in range(3):
+                whole = model.tokenizers[s](patchify(images[s], config.patch)[b, t]) + model.positions.table
+                whole = whole + model.modality[s] if config.modality_embed else whole
+                rows[s].append(whole[kept[b, t, m]])
+    sequences = [torch.stack(rows[s]) for s in config.sensors]
+    wanted = torch.cat(sequences, dim=1 if config.strategy == "multimodal" else 0)
+    torch.testing.assert_close(entered[0], wanted, rtol=0, atol=1e-12)
+    (wanted * entered[0].grad).sum().backward()
+    for name, grad in got.items():
+        torch.testing.assert_close(grad, model.get_parameter(name).grad, rtol=1e-9, atol=1e-12)
+    assert len(got) >= 4
 
 
 def test_encode_refuses_what_does_not_fit():

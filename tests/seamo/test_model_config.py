@@ -41,6 +41,10 @@ NO_TM = FusionConfig(mode="none")
         ({"depth": True}, "not a whole number"),
         ({"temporal": 1}, "not true or false"),
         ({"mask": {"ratio": 0.5}}, "not a MaskConfig"),
+        ({"loss_weight": {"dem": 0.5}}, "names 'dem', the model's sensors are s2, s1"),
+        ({"loss_weight": {"s1": 0}}, "is 0, not a number above 0"),
+        ({"loss_weight": {"s1": float("inf")}}, "is inf, not a number above 0"),
+        ({"loss_weight": 0.5}, "not a mapping from sensor to weight"),
     ],
 )
 def test_illegal_combinations_are_refused_with_the_reason(changes: dict, reason: str):

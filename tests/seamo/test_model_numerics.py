@@ -10,6 +10,7 @@ import torch
 from seamo.model.config import DecoderConfig, FusionConfig, MaskConfig, SeaMoConfig
 from seamo.model.masking import draw_masks, noise_shape
 from seamo.model.seamo import SeaMo
+from seamo.pretrain.optimise import weighted_loss
 
 _spec = importlib.util.spec_from_file_location("slow_seamo", Path(__file__).with_name("slow_seamo.py"))
 slow_seamo = importlib.util.module_from_spec(_spec)
@@ -37,6 +38,7 @@ SWITCHES = {
     "independent masks": (replace(TINY, mask=MaskConfig(kind="independent")), 2),
     "targets as they are": (replace(TINY, norm_pix="none"), 2),
     "targets per band": (replace(TINY, norm_pix="per_channel"), 2),
+    "radar counts a quarter": (replace(TINY, loss_weight={"s1": 0.25}), 2),
     "learned positions": (replace(TINY, pos="learned"), 2),
     "radar first": (replace(TINY, bands={"s1": BANDS["s1"], "s2": BANDS["s2"]}), 2),
     "CLS token": (replace(TINY, cls_token=True), 2),
@@ -119,6 +121,16 @@ def test_forward_loss_and_masks_agree_with_the_slow_reference(name: str):
             torch.testing.assert_close(output.pred[sensor][b, t], torch.tensor(predicted).double(), atol=1e-5, rtol=0)
             hidden = [index not in kept[sensor][t] for index in range(config.num_patches)]
             assert output.masked[sensor][b, t].tolist() == hidden
+
+
+def test_a_global_batch_of_one_part_has_the_loss_of_the_model():
+    config, seasons = SWITCHES["radar counts a quarter"]
+    model, _ = build(config)
+    images, noise = draw(config, seasons)
+    output = model(images, noise=noise)
+    hidden = config.num_patches - config.num_visible
+    loss = weighted_loss(output, hidden=hidden, places=2, weight_of=config.weight_of)
+    torch.testing.assert_close(loss, output.loss, rtol=1e-12, atol=0)
 
 
 # Season 2 of location 0 has no radar, season 1 of location 1 nothing at all, the last of location 1 no optical image.

@@ -126,7 +126,7 @@ def test_a_step_asks_the_device_for_nothing(store, stage: int, changes: list[str
     with Copies() as copies:
         inputs = plan(batch, DEVICE, epoch=0)
         output = model(inputs.images, noise=inputs.noise, valid=inputs.valid, pixel_valid=inputs.pixel_valid)
-        weighted_loss(output, hidden=12, places=2).backward()
+        weighted_loss(output, hidden=12, places=2, weight_of=plan.config.weight_of).backward()
         tally.add(output)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     assert copies.found == []

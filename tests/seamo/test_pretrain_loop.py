@@ -267,6 +267,20 @@ def test_stage_two_alone_on_other_strategies(store, tmp_path, changes, terms, im
     assert np.mean(curves["loss"][-3:]) < 0.95 * np.mean(curves["loss"][:3])
 
 
+def test_a_sensor_of_less_weight_counts_less_and_its_terms_are_logged_whole(store, tmp_path):
+    changes = ("stage1.epochs=0", "stage1.warmup_epochs=0", "stage2={epochs: 1, warmup_epochs: 0}")
+    pretrain(recipe_of(*changes), store, tmp_path / "even")
+    pretrain(recipe_of(*changes, "model.loss_weight={s1: 0.25}"), store, tmp_path / "quarter")
+    even, quarter = read_curves(tmp_path / "even"), read_curves(tmp_path / "quarter")
+    terms = [name for name in even if "_t" in name]
+    assert [quarter[name][0] for name in terms] == [even[name][0] for name in terms]  # before the first step
+    for i in range(3):
+        parts = [quarter[name][i] * (0.25 if name.startswith("s1") else 1) for name in terms]
+        assert quarter["loss"][i] == pytest.approx(sum(parts), rel=1e-6)
+    assert quarter["s2_t0"][2] != even["s2_t0"][2]  # other gradients
+    assert load_model(tmp_path / "quarter" / "final")[0].config.loss_weight == {"s1": 0.25}
+
+
 def test_speed_says_rate_utilisation_and_waiting(store, tmp_path):
     class Slow(Store):
         def read_layer(self, i, layer, out=None, **part):
