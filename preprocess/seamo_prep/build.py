@@ -22,8 +22,10 @@ from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.check import infinite_pixels
 from seamo.store.format import META_NAME, Layout
 from seamo.store.keeping import enter_if_missing
+from seamo.store.packing import check_packed
 from seamo.store.reader import Store, open_store
 from seamo.store.splits import COMPUTED, HASH_SCHEME
+from seamo.store.stacks import layer_ids
 from seamo.store.views import find_view
 from seamo.store.writer import StoreWriter
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
@@ -54,6 +56,7 @@ class Options:
         limit: Build only the first so many samples, in key order.
         relax: What may differ from the manifest (`seamo_prep.unpack`).
         on_bad: `raise`, or `skip` to put unreadable samples into the store's ledger.
+        pack: Layers or stacks of decibels to store in 16 bits (`seamo.store.packing`).
     """
 
     layout: Layout = "zarr"
@@ -62,6 +65,7 @@ class Options:
     limit: int | None = None
     relax: tuple[str, ...] = ()
     on_bad: OnBad = "raise"
+    pack: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ def build(
         scratch: For a bucket: folder with room for the shards that are at hand; None: where temporary files are.
 
     Raises:
-        UsageError: For an unknown data set, layer or split scheme, or stores inside RAW.
+        UsageError: For an unknown data set, layer or split scheme, a layer that cannot be packed, or stores inside RAW.
         ArchiveError, SampleError: With the file at fault; shards that are finished stay.
         StoreError: If the disk is full, a server does not answer or honours no conditions, another builder has put
             other pixels there, or the scheduler is lost.
@@ -146,6 +150,8 @@ def _build(
     """`build`; hashes of one's own imagery are kept in a folder of this disk."""
     archive = load_archive(dataset_id)
     said = spec = _spec(dataset_id, raw, options.layers)
+    packed = layer_ids(spec, options.pack)
+    check_packed(spec, packed)
     files = Raw(raw, spec, options.relax)
     for line in files.ignored:
         say(f"not read: {line}")
@@ -169,6 +175,7 @@ def _build(
         archive=files.fingerprint() if own is None else own.pixels,
         labels=_labels_digest(files, spec, scheme) if own is None else own.told,
         synthetic=files.synthetic,
+        pack=packed,
     )
     name = f"{spec.id}/{build8(plan)}"
     place = join(root, name)

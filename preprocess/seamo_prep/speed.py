@@ -23,6 +23,7 @@ from seamo.errors import MissingLibraryError, StoreError
 from seamo.extras import needing
 from seamo.native.scratch import Scratch
 from seamo.store import format as fmt
+from seamo.store.packing import stored_dtype
 from seamo.store.reader import Store
 
 DISK, CACHE, CHECKSUM, MEMCPY = "disk, cold", "page cache", "checksum", "memcpy of the pixels"
@@ -163,7 +164,8 @@ def _chunks(store: Store, rows: NDArray[np.int64]) -> list[list[_Chunk]]:
             shape = store.shape(row, layer)
             shape = (*shape[:-2], bucket, bucket) if bucket else shape
             file = fmt.shard_file(store.meta.layout, int(table["shard"][at]), fmt.array_name(layer, bucket))
-            dtype = "uint8" if layer == fmt.LABEL else store.spec.layer(layer).dtype
+            about = None if layer == fmt.LABEL else store.spec.layer(layer)
+            dtype = stored_dtype(about, store.meta.arrays[layer].scale).str
             if length:
                 chunks.append(_Chunk(file, offset, length, crc32c, shape, dtype))
         samples.append(chunks)

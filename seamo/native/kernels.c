@@ -742,6 +742,17 @@ EXPORT int seamo_crop(const void *pixels, int type, int64_t T, int64_t C, int64_
     return 1;
 }
 
+/* ---- Packed layers: whole steps of 16 bits to floats ------------------------------------------------------------------- */
+
+/* out[i] = stored[i] * scale + offset in doubles, rounded to a float; NaN where stored[i] is `missing`. */
+EXPORT void seamo_widen(const int16_t *stored, int64_t n, double scale, double offset, int missing, float *out)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float value = (float)((double)stored[i] * scale + offset);
+        out[i] = stored[i] == missing ? NAN : value;
+    }
+}
+
 /* ---- Statistics: `seamo.stats` in one pass ----------------------------------------------------------------------------- */
 
 #define BINS 65536

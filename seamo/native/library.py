@@ -41,6 +41,7 @@ _DECLARED: dict[str, tuple[Any, list[Any]]] = {
         [_POINTER, _INT, _SIZE, _SIZE, _SIZE, _SIZE]  # pixels, type, T, C, plane, fill
         + [_POINTER, _POINTER, _SIZE, _POINTER, _POINTER],  # counts, found, width, tables, room
     ),
+    "seamo_widen": (None, [_POINTER, _SIZE, ctypes.c_double, ctypes.c_double, _INT, _POINTER]),
     "seamo_crop_scratch": (_SIZE, [_SIZE, _SIZE, _SIZE]),
     "seamo_crop": (
         _INT,

@@ -9,6 +9,7 @@ import numpy as np
 from seamo.identity import digest
 from seamo.manifest import DatasetSpec
 from seamo.store.format import CodecName, Layout, label_kind, shuffle_of
+from seamo.store.packing import STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class BuildPlan:
         labels: Digest of what labels and splits are read from, where that is apart from the pixels (the table beside
             one's own imagery, the lists of a published scheme); empty where the archive's own digest covers them.
         synthetic: The declaration (`SYNTHETIC.json`) of a synthetic archive, or None for real data.
+        pack: Layers of decibels that are stored in 16 bits (`seamo.store.packing`).
     """
 
     spec: DatasetSpec
@@ -39,6 +41,7 @@ class BuildPlan:
     archive: str = ""
     labels: str = ""
     synthetic: Mapping[str, Any] | None = None
+    pack: tuple[str, ...] = ()
 
     @property
     def effective_codec(self) -> CodecName:
@@ -69,6 +72,9 @@ def build8(plan: BuildPlan) -> str:
         "maps": {layer: spec.label_space(space).model_dump(mode="json") for layer, space in spec.maps.items()},
     }
     floats = [layer.id for layer in spec.layers if shuffle_of(np.dtype(layer.dtype)) == "byte"]
+    floats = [name for name in floats if name not in plan.pack]
+    if plan.pack:
+        named["packed"] = dict.fromkeys(sorted(plan.pack), STEP)
     if floats and plan.effective_codec != "none":
         named["byte_shuffled"] = floats  # once their bits were
     is_inside = label_kind(spec) == "mask" or plan.layout == "webdataset"

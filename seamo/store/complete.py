@@ -73,6 +73,7 @@ def complete(
             keys=keys,
             dates={stack: np.array([row.dates[stack] for row in rows]) for stack in spec.stacks},
             buckets=_buckets(plan, rows),
+            packed=plan.pack,
         )
     bad = [[row.key, row.reason] for row in rows if row.reason]
     left_out = [*bad, *([name, reason] for name, reason in said.ledger), *_infinite(spec, rows)]
@@ -119,7 +120,7 @@ def _meta(plan: BuildPlan, gathered: "_Gathered", meaning: Meaning, *, missing: 
         codec=plan.effective_codec,
         rows_per_shard=rows_per_shard,
         num_shards=-(-len(rows) // rows_per_shard),
-        arrays=array_facts(spec, plan.effective_codec),
+        arrays=array_facts(spec, plan.effective_codec, plan.pack),
         bands=band_facts(spec),
         spec=spec,
         split_scheme=plan.split_scheme,

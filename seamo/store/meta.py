@@ -12,6 +12,7 @@ from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec
 from seamo.seal import check_seal, parse_json, seal_document
 from seamo.store.format import FORMAT, LABEL, CodecName, Layout, blosc_settings, shuffle_of, stored_ids
+from seamo.store.packing import STEP
 
 BUILD_AGAIN = "Copy the store again, or build it again."
 PREVIOUS = "seamo-store/1"
@@ -46,7 +47,8 @@ class ArrayFacts(_Strict):
         dates: Dates in a chunk.
         codec, level: Compressor, and how hard it tries; `none` and 0 for plain bytes.
         shuffle: Of the compressor.
-        scale, offset: A stored number s means s x scale + offset in the layer's unit; None where it is stored as it is.
+        scale, offset: A stored number s (int16; -32768 for none) means s x scale + offset in the layer's unit, and that
+            is what is read; None where it is stored as it is (`seamo.store.packing`).
     """
 
     dates: int
@@ -227,11 +229,11 @@ def meta_bytes(meta: StoreMeta) -> bytes:
     return seal_document(meta.model_dump(mode="json"))
 
 
-def array_facts(spec: DatasetSpec, codec: CodecName) -> dict[str, ArrayFacts]:
-    """How this version stores the chunks of every layer: one sample, all its dates."""
+def array_facts(spec: DatasetSpec, codec: CodecName, packed: Sequence[str] = ()) -> dict[str, ArrayFacts]:
+    """How this version stores the chunks of every layer: one sample, all its dates; some packed."""
     settings = blosc_settings(codec)
     name, level = settings or ("none", 0)
-    dtypes = {layer.id: layer.dtype for layer in spec.layers} | {LABEL: "uint8"}
+    dtypes = {layer.id: layer.dtype for layer in spec.layers} | {LABEL: "uint8"} | dict.fromkeys(packed, "int16")
     dates = {layer.id: layer.times for layer in spec.layers} | {LABEL: 1}
     return {
         layer: ArrayFacts(
@@ -239,6 +241,8 @@ def array_facts(spec: DatasetSpec, codec: CodecName) -> dict[str, ArrayFacts]:
             codec=name,
             level=level,
             shuffle=shuffle_of(np.dtype(dtypes[layer])) if settings else "none",
+            scale=STEP if layer in packed else None,
+            offset=0.0 if layer in packed else None,
         )
         for layer in stored_ids(spec)
     }

@@ -20,6 +20,7 @@ from seamo.store import format as fmt
 from seamo.store.columns import IndexColumns
 from seamo.store.faces import Faces
 from seamo.store.meta import BUILD_AGAIN, SaidByMeta, read_meta
+from seamo.store.packing import DTYPE, unpack
 from seamo.store.roots import latest_of, read_catalogue, store_urls
 from seamo.store.shards import ChunkPlaces, Place
 from seamo.store.subsets import AboutRows, Subset, draw, draw_rows
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 _WHICH = "Name one of them, or say which one is meant: seamo-prep latest ROOT ID/BUILD."
 _CHUNK = Scratch()  # the stored bytes of the chunk that a thread decodes
+_STEPS = Scratch()  # what stands in it, of a packed layer
 _LIST = "`seamo-prep ls ROOT` lists stores."
 
 
@@ -286,12 +288,12 @@ class Store(SaidByMeta, Faces):
         return self._columns.places(rows, layer)
 
     def read_layer(self, i: int, layer: str, out: Array | None = None, *, date: int | None = None) -> Array:
-        """One layer of one sample, (T, C, H, W) in the stored dtype; `label` gives the mask (H, W).
+        """One layer of one sample, (T, C, H, W) in the layer's dtype; `label` gives the mask (H, W).
 
         Args:
             i: Row.
             layer: Layer id, or `label`.
-            out: Where to write, of the stored dtype; if it is larger than the image (size buckets), the rest is
+            out: Where to write, of the layer's dtype; if it is larger than the image (size buckets), the rest is
                 padded with fill at the bottom and right. Allocated if None.
             date: Only this date, (1, C, H, W): the others are read and checked, and not decoded.
 
@@ -332,6 +334,16 @@ class Store(SaidByMeta, Faces):
         return target
 
     def _decode(self, i: int, layer: str, target: Array, date: int | None) -> None:
+        """One chunk, or one of its dates, in the layer's own numbers."""
+        facts = self.meta.arrays[layer]
+        if facts.scale is None:
+            self._decode_stored(i, layer, target, date)
+            return
+        stored = _STEPS.array(target.shape, DTYPE)
+        self._decode_stored(i, layer, stored, date)
+        unpack(stored, facts.scale, facts.offset or 0.0, target)
+
+    def _decode_stored(self, i: int, layer: str, target: Array, date: int | None) -> None:
         place = self._columns.place(i, layer)
         shard = int(self._columns.array("shard")[i])
         name = fmt.shard_file(self.meta.layout, shard, fmt.array_name(layer, place.bucket))

@@ -141,6 +141,7 @@ def _plan_of(meta: StoreMeta, layout: fmt.Layout | None, codec: fmt.CodecName | 
         archive=meta.archive,
         labels=meta.labels,
         synthetic=meta.synthetic,
+        pack=tuple(name for name, facts in meta.arrays.items() if facts.scale is not None),
     )
 
 

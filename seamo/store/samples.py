@@ -88,7 +88,7 @@ class Samples(Images, Protocol):
         """Whether the sample has this layer; if not, reading it gives the fill value."""
 
     def read_layer(self, i: int, layer: str, out: Array | None = None, *, date: int | None = None) -> Array:
-        """One layer, (T, C, H, W) in the stored dtype, or the mask (H, W) of `label`; see `Store.read_layer`."""
+        """One layer, (T, C, H, W) in the layer's dtype, or the mask (H, W) of `label`; see `Store.read_layer`."""
 
     def are_valid(self, rows: NDArray[np.int64], layer: str) -> NDArray[np.bool_]:
         """`is_valid` of several samples, (n,)."""

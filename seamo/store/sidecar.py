@@ -37,6 +37,7 @@ from seamo.store.format import (
     padding_value,
     varying_layers,
 )
+from seamo.store.packing import MISSING, STEP, pack, stepped
 from seamo.store.shards import Place, ShardFiles, Stored, TarShard, ZarrShard
 from seamo.store.table import RowFacts
 
@@ -117,10 +118,10 @@ def make_shard(job: ShardJob, folder: Path, samples: Iterable[Sample | BadSample
     with _shard_files(job, folder) as files:
         for item in samples:
             _check_key(job, len(rows), item.key)
-            sample, infinite = _settled(item, spec)
-            layers = _stored(sample, spec, padded=job.plan.layout == "zarr")
+            sample, infinite = _settled(item, job.plan)
+            layers = _packed(_stored(sample, spec, padded=job.plan.layout == "zarr"), job.plan, item.key)
             facts = replace(_row_facts(item, sample, job), infinite=infinite)
-            told = _member_facts(facts, spec) if job.plan.layout == "webdataset" else b""
+            told = _member_facts(facts, job.plan) if job.plan.layout == "webdataset" else b""
             places = files.add(len(rows), item.key, layers, told)
             rows.append(replace(facts, places=places))
             for layer in spec.layers:
@@ -227,13 +228,16 @@ def _check_key(job: ShardJob, position: int, key: str) -> None:
         raise StoreError(f"sample {key} came where {job.keys[position]} belongs", where)
 
 
-def _settled(item: Sample | BadSample, spec: DatasetSpec) -> tuple[Sample, dict[str, list[int]]]:
-    """The sample as it is stored; and layer -> pixels of each band that are infinite, which are stored as missing."""
+def _settled(item: Sample | BadSample, plan: BuildPlan) -> tuple[Sample, dict[str, list[int]]]:
+    """The sample as it is read; and layer -> pixels of each band that are infinite, which are stored as missing."""
+    spec = plan.spec
     if isinstance(item, BadSample):
         return Sample(item.key, {}), {}
     check_sample(item, spec)
     found_at = {name: settle_missing(pixels, spec.layer(name)) for name, pixels in item.layers.items()}
-    item = replace(item, layers={name: pixels for name, (pixels, _) in found_at.items()})
+    settled = {name: pixels for name, (pixels, _) in found_at.items()}
+    settled |= {name: stepped(settled[name], _where(plan, item.key, name)) for name in plan.pack if name in settled}
+    item = replace(item, layers=settled)
     infinite = {name: counts.tolist() for name, (_, counts) in found_at.items() if counts.any()}
     kind = label_kind(spec)
     found = (
@@ -277,6 +281,18 @@ def _stored(sample: Sample, spec: DatasetSpec, *, padded: bool) -> dict[str, Sto
         elif size is not None:
             result[LABEL] = Stored(np.full(size, IGNORE_FILL, dtype=np.uint8))
     return result
+
+
+def _packed(layers: dict[str, Stored], plan: BuildPlan, key: str) -> dict[str, Stored]:
+    return layers | {
+        name: replace(layers[name], pixels=pack(layers[name].pixels, _where(plan, key, name)))
+        for name in plan.pack
+        if name in layers
+    }
+
+
+def _where(plan: BuildPlan, key: str, layer: str) -> str:
+    return f"{plan.spec.id} {key} layer {layer}"
 
 
 def _in_bucket(pixels: Array, fill: float) -> Stored:
@@ -323,11 +339,14 @@ def _dominant(mask: NDArray[np.uint8]) -> int | None:
     return int(counts.argmax()) if counts.any() else None  # of equals, the smallest id
 
 
-def _member_facts(row: RowFacts, spec: DatasetSpec) -> bytes:
+def _member_facts(row: RowFacts, plan: BuildPlan) -> bytes:
     # What a plain webdataset reader gets beside the pixels.
     facts = _row_to_json(row)
     del facts["places"], facts["digest"], facts["shard"], facts["classes"], facts["infinite"]
-    return canonical_json({"dataset": spec.id, **facts})
+    if plan.pack:  # as xarray and netCDF name it
+        about = {"scale_factor": STEP, "add_offset": 0.0, "_FillValue": MISSING}
+        facts["packed"] = dict.fromkeys(plan.pack, about)
+    return canonical_json({"dataset": plan.spec.id, **facts})
 
 
 def _text(data: bytes) -> NDArray[np.uint8]:

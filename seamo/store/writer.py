@@ -20,6 +20,7 @@ from seamo.store.buildplan import BuildPlan, build8, view8
 from seamo.store.complete import Said, complete
 from seamo.store.deliver import is_done, write_shard
 from seamo.store.keeping import enter, enter_if_missing
+from seamo.store.packing import check_packed
 from seamo.store.roots import check_public
 from seamo.store.sidecar import BadSample, ShardJob
 from seamo.store.site import Tell, open_site, sidecars
@@ -45,6 +46,7 @@ class StoreWriter:
         StoreError: If a half-built store has other keys, there is nothing to build, or, on a disk, another process
             copies or removes this store.
         SampleError: If a key cannot be one.
+        UsageError: If a layer cannot be packed.
     """
 
     def __init__(self, root: str | Path, plan: BuildPlan, keys: Sequence[str], *, scratch: Path | None = None) -> None:
@@ -54,6 +56,7 @@ class StoreWriter:
         self.build = build8(plan)
         self._scratch = scratch
         self._check_keys()
+        check_packed(plan.spec, plan.pack)
         check_public(root, plan.spec)
         self._rows_per_shard = fmt.rows_per_shard(plan.spec, plan.layout, len(self.keys))
         self._name = f"{plan.spec.id}/{self.build}"

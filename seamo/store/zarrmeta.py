@@ -24,6 +24,7 @@ from seamo.store.format import (
     shuffle_of,
     time_dims,
 )
+from seamo.store.packing import DTYPE, MISSING, STEP
 
 _ROWS_PER_KEY_CHUNK = 65536
 _SMALL: Any = [ZstdCodec(level=0), Crc32cCodec()]  # of coordinates: what zarr-python does by itself, and a checksum
@@ -38,6 +39,7 @@ def write_zarr_metadata(
     keys: Sequence[str],
     dates: Mapping[str, NDArray[np.int64]],
     buckets: Mapping[str, Iterable[int]],
+    packed: Sequence[str] = (),
 ) -> None:
     """Describe shards that are already there, and write the small arrays beside them.
 
@@ -52,6 +54,7 @@ def write_zarr_metadata(
         keys: Of every row.
         dates: Stack -> (N, T) int64 seconds, `NO_DATE` where absent.
         buckets: Layer -> size buckets in use, for layers (and masks) of varying size.
+        packed: Layers stored in 16 bits, which say so as the CF conventions do.
     """
     for old in (folder / "zarr.json", *folder.glob("*/zarr.json")):
         old.unlink(missing_ok=True)  # of a builder that was killed here
@@ -60,7 +63,7 @@ def write_zarr_metadata(
     times = time_dims(spec)
     root.attrs.update({"title": spec.title, "dataset": spec.id, "format": FORMAT})
     for layer in spec.layers:
-        _layer_arrays(arrays, layer, times[layer.stack], buckets.get(layer.id))
+        _layer_arrays(arrays, layer, times[layer.stack], buckets.get(layer.id), is_packed=layer.id in packed)
     if LABEL in buckets or spec.task.kind in ("segmentation", "change"):
         height_width = finest_layer(spec).size
         for bucket in buckets.get(LABEL, (0,)):
@@ -110,7 +113,9 @@ class _Arrays:
         )
 
 
-def _layer_arrays(arrays: _Arrays, layer: LayerSpec, time: str, buckets: Iterable[int] | None) -> None:
+def _layer_arrays(
+    arrays: _Arrays, layer: LayerSpec, time: str, buckets: Iterable[int] | None, *, is_packed: bool
+) -> None:
     attributes = {
         "bands": list(layer.bands),  # tensorstore cannot read the string coordinate
         "sensor": layer.sensor,
@@ -122,12 +127,16 @@ def _layer_arrays(arrays: _Arrays, layer: LayerSpec, time: str, buckets: Iterabl
     }
     if layer.size is None:
         attributes["padding"] = "images are padded at the bottom and right; true sizes are in index.parquet"
+    dtype, fill = np.dtype(layer.dtype), padding_value(layer)
+    if is_packed:
+        dtype, fill = DTYPE, MISSING
+        attributes |= {"scale_factor": STEP, "add_offset": 0.0, "_FillValue": MISSING}
     for bucket in buckets if buckets is not None else (0,):
         height, width = layer.size or (bucket, bucket)
         name = array_name(layer.id, bucket)
         inner = (layer.times, len(layer.bands), height, width)
         dims = ("sample", time, f"band_{layer.id}", f"y_{name}", f"x_{name}")
-        arrays.sharded(name, inner, np.dtype(layer.dtype), padding_value(layer), dims, attributes)
+        arrays.sharded(name, inner, dtype, fill, dims, attributes)
 
 
 def _coordinates(

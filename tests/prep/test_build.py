@@ -20,6 +20,7 @@ from seamo.store.check import content_of
 from seamo.store.format import Layout
 from seamo.store.reader import open_store
 from seamo.store.roots import read_catalogue
+from seamo_prep import speed
 from seamo_prep.verify import verify
 from tests.prep.demo_stores import IDS, build_quietly
 
@@ -99,6 +100,22 @@ def test_limit_layers_and_splits_make_other_stores(demo_raw: Path, tmp_path: Pat
         build_quietly("bigearthnet-v1", raw, tmp_path, layers=("s3",))
     with pytest.raises(UsageError, match="no split scheme 'offical'"):
         build_quietly("bigearthnet-v1", raw, tmp_path, splits="offical")
+
+
+def test_radar_in_16_bits(demo_raw: Path, demo_root: Path, tmp_path: Path) -> None:
+    raw, floats = demo_raw / "eurosat-sar", open_store(demo_root / "eurosat-sar")
+    packed = open_store(build_quietly("eurosat-sar", raw, tmp_path, pack=("s1",), workers=2).path)
+    assert packed.meta.build != floats.meta.build
+    assert packed.pixels != floats.pixels
+    for row in (0, 7):
+        ours, theirs = (one.read_layer(row, "s1") for one in (packed, floats))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=0.005 + 4e-6)
+    sizes = [sum(one.read_index(["s1.length"])["s1.length"]) for one in (packed, floats)]
+    assert sizes[0] < 0.55 * sizes[1]
+    assert [one for one in verify(packed, deep=True, leaks=True, say=print) if one.severity == "error"] == []
+    speed._steps(packed, speed._chunks(packed, packed.rows("all")[:2]))  # checks and decodes by itself
+    with pytest.raises(UsageError, match=r"layer s2 is uint16 dn and is stored as it is.*To pack: none"):
+        build_quietly("eurosat", demo_raw / "eurosat", tmp_path, pack=("s2",))
 
 
 def test_without_lists_the_hash_decides_and_says_so(demo_raw: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from seamo.native.inflate import inflate_strips
 from seamo.native.library import kernels
 from seamo.native.scratch import Scratch
 from seamo.native.statistics import float_moments, integer_moments
+from seamo.native.widen import widen
 
 
 def guarded(array):
@@ -87,6 +88,9 @@ def moments(rng):
     counts = guarded(np.zeros(65536, np.int64))
     float_moments(values, counts, start=-327.68, step=0.01)
     assert counts.sum() == len(values)
+    steps = guarded(rng.integers(-32768, 32768, h * w).astype(np.int16))
+    widen(steps, 0.01, 0.0, -32768, wide := guarded(np.zeros(h * w, np.float32)))
+    assert (np.isnan(wide) == (steps == -32768)).all()
 
 
 def strips(rng):

@@ -26,6 +26,9 @@ def build(
     scheduler: Annotated[str, typer.Option(help="Address or file of a dask scheduler whose workers do it.")] = "",
     on_bad: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with unreadable samples.")] = "raise",
     relax: Annotated[str, typer.Option(help="Accept other shape, dtype, seasons, names, grid; by commas.")] = "",
+    pack: Annotated[
+        str, typer.Option(help="Layers of decibels to store in 16 bits, in steps of 0.01 dB; by commas.")
+    ] = "",
     scratch: Annotated[Path | None, typer.Option(help="For a bucket: folder with room for a shard a worker.")] = None,
     json: Json = False,
 ) -> None:
@@ -40,7 +43,7 @@ def build(
     from seamo_prep.build import build as make
     from seamo_prep.engines import Engine
 
-    options = Options(layout, names(layers), splits, limit, names(relax), on_bad)
+    options = Options(layout, names(layers), splits, limit, names(relax), on_bad, names(pack))
     engine = Engine(workers or 0, scheduler)
     progress = Progress(sys.stderr, "samples", title=dataset)
 
