@@ -171,6 +171,7 @@ def test_radar_bands_and_bands_of_native_grids(bigearthnet, tmp_path: Path) -> N
     assert "B04 and B08 are exchanged" in found
 
 
+@pytest.mark.soak
 def test_bands_exchanged_between_grids(bigearthnet, tmp_path: Path) -> None:
     spec, cut = bigearthnet
     fine, middle = spec.layer("s2_10m").bands, spec.layer("s2_20m").bands

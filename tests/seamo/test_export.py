@@ -1,6 +1,7 @@
 """Exported encoders: the same features in timm, as a plain module, in the benchmark; other bands by hand."""
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -96,9 +97,20 @@ def test_damage_and_existing_folders_are_refused(exported, tmp_path):
         to_timm(folder, "s2", size=36)
 
 
-@pytest.mark.parametrize("sensor", ["s2", "s1"])
-@pytest.mark.parametrize("side", [32, 56])
-@pytest.mark.parametrize("switches", [{}, {"cls_token": True, "modality_embed": True, "pos": "learned"}])
+SWITCHED: dict[str, object] = {"cls_token": True, "modality_embed": True, "pos": "learned"}
+
+
+@pytest.mark.parametrize(
+    ("sensor", "side", "switches"),
+    [
+        ("s2", 56, {}),
+        ("s1", 32, SWITCHED),
+        *(
+            pytest.param(sensor, side, switches, marks=pytest.mark.soak)
+            for sensor, side, switches in itertools.product(("s2", "s1"), (32, 56), ({}, SWITCHED))
+        ),
+    ],
+)
 def test_timm_gives_the_same_features(tmp_path, sensor, side, switches):
     config = SeaMoConfig(size=32, patch=8, dim=48, depth=3, heads=4, **switches)
     model = model_folder(tmp_path / "model", config)

@@ -99,7 +99,9 @@ def test_the_first_season_is_not_fed_by_the_last():
     assert all((gradient[:, 1:] == 0).all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("config", [SMALL, stage_one(SMALL)], ids=["stage 2", "stage 1"])
+@pytest.mark.parametrize(
+    "config", [SMALL, pytest.param(stage_one(SMALL), marks=pytest.mark.soak)], ids=["stage 2", "stage 1"]
+)
 def test_overfits_eight_locations(config: SeaMoConfig):
     config = replace(config, norm_pix="none")
     model = SeaMo(config, generator=torch.Generator().manual_seed(0))

@@ -252,7 +252,12 @@ RADAR += ["data={stacks: {s1: s1}, statistics: {s1: store}}"]
     [
         (RADAR, ["s1_t0", "s1_t1", "s1_t2", "s1_t3"], 92),  # one sensor of 24 places, two of which lack two dates
         (["model.strategy=siamese", "compute.precision=bf16"], ["s2_t0", "s1_t3"], 184),
-        (["model.temporal=false", "model.tm={mode: none}", "data.season_sampling=random"], ["s2_t0", "s1_t0"], 48),
+        pytest.param(
+            ["model.temporal=false", "model.tm={mode: none}", "data.season_sampling=random"],
+            ["s2_t0", "s1_t0"],
+            48,
+            marks=pytest.mark.soak,
+        ),
     ],
     ids=["radar alone", "siamese in bf16", "single seasons"],
 )

@@ -153,6 +153,7 @@ def write_folder(samples, raw):
     return max(gaps)
 
 
+@pytest.mark.soak
 def test_stage_two_on_the_two_real_series(samples, tmp_path):
     gap = write_folder(samples, tmp_path / "raw")
     assert gap <= np.timedelta64(4, "D")  # Sentinel-1A and B came by every six days or oftener
