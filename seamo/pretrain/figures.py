@@ -27,10 +27,18 @@ from seamo.model.checkpoint import load_model
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.fetched import model_folder
 from seamo.pretrain.inputs import InputPlan
+from seamo.pretrain.learnt import YARDSTICKS
+from seamo.pretrain.painting import paint
+from seamo.pretrain.yardsticks import yardstick_sums
 from seamo.store.reader import Store
 
 _WHOLE = 128  # pixels in which whole images are shown
 _GREY = 0.35  # hidden patches and absent images
+# Title of a reconstruction, and the fields of `Painted` that are the network's and that of the visible mean.
+_WAYS = (
+    ("the network alone", "alone", "mean_alone"),
+    ("with own mean and scale", "helped", "mean_helped"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,11 +50,13 @@ class _Shown:
 
 
 def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str = "", seed: int = 0) -> None:
-    """Draw input | masked | reconstruction | target of one sample, per season and sensor.
+    """Draw input | masked | reconstructions | target of one sample, per season and sensor.
 
-    The input is the whole stored image with the crop that the model saw; the other three are that crop. Dates that are
-    not there have no row. The caption says the loss and, for each sensor, the peak signal-to-noise ratio over all bands
-    of the hidden pixels (`psnr`).
+    The input is the whole stored image with the crop that the model saw; the others are that crop. There are two
+    reconstructions where targets are normalised: what the network says alone, and with each hidden patch's own mean and
+    scale (`seamo.pretrain.painting`). Dates that are not there have no row. The caption says the loss and, for each
+    sensor, the peak signal-to-noise ratio over all bands of the hidden pixels (`psnr`), beside those of the mean of
+    what was visible.
 
     Args:
         path: A run or a model, or its address.
@@ -63,7 +73,8 @@ def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str =
     inputs = plan(shown.batch, device, epoch=0)
     with torch.no_grad():
         output = shown.model(inputs.images, noise=inputs.noise, valid=inputs.valid, pixel_valid=inputs.pixel_valid)
-        painted = shown.model.paint(output, inputs.images)
+    painted = paint(output, inputs, plan.config)
+    ways = _WAYS if plan.config.norm_pix != "none" else _WAYS[:1]
     views = draw_views(
         plan.crop, shown.batch.rows, sensors=plan.config.sensors, seasons=plan.seasons, seed=seed, epoch=0
     )
@@ -77,29 +88,44 @@ def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str =
     ]
     if not there:
         raise UsageError("has no image of the model's sensors", shown.batch.keys[0], "Choose another --key.")
-    figure = Figure(figsize=(8.6, 2.05 * len(there) + 0.7), layout="constrained")
-    axes: NDArray[Any] = np.asarray(figure.subplots(len(there), 4, squeeze=False))
-    for place, name in enumerate(("input, crop outlined", "masked", "reconstruction", "target")):
+    titles = ["input, crop outlined", "masked", *(title for title, *_ in ways), "target"]
+    figure = Figure(figsize=(0.2 + 2.1 * len(titles), 2.05 * len(there) + 0.9), layout="constrained")
+    axes: NDArray[Any] = np.asarray(figure.subplots(len(there), len(titles), squeeze=False))
+    for place, name in enumerate(titles):
         axes[0, place].set_title(name, fontsize=9)
-    counted: dict[str, list[tuple[Tensor, Tensor, NDArray[np.bool_]]]] = {}
+    counted: dict[str, list[tuple[int, NDArray[np.bool_]]]] = {}
     for row, (t, sensor) in zip(axes, there, strict=True):
         how = plan.numbers[sensor]
         hidden = _patches_to_pixels(output.masked[sensor][0, t], plan.config.grid, patch)
         target = _picture(inputs.images[sensor][0, t], how)
         masked = np.where(hidden[..., None], _GREY, target)
-        pictures = [_picture(whole[sensor][0, t], how), masked, _picture(painted[sensor][0, t], how), target]
+        drawn = [_picture(getattr(painted[sensor], name)[0, t], how) for _, name, _ in ways]
+        pictures = [_picture(whole[sensor][0, t], how), masked, *drawn, target]
         row[0].set_ylabel(f"season {t + 1}, {sensor}", fontsize=8)
         for axis, picture in zip(row, pictures, strict=True):
             _place(axis, picture, note="")
         _outline(row[0], views[sensor], t, pictures[0].shape)
         if inputs.pixel_valid is not None:
             hidden = hidden & inputs.pixel_valid[sensor][0, t].reshape(-1, *hidden.shape).all(dim=0).numpy()
-        counted.setdefault(sensor, []).append((painted[sensor][0, t], inputs.images[sensor][0, t], hidden))
-    ratios = [f"{sensor} {psnr(found, plan.numbers[sensor].kind):.1f} dB" for sensor, found in counted.items()]
-    said = f"loss {float(output.loss):.4f}; PSNR of hidden pixels, all bands: {', '.join(ratios)}"
+        counted.setdefault(sensor, []).append((t, hidden))
     absent = plan.seasons * len(sensors) - len(there)
-    said += f"; {absent} images are not there" if absent else ""
-    figure.suptitle(f"{shown.title}: {shown.batch.keys[0]}\n{said}", fontsize=9)
+    lines = [f"{shown.title}: {shown.batch.keys[0]}{f'; {absent} images are not there' if absent else ''}"]
+    free = YARDSTICKS.index("mean")
+    trivial = sum(float(one[free] / one[-1].clamp(min=1)) for one in yardstick_sums(inputs, plan.config).values())
+    lines.append(f"loss {float(output.loss):.4f}, of the mean of what was visible {trivial:.4f}")
+    for title, *names in ways:
+        ratios = []
+        for sensor, found in counted.items():
+            ours, theirs = (
+                psnr(
+                    [(getattr(painted[sensor], name)[0, t], inputs.images[sensor][0, t], where) for t, where in found],
+                    plan.numbers[sensor].kind,
+                )
+                for name in names
+            )
+            ratios.append(f"{sensor} {ours:.1f} dB ({theirs:.1f})")
+        lines.append(f"PSNR of hidden pixels, all bands, {title} (of that mean): {', '.join(ratios)}")
+    figure.suptitle("\n".join(lines), fontsize=9)
     _save(figure, out)
 
 

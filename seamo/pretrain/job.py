@@ -16,7 +16,7 @@ from seamo.pretrain.checkpoint import TrainingProgress
 from seamo.pretrain.inputs import InputPlan, plan_inputs
 from seamo.pretrain.mixture import TrainingData, training_data
 from seamo.pretrain.places import RunFolder
-from seamo.pretrain.probe import Probe, plan_probe
+from seamo.pretrain.probe import TrainingProbe, plan_probe
 from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import Recipe
 from seamo.pretrain.run import begin_run, code_digest
@@ -46,7 +46,7 @@ class Job:
     folder: RunFolder
     ranks: Ranks
     plans: Mapping[int, InputPlan]
-    probe: Probe | None
+    probe: TrainingProbe | None
     ended: bool
     peak_flops: float | None
 
@@ -169,7 +169,7 @@ def _products(plan: InputPlan) -> dict[str, list[str]]:
     return {s: sorted({layer.product for layer in layers}) for s, layers in plan.layers.items()}
 
 
-def _probe_of(recipe: Recipe, plan: InputPlan) -> Probe | None:
+def _probe_of(recipe: Recipe, plan: InputPlan) -> TrainingProbe | None:
     if not recipe.probe.store:
         return None
     described = {"config": plan.config.to_dict(), "normalisation": _normalisation(plan)}

@@ -80,7 +80,7 @@ def what_was_learnt(curves: Curves, stage: int) -> list[SensorLearnt]:
 
 def in_words(one: SensorLearnt) -> str:
     """A sentence for people."""
-    name, floor = one.sensor.upper(), f"; its own band means would be off by {one.yardsticks['oracle']:.3f}"
+    name, floor = one.sensor.upper(), f"; a patch's own band means would give {one.yardsticks['oracle']:.3f}"
     missed = next((known for known in _IN_WORDS if known not in one.beaten), "")
     if not missed:
         mean, nearest = one.yardsticks["mean"], one.yardsticks["nearest"]

@@ -31,7 +31,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Probe:
+class TrainingProbe:
     """What a run is probed on.
 
     Args:
@@ -49,7 +49,7 @@ class Probe:
     on: str
 
 
-def plan_probe(part: ProbePart, described: Mapping[str, Any]) -> Probe:
+def plan_probe(part: ProbePart, described: Mapping[str, Any]) -> TrainingProbe:
     """Open the probe's store, choose its images and wire them.
 
     Args:
@@ -78,10 +78,10 @@ def plan_probe(part: ProbePart, described: Mapping[str, Any]) -> Probe:
         "size": list(wiring.size or ()),
         "stacks": [sensor.stack for sensor in wiring.sensors],
     }
-    return Probe(store, Adapter(wiring), rows, classes, digest(facts)[:16])
+    return TrainingProbe(store, Adapter(wiring), rows, classes, digest(facts)[:16])
 
 
-def measure(probe: Probe, model: SeaMo, *, step: int, stage: int, epochs: int) -> ProbeRow:
+def measure(probe: TrainingProbe, model: SeaMo, *, step: int, stage: int, epochs: int) -> ProbeRow:
     """Probe a network as it is; it comes back as it was.
 
     Args:
@@ -102,7 +102,7 @@ def measure(probe: Probe, model: SeaMo, *, step: int, stage: int, epochs: int) -
 
 
 @torch.no_grad()
-def _encode(probe: Probe, model: SeaMo, split: str) -> Features:
+def _encode(probe: TrainingProbe, model: SeaMo, split: str) -> Features:
     """Pooled features (N, D) of the rows of a split, in their order."""
     device, rows = next(model.parameters()).device, probe.rows[split]
     found = np.empty((len(rows), model.config.dim))

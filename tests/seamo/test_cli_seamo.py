@@ -122,13 +122,18 @@ def test_absent_dates_have_no_row_and_the_caption_says_loss_and_psnr(run, store,
     monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
     for key in ("0000000", "0000001"):  # the first lacks its last two dates
         figures.draw_reconstruction(run, store, tmp_path / "x.png", key=key)
-    rows = [[axis.get_ylabel() for axis in figure.axes[::4]] for figure in drawn]
+    rows = [[axis.get_ylabel() for axis in figure.axes[::5]] for figure in drawn]
     assert rows[0] == [f"season {t}, {sensor}" for t in (1, 2) for sensor in ("s2", "s1")]
     assert rows[1] == [f"season {t}, {sensor}" for t in (1, 2, 3, 4) for sensor in ("s2", "s1")]
     first, second = (figure.get_suptitle() for figure in drawn)
-    pattern = r"\nloss \d+\.\d{4}; PSNR of hidden pixels, all bands: s2 \d+\.\d dB, s1 \d+\.\d dB"
-    assert re.search(rf"{pattern}; 4 images are not there$", first)
-    assert re.search(rf"{pattern}$", second)
+    numbers = r"s2 \d+\.\d dB \(\d+\.\d\), s1 \d+\.\d dB \(\d+\.\d\)"
+    pattern = (
+        r"loss \d+\.\d{4}, of the mean of what was visible \d+\.\d{4}\n"
+        rf"PSNR of hidden pixels, all bands, the network alone \(of that mean\): {numbers}\n"
+        rf"PSNR of hidden pixels, all bands, with own mean and scale \(of that mean\): {numbers}$"
+    )
+    assert re.search(rf": 0000000; 4 images are not there\n{pattern}", first)
+    assert re.search(rf": 0000001\n{pattern}", second)
 
 
 def test_psnr_of_numbers_by_hand():

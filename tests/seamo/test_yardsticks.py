@@ -9,11 +9,18 @@ import torch
 from seamo.model.config import DecoderConfig, FusionConfig, MaskConfig, SeaMoConfig
 from seamo.model.masking import noise_shape
 from seamo.model.seamo import SeaMo
+from seamo.model.tokenizer import patchify, unpatchify
 from seamo.pretrain.inputs import Inputs
 from seamo.pretrain.learnt import YARDSTICKS, in_words, what_was_learnt, yardstick_column
 from seamo.pretrain.logs import read_curves
 from seamo.pretrain.loop import pretrain
+from seamo.pretrain.painting import paint
+from seamo.pretrain.recipe import load_recipe
 from seamo.pretrain.yardsticks import yardstick_sums
+from seamo.store.reader import open_store
+from seamo.testing.world import World
+from seamo_prep.archives import load_archive
+from tests.prep.demo_stores import build_quietly
 from tests.seamo.small_store import build_small_store
 from tests.seamo.test_pretrain_loop import recipe_of
 
@@ -180,7 +187,7 @@ def test_what_is_said_is_the_end_of_the_stage():
         (1.01, "S2: no better than answering zero (1.010 against 1.000): it has learnt nothing beyond it"),
         (0.497, "S2: no better than the mean of what it saw (0.497 against 0.500): it has learnt nothing beyond that"),
         (0.47, "S2: better than the mean of what it saw, no better than the nearest patch it saw (0.470 against 0.450; "
-               "its own band means would be off by 0.200)"),
+               "a patch's own band means would give 0.200)"),
     ],
 )  # fmt: skip
 def test_what_is_no_better_is_said(loss, said):
@@ -212,3 +219,61 @@ def test_a_run_that_learns_nothing_is_warned_about(store, tmp_path, caplog):
     pretrain(recipe_of(*changes), store, tmp_path / "run")
     assert "stage 1, S2: no better than answering zero (" in caplog.text
     assert "stage 1, S1: no better than answering zero (" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["joint", "per_channel", "none"])
+def test_what_is_painted_alone_knows_nothing_of_what_is_hidden(kind):
+    config = replace(CONFIG, norm_pix=kind)
+    model = SeaMo(config, generator=torch.Generator().manual_seed(1))
+    inputs = make_inputs(config, whole=True)
+    with torch.no_grad():
+        output = model(inputs.images, noise=inputs.noise)
+        hidden = {s: unpatchify(one[..., None].expand(-1, -1, -1, config.patch_values(s)), 4) for s, one in
+                  output.masked.items()}  # fmt: skip
+        brighter = {s: torch.where(hidden[s], 0.4 * x + 0.5, x) for s, x in inputs.images.items()}
+        again = model(brighter, noise=inputs.noise)
+    found = paint(output, inputs, config)
+    other = paint(again, replace(inputs, images=brighter), config)
+    helped = model.paint(output, inputs.images)
+    for s in config.sensors:
+        image, mask = inputs.images[s].numpy(), hidden[s].numpy()
+        assert torch.equal(found[s].alone[hidden[s]], other[s].alone[hidden[s]])
+        assert torch.equal(found[s].mean_alone[hidden[s]], other[s].mean_alone[hidden[s]])
+        assert torch.equal(found[s].helped[hidden[s]], other[s].helped[hidden[s]]) == (kind == "none")
+        for one in found[s]:
+            assert torch.equal(one[~hidden[s]], inputs.images[s][~hidden[s]])
+        torch.testing.assert_close(found[s].helped, helped[s])
+        for b, t, c in np.ndindex(image.shape[:3]):
+            mean = image[b, t, c][~mask[b, t, c]].mean()
+            np.testing.assert_allclose(found[s].mean_alone[b, t, c].numpy()[mask[b, t, c]], mean, rtol=1e-5)
+    if kind == "joint":  # by hand: mean and scale of the visible patches of one image, over both bands of each
+        patches, seen = patchify(inputs.images["s1"], 4)[0, 0], ~output.masked["s1"][0, 0]
+        mean, scale = patches[seen].mean(), (patches[seen].var(dim=1) + 1e-6).sqrt().mean()
+        k = int((~seen).nonzero()[0, 0])
+        painted = patchify(found["s1"].alone, 4)[0, 0, k]
+        torch.testing.assert_close(painted, output.pred["s1"][0, 0, k] * scale + mean)
+
+
+@pytest.mark.soak
+def test_the_demo_s_recipe_of_before_learns_each_image_s_mean_spectrum(tmp_path, caplog):
+    """World 7: trivial predictors as an implementation of its own measured them (November 2026), and no gain on S1."""
+    raw = tmp_path / "raw" / "ssl4eo-s12"
+    raw.mkdir(parents=True)
+    load_archive("ssl4eo-s12").demo(raw, World(seed=7), "small")
+    build_quietly("ssl4eo-s12", tmp_path / "raw", tmp_path / "stores")
+    pretrain(load_recipe("seamo-demo"), open_store(tmp_path / "stores" / "ssl4eo-s12"), tmp_path / "run")
+    curves = read_curves(tmp_path / "run")
+    measured = {
+        "s2": {"zero": 0.985, "mean": 0.513, "nearest": 0.505, "oracle": 0.303},
+        "s1": {"zero": 0.955, "mean": 0.898, "nearest": 0.916, "oracle": 0.855},
+    }
+    second = np.array(curves["stage"]) == 2
+    for sensor, numbers in measured.items():
+        for name, want in numbers.items():
+            ours = np.array([curves[yardstick_column(name, sensor, t)] for t in range(4)])[:, second]
+            assert np.nanmean(ours) == pytest.approx(want, abs=0.02)
+    assert "stage 2, S1: no better than the mean of what it saw" in caplog.text
+    optical, radar = what_was_learnt(curves, 2)
+    assert (optical.sensor, optical.something) == ("s2", True)
+    assert radar.loss == pytest.approx(0.903, abs=0.02)
+    assert radar.loss > radar.yardsticks["mean"]
