@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seamo.inputs.ways import takes_rgb
 from seamo_bench.card import BackboneCard, MissingPolicy
 
 if TYPE_CHECKING:  # families are listed without torch
@@ -106,15 +107,15 @@ class Family:
         """Whether policy `select-columns` is possible."""
         return self.selects_columns or bool(self.stem)
 
-    @property
-    def ways(self) -> tuple[MissingPolicy, ...]:
-        """How its networks may meet bands that they were not made for, those that change least first.
+    def ways_of(self, card: BackboneCard) -> tuple[MissingPolicy, ...]:
+        """How a card may meet bands that it was not made for, those that change least first.
 
-        A card that is no picture's has no `rgb`, which the wiring says.
+        What a store has decides which of them is possible there: `seamo_bench.zoo.meeting`.
         """
+        pictures = any(takes_rgb(one) for one in card.inputs)
         able: tuple[tuple[MissingPolicy, bool], ...] = (
             ("8-bit", True),
-            ("rgb", True),
+            ("rgb", pictures),
             ("wavelength", self.wavelengths),
             ("select", True),
             ("select-columns", self.can_select),

@@ -78,7 +78,9 @@ def takes_rgb(want: InputSpec) -> bool:
     return sorted(colour(f"{want.sensor}:{name}") for name in want.bands) == sorted(_COLOURS)
 
 
-def refusal(network: Expects, policy: MissingPolicy, unfed: Sequence[str], have: Sequence[str], where: str) -> BandError:
+def refusal(
+    network: Expects, policy: MissingPolicy, unfed: Sequence[str], have: Sequence[str], where: str
+) -> BandError:
     """Why bands that nothing feeds are refused.
 
     Args:
@@ -93,7 +95,9 @@ def refusal(network: Expects, policy: MissingPolicy, unfed: Sequence[str], have:
         near = min(have, key=lambda one: distance_nm(far, one))
         apart = f"{distance_nm(far, near):g} nm away (limit {network.select_nm:g} nm)"
         return BandError(f"needs {far}, the nearest that {where} has is {near}, {apart}", where=network.id)
-    return BandError(f"needs {', '.join(unfed)}, {where} has {', '.join(one.partition(':')[2] for one in have)}", network.id)
+    return BandError(
+        f"needs {', '.join(unfed)}, {where} has {', '.join(one.partition(':')[2] for one in have)}", network.id
+    )
 
 
 def crossing(policy: MissingPolicy, want: InputSpec, there: Sequence[str]) -> str:

@@ -324,9 +324,7 @@ def _wire_sensor(
             fix=f"Choose a missing-band policy ({', '.join(_POLICIES[1:])}); it is part of the key.",
         )
     kept = [position for position, name in enumerate(bands) if name in have or policy != "select-columns"]
-    channels = tuple(
-        _channel(network.id, bands[position], source[bands[position]], have, want) for position in kept
-    )
+    channels = tuple(_channel(network.id, bands[position], source[bands[position]], have, want) for position in kept)
     steps, origin = resolve(network.id, want, [source[name] for name in bands], have, statistics.get(stack))
     chosen = replace(want, bands=tuple(bands[position] for position in kept), steps=restrict(steps, kept, len(bands)))
     dropped = tuple(name for position, name in enumerate(bands) if position not in kept)
@@ -344,14 +342,13 @@ def _way(network: Expects, own: InputSpec, fed: InputSpec, policy: MissingPolicy
         policy: What decided it.
         other: Whether something stands in for one of its bands, or the input layer is not the pretrained one.
     """
+    if policy == "fail":
+        # What has learnt something of pictures is fed with one that was made of another sensor's bands.
+        return "rgb" if network.learnt and _is_picture(network) and own.sensor != "rgb" else "native"
     if not own.bands:  # whatever bands there are: nothing to depart from
-        return policy if other and policy != "fail" else "native"
-    if policy == "fail" and _is_picture(network) and own.sensor != "rgb":
-        return "rgb"  # fed with a picture made of another sensor's bands
-    if not is_convertible(fed.unit, own.unit) and policy == "fail":
-        return "8-bit" if fed.unit is Unit.UINT8 else "native"
+        return policy if other else "native"
     changed = other or fed.bands != own.bands or fed.sensor != own.sensor or not is_convertible(fed.unit, own.unit)
-    return policy if changed and policy != "fail" else "native"
+    return policy if changed else "native"
 
 
 def _is_picture(network: Expects) -> bool:

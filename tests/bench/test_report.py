@@ -106,7 +106,7 @@ def put(folder, backbone, right, *, seed=0, dataset="eurosat", floor="", flags=(
 
 
 def some_results(folder):
-    flag = r.Flag(kind="filled-bands", text=f"B8A is made up {HOSTILE}")
+    flag = r.Flag(kind="data-check", text=f"B8A is made up {HOSTILE}")
     for seed in range(3):
         put(folder, "good-net", 0.9, seed=seed, flags=(flag,))
         put(folder, HOSTILE, 0.6, seed=seed)

@@ -65,7 +65,9 @@ def _card(sensor: str) -> BackboneCard:
 def _build(card: BackboneCard) -> "CopernicusFM":
     from seamo_bench.networks.copernicusfm import CopernicusFM
 
-    return CopernicusFM(card, {spec.sensor: [_spectrum(spec.sensor, name) for name in spec.bands] for spec in card.inputs})
+    return CopernicusFM(
+        card, {spec.sensor: [_spectrum(spec.sensor, name) for name in spec.bands] for spec in card.inputs}
+    )
 
 
 def _spectrum(sensor: str, name: str) -> tuple[float, float]:

@@ -79,9 +79,26 @@ def column_of(record: Record) -> Column:
     )
 
 
-def row_of(record: Record) -> str:
-    """The row a record belongs to: its group, else its backbone."""
+def name_of(record: Record) -> str:
+    """Whose record it is: its group, else its backbone."""
     return record.about.group or record.facts.backbone.id
+
+
+def way_of(record: Record) -> str:
+    """How the network met the bands of the store: `native`, or how else (`seamo.inputs.ways`).
+
+    Of records older than the field, as their flags tell.
+    """
+    if record.about.way or record.facts.adapter is None:
+        return record.about.way or "native"
+    made_up = any(flag.kind == "filled-bands" for flag in record.flags)
+    return record.facts.adapter.missing if made_up else "native"
+
+
+def row_of(record: Record) -> str:
+    """The row a record belongs to: whose it is, and how it was fed where that is not as it was made to be."""
+    way = way_of(record)
+    return name_of(record) if way == "native" else f"{name_of(record)} [{way}]"
 
 
 def differences(records: Sequence[Record]) -> tuple[str, ...]:

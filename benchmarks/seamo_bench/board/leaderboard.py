@@ -15,6 +15,7 @@ from seamo_bench.board.compare import (
     column_of,
     differences,
     row_of,
+    way_of,
 )
 from seamo_bench.facts import scoring_of
 from seamo_bench.records.record import ONE_CLASS, Damage, Flag, Record, RecordSet, Status, is_of_one_class
@@ -36,8 +37,9 @@ class BoardCell:
         status: `ok`, or why there is no number.
         reason: Of a blank.
         interval: The score.
-        p_worse: Adjusted p of the paired difference from the column's best; None for the best itself.
-        best: Best of the column, or not worse beyond chance (`p_worse` at least 0.05).
+        p_worse: Adjusted p of the paired difference from the best of its kind; None for that one itself.
+        best: Best of its kind in the column, or not worse beyond chance (`p_worse` at least 0.05). Rows are of one kind
+            that met the store in the same way; one alone that was not fed natively is no best.
         num_test: Test samples.
         flags: What a reader must know, each once.
         records: Behind the cell: several seeds, several pretrainings.
@@ -57,11 +59,19 @@ class BoardCell:
 
 @dataclass(frozen=True, slots=True)
 class BoardRow:
-    """One backbone or group; `floor` says what kind of floor it is, if any."""
+    """One backbone or group, fed in one way.
+
+    Args:
+        id: As `row_of`.
+        title: With the way, if it is not `native`.
+        floor: What kind of floor it is, if any.
+        way: How it met the bands of the stores.
+    """
 
     id: str
     title: str
     floor: str
+    way: str = "native"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +92,11 @@ class Table:
 
     Args:
         heads: Columns in order.
-        rows: Backbones, best mean rank first, floors last.
+        rows: Backbones, best mean rank first, then those that were fed in another way than natively, floors last.
         cells: (row id, column) -> cell; what was never run has no entry.
         notes: Synthetic data, subsets, demo budget, missing floors, damaged files.
-        aggregates: Row id -> interquartile mean and mean rank over the columns that all rows have.
+        aggregates: Row id -> interquartile mean and mean rank over the columns that all rows have; of rows that were
+            fed natively alone.
         damaged: Files that could not be read.
     """
 
@@ -146,7 +157,8 @@ def build_table(
         heads.append(_head(column, name, records, groups, differences(done)))
         made, known = _column_cells(records, results, name, resamples, mixed)
         cells.update({(row, column): _with_state(cell, found.states) for row, cell in made.items()})
-        there = {row: one for row, one in known.items() if one.error == one.error}
+        native = {row_of(record) for record in done if way_of(record) == "native"}
+        there = {row: one for row, one in known.items() if row in native and one.error == one.error}
         scale = ranges().get((column.dataset, name))
         if there and scale is not None:
             scored[column] = Scored(column.dataset, scale, there)
@@ -199,12 +211,19 @@ def _column_cells(
     known = {row: mean_of(one.replicates, parents=one.parents) for row, one in runs.items()}
     sign = 1 if metric(name).higher_is_better else -1
     defined = {row: one for row, one in known.items() if one.value == one.value}
-    best = max(sorted(defined), key=lambda row: sign * defined[row].value, default="")
+    kinds: dict[str, list[str]] = {}
+    for row in sorted(defined):
+        kinds.setdefault(way_of(by_row[row][0]), []).append(row)
+    leaders: set[str] = set()
     p_values: dict[str, float] = {}
-    if not mixed:  # records on other samples have no paired difference
-        found = {row: cell_difference(runs[best], runs[row], results).p for row in sorted(defined) if row != best}
-        raw = {row: p for row, p in found.items() if p is not None}
-        p_values = dict(zip(raw, adjusted_to_best(list(raw.values())), strict=True))
+    for way, rows in kinds.items():
+        best = max(rows, key=lambda row: sign * defined[row].value)
+        if way == "native" or len(rows) > 1:
+            leaders.add(best)
+        if not mixed:  # records on other samples have no paired difference
+            found = {row: cell_difference(runs[best], runs[row], results).p for row in rows if row != best}
+            raw = {row: p for row, p in found.items() if p is not None}
+            p_values |= dict(zip(raw, adjusted_to_best(list(raw.values())), strict=True))
     cells = {}
     for row, mine in by_row.items():
         good = row in known
@@ -217,7 +236,7 @@ def _column_cells(
             "" if good else "; ".join(sorted({one.reason for one in mine})),
             interval(known[row]) if good else None,
             p_values.get(row),
-            not lone and (row == best or p_values.get(row, 0.0) >= ALPHA),
+            not lone and (row in leaders or p_values.get(row, 0.0) >= ALPHA),
             runs[row].replicates[0].num_samples if good else 0,
             tuple(flags),
             tuple(mine),
@@ -269,6 +288,7 @@ def _rows(
     records: Sequence[Record], cells: Mapping[tuple[str, Column], BoardCell], heads: Sequence[Head]
 ) -> list[BoardRow]:
     about = {row_of(record): record.about for record in records}
+    ways = {row_of(record): way_of(record) for record in records}
     places: dict[str, list[float]] = {row: [] for row in about}
     for head in heads:
         sign = 1 if metric(head.metric).higher_is_better else -1
@@ -278,16 +298,18 @@ def _rows(
             if where == head.column and cell.interval
         }
         for row, value in values.items():
-            places[row].append(sum(other > value for other in values.values()) / max(1, len(values) - 1))
+            alike = [other for name, other in values.items() if ways[name] == ways[row]]
+            places[row].append(sum(other > value for other in alike) / max(1, len(alike) - 1))
 
-    def order(row: str) -> tuple[bool, float, str]:
+    def order(row: str) -> tuple[bool, bool, float, str]:
         mine = places[row]
-        return bool(about[row].floor), sum(mine) / len(mine) if mine else 2.0, row
+        return bool(about[row].floor), ways[row] != "native", sum(mine) / len(mine) if mine else 2.0, row
 
-    titles = {row: one.group or one.backbone for row, one in about.items()}
+    marks = {row: "" if way == "native" else f" [{way}]" for row, way in ways.items()}
+    titles = {row: f"{one.group or one.backbone}{marks[row]}" for row, one in about.items()}
     twice = [title for title in titles.values() if list(titles.values()).count(title) > 1]
     return [
-        BoardRow(row, f"{titles[row]} [{row}]" if titles[row] in twice else titles[row], about[row].floor)
+        BoardRow(row, f"{titles[row]} [{row}]" if titles[row] in twice else titles[row], about[row].floor, ways[row])
         for row in sorted(about, key=order)
     ]
 
@@ -309,6 +331,11 @@ def _notes(
         notes.append(f"Subsets, not the full data sets: {', '.join(sorted(subsets))}.")
     if any(head.column.budget == "demo" for head in heads):
         notes.append("DEMO BUDGET (at most 2 epochs and 64 training samples): these scores rank nothing.")
+    if otherwise := sorted({row.way for row in rows} - {"native"}):
+        notes.append(
+            f"Rows marked [{'], ['.join(otherwise)}] were fed otherwise than they were made to be: each kind is ranked "
+            "by itself, and none has an IQM or a mean rank."
+        )
     missing = [floor for floor in FLOORS if floor not in {row.floor for row in rows}]
     if missing:
         notes.append(f"Floors that were not run: {', '.join(missing)}.")

@@ -18,7 +18,10 @@ from seamo_bench.scores.metric import SHARE
 from seamo_bench.scores.metrics import metric
 
 _MANY = 12  # lines of reasons
-LEGEND = "Values with 95 % intervals. * best of the column, or not worse than the best beyond chance (paired test)."
+LEGEND = (
+    "Values with 95 % intervals. * best of the column among rows fed alike, or not worse than it beyond chance (paired "
+    "test)."
+)
 
 
 def number(name: str, value: float | None) -> str:
@@ -261,6 +264,7 @@ def _object(row: BoardRow, head: Head, cell: BoardCell, table: Table) -> dict[st
         "backbone": row.id,
         "title": row.title,
         "floor": row.floor,
+        "way": row.way,
         "dataset": column.dataset,
         "dataset_title": head.dataset,
         "protocol": column.protocol,

@@ -20,6 +20,9 @@ def plan(
     weights: Weights = WEIGHTS,
     tflops: Tflops = 0.0,
     cells: Annotated[bool, typer.Option("--cells", help="One line a cell.")] = False,
+    ways: Annotated[
+        bool, typer.Option("--ways", help="Only how each backbone meets each data set, and why not.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """The matrix: done, will run, impossible (why), estimated hours and disk."""
@@ -29,7 +32,12 @@ def plan(
 
     from seamo_bench.cli.plan_view import every_cell, listing, overview
 
-    if as_json:
+    if ways:
+        from seamo_bench.cli.coverage import coverage, coverage_rows, coverage_text
+
+        met = coverage(found)
+        show(coverage_rows(met), json=as_json, text=lambda: coverage_text(met))
+    elif as_json:
         show(listing(found), json=True)
     else:
         show((), json=False, text=lambda: every_cell(found) if cells else overview(found, speed))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seamo.terminal import table
+from seamo_bench.cli.coverage import coverage, coverage_text
 from seamo_bench.facts import run_key
 from seamo_bench.records.reasons import Because, grouped
 from seamo_bench.runs.cells import Cell, Impossible, Planned
@@ -30,6 +31,7 @@ def listing(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             "store": " + ".join(cell.about.stores),
             "protocol": cell.row.protocol,
             "status": cell.status,
+            "way": cell.wiring.way if isinstance(cell, Planned) else "",
             "seconds": taken.get(cell.id),
             **_state(cell),
         }
@@ -82,6 +84,8 @@ def overview(cells: Sequence[Cell], speed: Throughput = GPU) -> str:
     places = list(dict.fromkeys(cell.row.store for cell in cells))
     names = list(dict.fromkeys(cell.backbone for cell in cells))
     parts = [totals(cells, speed), _by_store(cells, places), _matrix(cells, names, places)]
+    if any(cell.row.ways for cell in cells):
+        parts.append(coverage_text(coverage(cells)))
     impossible = [cell for cell in cells if isinstance(cell, Impossible)]
     missing = [cell for cell in impossible if cell.hindrance == "missing"]
     unsuitable = [cell for cell in impossible if cell.hindrance == "unsuitable"]

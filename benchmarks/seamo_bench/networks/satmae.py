@@ -4,6 +4,7 @@ Shape suffixes as in `vit`, G band groups.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,6 @@ from seamo_bench.card import BackboneCard
 from seamo_bench.network import Features
 from seamo_bench.networks.variant import groups, number, whole
 from seamo_bench.networks.vit import PatchEmbed, Taps, ViT, keep, level_blocks, resize_table, to_map
-
 
 BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")  # channels 0 to 9
 
@@ -71,8 +71,9 @@ class GroupViT(ViT):
                 continue
             kind = self.channel_embed[:, index : index + 1].expand(-1, spatial.shape[1], -1)
             columns, channels = zip(*fed, strict=True)
-            kernel = project.proj.weight[:, list(columns)]
-            maps = nn.functional.conv2d(x_BCHW[:, list(channels)], kernel, project.proj.bias, stride=self.patch_size)
+            own = cast(PatchEmbed, project).proj
+            kernel = own.weight[:, list(columns)]
+            maps = nn.functional.conv2d(x_BCHW[:, list(channels)], kernel, own.bias, stride=self.patch_size)
             patches = maps.flatten(2).transpose(1, 2)
             tokens.append(patches + torch.cat([spatial, kind], dim=-1))
         return torch.cat(tokens, dim=1)

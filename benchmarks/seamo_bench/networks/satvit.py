@@ -12,7 +12,6 @@ from seamo_bench.networks.bare import BareTransformer, patches_of
 from seamo_bench.networks.variant import whole
 from seamo_bench.networks.vit import Taps, keep, level_blocks, resize_table, to_map
 
-
 FIRST = {"s2": 0, "s1": 12}  # channel at which a sensor begins
 
 
@@ -36,7 +35,9 @@ class SatViT(Network):
         if card.missing == "new-tokenizer" and any(known.get(one.sensor) != one.bands for one in card.inputs):
             names = [(one.sensor, name) for one in card.inputs for name in one.bands]
             self.chans = len(names)
-            self.slots = {one.sensor: [k for k, (own, _) in enumerate(names) if own == one.sensor] for one in card.inputs}
+            self.slots = {
+                one.sensor: [k for k, (own, _) in enumerate(names) if own == one.sensor] for one in card.inputs
+            }
         self.linear_input = nn.Linear(self.chans * self.patch * self.patch, dim)
         self.pos_embed = nn.Parameter(torch.randn(1, whole(card, "num_patches"), dim) * 0.02)
         self.encoder = BareTransformer(dim, depth=whole(card, "encoder_depth"), heads=whole(card, "encoder_num_heads"))

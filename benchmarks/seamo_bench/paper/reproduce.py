@@ -10,7 +10,7 @@ from typing import Any, Literal
 from seamo.bands import SENSORS
 from seamo.errors import UsageError
 from seamo.escapes import csv_text, markdown
-from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, row_of
+from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, name_of, row_of, way_of
 from seamo_bench.facts import scoring_of
 from seamo_bench.paper.identity import SEAMO, is_seamo
 from seamo_bench.records.record import Record
@@ -149,7 +149,7 @@ def _is_about(one: Published, record: Record, backbone: str) -> bool:
     if one.backbone != SEAMO:
         same = facts.backbone.id == one.backbone
     elif backbone:
-        same = row_of(record) == backbone
+        same = backbone in (name_of(record), row_of(record))
     else:
         same = is_seamo(record)
     return (
@@ -219,6 +219,8 @@ def _differences(recipe: Row | None, record: Record) -> tuple[tuple[str, ...], t
             why.append(f"{name}: {_text(ours)} instead of {_text(theirs)} ({kind})")
         else:
             decided.append(f"{name}: {_text(ours)} instead of {_text(theirs)}")
+    if way_of(record) not in ("native", recipe.missing):
+        why.append(f"fed otherwise than it was made to be: {way_of(record)}")
     if recipe.missing and facts.adapter is not None and facts.adapter.missing != recipe.missing:
         decided.append(f"missing bands: {facts.adapter.missing} instead of {recipe.missing}")
     # What a basis names beside the parameters (bands, classes, size) is settled by the row itself.

@@ -31,9 +31,11 @@ def flags_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[Flag, 
     flags = []
     if told := ways_told(wiring):
         flags.append(Flag(kind="other-input", text=told))
-    made_up = [] if wiring.missing in CROSSING else [
-        channel.band for one in wiring.sensors for channel in one.channels if channel.filled
-    ]
+    made_up = (
+        []
+        if wiring.missing in CROSSING
+        else [channel.band for one in wiring.sensors for channel in one.channels if channel.filled]
+    )
     if made_up:
         flags.append(Flag(kind="filled-bands", text=f"{', '.join(made_up)} not in the store: {wiring.missing}"))
     dropped = [name for one in wiring.sensors for name in one.dropped]
@@ -57,7 +59,9 @@ def ways_told(wiring: Wiring) -> str:
     """
     if wiring.way not in WHOLE:  # the others are told as bands that are not in the store
         return ""
-    pairs = [f"{band} from {source} ({apart:g} nm)" for one in wiring.sensors for band, source, apart in one.stand_ins()]
+    pairs = [
+        f"{band} from {source} ({apart:g} nm)" for one in wiring.sensors for band, source, apart in one.stand_ins()
+    ]
     fed = [f"{one.input.sensor}:{'+'.join(one.input.bands)}" for one in wiring.sensors if one.way != "native"]
     units = {one.input.unit.value for one in wiring.sensors if one.way != "native"}
     what = ", ".join(pairs) or f"{' and '.join(fed)} in {' and '.join(sorted(units))}"

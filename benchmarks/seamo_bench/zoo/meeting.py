@@ -66,7 +66,7 @@ def meet(
         spec: Of the store.
         missing: The policy that is asked for, and no other.
         ways: What may be tried, in this order; what the family cannot do is passed over. None = all, those first that
-            change least (`Family.ways`).
+            change least (`Family.ways_of`).
         trains: Whether the network will be trained; if not, new tokenizers are refused.
         statistics: As `seamo.inputs.wiring.wire`.
         **asked: What else `wire` takes: `size`, `date`, `inputs`.
@@ -74,8 +74,9 @@ def meet(
     Raises:
         BandError, ProtocolError, UsageError: If nothing else may be tried.
     """
-    able = family.ways if ways is None else tuple(way for way in ways if way in family.ways)
-    tried = [missing] if missing else [None, *able]
+    can = family.ways_of(card)
+    able = can if ways is None else tuple(way for way in ways if way in can)
+    tried: list[MissingPolicy | None] = [missing] if missing else [None, *able]
     refused: list[tuple[Way, str]] = []
     for policy in tried:
         try:

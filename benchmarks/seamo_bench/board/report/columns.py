@@ -37,6 +37,11 @@ def best_first(made: Table, head: Head) -> dict[BoardRow, BoardCell]:
     return dict(sorted(scored.items(), key=order))
 
 
+def natively_fed(scored: Mapping[BoardRow, BoardCell]) -> dict[BoardRow, BoardCell]:
+    """Those of a column that were fed as they were made to be: the ones that are ranked side by side."""
+    return {row: cell for row, cell in scored.items() if row.way == "native"}
+
+
 def is_scored(made: Table, head: Head) -> bool:
     """Whether any row has a score in a column."""
     return any((cell := made.cells.get((row.id, head.column))) and cell.interval for row in made.rows)

@@ -1,12 +1,12 @@
 """The headline: what a reader must know first, in plain sentences made from the leaderboard alone."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head, Table
-from seamo_bench.board.report.columns import TASKS, best_first, has_score, is_leader, is_scored, kinds
+from seamo_bench.board.report.columns import TASKS, best_first, has_score, is_leader, is_scored, kinds, natively_fed
 from seamo_bench.board.report.words import plural
 from seamo_bench.board.tables import interval_text
 from seamo_bench.records.layout import record_paths
@@ -69,27 +69,35 @@ def _of_column(made: Table, head: Head) -> str:
     title += f" ({', '.join(words)})" if words else ""
     if any(ONE_CLASS in cell.flags for cell in scored.values()):
         return f"{title}: the test split holds one class, so no row is better than another."
+    apart = _fed_otherwise(scored)
+    scored = natively_fed(scored)
     found = _leader(scored)
     if found is None:
-        return f"{title}: no score is defined."
+        return f"{title}: no score is defined{apart}."
     leader, cell = found
     others = [row for row, one in scored.items() if one.best and row != leader]
     value = interval_text(head.metric, cell.interval) if cell.interval else ""
     said = f"{title}: {_name(leader)} leads with {value} ({metric(head.metric).title})"
     if len(scored) == 1:
-        return f"{said}; nothing else has a score."
+        return f"{said}; nothing else{' that is fed natively' if apart else ''} has a score{apart}."
     if head.notes:
         return f"{said}; its records are mixed, so that nothing is compared."
     if others:
-        return f"{said}; not told apart from it: {_listed(others)}."
-    return f"{said}; all others are worse beyond chance."
+        return f"{said}; not told apart from it: {_listed(others)}{apart}."
+    return f"{said}; all others are worse beyond chance{apart}."
+
+
+def _fed_otherwise(scored: Mapping[BoardRow, BoardCell]) -> str:
+    """How many rows are ranked apart, and by which ways."""
+    ways = Counter(row.way for row in scored if row.way != "native")
+    return f"; ranked apart: {', '.join(f'{count} by {way}' for way, count in sorted(ways.items()))}" if ways else ""
 
 
 def _of_task(made: Table, task: str, heads: Sequence[Head]) -> str:
     leads: Counter[BoardRow] = Counter()
     contested = alone = 0
     for head in heads:
-        scored = best_first(made, head)
+        scored = natively_fed(best_first(made, head))
         found = _leader(scored)
         if found is not None:
             leads[found[0]] += 1
@@ -116,7 +124,8 @@ def _of_floors(made: Table, heads: Sequence[Head]) -> list[str]:
     rows = [row for row in made.rows if has_score(made, row)]
     if all(row.floor for row in rows) or not any(row.floor for row in rows):
         return []
-    near = sum(any(cell.best and row.floor for row, cell in best_first(made, head).items()) for head in heads)
+    natively = [natively_fed(best_first(made, head)) for head in heads]
+    near = sum(any(cell.best and row.floor for row, cell in scored.items()) for scored in natively)
     if not near:
         return [f"No floor is best, or not told apart from the best, in any of {len(heads)} columns."]
     return [f"In {near} of {len(heads)} columns a floor is best, or not told apart from the best."]
