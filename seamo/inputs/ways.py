@@ -100,11 +100,18 @@ def refusal(
     )
 
 
-def crossing(policy: MissingPolicy, want: InputSpec, there: Sequence[str]) -> str:
-    """The other optical sensor that is read for an input; empty where there is none, several, or no need."""
+def crossing(policy: MissingPolicy, want: InputSpec, there: Sequence[str], known: Sequence[str]) -> str:
+    """The other optical sensor that is read for an input; empty where there is none, several, or no need.
+
+    Args:
+        policy: How the network meets the store.
+        want: The input.
+        there: Sensors of the store.
+        known: Sensors that the network has inputs for, which read them themselves.
+    """
     if policy not in CROSSING or want.sensor in there or not is_optical(want.sensor):
         return ""
-    optical = [sensor for sensor in there if is_optical(sensor)]
+    optical = [sensor for sensor in there if is_optical(sensor) and sensor not in known]
     return optical[0] if len(optical) == 1 else ""
 
 

@@ -239,7 +239,7 @@ def _wanted(
     known = [one.sensor for one in network.inputs]
     strange = [sensor for sensor in there if sensor not in known]
     anew = policy == "new-tokenizer" and bool(known) and (bool(asked) or strange == there)
-    crossed = {one.sensor: crossing(policy, one, there) for one in network.inputs}
+    crossed = {one.sensor: crossing(policy, one, there, known) for one in network.inputs}
     if not anew and any(sensor not in known and sensor not in crossed.values() for sensor in asked):
         raise BandError(
             f"takes {', '.join(known) or 'no images'}; {' and '.join(asked)} is asked for", where=network.id
