@@ -22,7 +22,7 @@ class Batch:
         rows: (B,) int64, rows of the store.
         keys: The samples' keys.
         layers: Layer id -> (B, T, C, H, W) in the stored dtype; a pixel that is not there holds the
-            layer's fill value.
+            layer's fill value. (B, 1, C, H, W) where `dates` says which date that is.
         valid: Layer id -> (B, T) bool: this date of this layer is there. False = the whole image is fill.
         times: Stack id -> (B, T) int64 seconds since 1970 (UTC), `NAT` where there is no date.
         size: (B, 2) int64 true height and width on the finest grid; what lies beyond is padding.
@@ -35,6 +35,8 @@ class Batch:
             is drawn for a sample that comes twice in an epoch differs; None: 0 for all.
         images: Name -> (B, T, C, S, S) float32, made in the reading threads of layers that `layers` then lacks
             (`seamo.data.making`).
+        dates: (B,) int64, the only date of each sample that `layers` hold, while `valid` and `times` tell of all; None:
+            they hold all.
         measured: Name -> (B, T, C, S, S) bool, False where a number of an image is no measurement; only of images of
             which some are none.
     """
@@ -51,6 +53,7 @@ class Batch:
     padding: Tensor
     holes: frozenset[str] | None = None
     turns: Tensor | None = None
+    dates: Tensor | None = None
     images: Mapping[str, Tensor] = field(default_factory=dict)
     measured: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -94,6 +97,7 @@ class Batch:
             mask=None if self.mask is None else move(self.mask),
             padding=move(self.padding),
             turns=None if self.turns is None else move(self.turns),
+            dates=None if self.dates is None else move(self.dates),
             images={name: move(one) for name, one in self.images.items()},
             measured={name: move(one) for name, one in self.measured.items()},
         )

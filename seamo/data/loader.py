@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seamo.data.batch import Batch
-from seamo.data.making import BatchSamples, ImageMaker, Making
+from seamo.data.making import BatchSamples, DateChoice, ImageMaker, Making
 from seamo.data.reading import LabelReader, read_seconds, read_valid
 from seamo.errors import SeamoError, StoreError, UsageError
 from seamo.manifest import LayerSpec
@@ -64,6 +64,8 @@ class Loader:
         prefetch: Batches that are read ahead.
         pin: Page-locked memory, for asynchronous copies to a GPU.
         find_holes: Look for fill values while the pixels are in the cache (`Batch.holes`).
+        dates: Chooses one date of each sample, so that others are not decoded (`Batch.dates`); for layers that `images`
+            does not make use of.
         images: Makes finished images of some layers in the reading threads: batches then have the images
             (`Batch.images`) and not these layers, which are decoded into memory of one layer a thread.
 
@@ -104,6 +106,7 @@ class Loader:
         prefetch: int = 2,
         pin: bool = False,
         find_holes: bool = False,
+        dates: DateChoice | None = None,
         images: ImageMaker | None = None,
     ) -> None:
         if min(workers, prefetch, parts) < 1 or epochs < 0 or not 0 <= rank < world:
@@ -119,6 +122,7 @@ class Loader:
         self._workers, self._prefetch = workers, prefetch
         self._memory = _Memory(pin)
         self._find_holes = find_holes
+        self._dates = dates
         self._images = images
         used = set() if images is None else set(images.layers)
         self._whole = [layer for layer in self.spec.layers if layer.id not in used]
@@ -201,8 +205,12 @@ class Loader:
         times = read_seconds(samples, self.spec, unit.rows)
         valid = read_valid(samples, self.spec, unit.rows, times)
         sizes = {layer.id: self._size(layer, unit) for layer in self.spec.layers}
+        drawn = BatchSamples(unit.rows, unit.turns, unit.epoch, valid)
+        dates = None if self._dates is None else self._dates(drawn)
         layers = {
-            layer.id: self._memory.take((n, layer.times, len(layer.bands), *sizes[layer.id]), np.dtype(layer.dtype))
+            layer.id: self._memory.take(
+                (n, layer.times if dates is None else 1, len(layer.bands), *sizes[layer.id]), np.dtype(layer.dtype)
+            )
             for layer in self._whole
         }
         mask = None
@@ -210,10 +218,10 @@ class Loader:
             mask = self._memory.take((n, *max(sizes.values())), np.dtype(np.uint8))
         making, images = None, {}
         if self._images is not None:
-            making = self._images.draw(BatchSamples(unit.rows, unit.turns, unit.epoch, valid))
+            making = self._images.draw(drawn)
             floats = np.dtype(np.float32)
             images = {name: self._memory.take((n, *shape), floats) for name, shape in making.shapes.items()}
-        return _Work(samples, unit.rows, times, valid, sizes, layers, mask, making, images)
+        return _Work(samples, unit.rows, times, valid, sizes, dates, layers, mask, making, images)
 
     def _size(self, layer: LayerSpec, unit: "_Unit") -> tuple[int, int]:
         if layer.size is not None:
@@ -225,8 +233,9 @@ class Loader:
     def _read(self, prepared: "Future[_Work]", i: int) -> "_Facts":
         work = prepared.result()
         row, samples = int(work.rows[i]), work.samples
-        for name, target in work.layers.items():
-            samples.read_layer(row, name, target[i].numpy())
+        for layer in self._whole:
+            date = None if work.dates is None or layer.times == 1 else int(work.dates[i])
+            samples.read_layer(row, layer.id, work.layers[layer.id][i].numpy(), date=date)
         masks: dict[str, NDArray[np.bool_]] = {}
         if work.making is not None:
             out = {name: target[i].numpy() for name, target in work.images.items()}
@@ -248,7 +257,7 @@ class Loader:
             holes = frozenset(
                 layer.id
                 for layer in self._whole
-                if _has_hole(work.layers[layer.id][i].numpy(), layer, work.valid[layer.id][i])
+                if _has_hole(work.layers[layer.id][i].numpy(), layer, work.there(layer, i))
             )
         return _Facts(label, masks, holes)
 
@@ -279,6 +288,7 @@ class Loader:
             padding=torch.from_numpy(np.array(unit.padding)),
             holes=frozenset[str]().union(*(sample.holes for sample in facts)) if self._find_holes else None,
             turns=torch.from_numpy(np.array(unit.turns)) if self.plan.mix else None,
+            dates=None if work.dates is None else torch.from_numpy(np.array(work.dates)),
             images=work.images,
             measured=_measured(work.images, facts),
         )
@@ -304,10 +314,16 @@ class _Work:
     times: dict[str, NDArray[np.int64]]
     valid: dict[str, NDArray[np.bool_]]
     sizes: dict[str, tuple[int, int]]
+    dates: NDArray[np.int64] | None
     layers: dict[str, Tensor]
     mask: Tensor | None
     making: Making | None
     images: dict[str, Tensor]
+
+    def there(self, layer: LayerSpec, i: int) -> NDArray[np.bool_]:
+        """Which of the dates that were read are there."""
+        valid = self.valid[layer.id][i]
+        return valid if self.dates is None or layer.times == 1 else valid[self.dates[i : i + 1]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,13 @@ class Making(Protocol):
         """
 
 
+class DateChoice(Protocol):
+    """Which date of each sample is needed, where only one is."""
+
+    def __call__(self, drawn: BatchSamples) -> NDArray[np.int64] | None:
+        """(B,) the only date of each sample that its layers are read for; None: all dates are."""
+
+
 class ImageMaker(Protocol):
     """Makes images of the layers that it names; a Loader then hands out these images and not the layers."""
 

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from seamo.data.batch import Batch
 from seamo.data.loader import Loader
-from seamo.data.making import BatchSamples, ImageMaker, Making
+from seamo.data.making import BatchSamples, Making
 from seamo.pretrain.checkpoint import TrainingProgress
 from seamo.pretrain.inputs import Inputs
 from seamo.pretrain.job import Job
@@ -34,7 +36,7 @@ def feed(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
 
     One loader reads for the whole run: no epoch and no stage begins with a wait for its first batch. (The stages
     read the same layers.) Where the device is a CPU, the reading threads make the images; an accelerator gets
-    the stored numbers, and makes them itself.
+    the stored numbers, and makes them itself. Either way a stage of one season has one date of a place decoded.
     """
     portions = _portions(job, start)
     with contextlib.closing(portions):
@@ -43,7 +45,7 @@ def feed(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
 
 def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
     ranks = job.ranks
-    loader = _loader(job, start, StageImages(job) if ranks.device.type == "cpu" else None)
+    loader = _loader(job, start)
     stages = [start, *(job.begin(stage) for stage in job.plans if stage > start.stage)]
     with contextlib.closing(iter(loader)) as batches:
         for at in (step for stage in stages for step in job.steps(stage)):
@@ -65,8 +67,9 @@ def _as_stored(job: Job, batch: Batch) -> Batch:
     return next(iter(Loader(job.data.store, rows, len(rows), layers=layers, prefetch=1, find_holes=True)))
 
 
-def _loader(job: Job, start: TrainingProgress, images: ImageMaker | None) -> Loader:
+def _loader(job: Job, start: TrainingProgress) -> Loader:
     recipe, ranks, epoch = job.recipe, job.ranks, job.epoch(start)
+    images = StageImages(job) if ranks.device.type == "cpu" else None
     return Loader(
         job.data.store,
         job.data.rows,
@@ -87,6 +90,7 @@ def _loader(job: Job, start: TrainingProgress, images: ImageMaker | None) -> Loa
         workers=recipe.machine.workers,
         pin=ranks.device.type == "cuda",
         find_holes=images is None,
+        dates=StageDates(job) if images is None else None,
         images=images,
     )
 
@@ -105,6 +109,21 @@ class StageImages:
     def draw(self, drawn: BatchSamples) -> Making:
         """See `seamo.data.making.ImageMaker`."""
         return self._plans[1 if drawn.epoch < self._first else 2].draw(drawn, epoch=drawn.epoch)
+
+
+class StageDates:
+    """The one date that a stage of single seasons learns from, of each place: `seamo.data.making.DateChoice`.
+
+    Args:
+        job: The run.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._plans, self._first = job.plans, job.recipe.stage1.epochs
+
+    def __call__(self, drawn: BatchSamples) -> NDArray[np.int64] | None:
+        """See `seamo.data.making.DateChoice`."""
+        return self._plans[1 if drawn.epoch < self._first else 2].only_date(drawn, epoch=drawn.epoch)
 
 
 def _ahead(portions: Iterator[Portion], device: torch.device) -> Iterator[Portion]:

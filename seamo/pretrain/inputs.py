@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from seamo.data.batch import Batch
@@ -130,7 +131,7 @@ class InputPlan:
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Images of a batch that has layers, and which of their numbers are measurements."""
         layers = {name: _move(batch.layers[name], rows.device) for name in self.layer_ids}
-        if season is not None:
+        if season is not None and batch.dates is None:
             layers = self._only(season, layers)
         views = self._views(rows, epoch)
         images, masks = {}, {}
@@ -154,12 +155,16 @@ class InputPlan:
 
     def draw(self, drawn: BatchSamples, *, epoch: int) -> Crops:
         """The same images as `__call__` makes of layers, to be made in the threads of a Loader."""
-        rows = _drawn_by(torch.from_numpy(np.array(drawn.rows)), torch.from_numpy(np.array(drawn.turns)))
-        dates = torch.arange(self.seasons).expand(len(rows), -1)
-        if self.seasons == 1:
-            there = self._there({name: torch.from_numpy(one) for name, one in drawn.valid.items()})
-            dates = self._season(rows, there, epoch)[:, None]
-        return Crops(self.images, self._views(rows, epoch), dates.numpy(), drawn.valid)
+        rows, only = _rows_of(drawn), self.only_date(drawn, epoch=epoch)
+        dates = np.broadcast_to(np.arange(self.seasons), (len(rows), self.seasons)) if only is None else only[:, None]
+        return Crops(self.images, self._views(rows, epoch), dates, drawn.valid)
+
+    def only_date(self, drawn: BatchSamples, *, epoch: int) -> NDArray[np.int64] | None:
+        """The date (B,) of each sample that single-season training sees; None: all seasons are learned from."""
+        if self.seasons > 1:
+            return None
+        there = self._there({name: torch.from_numpy(one) for name, one in drawn.valid.items()})
+        return np.asarray(self._season(_rows_of(drawn), there, epoch).numpy(), dtype=np.int64)
 
     def _views(self, rows: Tensor, epoch: int) -> dict[str, View]:
         return draw_views(
@@ -199,6 +204,10 @@ class InputPlan:
 def _drawn_by(rows: Tensor, turns: Tensor | None) -> Tensor:
     """The numbers by which is drawn for samples: their rows, and for one that comes again in an epoch another."""
     return rows if turns is None else rows + (turns << _TURN)
+
+
+def _rows_of(drawn: BatchSamples) -> Tensor:
+    return _drawn_by(torch.from_numpy(np.array(drawn.rows)), torch.from_numpy(np.array(drawn.turns)))
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:

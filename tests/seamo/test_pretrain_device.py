@@ -32,6 +32,7 @@ from tests.seamo.small_store import build_small_store
 DEVICE = torch.device("meta")
 SMALL = ["model.size=16", "model.patch=4", "model.dim=32", "model.depth=2", "model.heads=4"]
 SMALL += ["model.decoder={depth: 1, width: 32, heads: 4}", "data.stacks={s2: s2a, s1: s1}", "data.split=all"]
+SMALL += ["data.statistics={s2: store, s1: store}"]
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from seamo.data.loader import Loader
 from seamo.data.making import BatchSamples, Making
 from seamo.errors import UsageError
 from seamo.inputs import crops as made_crops
+from seamo.pretrain.feed import _portions
 from seamo.pretrain.inputs import InputPlan, Inputs, plan_inputs
+from seamo.pretrain.job import begin_job
 from seamo.pretrain.mixture import training_data
+from seamo.pretrain.ranks import Ranks
 from seamo.pretrain.recipe import load_recipe
 from seamo.store.reader import Store
 from tests.seamo.small_store import build_small_store, make_sample, small_spec
@@ -21,7 +25,7 @@ from tests.seamo.small_store import build_small_store, make_sample, small_spec
 CPU = torch.device("cpu")
 # Whole images at the side of the finest layers: those of 10 m go through untouched.
 WHOLE = ["crop={mode: same_full, flip: false}", "model.size=24", "model.patch=4", "data.stacks={s2: s2a, s1: s1}"]
-WHOLE += ["model.bands={s2: [B04, B02], s1: [VH, VV]}", "data.split=all"]
+WHOLE += ["model.bands={s2: [B04, B02], s1: [VH, VV]}", "data.split=all", "data.statistics={s2: store, s1: store}"]
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +212,50 @@ def test_images_made_while_reading_are_those_of_the_batch(
         known = [torch.ones_like(there) if one.pixel_valid is None else one.pixel_valid[sensor] for one in (got, want)]
         assert torch.equal(known[0][there], known[1][there])
     assert stage == 1 or want.pixel_valid is not None  # there was a hole
+
+
+@pytest.mark.parametrize("changes", [[], ["data.season_sampling=random"]], ids=["first season", "any season"])
+def test_an_accelerator_gets_the_one_date_that_is_learned_from(store: Store, changes: list[str]):
+    """Rows with absent images (3) and a hole (5): the same inputs, bit by bit, of a quarter of the pixels."""
+    plan = plan_of(store, 1, "crop={mode: partial, rate: [0.2, 0.9]}", *changes)
+    rows, epoch = np.array([0, 3, 5, 8, 9, 10, 11]), 4
+    shape = {"layers": plan.layer_ids, "find_holes": True, "epoch": epoch}
+    whole = next(iter(Loader(store, rows, len(rows), **shape)))
+    one = next(iter(Loader(store, rows, len(rows), dates=lambda drawn: plan.only_date(drawn, epoch=epoch), **shape)))
+    assert (whole.dates, len(set(one.dates.tolist())) > 1) == (None, bool(changes))
+    for name, layer in one.layers.items():
+        for i, date in enumerate(one.dates.tolist()):
+            assert torch.equal(layer[i], whole.layers[name][i, date : date + 1])
+        assert torch.equal(one.valid[name], whole.valid[name])  # of all dates
+    got, want = plan(one, CPU, epoch=epoch), plan(whole, CPU, epoch=epoch)
+    assert (got.valid is None) == (want.valid is None)
+    for sensor, image in want.images.items():
+        assert torch.equal(got.images[sensor], image)
+    assert torch.equal(got.noise, want.noise)
+    moved = one.to("meta")
+    assert (moved.dates.device.type, moved.layers["s1"].shape[1]) == ("meta", 1)
+
+
+def test_a_run_on_an_accelerator_decodes_one_date_in_stage_one_and_all_in_stage_two(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """`meta` plays the accelerator: its portions have shapes, which is all that is looked at."""
+    more = ["optimiser.batch=6", "stage1={epochs: 1, warmup_epochs: 0}", "stage2={epochs: 1, warmup_epochs: 0}"]
+    recipe = load_recipe("seamo-base", [*WHOLE, *more, "machine.workers=1"])
+    begun = begin_job(recipe, [store], tmp_path / "run", resume=False, ranks=Ranks())
+    job = replace(begun, ranks=Ranks(device=torch.device("meta")))
+    asked: list[int | None] = []
+    read = Store.read_layer
+
+    def counting(self: Store, i: int, layer: str, out: np.ndarray | None = None, *, date: int | None = None):
+        asked.append(date)
+        return read(self, i, layer, out, date=date)
+
+    monkeypatch.setattr(Store, "read_layer", counting)
+    portions = _portions(job, job.begin(1))
+    monkeypatch.setattr(InputPlan, "__call__", lambda _, batch, *__, **___: batch)  # what the loader gave
+    made = [portion.inputs for portion in portions]
+    assert [{layer.shape[1] for layer in batch.layers.values()} for batch in made] == [{1}, {1}, {4}, {4}]
+    assert [batch.dates is None for batch in made] == [False, False, True, True]
+    layers = len(job.plans[2].layer_ids)
+    assert asked.count(0) == asked.count(None) == 12 * layers

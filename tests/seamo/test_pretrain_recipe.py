@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from seamo.errors import RecipeError
+from seamo.manifest import shipped_manifest
 from seamo.pretrain.recipe import apply_changes, differences, load_recipe, parse_recipe, shipped_recipes
 
 
@@ -28,6 +29,16 @@ def test_base_is_the_paper():
     assert recipe.config(1).tm.mode == "none"
     assert not recipe.config(1).temporal
     assert recipe.config(2).tm.mode == "fuse"
+
+
+def test_what_follows_the_paper_normalises_as_ssl4eo_s12_does():
+    """Section 4.1.2; first and last of the lists as SpectralGPT's and SSL4EO-S12's code print them."""
+    for name in ("seamo-base", "seamo-large", "seamo-huge"):
+        data = load_recipe(name).data
+        assert (data.stacks, data.scaling) == ({"s2": "s2a", "s1": "s1"}, "two-sigma")
+        optical, radar = (shipped_manifest()["ssl4eo-s12"].statistics[data.statistics[s]] for s in ("s2", "s1"))
+        assert (optical.mean["B01"], optical.std["B12"]) == (752.40087073, 1343.48379601)
+        assert (radar.mean["VV"], radar.std["VH"]) == (-12.54847273, 5.91150917)
 
 
 def test_changes_by_dotted_keys():

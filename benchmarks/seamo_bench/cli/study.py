@@ -13,7 +13,9 @@ from seamo_bench.cli.cells import Cells
 
 
 def study(
-    file: Annotated[str, typer.Argument(help="A shipped study (table10 ... table13, figure15), or a YAML file.")],
+    file: Annotated[
+        str, typer.Argument(help="A shipped study (table10 ... table13, figure15, before-real), or a YAML file.")
+    ],
     store: Annotated[Path, typer.Option("--store", help="Store to pretrain on.")],
     stores: Stores,
     results: Annotated[Path, typer.Option("--results", help="Folder of records, runs and reports; or an address.")],

@@ -205,11 +205,10 @@ def _pretraining(one: Published, hours: float, runs: Sequence[Speed], rate: floa
 
 
 def _ablation_flops() -> tuple[float, int]:
-    """FLOPs of the different pretrainings in the shipped studies, controls and extras included."""
+    """FLOPs of the different pretrainings in the shipped studies of the paper, controls and extras included."""
     found: dict[str, float] = {}
-    for name in studies():
-        study = load_study(name)
-        for row in study.rows:
+    for study in map(load_study, studies()):
+        for row in study.rows if study.table else ():
             made = pretrainings(study, row, seasons=SEASONS, places=PLACES, content="", budget="full")
             found.update({one.name: one.flops for one in made})
     return sum(found.values()), len(found)
