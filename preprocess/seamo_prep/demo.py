@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from seamo.addresses import local_path
 from seamo.errors import UsageError
-from seamo.testing.world import World
+from seamo.testing.world import Form, World
 from seamo_prep.archives import archive_ids, load_archive
 from seamo_prep.unpack import SYNTHETIC
 from seamo_prep.workers import deaf_workers, ended_with_us
@@ -25,6 +25,7 @@ class _World(TypedDict):
     seed: int
     seasons: bool
     size: Size
+    form: NotRequired[Form]  # only of the drawn forms, so that archives of the plain one stay what they were
 
 
 def write_demos(
@@ -34,6 +35,7 @@ def write_demos(
     size: Size = "tiny",
     seasons: bool = True,
     seed: int = DEMO_SEED,
+    form: Form = "plain",
     workers: int = 2,
     tell: Callable[[str, str], None],
 ) -> list[Path]:
@@ -45,6 +47,7 @@ def write_demos(
         size: `tiny` for tests, `small` for `make demo`.
         seasons: False stops the phenology of the synthetic world.
         seed: Chooses the world: other places, materials and weather, the same rules.
+        form: How the world is drawn: see `World`.
         workers: Processes.
         tell: Called with (id, what happened).
 
@@ -62,6 +65,8 @@ def write_demos(
     raw = local_path(raw)
     raw.mkdir(parents=True, exist_ok=True)
     world: _World = {"seed": seed, "seasons": seasons, "size": size}
+    if form != "plain":
+        world["form"] = form
     missing = []
     for dataset_id in ids:
         declared = raw / dataset_id / SYNTHETIC
@@ -94,7 +99,8 @@ def _write(dataset_id: str, raw: Path, world: _World) -> None:
     part = raw / f".{dataset_id}.partial"
     shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
     part.mkdir()
-    load_archive(dataset_id).demo(part, World(world["seed"], seasons=world["seasons"]), world["size"])
+    shown = World(world["seed"], seasons=world["seasons"], form=world.get("form", "plain"))
+    load_archive(dataset_id).demo(part, shown, world["size"])
     # The world is part of what a store is made from: files of two worlds have the same names and often the same sizes.
     declared = part / SYNTHETIC
     declared.write_text(json.dumps(json.loads(declared.read_bytes()) | {"world": world}, indent=1) + "\n")

@@ -19,13 +19,18 @@ from numpy.typing import NDArray
 
 from seamo.bands import S2_L1C, S2_L2A, band
 from seamo.errors import UsageError
-from seamo.testing.covers import CLOUD, COVERS, FIELDS, LINES, MATERIALS, NEIGHBOURS, PATH, TRANSMISSION, Floats, tables
-from seamo.testing.fields import block_mean, blocks, cloud_cover, smooth, textures
+from seamo.testing.covers import CLOUD, COVERS, PATH, TRANSMISSION, Floats
+from seamo.testing.fields import block_mean, cloud_cover, spread, strided_mean
+from seamo.testing.ground import Ground
+from seamo.testing.land import lay_out_land
+from seamo.testing.plain import lay_out_plain
 
 __all__ = ["COVERS", "Scene", "World"]
 
 Product = Literal["L1C", "L2A"]
+Form = Literal["plain", "land", "arranged"]
 
+RIPE_DAYS = 55.0  # what ripens does so that long after it was green
 MIDSUMMER = 172.0  # the day of the northern year at which a world without seasons stands still
 
 
@@ -37,6 +42,9 @@ class World:
         seed: Chooses the world.
         seasons: False stops the phenology at midsummer: dates of a scene then differ by noise, haze and
             clouds only.
+        form: `plain` has zones with a texture each. `land` is drawn: parcels, pivots, hedges, streets and houses,
+            shores, crowns, slopes. `arranged` is `land`, but four kinds of field land share their two materials, their
+            seasons and the length of their borders, and differ in how these lie (`seamo.testing.arranged`).
 
     Example:
         >>> scene = World(seed=1).scene("Forest_1", 66, focus="broad-leaved-forest")
@@ -46,6 +54,7 @@ class World:
 
     seed: int
     seasons: bool = True
+    form: Form = "plain"
 
     def scene(self, name: str, size: int, *, focus: str | None = None) -> "Scene":
         """Lay out one place.
@@ -72,42 +81,42 @@ class Scene:
     Args:
         world: The world it lies in.
         name: Its name there.
-        cover: (H, W) uint8, positions in `COVERS`.
+        ground: What lies there.
         latitude: Of the centre, degrees north (WGS84).
         longitude: Of the centre, degrees east.
         epsg: Code of its UTM zone.
         transform: Affine (a, b, c, d, e, f) of the 10 m grid, in metres of that zone.
-        rest: (H, W, materials) shares at rest, by cover and texture.
-        change: What the active state adds to `rest`.
-        day_shift: (H, W) days by which a pixel is ahead of its cover's calendar.
-        texture: (H, W) standardised detail.
-        spectra: (materials, 12) reflectance x 10000 in this place.
     """
 
     world: World
     name: str
-    cover: NDArray[np.uint8]
+    ground: Ground
     latitude: float
     longitude: float
     epsg: int
     transform: tuple[float, float, float, float, float, float]
-    rest: Floats
-    change: Floats
-    day_shift: Floats
-    texture: Floats
-    spectra: Floats
+
+    @property
+    def cover(self) -> NDArray[np.uint8]:
+        """(H, W) positions in `COVERS`."""
+        return self.ground.cover
 
     def greenness(self, date: np.datetime64) -> Floats:
         """Share of the active state (0 to 1) per pixel, shape (H, W)."""
-        day = MIDSUMMER
-        if self.world.seasons:
-            day = float((date.astype("datetime64[D]") - date.astype("datetime64[Y]")).astype(int)) + 1
-            day += 182.625 if self.latitude < 0 else 0.0
-        look = tables()
-        away = np.abs((day + self.day_shift - look.peak[self.cover] + 182.625) % 365.25 - 182.625)
-        season = np.exp(-((away / look.width[self.cover]) ** look.shape[self.cover]))
-        state = look.green[self.cover] + look.swing[self.cover] * season
-        return np.asarray(np.clip(state * (1 + 0.15 * self.texture), 0, 1), dtype=np.float32)
+        return np.asarray(np.clip(self._season(date, 0.0) * self.ground.vigour, 0, 1), dtype=np.float32)
+
+    def _day(self, date: np.datetime64) -> float:
+        """Day of the northern year whose season it is."""
+        if not self.world.seasons:
+            return MIDSUMMER
+        day = float((date.astype("datetime64[D]") - date.astype("datetime64[Y]")).astype(int)) + 1
+        return day + (182.625 if self.latitude < 0 else 0.0)
+
+    def _season(self, date: np.datetime64, late: float) -> Floats:
+        """State of the calendar as it was `late` days before the date."""
+        ground, when = self.ground, self.ground.calendar
+        away = np.abs((self._day(date) - late + ground.day_shift - when.peak + 182.625) % 365.25 - 182.625)
+        return np.asarray(when.green + when.swing * np.exp(-((away / when.width) ** when.shape)))
 
     def s2(self, date: np.datetime64, product: Product, *, clouds: bool = True) -> dict[str, NDArray[np.uint16]]:
         """Sentinel-2 digital numbers (reflectance x 10000, no offset), each band on its native grid.
@@ -121,28 +130,37 @@ class Scene:
             Band -> (size*10/gsd, size*10/gsd) uint16, at least 1 everywhere (0 means missing in archives).
         """
         sky = _rng(self, date, "sky")
+        ground = self.ground
         alpha, shadow = cloud_cover(sky, len(self.cover)) if clouds else (None, None)
+        if alpha is not None and shadow is not None:  # drawn with shadows that fall to the lower right
+            down, right = ground.shadow
+            alpha, shadow = alpha[::down, ::right], shadow[::down, ::right]
         haze = float(np.exp(sky.normal(0, 0.18)))
         rng = _rng(self, date, product)
-        look = tables()
         green = self.greenness(date)
-        shares = self.rest + green[..., None] * self.change
-        shares *= np.exp(look.rough[self.cover] * self.texture)[..., None]
+        shares = ground.rest + green[..., None] * ground.change
+        if ground.ripe is not None:
+            shares += ((1 - green) * np.clip(self._season(date, RIPE_DAYS), 0, 1))[..., None] * ground.ripe
+        shares *= ground.light[..., None]
         if shadow is not None:
             shares *= (1 - 0.5 * shadow)[..., None]
         found = {}
+        mean = block_mean if self.world.form == "plain" else strided_mean
         for gsd, names in _GRIDS:
             step = gsd // 10
-            light = block_mean(shares, step) @ self.spectra[:, [S2_L2A.index(name) for name in names]]
+            light = mean(shares, step) @ ground.spectra[:, [S2_L2A.index(name) for name in names]]
+            if gsd == 10:
+                light = spread(light, ground.blur)
             if alpha is not None:
-                thick = block_mean(alpha[..., None], step)
+                thick = mean(alpha[..., None], step)
                 light += thick * (np.array([CLOUD[S2_L2A.index(name)] for name in names], np.float32) - light)
             light *= 1 + 0.01 * rng.standard_normal(light.shape, dtype=np.float32)
             for index, name in enumerate(names):
                 position = S2_L2A.index(name)
                 pixels = light[..., index]
                 if product == "L1C":
-                    pixels = PATH[position] * haze + TRANSMISSION[position] * pixels
+                    path = haze if ground.haze is None else haze * mean(ground.haze[..., None], step)[..., 0]
+                    pixels = PATH[position] * path + TRANSMISSION[position] * pixels
                 else:
                     pixels = pixels + 40.0 * (haze - 1) * PATH[position] / PATH[0]
                 noise = 6 * rng.standard_normal(pixels.shape, dtype=np.float32)
@@ -150,7 +168,7 @@ class Scene:
         if product == "L1C":
             cirrus = 12 + 3 * rng.standard_normal(found["B01"].shape, dtype=np.float32)
             if alpha is not None:
-                cirrus += 90 * block_mean(alpha[..., None], 6)[..., 0]
+                cirrus += 90 * mean(alpha[..., None], 6)[..., 0]
             found["B10"] = np.clip(cirrus, 1, 20000).astype(np.uint16)
         order = S2_L1C if product == "L1C" else S2_L2A
         return {name: found[name] for name in order}
@@ -158,14 +176,13 @@ class Scene:
     def s1(self, date: np.datetime64) -> dict[str, Floats]:
         """Sentinel-1 backscatter in dB, VV and VH, (H, W) float32 on the 10 m grid, with speckle."""
         rng = _rng(self, date, "s1")
-        look = tables()
-        green = self.greenness(date)
+        green, radar = self.greenness(date), self.ground.radar
         wet, wind = rng.normal(0, 0.7), rng.normal(0, 1.5)
         is_water = np.isin(self.cover, [COVERS.index("sea"), COVERS.index("river")])
-        common = np.where(is_water, wind, wet) + 8 * look.rough[self.cover] * self.texture
+        common = np.where(is_water, wind, wet) + radar.detail
         found = {}
-        for name, rest, gain in (("VV", look.vv, look.vv_green), ("VH", look.vh, look.vh_green)):
-            level = rest[self.cover] + gain[self.cover] * green + common
+        for name, rest, gain in (("VV", radar.vv, radar.vv_green), ("VH", radar.vh, radar.vh_green)):
+            level = rest + gain * green + common
             # Multi-look intensity is gamma distributed; ground range detected products have about 4.4 looks.
             speckle = rng.gamma(4.4, 1 / 4.4, self.cover.shape)
             found[name] = np.asarray(level + 10 * np.log10(np.maximum(speckle, 1e-3)), dtype=np.float32)
@@ -177,53 +194,15 @@ _GRIDS = tuple((gsd, tuple(name for name in S2_L2A if band("s2", name).gsd_m == 
 
 def _lay_out(world: World, name: str, size: int, focus: str | None) -> Scene:
     rng = np.random.default_rng([world.seed, *_words(name)])
-    main = focus if focus is not None else str(rng.choice(COVERS))
-    around = [str(one) for one in rng.choice(NEIGHBOURS.get(main, FIELDS), 2)]
-    # Coordinates along and across the fields, and the parcels they cut out.
-    angle = rng.uniform(0, np.pi)
-    row, col = np.mgrid[0:size, 0:size].astype(np.float32)
-    along = np.cos(angle) * col + np.sin(angle) * row
-    across = np.cos(angle) * row - np.sin(angle) * col
-    parcel = blocks(along, across, rng.uniform(14, 30), rng.uniform(8, 16))
-    # Zones: the largest of three smooth fields; the focus starts ahead.
-    ahead = (rng.uniform(0.9, 2.2), 0.0, 0.0) if main not in LINES else (-9.0, 0.0, 0.0)
-    field = np.stack([smooth(rng, size, 20) + lead for lead in ahead])
-    codes = np.array([COVERS.index(one) for one in (main, *around)], dtype=np.uint8)
-    cover = codes[field.argmax(axis=0)]
-    for line in LINES:
-        if main == line or (rng.random() < 0.12 and main not in ("sea", "river")):
-            bend = smooth(rng, size, 24)[:, :1].T * 6 if line == "river" else 0.0
-            turned = np.cos(rng.uniform(0, np.pi)) * (col - size / 2) + np.sin(rng.uniform(0, np.pi)) * (row - size / 2)
-            offset = turned + bend + rng.uniform(-size / 8, size / 8)
-            cover[np.abs(offset) < rng.uniform(*LINES[line]) / 2] = COVERS.index(line)
-
-    texture = textures(rng, along, across, parcel)[cover, np.arange(size)[:, None], np.arange(size)[None, :]]
-    days = rng.normal(0, 10, len(COVERS)).astype(np.float32)[cover] + rng.normal(0, 5, 4096).astype(np.float32)[parcel]
-    # Parcels of annual crops are sown in autumn (green in May) or in spring (green in July).
-    share = rng.uniform(0.2, 0.8)
-    sown = np.where(rng.random(4096) < share, 35.0, -35.0).astype(np.float32)[parcel]
-    days += np.where(cover == COVERS.index("annual-crop"), sown, 0).astype(np.float32)
-
-    look = tables()
-    gain = np.exp(rng.normal(0, 0.10, len(COVERS))).astype(np.float32)
-    tilt = np.linspace(-1, 1, len(S2_L2A)) * rng.normal(0, 0.06, (len(MATERIALS), 1))
-    spectra = np.array(list(MATERIALS.values())) * np.exp(rng.normal(0, 0.10, (len(MATERIALS), 1)) + tilt)
-    rest = (look.rest * gain[:, None])[cover]
-    latitude, longitude, epsg, transform = _place(rng, size)
-    return Scene(
-        world=world,
-        name=name,
-        cover=cover,
-        latitude=latitude,
-        longitude=longitude,
-        epsg=epsg,
-        transform=transform,
-        rest=rest,
-        change=(look.active * gain[:, None])[cover] - rest,
-        day_shift=days,
-        texture=texture,
-        spectra=spectra.astype(np.float32),
-    )
+    if world.form == "plain":
+        ground, place = lay_out_plain(rng, size, focus), _place(rng, size)
+    else:
+        place = _place(rng, size)
+        ground = lay_out_land(
+            rng, size, focus, shadow=(-1 if place[0] > 0 else 1, -1), arranged=world.form == "arranged"
+        )
+    latitude, longitude, epsg, transform = place
+    return Scene(world, name, ground, latitude=latitude, longitude=longitude, epsg=epsg, transform=transform)
 
 
 def _words(name: str) -> tuple[int, ...]:

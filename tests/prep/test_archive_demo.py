@@ -1,5 +1,6 @@
 """Demo archives have the published layout (typed in here from the archives' descriptions) and are read back right."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -8,12 +9,14 @@ import numpy as np
 import pytest
 import rasterio
 
+from seamo.errors import UsageError
 from seamo.manifest import shipped_manifest
 from seamo.sample import check_sample
 from seamo.testing.world import World
 from seamo_prep.archives import archive_ids, folder, load_archive, sized_spec
 from seamo_prep.archives.eurosat import demo_names
-from seamo_prep.unpack import Raw
+from seamo_prep.demo import write_demos
+from seamo_prep.unpack import SYNTHETIC, Raw
 
 _EUROSAT = "AnnualCrop|Forest|HerbaceousVegetation|Highway|Industrial|Pasture|PermanentCrop|Residential|River|SeaLake"
 _S1 = r"S1[AB]_IW_GRDH_1SDV_\d{8}T\d{6}"
@@ -170,3 +173,14 @@ def test_packed_demo_reads_as_the_extracted_one(demos: Path, tmp_path: Path, dat
         assert (one.key, one.label, one.geo, one.layers.keys()) == (two.key, two.label, two.geo, two.layers.keys())
         assert all(np.array_equal(one.time[stack], two.time[stack]) for stack in two.time)
         assert all(one.layers[name].tobytes() == two.layers[name].tobytes() for name in two.layers)
+
+
+def test_a_drawn_world_is_declared_and_never_mixed_with_a_plain_one(tmp_path):
+    (plain,) = write_demos(tmp_path / "a", only=("eurosat",), workers=1, tell=lambda *_: None)
+    assert json.loads((plain / SYNTHETIC).read_bytes())["world"] == {"seed": 7, "seasons": True, "size": "tiny"}
+    with pytest.raises(UsageError, match="shows another world"):
+        write_demos(tmp_path / "a", only=("eurosat",), form="land", workers=1, tell=lambda *_: None)
+    (drawn,) = write_demos(tmp_path / "b", only=("eurosat",), form="land", workers=1, tell=lambda *_: None)
+    assert json.loads((drawn / SYNTHETIC).read_bytes())["world"]["form"] == "land"
+    tile = next(plain.rglob("Forest_1.tif")).relative_to(plain)
+    assert (plain / tile).read_bytes() != (drawn / tile).read_bytes()

@@ -16,6 +16,12 @@ def demo(
     size: Annotated[Literal["tiny", "small"], typer.Option(help="`tiny` for tests, `small` for the demo.")] = "tiny",
     seasons: Annotated[bool, typer.Option(help="Let plants grow with the seasons.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Chooses the synthetic world.")] = 7,
+    form: Annotated[
+        Literal["plain", "land", "arranged"],
+        typer.Option(
+            help="`land` is drawn: parcels, streets, shores; in `arranged` four classes differ in layout alone."
+        ),
+    ] = "plain",
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     json: Json = False,
 ) -> None:
@@ -30,6 +36,8 @@ def demo(
     def tell(dataset: str, what: str) -> None:
         remark(f"{dataset}: {what}")
 
-    paths = write_demos(raw, only=names(only), size=size, seasons=seasons, seed=seed, workers=workers, tell=tell)
+    paths = write_demos(
+        raw, only=names(only), size=size, seasons=seasons, seed=seed, form=form, workers=workers, tell=tell
+    )
     rows = [{"id": path.name, "path": str(path)} for path in paths]
     show(rows, json=json, text=lambda: "\n".join(str(path) for path in paths))
