@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["open_store"]
+__all__ = ["create_model", "open_store"]
 
 if TYPE_CHECKING:
     from seamo.store.reader import open_store
+    from seamo.use.timmform import create_model
 
 
 def __getattr__(name: str) -> Any:
@@ -15,4 +16,11 @@ def __getattr__(name: str) -> Any:
         from seamo.store.reader import open_store
 
         return open_store
+    if name == "create_model":
+        from seamo.extras import needing
+
+        with needing("seamo.create_model"):
+            from seamo.use.timmform import create_model
+
+        return create_model
     raise AttributeError(f"module 'seamo' has no attribute {name!r}")

@@ -69,6 +69,7 @@ BEHIND_A_FUNCTION = {
     "seamo.store.view",
     "seamo.store.cube",
     "seamo.store.workers",
+    "seamo.use.timmform",
     "seamo.cluster",
 }
 
@@ -200,7 +201,7 @@ def test_base_code_needs_base_packages_only(what: str) -> None:
 
 def test_preparing_needs_no_torch_and_training_no_rasters() -> None:
     preparing = [module for module in modules() if within(module, {"seamo_prep"})]
-    check_reach(preparing, declared()[""] | declared()["prep"], {"seamo.data", "seamo.inputs"})
+    check_reach(preparing, declared()[""] | declared()["prep"], {"seamo.data", "seamo.inputs", "seamo.use"})
     # torchgeo's weights are asked for by name.
     rooms = {"seamo.data", "seamo.model", "seamo.pretrain", "seamo_bench.protocols", "seamo_bench.backbones"}
     training = [module for module in modules() if within(module, rooms)]

@@ -68,6 +68,7 @@ ROOMS: list[tuple[str, set[str]]] = [
 ]
 # Upward imports inside a function or for types, each with its reason.
 LAZY_UPWARD = {
+    ("seamo", "seamo.use"): "seamo.create_model is handed out when it is asked for; `import seamo` loads no torch",
     ("seamo.sample", "seamo.store"): "Sample.plot is a face of seamo.store, which knows how units are shown",
     ("seamo.store.faces", "seamo.inputs"): "Faces.torch is a face of seamo.inputs, as the next two are of seamo.data",
     ("seamo.store.faces", "seamo.data"): "Faces.loader and .webdataset are faces of seamo.data; opening loads no torch",

@@ -59,6 +59,11 @@ def to_timm(path: str | Path, sensor: str, *, size: int = 0) -> VisionTransforme
         UsageError: For an unknown sensor or a size that is no multiple of the patch.
     """
     model, _ = _load(path, sensor)
+    return as_timm(model, sensor, size=size)
+
+
+def as_timm(model: SeaMo, sensor: str, *, size: int = 0) -> VisionTransformer:
+    """The same of a model in memory, which stays as it is."""
     config = model.config
     side = size or config.size
     if side % config.patch:
