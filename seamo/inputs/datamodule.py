@@ -1,0 +1,109 @@
+"""A store as a data module of Lightning: its splits, over the fast loader."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, IterableDataset
+
+from seamo.data.loader import Loader
+from seamo.inputs.torchform import Sampled, TorchBatches, Transform, default_stack
+from seamo.store.reader import open_store
+from seamo.store.samples import Samples
+
+
+class StoreDataModule(LightningDataModule):  # type: ignore[misc]  # lightning is an extra, and unknown to the types
+    """Train, val and test of one store as batches of dicts: `image`, `label` or `mask`, `bands`, `key` (`store.torch`).
+
+    Nothing is normalised: `transform` does it. Threads of the loader read; there are no worker processes. The order of
+    an epoch follows from `seed` and the trainer's epoch, so a run that goes on after an epoch sees what it would have
+    seen. On several devices each gets its own equal share; where a split does not divide, the last batch repeats
+    samples, as torch's DistributedSampler does, so test on one device.
+
+    Args:
+        store: A path or an address, or an open store.
+        batch: Samples of a batch on each device.
+        stack: Which stack the image is; None: the only one, else the first of Sentinel-2 or colours.
+        transform: Called with each batch, of all splits.
+        fraction: A subset of train, as in `store.rows`; val and test are whole.
+        salt: Which one.
+        label_space: Label space of the labels; empty = the task's default.
+        seed: Of the order of train.
+        workers: Threads that read, of each split.
+    """
+
+    def __init__(
+        self,
+        store: str | Path | Samples,
+        *,
+        batch: int,
+        stack: str | None = None,
+        transform: Transform | None = None,
+        fraction: float = 1.0,
+        salt: int | str = 0,
+        label_space: str = "",
+        seed: int = 0,
+        workers: int = 2,
+    ) -> None:
+        super().__init__()
+        self.store: Samples = open_store(store) if isinstance(store, str | Path) else store
+        self.stack = stack or default_stack(self.store)
+        self.batch, self.transform, self.label_space = batch, transform, label_space
+        self.fraction, self.salt = fraction, salt
+        self.seed, self.workers = seed, workers
+
+    def train_dataloader(self) -> DataLoader[Sampled]:
+        """Train, shuffled, what does not fill a batch left out."""
+        return self._batches("train", is_train=True)
+
+    def val_dataloader(self) -> DataLoader[Sampled]:
+        """Val, in the order of the store."""
+        return self._batches("val")
+
+    def test_dataloader(self) -> DataLoader[Sampled]:
+        """Test, in the order of the store."""
+        return self._batches("test")
+
+    def predict_dataloader(self) -> DataLoader[Sampled]:
+        """The same as `test_dataloader`; `key` says whose prediction it is."""
+        return self._batches("test")
+
+    def _batches(self, split: str, *, is_train: bool = False) -> DataLoader[Sampled]:
+        world = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        rows = self.store.rows(split, self.fraction if is_train else 1.0, self.salt)
+
+        def make(epoch: int) -> TorchBatches:
+            loader = Loader(
+                self.store,
+                rows,
+                self.batch * world,
+                layers=[self.stack],
+                label_space=self.label_space,
+                seed=self.seed,
+                epoch=epoch,
+                shuffle=is_train,
+                drop_last=is_train,
+                rank=rank,
+                world=world,
+                workers=self.workers,
+            )
+            return TorchBatches(loader, stack=self.stack, transform=self.transform)
+
+        def epoch() -> int:
+            return int(self.trainer.current_epoch) if self.trainer else 0
+
+        return DataLoader(_Epochs(make, epoch), batch_size=None)
+
+
+class _Epochs(IterableDataset[Sampled]):
+    """Each time it is gone through: the batches of the epoch that it is."""
+
+    def __init__(self, make: Callable[[int], TorchBatches], epoch: Callable[[], int]) -> None:
+        self.make, self.epoch = make, epoch
+
+    def __len__(self) -> int:
+        return len(self.make(0))
+
+    def __iter__(self) -> Iterator[Sampled]:
+        return iter(self.make(self.epoch()))
