@@ -1,6 +1,7 @@
 """`seamo info`."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,8 +22,12 @@ def info(
     sensor: Annotated[str, typer.Option("--sensor", help="Of the model; all that the store has without it.")] = "",
     places: Annotated[int, typer.Option("--places", min=2, help="At most so many, drawn at random.")] = 2000,
     device: Device = "",
+    curves: Annotated[
+        Path | None,
+        typer.Option("--curves", help="Also draw the run's loss among its yardsticks.", metavar="FILE.png"),
+    ] = None,
 ) -> None:
-    """Say what a run or a model is, and with --store how far its features depend on the season."""
+    """Say what a run or a model is and has learnt, and with --store how far its features depend on the season."""
     from seamo.pretrain.places import check_model
 
     check_model(path)
@@ -30,6 +35,11 @@ def info(
     from seamo.pretrain.describe import describe
 
     facts, seasons = describe(path), list[str]()
+    if curves is not None:
+        from seamo.pretrain.figures_curves import draw_curves
+
+        draw_curves(path, curves)
+        facts["curves"] = str(curves)
     if store:
         from seamo.store.reader import open_store
         from seamo.use.diagnose import diagnose, in_words

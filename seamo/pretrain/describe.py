@@ -14,8 +14,10 @@ from seamo.model.flops import pretraining_flops
 from seamo.pretrain.checkpoint import FACTS, checkpoint_damages, checkpoints, read_checkpoint_facts
 from seamo.pretrain.facts import read_run
 from seamo.pretrain.fetched import run_on_disk
+from seamo.pretrain.learnt import in_words, what_was_learnt
 from seamo.pretrain.logs import CURVES, read_curves
 from seamo.pretrain.places import RUN, RunFolder
+from seamo.pretrain.probed import HEADS, first_of, gains, read_probes
 from seamo.pretrain.run import find_model, run_damages
 
 _FIX = "Go on with --resume, which makes again what it can, or copy it from where it is whole."
@@ -61,10 +63,24 @@ def _describe(path: Path) -> dict[str, Any]:
         curves = read_curves(path)
         if curves:
             described["last"] = {name: curves[name][-1] for name in ("step", "stage", "epoch", "loss", "lr")}
+            found = what_was_learnt(curves, int(curves["stage"][-1]))
+            if found:
+                described["learnt"] = {one.sensor: in_words(one) for one in found}
+    described |= _probed(path)
     described["checkpoints"] = [one.name for one in checkpoints(run.checkpoints)]
     if described["finished"] or described["checkpoints"]:
         described["model"] = _describe_model(run.final if described["finished"] else checkpoints(run.checkpoints)[-1])
     return described
+
+
+def _probed(path: Path) -> dict[str, Any]:
+    """The last probe of a run against its first, where it was probed."""
+    rows = read_probes(path)
+    start = first_of(rows)
+    if start is None or rows[-1].step == 0:
+        return {}
+    said: dict[str, Any] = {head: asdict(one) for head, one in gains(rows[-1], start).items()}
+    return {"probe": {"step": rows[-1].step, "images": len(rows[-1].right[HEADS[0]]), **said}}
 
 
 def _describe_model(path: Path) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str =
             ratios.append(f"{sensor} {ours:.1f} dB ({theirs:.1f})")
         lines.append(f"PSNR of hidden pixels, all bands, {title} (of that mean): {', '.join(ratios)}")
     figure.suptitle("\n".join(lines), fontsize=9)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
 def psnr(images: Sequence[tuple[Tensor, Tensor, NDArray[np.bool_]]], kind: str) -> float:
@@ -169,7 +169,7 @@ def draw_crops(path: str | Path, store: Store, out: Path, *, key: str = "", seed
     for t, axis in enumerate(axes[0]):
         axis.set_title(f"season {t + 1}", fontsize=9)
     figure.suptitle(f"{shown.title}: {shown.batch.keys[0]}", fontsize=9)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
 def _show(path: str | Path, store: Store, key: str, seed: int) -> _Shown:
@@ -244,7 +244,12 @@ def _place(axis: Axes, picture: NDArray[Any], *, note: str) -> None:
         axis.text(0.04, 0.05, note, transform=axis.transAxes, fontsize=7, color="white", backgroundcolor="black")
 
 
-def _save(figure: Figure, out: Path) -> None:
+def save_figure(figure: Figure, out: Path) -> None:
+    """Write a figure in the format of the file's ending.
+
+    Raises:
+        UsageError: If matplotlib draws no such kind.
+    """
     buffer = io.BytesIO()
     kind = out.suffix[1:].lower() or "png"
     if kind not in figure.canvas.get_supported_filetypes():

@@ -61,10 +61,10 @@ def _errors(patches: Tensor, kept_BTN: Tensor, measured_BTL: Tensor, sensor: str
     """Mean squared error (B, T, L, K) of every patch by every yardstick."""
     num_bands = len(config.bands[sensor])
     mean, scale = patch_moments(patches, config.norm_pix, num_bands)
-    target_BTLCP = ((patches - mean) / scale).reshape(*patches.shape[:3], num_bands, -1)
+    target_BTLCP = (patches - mean).div_(scale).reshape(*patches.shape[:3], num_bands, -1)
     bands_BTLC = target_BTLCP.mean(dim=-1)
     # A number a band is off by what the band varies, and by its distance to the band's mean.
-    within_BTL = (target_BTLCP - bands_BTLC[..., None]).square().mean(dim=(-2, -1))
+    within_BTL = (target_BTLCP - bands_BTLC[..., None]).square_().mean(dim=(-2, -1))
     seen_BTNC = bands_BTLC.gather(2, kept_BTN[..., None].expand(-1, -1, -1, num_bands))
     used_BTN = measured_BTL.gather(2, kept_BTN)
     some_BT11 = used_BTN.any(dim=-1)[..., None, None]
@@ -90,5 +90,6 @@ def _nearest(kept_BTN: Tensor, used_BTN: Tensor, grid: int) -> Tensor:
     # One number that is smallest at the nearest, and among equals at the earlier patch; unused ones come last.
     last = 2 * num_patches * num_patches
     rank_BTN = kept_BTN.int() + (~used_BTN).int() * last
-    best_BTL = (distance_LL[kept_BTN] * num_patches + rank_BTN[..., None]).amin(dim=2)
+    distance_BTNL = distance_LL.index_select(0, kept_BTN.flatten()).view(*kept_BTN.shape, num_patches)
+    best_BTL = distance_BTNL.mul_(num_patches).add_(rank_BTN[..., None]).amin(dim=2)
     return (best_BTL % num_patches).long()

@@ -95,6 +95,7 @@ def test_a_run_can_be_described(run, store):
     assert facts["store"]["content"] == store.content
     assert facts["last"]["step"] == 6
     assert facts["model"]["size"] == 16
+    assert "than" in facts["learnt"]["s2"]
     text = seamo("info", run / "final")
     assert text.returncode == 0
     assert "provenance.recipe" in text.stdout
@@ -119,7 +120,7 @@ def test_absent_dates_have_no_row_and_the_caption_says_loss_and_psnr(run, store,
     from seamo.pretrain import figures
 
     drawn = []
-    monkeypatch.setattr(figures, "_save", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr(figures, "save_figure", lambda figure, _: drawn.append(figure))
     for key in ("0000000", "0000001"):  # the first lacks its last two dates
         figures.draw_reconstruction(run, store, tmp_path / "x.png", key=key)
     rows = [[axis.get_ylabel() for axis in figure.axes[::5]] for figure in drawn]
@@ -153,6 +154,9 @@ def test_the_commands_draw(run, store, tmp_path):
     done = seamo("reconstruct", run, "--store", store.path, "-o", tmp_path / "crops.png", "--crops")
     assert done.returncode == 0, done.stderr
     assert Image.open(tmp_path / "crops.png").width > 500
+    done = seamo("info", run, "--curves", tmp_path / "curves.png")
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "curves.png").width > 500
 
 
 def test_errors_are_one_message_and_a_status(run, store, tmp_path):

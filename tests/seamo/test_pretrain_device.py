@@ -27,6 +27,7 @@ from seamo.pretrain.inputs import InputPlan, plan_inputs
 from seamo.pretrain.mixture import training_data
 from seamo.pretrain.optimise import Tally, weighted_loss
 from seamo.pretrain.recipe import load_recipe
+from seamo.pretrain.yardsticks import yardstick_sums
 from tests.seamo.small_store import build_small_store
 
 DEVICE = torch.device("meta")
@@ -129,8 +130,10 @@ def test_a_step_asks_the_device_for_nothing(store, stage: int, changes: list[str
         output = model(inputs.images, noise=inputs.noise, valid=inputs.valid, pixel_valid=inputs.pixel_valid)
         weighted_loss(output, hidden=12, places=2, weight_of=plan.config.weight_of).backward()
         tally.add(output)
+        yardsticks = yardstick_sums(inputs, plan.config)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     assert copies.found == []
+    assert yardsticks.keys() == set(names)
     assert (inputs.valid is None) == (rows == [0, 1] or stage == 1)
     assert inputs.pixel_valid is None  # absent images are whole images; nothing is lost within one
     assert all(tensor.device == DEVICE for tensor in inputs.tensors())

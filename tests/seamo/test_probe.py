@@ -8,8 +8,10 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from seamo.errors import RecipeError, StoreError, TrainingError
-from seamo.pretrain import frozen
+from seamo.pretrain import figures_curves, frozen
+from seamo.pretrain.describe import describe
 from seamo.pretrain.journal import Journal
+from seamo.pretrain.logs import read_curves
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.probed import read_probes
 from seamo.store.reader import Store
@@ -217,3 +219,27 @@ def test_no_gain_is_warned_of_at_the_end_of_a_stage(store, labelled, tmp_path, c
     still = ["stage1={epochs: 2, warmup_epochs: 1}", "stage2.epochs=0", "optimiser.base_lr=1e-9"]
     pretrain(probed(labelled, *still), store, tmp_path / "run")
     assert "stage 1 shows no gain over the first weights on the probe's images" in caplog.text
+
+
+def test_info_and_the_curves_show_what_the_logs_hold(run, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures_curves, "save_figure", lambda figure, _: drawn.append(figure))
+    figures_curves.draw_curves(run, tmp_path / "x.png")
+    optical, radar, probe = drawn[0].axes
+    curves, rows = read_curves(run), read_probes(run)
+    second = np.array(curves["stage"]) == 2
+    lines = {line.get_label(): line for line in optical.lines}
+    first = lines["the network"].get_ydata()  # 15 steps: a fiftieth of them is one
+    np.testing.assert_allclose(first, np.array(curves["s2_t0"])[~second])
+    shown = [line.get_ydata() for line in radar.lines if len(line.get_ydata()) == second.sum()]
+    dates = np.mean([np.array(curves[f"s1_t{t}"])[second] for t in range(4)], axis=0)
+    np.testing.assert_allclose(shown[-1], dates)
+    zero = lines["zero"].get_xydata()  # measured in steps 1 and 9
+    np.testing.assert_allclose(zero, [[step, np.nanmean([curves["zero.s2.0"][i] for i in (0, 8)])] for step in (1, 9)])
+    ridge = next(line for line in probe.lines if line.get_label() == "ridge")
+    want = [100 * (row.right["ridge"].mean() - rows[0].right["ridge"].mean()) for row in rows[1:]]
+    np.testing.assert_allclose(ridge.get_ydata(), want)
+    facts = describe(run)
+    assert facts["probe"]["step"] == 15
+    assert facts["probe"]["ridge"]["share"] == rows[-1].right["ridge"].mean()
+    assert facts["learnt"]["s1"].startswith("S1: ")
