@@ -30,7 +30,10 @@ def embed(
         list[str] | None, typer.Option("--nodata", help="Image: also this value is none; s1=... of --with.")
     ] = None,
     missing: Annotated[
-        str, typer.Option("--missing", help="Bands not there: fail, zero, mean, nearest-wavelength or select-columns.")
+        str,
+        typer.Option(
+            "--missing", help="Bands not there: fail, zero, mean, nearest-wavelength, select, select-columns."
+        ),
     ] = "fail",
     statistics: Annotated[
         str, typer.Option("--statistics", help="To normalise: card, store, or (image) a YAML file.")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, get_args
+from typing import TYPE_CHECKING, Any, TextIO
 
 from seamo.errors import StoreError, UsageError
 from seamo.inputs.spec import MissingPolicy
@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # what is asked for wrongly is refused before torch is import
     from seamo.manifest import Statistics
     from seamo.store.reader import Store
     from seamo.use.dense import Source
+
+# Those that leave nothing to be trained and need no other network than a SeaMo model.
+_POLICIES: tuple[MissingPolicy, ...] = ("fail", "zero", "mean", "nearest-wavelength", "select", "select-columns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +127,10 @@ def _store(what: str) -> "Store":
 
 
 def _policy(asked: Asked) -> MissingPolicy:
-    policy = next((known for known in get_args(MissingPolicy) if known == asked.missing), None)
+    policy = next((known for known in _POLICIES if known == asked.missing), None)
     if policy is None:
-        raise UsageError(
-            f"no policy {asked.missing!r}", "--missing", f"There are {', '.join(get_args(MissingPolicy))}."
-        )
-    chosen: MissingPolicy = policy
-    return chosen
+        raise UsageError(f"no policy {asked.missing!r}", "--missing", f"There are {', '.join(_POLICIES)}.")
+    return policy
 
 
 def _stacks(asked: Asked) -> tuple[tuple[str, str], ...]:

@@ -335,6 +335,7 @@ def edit(*place, value):
         (edit("about", "identity", value=[{"pixels": "0" * 64}]), "the pixels that it names"),
         (edit("about", "backbone", value="Prithvi-EO-2.0"), "of backbone image-statistics (backbone)"),
         (edit("about", "floor", value=""), "of backbone image-statistics (floor)"),
+        (edit("about", "way", value="select"), "was fed by way select, its facts say native"),
         (edit("about", "group", value="base"), "of backbone image-statistics (group)"),
         (edit("facts", "backbone", "id", value="mine"), "it calls backbone mine Image statistics"),
         (edit("facts", "backbone", "weights", value="f" * 64), "the weights of backbone image-statistics"),

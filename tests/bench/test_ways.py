@@ -1,6 +1,7 @@
 """How networks meet bands that they were not made for: planted pixels, distances by hand, keys that differ."""
 
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import combinations
 
 import numpy as np
@@ -22,7 +23,8 @@ from seamo_bench.predict.applied import _same_adapter, _spec_of
 from seamo_bench.records.record import HeadFile
 from seamo_bench.runs.notes import ways_told
 from seamo_bench.zoo.catalogue import card_digest, cards
-from seamo_bench.zoo.meeting import assumed_statistics, meet, meetings
+from seamo_bench.zoo.meeting import assumed_statistics, meet, meetings, way_of_facts
+from tests.conftest import ROOT
 
 MANIFEST = shipped_manifest()
 STORES = {
@@ -223,6 +225,7 @@ def test_no_two_ways_share_a_key_or_a_cache(place: str) -> None:
             met = _try(one.card.id, place, policy)
             if met is not None:
                 found.append(met)
+                assert way_of_facts(one.card, f.adapter_facts(met)) == met.way  # what a referee knows of it
         for a, b in combinations(found, 2):
             pairs += 1
             assert key_of(one.card.id, a) != key_of(one.card.id, b), (one.card.id, a.missing, b.missing)
@@ -314,3 +317,13 @@ def test_a_network_of_any_bands_is_never_fed_otherwise() -> None:
     card = replace(cards()["image-statistics"].card, inputs=(free,))
     assert wire(card.expects, STORES["glh-water"]).way == "native"
     assert wired("rgb-statistics", "eurosat", None).way == "native"  # a floor has learnt nothing of pictures
+
+
+def test_the_page_s_tables_are_those_of_today() -> None:
+    found = spec_from_file_location("make_coverage", ROOT / "docs/make_coverage.py")
+    assert found is not None and found.loader is not None  # noqa: PT018 (for the type)
+    page = module_from_spec(found)
+    found.loader.exec_module(page)
+    text = (ROOT / "docs/coverage.md").read_text("utf-8")
+    assert page.filled(text) == text, "run `python docs/make_coverage.py`"
+    assert text.count("new-tokenizer") > 10

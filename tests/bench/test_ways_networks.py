@@ -254,7 +254,7 @@ def test_five_bands_of_dofa_are_those_of_its_code(golden: Path) -> None:
 
 
 def test_copernicus_fm_s_kernels_of_a_picture_by_a_slow_reference() -> None:
-    """Fourier codes of centre and width, two residual layers, one transformer layer, in float64 numpy (its paper)."""
+    """Fourier codes of centre and width, two residual layers, one transformer layer, in float64 numpy."""
     family, card, size = _small("copernicusfm-base-s2")
     fed = fed_with(family, card, MANIFEST["glh-water"], "wavelength")
     network = load_network(family, card, None, 3, fed=fed)

@@ -24,6 +24,8 @@ from seamo_bench.scores.intervals import (
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.scores.replicates import RESAMPLES, Replicates
 
+NEW_WAYS = ("8-bit", "rgb", "wavelength", "select")  # no older than the field that tells them
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Column:
@@ -91,8 +93,9 @@ def way_of(record: Record) -> str:
     """
     if record.about.way or record.facts.adapter is None:
         return record.about.way or "native"
+    missing = record.facts.adapter.missing
     made_up = any(flag.kind == "filled-bands" for flag in record.flags)
-    return record.facts.adapter.missing if made_up else "native"
+    return missing if made_up or missing in NEW_WAYS else "native"
 
 
 def row_of(record: Record) -> str:

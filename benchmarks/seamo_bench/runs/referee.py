@@ -38,6 +38,7 @@ from seamo_bench.tasks.truth import (
     scored_images,
 )
 from seamo_bench.zoo.catalogue import budget_card, card_digest, cards, find_card
+from seamo_bench.zoo.meeting import way_of_facts
 
 _PRECISIONS = get_args(Row.model_fields["precision"].annotation)
 _PLACE_TOLERANCE = 1e-3  # degrees; records round to 1e-4
@@ -136,7 +137,12 @@ def _of_backbone(record: Record) -> list[str]:
     if card_digest(card) != mine.card:
         return [f"the card of backbone {mine.id} is not the one that is listed here"]
     weights = card.weights.sha256 if card.weights is not None else None
-    return of_card(record, told_of_card(card), weights=weights, pretrained_on=card.pretrained_on)
+    found = of_card(record, told_of_card(card), weights=weights, pretrained_on=card.pretrained_on)
+    if about.way and record.facts.adapter is not None:  # records of before do not say
+        way = way_of_facts(card, record.facts.adapter)
+        if about.way != way:
+            found.append(f"it says that backbone {mine.id} was fed by way {about.way}, its facts say {way}")
+    return found
 
 
 def of_card(record: Record, told: Mapping[str, Any], *, weights: str | None, pretrained_on: Sequence[str]) -> list[str]:

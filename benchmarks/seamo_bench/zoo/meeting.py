@@ -7,10 +7,12 @@ from typing import Any
 from seamo.bands import Unit, is_optical
 from seamo.errors import BandError, ProtocolError, UsageError
 from seamo.inputs.spec import MissingPolicy
-from seamo.inputs.ways import Way
+from seamo.inputs.units import is_convertible
+from seamo.inputs.ways import Way, takes_rgb
 from seamo.inputs.wiring import Wiring, check_trained, wire
 from seamo.manifest import DatasetSpec, Statistics
 from seamo_bench.card import BackboneCard
+from seamo_bench.facts import AdapterFacts
 from seamo_bench.family import Family
 from seamo_bench.zoo.catalogue import check_selection
 
@@ -107,6 +109,26 @@ def _check_kind(card: BackboneCard, spec: DatasetSpec, wiring: Wiring) -> None:
         if one.new and is_optical(one.input.sensor) not in kinds:
             made = "sunlight" if True in kinds else "radar"
             raise BandError(f"was made for {made}, {one.input.sensor} of {spec.id} is none", card.id)
+
+
+def way_of_facts(card: BackboneCard, adapter: AdapterFacts) -> str:
+    """How a backbone met a store, as the facts of a run and its card say: what `Wiring.way` was.
+
+    Args:
+        card: Of the backbone, whole.
+        adapter: Of the run.
+    """
+    own = {one.sensor: one for one in card.inputs}
+    if adapter.missing == "fail":
+        picture = card.availability != "none needed" and takes_rgb(card.inputs[0]) and card.inputs[0].sensor == "rgb"
+        return "rgb" if picture and any(one.sensor != "rgb" for one in adapter.inputs) else "native"
+    for fed in adapter.inputs:
+        known = own.get(fed.sensor)
+        if known is not None and not known.bands and not fed.filled:
+            continue
+        if known is None or fed.filled or fed.bands != known.bands or not is_convertible(Unit(fed.unit), known.unit):
+            return adapter.missing
+    return "native"
 
 
 def assumed_statistics(spec: DatasetSpec) -> dict[str, Statistics]:
