@@ -97,7 +97,7 @@ def main() -> None:
     ratio = (extraction + statistics.median(every)) / (extraction + statistics.median(one))
     print(
         f"{backbone.card.title} (random weights), {arguments.samples} synthetic samples, {width} features, "
-        f"{len(task.classes)} classes, {defaults['epochs']} epochs, {arguments.device}, {arguments.threads} threads\n"
+        f"{len(task.classes)} classes, {defaults['steps']} steps, {arguments.device}, {arguments.threads} threads\n"
         f"features                     {extraction:8.2f} s\n"
         f"one training                 {statistics.median(one):8.2f} s ({min(one):.2f}-{max(one):.2f})\n"
         f"{settings} settings x {arguments.seeds} seeds       {statistics.median(every):8.2f} s "

@@ -113,13 +113,17 @@ MUTATIONS = (
     protocol(
         "logreg",
         "fitted with the test rows too",
-        ("context.features(trial.train)", f"context.features({BOTH})"),
-        ("context.labels[trial.train]", f"context.labels[{BOTH}]"),
+        ("fitted(trial.train, [C], TOLERANCE)", f"fitted({BOTH}, [C], TOLERANCE)"),
     ),
     protocol(
         "logreg",
-        "penalty follows the test labels",
-        ("                    C=C,\n", "                    C=C * (1 + float(context.labels[trial.test[0]].max())),\n"),
+        "penalty chosen on test",
+        ("held_out = [(trial.train, trial.val)]", "held_out = [(trial.train, trial.test)]"),
+    ),
+    protocol(
+        "logreg",
+        "penalty chosen on the fold that is tested, too",
+        (" and not np.isin(one.test, trial.test).any()]", "]"),
     ),
     protocol(
         "knn",

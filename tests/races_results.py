@@ -28,7 +28,7 @@ backbones: [image-statistics, pixel-values]
 rows:
   - {store: toy, protocol: knn}
   - {store: toy, protocol: logreg}
-  - {store: toy, protocol: linear, seeds: 2, params: {epochs: 2}}
+  - {store: toy, protocol: linear, seeds: 2, params: {steps: 2}}
 """
 NUM_RECORDS = 8
 

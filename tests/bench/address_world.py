@@ -19,7 +19,7 @@ SUITE = """
 id: shared
 rows:
   - {store: toy, protocol: knn}
-  - {store: toy, protocol: linear, seeds: 2, params: {epochs: 2}}
+  - {store: toy, protocol: linear, seeds: 2, params: {steps: 2}}
 """
 BACKBONES = ("image-statistics", "pixel-values")
 

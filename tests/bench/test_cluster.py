@@ -35,7 +35,7 @@ id: shared
 rows:
   - {store: toy, protocol: knn}
   - {store: toy, protocol: logreg}
-  - {store: toy, protocol: linear, fraction: 0.5, params: {epochs: 3}}
+  - {store: toy, protocol: linear, fraction: 0.5, params: {steps: 3}}
 """
 # What kills its worker, as the kernel does where memory is out.
 DEADLY = """

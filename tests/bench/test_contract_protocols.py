@@ -21,13 +21,15 @@ torch.set_num_threads(1)
 # Short runs with several settings to choose from, and one with a single setting. A protocol that is not here is
 # checked with its demo parameters.
 SHORT = {
-    "linear": {"epochs": 4, "lrs": (0.003, 0.3, 3.0), "weight_decays": (0.0,)},
+    "linear": {"steps": 4, "lrs": (0.003, 0.3, 3.0), "weight_decays": (0.0,)},
+    "logreg": {"C": (1e-3, 1.0)},
     "finetune": {"epochs": 1, "batch": 15, "base_lrs": (1e-4, 0.1)},
     "dense": {"epochs": 1, "head": "linear", "base_lrs": (1e-4, 0.03)},
     "change": {"epochs": 1, "head": "linear", "base_lrs": (1e-4, 0.03)},
 }
 SINGLE = {
     "linear": {"lrs": (0.3,)},
+    "logreg": {"C": 1.0},
     "finetune": {"base_lrs": (0.1,)},
     "dense": {"base_lrs": (0.03,)},
     "change": {"base_lrs": (0.03,)},

@@ -145,6 +145,18 @@ def test_features_are_paid_once_a_group() -> None:
     assert other == pytest.approx(logreg.features + logreg.own)
 
 
+def test_frozen_heads_cost_what_their_steps_and_fits_cost() -> None:
+    one = 2 * 768 * 10 / 1e11  # seconds of a sample through one linear layer
+    linear = seconds("linear", steps=50, batch=512, lrs=(0.1, 1.0), weight_decays=(0.0,))
+    assert linear.own == pytest.approx(3 + 3 * 50 * 512 * 2 * one)
+    few = replace(SIZE, samples={"train": 100, "val": 200, "test": 300})
+    found = find_protocol("linear")
+    made = estimate(found, found.defaults, cards()["vit-b16-in1k"].card, few, seeds=1, speed=Throughput(1e12, "test"))
+    assert made.own == pytest.approx(3 + 3 * 3000 * 100 * 24 * one)
+    alone, chosen = seconds("logreg", C=1.0), seconds("logreg", C=(0.1, 1.0, 10.0))
+    assert chosen.own - 3 == pytest.approx(4 * (alone.own - 3))
+
+
 def test_what_is_cheap_to_compute_costs_what_reading_does() -> None:
     found = find_protocol("knn")
     made = estimate(found, found.defaults, cards()["image-statistics"].card, SIZE, seeds=1, speed=GPU)

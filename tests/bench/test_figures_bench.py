@@ -31,7 +31,7 @@ torch.set_num_threads(1)
 CLASSES = """
 id: classes
 rows:
-  - {store: toy, protocol: linear, params: {epochs: 5}, seeds: 1}
+  - {store: toy, protocol: linear, params: {steps: 5}, seeds: 1}
   - {store: toy, protocol: knn}
 """
 

@@ -138,8 +138,8 @@ def test_what_does_not_fit_is_refused(root, tmp_path):
 SUITE = """
 id: joint
 rows:
-  - {stores: [optical, radar], protocol: linear, inputs: [s2, s1], seeds: 1, params: {epochs: 30}}
-  - {store: optical, protocol: linear, seeds: 1, params: {epochs: 30}}
+  - {stores: [optical, radar], protocol: linear, inputs: [s2, s1], seeds: 1, params: {steps: 30}}
+  - {store: optical, protocol: linear, seeds: 1, params: {steps: 30}}
   - {stores: [eurosat, eurosat-sar], protocol: linear, inputs: [s2, s1]}
 """
 

@@ -73,7 +73,7 @@ id: small
 backbones: []
 rows:
   - {{store: toy, protocol: knn, backbones: [image-statistics, pixel-values]}}
-  - {{store: toy, protocol: linear, fraction: 0.5, params: {{epochs: 3}}, backbones: [image-statistics]}}
+  - {{store: toy, protocol: linear, fraction: 0.5, params: {{steps: 3}}, backbones: [image-statistics]}}
   - {{store: toy, protocol: finetune, size: 32, seeds: 2, params: {{{FAST}}}, backbones: [resnet18]}}
   - {{store: scenes, protocol: dense, seeds: 2, backbones: [resnet18],
      params: {{head: upernet, frozen: false, {FAST}}}}}
@@ -136,7 +136,7 @@ def test_a_study_killed_at_its_writes(tmp_path: Path) -> None:
     toy_store(tmp_path / "stores")
     (tmp_path / "mite.yaml").write_text(yaml.safe_dump(RECIPE))
     (tmp_path / "down.yaml").write_text(
-        "id: down\nrows:\n- {store: toy, protocol: linear, inputs: [s2], seeds: 2, params: {epochs: 5}}\n"
+        "id: down\nrows:\n- {store: toy, protocol: linear, inputs: [s2], seeds: 2, params: {steps: 5}}\n"
     )
     rows = [
         {"id": "default", "label": "as it is"},

@@ -48,7 +48,7 @@ def entered(work) -> set[str]:
     return {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in own}
 
 
-@pytest.mark.parametrize(("protocol", "params"), [("knn", {}), ("linear", {"epochs": 2})])
+@pytest.mark.parametrize(("protocol", "params"), [("knn", {}), ("linear", {"steps": 2})])
 def test_a_cell_enters_few_rooms_on_its_way_to_a_record(tmp_path, protocol, params):
     toy_store(tmp_path / "stores")
     suite = Suite(id="one", rows=(Row(store="toy", protocol=protocol, params=params),))

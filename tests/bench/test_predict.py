@@ -41,11 +41,11 @@ PIXELS = "{head: linear, frozen: true, epochs: 4, warmup: 0, batch: 8, base_lrs:
 SINGLE = """
 id: single
 rows:
-  - {store: toy, protocol: linear, params: {epochs: 5}, seeds: 1}
+  - {store: toy, protocol: linear, params: {steps: 5}, seeds: 1}
   - {store: toy, protocol: logreg}
   - {store: toy, protocol: knn}
   - {store: eurosat, protocol: knn}
-  - {stores: [optical, radar], protocol: linear, params: {epochs: 5}, seeds: 1}
+  - {stores: [optical, radar], protocol: linear, params: {steps: 5}, seeds: 1}
 """
 DENSE = f"""
 id: scenes
@@ -57,7 +57,7 @@ DEMO = """
 id: demo
 rows:
   - {store: toy, protocol: finetune, missing: zero, size: 32}
-  - {store: toy, protocol: linear, missing: nearest-wavelength, size: 32}
+  - {store: toy, protocol: linear, missing: nearest-wavelength, size: 32, params: {steps: 100}}
   - {store: toy, protocol: logreg, missing: select-columns, size: 32}
   - {store: scenes, protocol: dense, missing: new-tokenizer, params: {head: author}}
 """
@@ -179,7 +179,7 @@ def test_optical_and_radar_in_two_files(single, tmp_path):
 def test_multi_label_gives_a_band_a_class(tmp_path):
     spec = toy_spec(bands=FOUR, kind="multi-label")
     store = build_store(tmp_path / "stores", spec, toy_samples(spec, 60))
-    suite = "id: m\nrows: [{store: toy, protocol: linear, params: {epochs: 5}, seeds: 1}]"
+    suite = "id: m\nrows: [{store: toy, protocol: linear, params: {steps: 5}, seeds: 1}]"
     results, records = run(tmp_path, suite, tmp_path / "stores", backbones=("image-statistics",))
     record = records["linear", "toy"]
     stored = load_predictions(record, results)
@@ -489,7 +489,7 @@ def test_another_backbone_or_head_than_the_record_s_is_refused(single, tmp_path)
 
 def test_what_is_heavy_is_kept_where_it_is_asked_for(single, tmp_path, monkeypatch):
     stores, _, records = single
-    suite = "id: s\nrows: [{store: toy, protocol: linear, params: {epochs: 2}, seeds: 1}]"
+    suite = "id: s\nrows: [{store: toy, protocol: linear, params: {steps: 2}, seeds: 1}]"
     monkeypatch.setattr(kept, "SMALL_BYTES", 100)
     results, light = run(tmp_path / "light", suite, stores, backbones=("image-statistics",))
     assert light["linear", "toy"].head is None

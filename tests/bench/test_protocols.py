@@ -1,6 +1,8 @@
 """Protocols: against plain training, scikit-learn used directly, brute force, and numbers worked out by hand."""
 
 import math
+from collections import Counter
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import seamo_bench
+from seamo.errors import ProtocolError
 from seamo_bench.facts import TaskFacts
 from seamo_bench.features.parts import read_parts, write_part
 from seamo_bench.features.table import FeatureTable
@@ -84,8 +87,8 @@ def test_linear_trains_the_grid_as_if_one_setting_at_a_time(multi):
 def test_every_seed_sees_each_of_its_samples_once_an_epoch():
     x, y = data(n=40)
     own = [np.arange(0, 33), np.arange(7, 40)]
-    found = list(linear.batches(array_source(x), y, own, seeds=(3, 4), epochs=2, batch=10))
-    assert len(found) == 6
+    found = list(linear.batches(array_source(x), y, own, seeds=(3, 4), steps=7, batch=10))
+    assert len(found) == 7
     assert [tuple(one.shape) for one in found[0]] == [(2, 10, 6), (2, 10)]
     where = {row.tobytes(): position for position, row in enumerate(x)}
     for s in range(2):
@@ -95,6 +98,12 @@ def test_every_seed_sees_each_of_its_samples_once_an_epoch():
             seen = [where[row.tobytes()] for features, _ in part for row in features[s].numpy()]
             assert seen == rng.permutation(own[s])[:30].tolist()
             assert [int(label) for _, labels in part for label in labels[s]] == y[seen].tolist()
+
+
+def test_fewer_samples_are_trained_for_as_many_steps():
+    x, y = data(n=40)
+    few = list(linear.batches(array_source(x), y, [np.arange(4)], seeds=(0,), steps=9, batch=10))
+    assert [tuple(one.shape) for one, _ in few] == [(1, 4, 6)] * 9
 
 
 class Table:
@@ -130,9 +139,13 @@ def array_source(array, block=0):
     return Short(table, device)
 
 
-def fit(x, y, k, block=0, **options):
-    options = {"C": 1.0, "max_iter": 2000, **options}
-    return logreg.fit(array_source(x, block), y, num_classes=k, progress=lambda _: None, **options)
+def fit(x, y, k, block=0, C=1.0, **options):
+    return paths(x, y, k, [C], block, **options)[0]
+
+
+def paths(x, y, k, penalties, block=0, max_iter=2000):
+    source = array_source(x, block)
+    return logreg.fit(source, y, num_classes=k, penalties=penalties, max_iter=max_iter, progress=lambda _: None)
 
 
 def scikit(x, y, test, C=1.0):
@@ -160,6 +173,15 @@ def test_logreg_is_scikit_learn(monkeypatch, n, d, classes, block):
     logits = torch.from_numpy(x[n:] @ head["weight"] + head["bias"])
     np.testing.assert_allclose(logits.softmax(dim=1), got, atol=1e-3)
     assert not fit(x[:n], y[:n], classes, block, max_iter=1).converged
+
+
+def test_a_penalty_after_another_ends_where_it_ends_alone():
+    x, y = data(n=60, d=80)
+    together = paths(x, y, 3, [1e-3, 0.1, 10.0])
+    for own, C in zip(together, [1e-3, 0.1, 10.0], strict=True):
+        test = torch.from_numpy(x)
+        alone = scikit(x, y, x, C=C)
+        np.testing.assert_allclose(own.probabilities(test, multi=False), alone, atol=1e-4)
 
 
 @pytest.mark.parametrize("block", [0, 32])
@@ -279,7 +301,7 @@ def test_frozen_protocols_learn_the_toy_classes(tmp_path, store, kind, protocol)
     if kind == "multi-label":
         store = toy_store(tmp_path, kind=kind)
     backbone = seamo_bench.load_backbone("image-statistics", store=store)
-    params = {"epochs": 20} if protocol == "linear" else {}
+    params = {"steps": 50} if protocol == "linear" else {}
     result = seamo_bench.evaluate(backbone, store, protocol, params=params)[0]
     name, chance = ("top1", 0.34) if kind == "single-label" else ("macro_ap", 0.5)
     assert result.scores[name] > chance + 0.3
@@ -317,7 +339,7 @@ def context(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize(("name", "params"), [("linear", {"epochs": 3, "batch": 40}), ("logreg", {}), ("knn", {})])
+@pytest.mark.parametrize(("name", "params"), [("linear", {"steps": 6, "batch": 40}), ("logreg", {}), ("knn", {})])
 def test_nothing_depends_on_whether_features_fit_into_memory(monkeypatch, context, name, params):
     fits = list(runner(name)(context(name, 2**20, **params)))
     monkeypatch.setattr(linear, "_SCORES", 1)  # one setting at a time
@@ -330,7 +352,59 @@ def test_nothing_depends_on_whether_features_fit_into_memory(monkeypatch, contex
             np.testing.assert_array_equal(one.predictions.scores, other.predictions.scores)
 
 
-@pytest.mark.parametrize(("name", "params"), [("linear", {"epochs": 3, "batch": 40}), ("logreg", {})])
+def grid_search(x, y, held_out, grid):
+    """The C of scikit-learn's models that does best on rows that were held out: by hits, then by log loss."""
+    found = []
+    for C in grid:
+        parts = [(scikit(x[rows], y[rows], x[tried], C=C), y[tried]) for rows, tried in held_out]
+        own, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+        hits = (own.argmax(axis=1) == labels).mean()
+        found.append((hits, np.log(own[np.arange(len(labels)), labels]).mean()))
+    return grid[max(range(len(grid)), key=found.__getitem__)], max(found)[0]
+
+
+def test_logreg_chooses_its_penalty_on_validation_as_a_search_by_hand(context):
+    grid = find_protocol("logreg").defaults["C"]
+    made = context("logreg", 2**20)
+    x, y = context.x, made.labels
+    for outcome in runner("logreg")(made):
+        (trial,) = context.splits[outcome.seed]
+        C, hits = grid_search(x, y, [(trial.train, trial.val)], grid)
+        assert dict(outcome.chosen) == {"C": C, "validation": pytest.approx(hits)}
+        want = scikit(x[trial.train], y[trial.train], x[trial.test], C=C)
+        np.testing.assert_allclose(outcome.predictions.scores, want, atol=1e-4)
+    for outcome in runner("logreg")(context("logreg", 2**20, C=1.0)):
+        (trial,) = context.splits[outcome.seed]
+        want = scikit(x[trial.train], y[trial.train], x[trial.test])
+        np.testing.assert_allclose(outcome.predictions.scores, want, atol=1e-4)
+        assert not outcome.chosen
+
+
+def test_logreg_chooses_its_penalty_on_training_folds_in_cross_validation(context):
+    folds = np.array_split(np.random.default_rng(1).permutation(150), 3)
+    trials = [
+        Split(np.setdiff1d(np.arange(150), fold), np.empty(0, int), np.sort(fold), 0, at)
+        for at, fold in enumerate(folds)
+    ]
+    other = [Split(one.train, one.val, one.test, 1, one.fold) for one in trials]  # another repeat is none of its folds
+    grid = (1e-3, 0.1, 10.0)
+    made = replace(context("logreg", 2**20, C=grid), splits={0: (*trials, *other)})
+    (outcome,) = runner("logreg")(made)
+    x, y = context.x, made.labels
+    want, chosen = [], Counter()
+    for at, trial in enumerate(trials):
+        rest = [np.sort(fold) for number, fold in enumerate(folds) if number != at]
+        C, _ = grid_search(x, y, [(np.setdiff1d(trial.train, fold), fold) for fold in rest], grid)
+        chosen[C] += 2
+        want.append(scikit(x[trial.train], y[trial.train], x[trial.test], C=C))
+    np.testing.assert_allclose(outcome.predictions.scores, np.concatenate(want * 2), atol=1e-4)
+    assert outcome.chosen["C"] == ", ".join(f"{C:g} ({chosen[C]} x)" for C in grid if chosen[C])
+    lonely = replace(made, splits={0: (replace(trials[0], repeat=-1, fold=-1),)})
+    with pytest.raises(ProtocolError, match="neither validation rows nor folds to choose C on"):
+        list(runner("logreg")(lonely))
+
+
+@pytest.mark.parametrize(("name", "params"), [("linear", {"steps": 6, "batch": 40}), ("logreg", {})])
 def test_the_kept_head_gives_the_stored_scores(context, name, params):
     for one in runner(name)(context(name, 2**20, **params)):
         features = context.x[context.splits[one.seed][0].test]

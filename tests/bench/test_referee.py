@@ -42,7 +42,7 @@ id: kinds
 rows:
   - {{store: toy, protocol: knn, backbones: [image-statistics]}}
   - {{store: toy, protocol: logreg, split: cv5x5, backbones: [image-statistics]}}
-  - {{store: toy, protocol: linear, fraction: 0.5, seeds: 2, params: {{epochs: 2}}, backbones: [image-statistics]}}
+  - {{store: toy, protocol: linear, fraction: 0.5, seeds: 2, params: {{steps: 2}}, backbones: [image-statistics]}}
   - {{store: sets, protocol: knn, backbones: [image-statistics]}}
   - {{store: sets, protocol: knn, label_space: two, backbones: [image-statistics]}}
   - {{store: task-segmentation, protocol: dense, params: {DENSE}, seeds: 1, backbones: [pixel-values]}}

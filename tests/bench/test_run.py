@@ -34,7 +34,7 @@ id: small
 rows:
   - {store: toy, protocol: knn}
   - {store: toy, protocol: logreg, split: cv5x5}
-  - {store: toy, protocol: linear, fraction: 0.5, params: {epochs: 3}}
+  - {store: toy, protocol: linear, fraction: 0.5, params: {steps: 3}}
   - {store: toy, protocol: finetune, size: 32, seeds: 2,
      params: {epochs: 1, warmup: 0, batch: 16, base_lrs: [0.01], layer_decay: 1.0}}
   - {store: eurosat, protocol: knn}

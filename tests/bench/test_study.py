@@ -147,7 +147,7 @@ def small(tmp_path_factory):
     toy_store(root / "stores")
     (root / "mite.yaml").write_text(yaml.safe_dump(RECIPE))
     (root / "down.yaml").write_text(
-        "id: down\nrows:\n- {store: toy, protocol: linear, inputs: [s2], seeds: 2, params: {epochs: 5}}\n"
+        "id: down\nrows:\n- {store: toy, protocol: linear, inputs: [s2], seeds: 2, params: {steps: 5}}\n"
     )
     study = {
         "id": "small",

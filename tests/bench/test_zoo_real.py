@@ -66,7 +66,7 @@ def test_eurosat_subset_with_published_and_converted_weights(
     bench("weights", "convert", "galileo-nano", source["galileo-nano"], "--weights", weights)
     assert not (weights / FILES["galileo-nano"][1]).exists()
 
-    rows = "{store: eurosat, protocol: linear, seeds: 1, params: {epochs: 3}}"
+    rows = "{store: eurosat, protocol: linear, seeds: 1, params: {steps: 3}}"
     records = run(bench, tmp_path, rows, "presto,galileo-nano")
     for name, path in source.items():
         record = records[name]

@@ -173,12 +173,17 @@ def estimate(
 
 
 def _on_features(params: Params, size: Size, *, width: int) -> float:
-    """FLOPs of what one trial computes on features: neighbours, a grid of linear layers, or an optimum of one."""
+    """FLOPs of what one trial computes on features: neighbours, a grid of linear layers, or optima of one."""
     if "k" in params:
         return 2.0 * size.train * size.test * width
-    settings = max(1, _length(params, "lrs")) * max(1, _length(params, "weight_decays"))
-    steps = settings * BACKWARD * _number(params, "epochs") if "epochs" in params else 2.0 * _STEPS
-    return 2.0 * steps * size.train * width * size.num_classes
+    if "steps" in params:
+        seen = _number(params, "steps") * min(_number(params, "batch"), size.train)
+        passes = BACKWARD * seen * _length(params, "lrs") * _length(params, "weight_decays")
+    else:
+        # Of each penalty one fit to choose by, in cross-validation one for each of four training folds; then the model.
+        compared = _length(params, "C") * (1.0 if size.trials == 1 else 4 * 0.75)
+        passes = 2.0 * _STEPS * size.train * (1 + (compared if _length(params, "C") > 1 else 0))
+    return 2.0 * passes * width * size.num_classes
 
 
 def _length(params: Params, name: str) -> int:

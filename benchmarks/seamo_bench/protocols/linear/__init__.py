@@ -7,18 +7,18 @@ from seamo_bench.protocols._affine import affine
 
 PROTOCOL = Protocol(
     id="linear",
-    version=1,
+    version=2,
     title="Linear probe: frozen features, batch norm + linear, settings chosen on validation",
     tasks=("single-label", "multi-label"),
     needs="features",
     defaults={
-        "epochs": 100,
+        "steps": 3000,  # 100 passes over EuroSAT; the same for fewer labels
         "batch": 512,
         "lrs": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
         "weight_decays": (0.0, 1e-4, 1e-3),
         "momentum": 0.9,
     },
-    demo={"epochs": 2},
+    demo={"steps": 20},
     num_seeds=3,
     together=True,
     apply=affine,

@@ -3,6 +3,8 @@
 The head is MAE's (He et al. 2022, section A.1): BatchNorm without affine parameters, linear weights N(0, 0.01),
 zero bias. Learning rate and weight decay are chosen on validation, the test split is looked at once. All settings
 of a seed see the same batches, so one pass trains the whole grid: logits of G settings are one matrix product.
+The number of steps is the same whatever the number of samples, as in DINOv2's linear evaluation (Oquab et al. 2023;
+12,500 there): counted in epochs, a hundredth of the labels would be a hundredth of the training, too.
 Training features are in memory if they fit (1 GiB, or half of a GPU's free memory), else each batch is read from the
 cache while the last one is worked on; the numbers are the same.
 
@@ -56,7 +58,7 @@ class Heads:
 
 
 def batches(
-    x: FeatureSource, labels: NDArray[Any], trained: Sequence[Rows], *, seeds: Sequence[int], epochs: int, batch: int
+    x: FeatureSource, labels: NDArray[Any], trained: Sequence[Rows], *, seeds: Sequence[int], steps: int, batch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batch after batch of all seeds at once: features (S, B, D), and labels (S, B) or (S, B, K) float 0/1.
 
@@ -65,18 +67,20 @@ def batches(
         labels: (N,) class ids or (N, K) multi-hot.
         trained: Positions in `x` that each seed trains on; of more than the shortest list has, some wait an epoch.
         seeds: Of the order in which each seed sees its samples, another one each epoch.
-        epochs: Passes.
+        steps: How many batches; the samples are gone through as often as that takes.
         batch: B; all of them if there are fewer. What does not fill a batch waits for the next epoch.
     """
     size = min(len(own) for own in trained)  # strata give every salt the same number
     batch = min(batch, size)
     rngs = [np.random.default_rng([seed, 0]) for seed in seeds]
-    for _ in range(epochs):
-        orders = np.stack([rng.permutation(own)[:size] for rng, own in zip(rngs, trained, strict=True)])
-        for start in range(0, size - batch + 1, batch):
-            chosen = orders[:, start : start + batch]
-            y = torch.from_numpy(labels[chosen]).to(x.device)
-            yield x.take(chosen.ravel()).view(*chosen.shape, -1), y if y.ndim == 2 else y.float()
+    a_pass = size // batch
+    for step in range(steps):
+        start = step % a_pass * batch
+        if start == 0:
+            orders = np.stack([rng.permutation(own)[:size] for rng, own in zip(rngs, trained, strict=True)])
+        chosen = orders[:, start : start + batch]
+        y = torch.from_numpy(labels[chosen]).to(x.device)
+        yield x.take(chosen.ravel()).view(*chosen.shape, -1), y if y.ndim == 2 else y.float()
 
 
 def train_heads(
@@ -159,7 +163,7 @@ def run_grid(context: Context) -> Iterator[Outcome]:
 
 def _train(context: Context, settings: Sequence[tuple[float, float]]) -> Heads:
     p, seeds = context.params, context.seeds
-    epochs, batch = int(number(p, "epochs")), int(number(p, "batch"))
+    steps, batch = int(number(p, "steps")), int(number(p, "batch"))
     trials = [context.splits[seed][0] for seed in seeds]
     rows = np.unique(np.concatenate([trial.train for trial in trials]))
     x = held(context.features(rows), context.device)
@@ -167,9 +171,7 @@ def _train(context: Context, settings: Sequence[tuple[float, float]]) -> Heads:
     for s, seed in enumerate(seeds):
         init[s].normal_(0.0, INIT_STD, generator=torch.Generator().manual_seed(seed))
     trained = [np.searchsorted(rows, trial.train) for trial in trials]
-    shortest = min(len(own) for own in trained)
-    steps = epochs * (shortest // min(batch, shortest))
-    examples = ahead(batches(x, context.labels[rows], trained, seeds=seeds, epochs=epochs, batch=batch))
+    examples = ahead(batches(x, context.labels[rows], trained, seeds=seeds, steps=steps, batch=batch))
 
     def shown() -> Iterator[tuple[Tensor, Tensor]]:
         for step, example in enumerate(examples):

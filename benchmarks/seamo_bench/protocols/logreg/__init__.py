@@ -1,4 +1,4 @@
-"""Logistic regression: the linear probe's convex twin. Standardised features, C fixed, one seed, nothing to choose."""
+"""Logistic regression: the linear probe's convex twin. Standardised features, the penalty chosen on validation."""
 
 from collections.abc import Iterator
 
@@ -7,11 +7,12 @@ from seamo_bench.protocols._affine import affine
 
 PROTOCOL = Protocol(
     id="logreg",
-    version=2,
-    title="Logistic regression on standardised features (L-BFGS, C = 1)",
+    version=3,
+    title="Logistic regression on standardised features (L-BFGS), C chosen on validation",
     tasks=("single-label", "multi-label"),
     needs="features",
-    defaults={"C": 1.0, "max_iter": 2000},
+    # `C: 1.0`, one number, is version 2: nothing is chosen, validation is not used.
+    defaults={"C": (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0), "max_iter": 2000},
     cross_validation=True,
     tolerance=0.002,
     apply=affine,
@@ -19,7 +20,7 @@ PROTOCOL = Protocol(
 
 
 def run(context: Context) -> Iterator[Outcome]:
-    """One fit a trial, 25 with `cv5x5`: `seamo_bench.protocols.logreg.fits`."""
+    """Several fits a trial, one if C is one number: `seamo_bench.protocols.logreg.fits`."""
     from seamo_bench.protocols.logreg.fits import run_fits
 
     return run_fits(context)

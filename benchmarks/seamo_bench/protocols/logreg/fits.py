@@ -1,12 +1,19 @@
-"""Logistic regression: the linear probe's convex twin. Standardised features, C fixed, one seed, nothing to choose.
+"""Logistic regression: the linear probe's convex twin. Standardised features, the penalty chosen on validation.
 
 The objective is that of scikit-learn's `LogisticRegression` on `StandardScaler` features: the mean log loss plus
 |w|^2 / (2 C n), the bias free. It is minimised here because scikit-learn needs all samples in memory as float64; loss
 and gradient are sums over samples, so blocks of them do, in float64. It is strictly convex and the tolerance tight, so
 that the numbers depend neither on the blocks nor on who minimises.
+
+How strong a penalty must be follows from the width and the noise of features: one C for all favours some backbones over
+others. It is chosen on validation; in cross-validation, where there is none, on the training folds, each left out of
+the others in turn. What is compared is near its optimum alone; the model with the chosen C is then fitted to all
+training rows, so that its numbers are those of a run with that one C.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -19,11 +26,14 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from seamo_bench.protocol import Context, Outcome, number
-from seamo_bench.protocols._choice import predictions_of
+from seamo.errors import ProtocolError
+from seamo_bench.facts import Scalar
+from seamo_bench.protocol import Context, Outcome, Rows, Split, number, numbers
+from seamo_bench.protocols._choice import best, merit, predictions_of
 from seamo_bench.protocols._source import FeatureSource, held, memory_of, moments, spread
 
 TOLERANCE = 3e-6  # of the gradient's largest entry, in scaled coordinates; probabilities are then good to about 2e-5
+ROUGH = 1e-4  # the same where penalties are compared: half the iterations at C = 1, a third at C = 10
 CERTAIN = 1e4  # logit of a class that is always there, and minus that of one that never is: probability 1, or 0
 
 
@@ -56,11 +66,12 @@ def fit(
     labels: NDArray[Any],
     *,
     num_classes: int,
-    C: float,
+    penalties: Sequence[float],
     max_iter: int,
     progress: Callable[[int], None],
-) -> Fit:
-    """Fit one model; of a multi-label task, all classes at once, each a problem of its own.
+    tolerance: float = TOLERANCE,
+) -> list[Fit]:
+    """Fit a model for each penalty; of a multi-label task, all classes at once, each a problem of its own.
 
     A class without a training sample has probability 0; of a multi-label task, one that is always there 1. Two
     classes are one sigmoid, as in scikit-learn: a softmax would halve the penalty.
@@ -69,9 +80,10 @@ def fit(
         x: Training features (n, D).
         labels: (n,) class ids or (n, K) multi-hot.
         num_classes: K.
-        C: Inverse strength of the penalty.
+        penalties: C, the inverse strength of the penalty, of each model; each starts where the one before it ended.
         max_iter: Iterations of L-BFGS.
         progress: Called with the number of iterations after each.
+        tolerance: Of the gradient's largest entry, in scaled coordinates.
     """
     weight = torch.zeros(x.table.width, num_classes, dtype=torch.float64, device=x.device)
     bias = torch.full((num_classes,), -CERTAIN, dtype=torch.float64, device=x.device)
@@ -86,18 +98,22 @@ def fit(
         if len(fitted) <= 2:
             fitted, targets = fitted[1:], targets[:, None]
     if not len(fitted):
-        return Fit(weight, bias, True)
+        return [Fit(weight, bias, True)] * len(penalties)
     share = np.bincount(targets) / len(targets) if targets.ndim == 1 else targets.mean(axis=0)
-    w, b, converged = _minimise(
-        x,
+    problem = _Problem(
+        _rotated(x),
         torch.from_numpy(np.ascontiguousarray(targets)).to(x.device),
         torch.from_numpy(share).to(x.device),
-        C=C,
-        max_iter=max_iter,
-        progress=progress,
     )
-    weight[:, fitted], bias[fitted] = w, b
-    return Fit(weight, bias, converged)
+    fits = []
+    begin = torch.zeros(len(problem.data.energy) + 1, len(fitted), dtype=torch.float64, device=x.device)
+    for C in penalties:
+        begin, converged = problem.minimise(begin, C, max_iter=max_iter, tolerance=tolerance, progress=progress)
+        w, b = problem.data.raw(begin[:-1], begin[-1])
+        own = Fit(weight.clone(), bias.clone(), converged)
+        own.weight[:, fitted], own.bias[fitted] = w, b
+        fits.append(own)
+    return fits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,47 +183,57 @@ def _rotated(x: FeatureSource) -> _Rotated:
     return _Rotated(kept, x, axes / scale[:, None], mean, energy / n)
 
 
-def _minimise(
-    x: FeatureSource, y: Tensor, share: Tensor, *, C: float, max_iter: int, progress: Callable[[int], None]
-) -> tuple[Tensor, Tensor, bool]:
-    """Weights (D, P) and biases (P,) of the optimum, and whether it was reached: P sigmoids, or a softmax of P classes.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Problem:
+    """What is minimised, for one penalty after the other.
 
     Coordinates are scaled by the curvature that the objective has where all samples get their classes' shares
     as probabilities. That changes nothing about the optimum, and takes ten iterations where raw features take hundreds.
 
     Args:
-        x: Features.
+        data: Features in R coordinates.
         y: (n, P) 0/1 for sigmoids, (n,) positions of the class for a softmax.
         share: (P,) of the samples that have each class.
-        C: Inverse strength of the penalty.
-        max_iter: Iterations.
-        progress: Called with the number of iterations.
     """
-    data = _rotated(x)
-    n, decay = len(y), 1.0 / (C * len(y))
-    curvature = share * (1 - share)
-    steps = torch.cat([data.energy[:, None] * curvature + decay, curvature[None]]).rsqrt()
 
-    def split(theta: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-        both = torch.from_numpy(theta).to(x.device).view_as(steps) * steps
-        return both[:-1], both[-1]
+    data: _Rotated
+    y: Tensor
+    share: Tensor
 
-    def objective(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        weight, bias = split(theta)
-        loss, by_weight, by_bias = data.passed(weight, bias, y)
-        gradient = torch.cat([by_weight / n + decay * weight, by_bias[None] / n]) * steps
-        return float(loss / n + decay / 2 * weight.square().sum()), gradient.ravel().cpu().numpy()
+    def minimise(
+        self, begin: Tensor, C: float, *, max_iter: int, tolerance: float, progress: Callable[[int], None]
+    ) -> tuple[Tensor, bool]:
+        """Weights and, in the last row, biases (R + 1, P) of the optimum, and whether it was reached.
 
-    done = count(1)
-    found = minimize(
-        objective,
-        np.zeros(steps.numel()),
-        jac=True,
-        method="L-BFGS-B",
-        callback=lambda _: progress(next(done)),
-        options={"maxiter": max_iter, "maxfun": 10 * max_iter, "maxls": 50, "gtol": TOLERANCE, "ftol": 0.0},
-    )
-    return *data.raw(*split(found.x)), bool(np.abs(found.jac).max() <= TOLERANCE)
+        Args:
+            begin: (R + 1, P) where to start.
+            C: Inverse strength of the penalty.
+            max_iter: Iterations.
+            tolerance: See `fit`.
+            progress: Called with the number of iterations.
+        """
+        n, decay = len(self.y), 1.0 / (C * len(self.y))
+        curvature = self.share * (1 - self.share)
+        steps = torch.cat([self.data.energy[:, None] * curvature + decay, curvature[None]]).rsqrt()
+
+        def objective(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            both = torch.from_numpy(theta).to(begin.device).view_as(steps) * steps
+            weight, bias = both[:-1], both[-1]
+            loss, by_weight, by_bias = self.data.passed(weight, bias, self.y)
+            gradient = torch.cat([by_weight / n + decay * weight, by_bias[None] / n]) * steps
+            return float(loss / n + decay / 2 * weight.square().sum()), gradient.ravel().cpu().numpy()
+
+        done = count(1)
+        found = minimize(
+            objective,
+            (begin / steps).ravel().cpu().numpy(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=lambda _: progress(next(done)),
+            options={"maxiter": max_iter, "maxfun": 10 * max_iter, "maxls": 50, "gtol": tolerance, "ftol": 0.0},
+        )
+        end = torch.from_numpy(found.x).to(begin.device).view_as(steps) * steps
+        return end, bool(np.abs(found.jac).max() <= tolerance)
 
 
 def _loss(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -221,33 +247,41 @@ def _loss(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def run_fits(context: Context) -> Iterator[Outcome]:
-    """One fit a trial: one with train / val / test (validation is not used), 25 with `cv5x5`."""
-    C, max_iter = number(context.params, "C"), int(number(context.params, "max_iter"))
+    """A chosen model a trial: one with train / val / test, 25 with `cv5x5`."""
+    given = context.params["C"]
+    penalties = sorted(numbers(context.params, "C")) if isinstance(given, tuple) else [number(context.params, "C")]
+    max_iter = int(number(context.params, "max_iter"))
     multi = context.task.kind == "multi-label"
 
     def iterations(done: int) -> None:
         context.progress(done, max_iter, "iterations at most")
 
+    def fitted(rows: Rows, some: Sequence[float], tolerance: float) -> list[Fit]:
+        return fit(
+            held(context.features(rows), context.device),
+            context.labels[rows],
+            num_classes=len(context.task.classes),
+            penalties=some,
+            max_iter=max_iter,
+            progress=iterations,
+            tolerance=tolerance,
+        )
+
     for seed in context.seeds:
         trials = context.splits[seed]
         scores: list[NDArray[np.float32]] = []
         fits: list[Fit] = []
+        chosen: list[tuple[float, float]] = []
         # Of numpy and scipy, whose vectors are short here: two threads spend their time waiting for one another.
         with threadpool_limits(1, "blas"):
             for trial in trials:
-                fitted = fit(
-                    held(context.features(trial.train), context.device),
-                    context.labels[trial.train],
-                    num_classes=len(context.task.classes),
-                    C=C,
-                    max_iter=max_iter,
-                    progress=iterations,
-                )
+                C, good = _choose(context, trial, trials, penalties=penalties, fitted=fitted)
+                (model,) = fitted(trial.train, [C], TOLERANCE)
                 test = FeatureSource(context.features(trial.test), context.device)
-                scores += [fitted.probabilities(block, multi=multi).float().cpu().numpy() for block in test.blocks()]
-                fits.append(fitted)
+                scores += [model.probabilities(block, multi=multi).float().cpu().numpy() for block in test.blocks()]
+                fits.append(model)
+                chosen.append((C, good))
                 context.progress(len(fits), len(trials), "fits")
-        converged = all(one.converged for one in fits)
         yield Outcome(
             seed,
             predictions_of(
@@ -257,6 +291,59 @@ def run_fits(context: Context) -> Iterator[Outcome]:
                 scale="probabilities",
                 trials=[(trial.repeat, trial.fold) for trial in trials] if len(trials) > 1 else [],
             ),
-            notes=() if converged else (f"L-BFGS did not converge within {max_iter} iterations",),
+            chosen=_told(chosen) if len(penalties) > 1 else {},
+            notes=_notes(fits, [C for C, _ in chosen], penalties, max_iter),
             head=fits[0].head() if len(fits) == 1 else {},
         )
+
+
+def _choose(
+    context: Context,
+    trial: Split,
+    trials: Sequence[Split],
+    *,
+    penalties: Sequence[float],
+    fitted: Callable[[Rows, Sequence[float], float], list[Fit]],
+) -> tuple[float, float]:
+    """C of one of the trials, and how good it was where it was chosen. No row of `trial.test` is looked at.
+
+    Raises:
+        ProtocolError: If there are no rows to choose on.
+    """
+    if len(penalties) == 1:
+        return penalties[0], math.nan
+    if len(trial.val):
+        held_out = [(trial.train, trial.val)]
+    else:
+        folds = [one.test for one in trials if one.repeat == trial.repeat and not np.isin(one.test, trial.test).any()]
+        held_out = [(np.setdiff1d(trial.train, fold), fold) for fold in folds]
+    if not held_out:
+        raise ProtocolError("has neither validation rows nor folds to choose C on", "logreg", "Give one number for C.")
+    logits = [_logits(context, fitted(rows, penalties, ROUGH), tried) for rows, tried in held_out]
+    labels = context.labels[np.concatenate([tried for _, tried in held_out])]
+    merits = [merit(np.concatenate(parts), labels) for parts in zip(*logits, strict=True)]
+    where = best(merits)
+    return penalties[where], merits[where][0]
+
+
+def _logits(context: Context, fits: Sequence[Fit], rows: Rows) -> list[NDArray[np.float32]]:
+    """(n, K) of each model."""
+    x = FeatureSource(context.features(rows), context.device)
+    parts = [[(block.double() @ one.weight + one.bias).float().cpu().numpy() for one in fits] for block in x.blocks()]
+    return [np.concatenate(own) for own in zip(*parts, strict=True)]
+
+
+def _told(chosen: Sequence[tuple[float, float]]) -> dict[str, Scalar]:
+    """For `Outcome.chosen`: of several trials how often each C, and the mean of what it was chosen by."""
+    counts = sorted(Counter(C for C, _ in chosen).items())
+    named: Scalar = counts[0][0] if len(chosen) == 1 else ", ".join(f"{C:g} ({times} x)" for C, times in counts)
+    return {"C": named, "validation": sum(good for _, good in chosen) / len(chosen)}
+
+
+def _notes(fits: Sequence[Fit], chosen: Sequence[float], penalties: Sequence[float], max_iter: int) -> tuple[str, ...]:
+    notes: tuple[str, ...] = ()
+    if not all(one.converged for one in fits):
+        notes += (f"L-BFGS did not converge within {max_iter} iterations",)
+    if len(penalties) > 1 and 2 * sum(C in (penalties[0], penalties[-1]) for C in chosen) > len(chosen):
+        notes += ("the chosen C is the edge of the grid",)
+    return notes
