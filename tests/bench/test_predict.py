@@ -57,7 +57,7 @@ DEMO = """
 id: demo
 rows:
   - {store: toy, protocol: finetune, missing: zero, size: 32}
-  - {store: toy, protocol: linear, missing: nearest-wavelength, size: 32, params: {steps: 100}}
+  - {store: toy, protocol: linear, missing: nearest-wavelength, size: 32, params: {steps: 20, lrs: [0.1]}}
   - {store: toy, protocol: logreg, missing: select-columns, size: 32}
   - {store: scenes, protocol: dense, missing: new-tokenizer, params: {head: author}}
 """
