@@ -16,6 +16,7 @@ from seamo.testing.world import World
 from seamo_prep.archives import archive_ids, folder, load_archive, sized_spec
 from seamo_prep.archives.eurosat import demo_names
 from seamo_prep.demo import write_demos
+from seamo_prep.splits import has_lists, official_lists
 from seamo_prep.unpack import SYNTHETIC, Raw
 
 _EUROSAT = "AnnualCrop|Forest|HerbaceousVegetation|Highway|Industrial|Pasture|PermanentCrop|Residential|River|SeaLake"
@@ -47,9 +48,10 @@ TIFFS = {
 }
 OTHERS = {
     "ssl4eo-s12": rf"(s1|s2a|s2c)/\d{{7}}/({_S1}\w+|{_S2_TIME})/metadata\.json",
-    "eurosat": r"eurosat-(train|val|test)\.txt",
-    "eurosat-sar": r"eurosat-(train|val|test)\.txt",
-    "bigearthnet-v1": r"(train|val|test)\.csv|BigEarthNet(-S1)?-v1\.0/([^/]+)/\3_labels_metadata\.json",
+    "eurosat": r"eurosat(-spatial)?-(train|val|test)\.txt|(train|val)_euro_result\.txt",
+    "eurosat-sar": r"eurosat-(train|val|test)\.txt|(train|val)_euro_result\.txt",
+    "bigearthnet-v1": r"(train|val|test)\.csv|BigEarthNet(-S1)?-v1\.0/([^/]+)/\3_labels_metadata\.json|"
+    r"bigearthnet(-train|_val|-test)\.txt|patches_with_\w+\.csv\.gz",
 }
 
 
@@ -85,8 +87,27 @@ def test_demo_has_the_published_paths_and_dtypes(demos: Path, dataset: str) -> N
     assert None not in seen.values()
 
 
+@pytest.mark.parametrize("dataset", ["eurosat", "eurosat-sar", "bigearthnet-v1"])
+def test_demo_has_the_lists_of_every_published_split(demos: Path, dataset: str) -> None:
+    spec, archive = shipped_manifest()[dataset], load_archive(dataset)
+    raw = Raw(demos / dataset, spec)
+    keys = archive.index(raw, spec)["key"].tolist()
+    schemes = [name for name, scheme in spec.splits.items() if scheme.files]
+    assert "spectralgpt-2way" in schemes
+    found = {}
+    for scheme in schemes:
+        assert has_lists(raw, spec, scheme), scheme
+        found[scheme] = official_lists(raw, spec, scheme, keys)
+        wanted = {one.split for one in spec.splits[scheme].files} - {"exclude"}
+        assert set(found[scheme].values()) == wanted
+    two_way, three_way = found["spectralgpt-2way"], found["official" if dataset != "bigearthnet-v1" else "indomain-raw"]
+    for key, split in two_way.items():  # SpectralGPT tests on what the others validate on
+        assert three_way[key] == {"train": "train", "test": "val"}[split]
+    assert sum(split != "test" for split in three_way.values()) == len(two_way)
+
+
 def test_small_eurosat_tests_on_at_least_500(tmp_path: Path) -> None:
-    demo_names(tmp_path, "small", lists="eurosat-{split}.txt")
+    demo_names(tmp_path, "small")
     assert len((tmp_path / "eurosat-test.txt").read_text().splitlines()) >= 500
 
 

@@ -12,6 +12,8 @@ The scene is the product that a patch was cut from (its name without column and 
 `--relax names` takes files by their ending (`*_B02.tif`), and folders of any name.
 """
 
+import gzip
+import hashlib
 import json
 import re
 from collections import Counter, defaultdict
@@ -254,6 +256,8 @@ _PRODUCTS = (
     ("S2A_MSIL2A_20171221T112501", "S1A_IW_GRDH_1SDV_20171221T064238_33UWP"),
     ("S2B_MSIL2A_20180421T114349", "S1A_IW_GRDH_1SDV_20180420T161303_33UXP"),
 )
+_IN_DOMAIN = ("bigearthnet-train.txt", "bigearthnet_val.txt", "bigearthnet-test.txt")  # arXiv 1911.06721: 60/20/20
+_EXCLUDED = ("patches_with_seasonal_snow.csv.gz", "patches_with_cloud_and_shadow.csv.gz")
 _LABELS = {
     "annual-crop": "Non-irrigated arable land",
     "permanent-crop": "Vineyards",
@@ -273,8 +277,13 @@ _LABELS = {
 
 
 def demo(raw: Path, world: World, size: str) -> None:
-    """See `seamo_prep.archives.Archive`; with the split lists of `official19` (lines `<s2>,<s1>`)."""
+    """See `seamo_prep.archives.Archive`; with the lists of every published split.
+
+    Lines of `official19` are `<s2>,<s1>`. The other lists are of optical names alone and, as in the release, cut the
+    same patches anew: what is train here is partly test there.
+    """
     number = 0
+    every: list[str] = []
     raw.mkdir(parents=True, exist_ok=True)
     for split, count in _DEMO[size].items():
         lines = []
@@ -285,8 +294,15 @@ def demo(raw: Path, world: World, size: str) -> None:
             s2, s1 = f"{product}_{col}_{row}", f"{s1_product}_{col}_{row}"
             _demo_pair(raw, scene, s2, s1)
             lines.append(f"{s2},{s1}\n")
+            every.append(s2)
             number += 1
         (raw / f"{split}.csv").write_text("".join(lines), encoding="ascii")
+    every.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
+    first, second = round(0.6 * len(every)), round(0.8 * len(every))
+    for file, names in zip(_IN_DOMAIN, (every[:first], every[first:second], every[second:]), strict=True):
+        (raw / file).write_text("\n".join(names), encoding="ascii")  # the published ones end without a line break
+    for file, names in zip(_EXCLUDED, (every[1:3], every[:1]), strict=True):
+        (raw / file).write_bytes(gzip.compress("\n".join(names).encode("ascii"), mtime=0))
     declare_synthetic(raw, what=f"synthetic stand-in for BigEarthNet-MM v1.0 ({size}); nothing in it was measured")
 
 

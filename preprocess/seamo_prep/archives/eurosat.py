@@ -67,8 +67,10 @@ def read(raw: Raw, rows: pd.DataFrame, spec: DatasetSpec) -> Iterator[Sample]:
 
 
 def demo(raw: Path, world: World, size: str) -> None:
-    """See `seamo_prep.archives.Archive`; the tree of EuroSATallBands.zip, with the three split lists."""
-    for name, label in demo_names(raw, size, lists="eurosat-{split}.txt").items():
+    """See `seamo_prep.archives.Archive`; the tree of EuroSATallBands.zip, with the lists of every published split."""
+    names = demo_names(raw, size)
+    _write_list(raw, "eurosat-spatial-{split}.txt", _shuffled(names))
+    for name, label in names.items():
         scene = world.scene(name, _SCENE_PX, focus=demo_cover(name, label))
         bands = scene.s2(demo_date(name), "L1C", clouds=False)
         fine = {band: np.kron(px, np.ones((_SCENE_PX // len(px),) * 2, np.uint16)) for band, px in bands.items()}
@@ -117,8 +119,11 @@ def georef(raster: Raster) -> GeoRef | None:
     return GeoRef(raster.crs, raster.transform) if raster.crs and raster.transform else None
 
 
-def demo_names(raw: Path, size: str, *, lists: str) -> Mapping[str, str]:
-    """Sample name -> class of a demo, after writing its split lists (lines `<Class>_<n>.jpg`, as published)."""
+def demo_names(raw: Path, size: str) -> Mapping[str, str]:
+    """Sample name -> class of a demo, after writing the split lists that EuroSAT and EuroSAT-SAR share.
+
+    As in the release, the second list of SpectralGPT is the validation list, and the test list stays unused there.
+    """
     names: dict[str, str] = {}
     members: dict[str, list[str]] = {split: [] for split in _DEMO_COUNTS[size]}
     for label in COVERS_OF:
@@ -129,10 +134,31 @@ def demo_names(raw: Path, size: str, *, lists: str) -> Mapping[str, str]:
                 names[f"{label}_{number}"] = label
                 members[split].append(f"{label}_{number}")
     raw.mkdir(parents=True, exist_ok=True)
+    _write_list(raw, "eurosat-{split}.txt", members)
+    class_ids = {label: position for position, label in enumerate(COVERS_OF)}
+    for split in ("train", "val"):
+        lines = (f"tif/{names[one]}/{one}.tif    {class_ids[names[one]]}\n" for one in members[split])
+        (raw / f"{split}_euro_result.txt").write_text("".join(lines), encoding="ascii")
+    return names
+
+
+def _shuffled(names: Mapping[str, str]) -> dict[str, list[str]]:
+    """60/20/20 of each class by hash. The published lists are by longitude, which the synthetic world does not need."""
+    found: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for label in COVERS_OF:
+        own = [name for name in names if names[name] == label]
+        own.sort(key=lambda name: hashlib.sha256(name.encode()).digest())
+        first, second = round(0.6 * len(own)), round(0.8 * len(own))
+        for split, part in zip(found, (own[:first], own[first:second], own[second:]), strict=True):
+            found[split] += part
+    return found
+
+
+def _write_list(raw: Path, file: str, members: Mapping[str, list[str]]) -> None:
+    """Lines `<Class>_<n>.jpg`, as published."""
     for split, listed in members.items():
         text = "".join(f"{name}.jpg\n" for name in listed)
-        (raw / lists.format(split=split)).write_text(text, encoding="ascii")
-    return names
+        (raw / file.format(split=split)).write_text(text, encoding="ascii")
 
 
 def demo_cover(name: str, label: str) -> str:

@@ -45,7 +45,7 @@ def read(raw: Raw, rows: pd.DataFrame, spec: DatasetSpec) -> Iterator[Sample]:
 
 def demo(raw: Path, world: World, size: str) -> None:
     """See `seamo_prep.archives.Archive`; the places and names of the EuroSAT demo of the same world."""
-    for name, label in demo_names(raw, size, lists="eurosat-{split}.txt").items():
+    for name, label in demo_names(raw, size).items():
         scene = world.scene(name, _SCENE_PX, focus=demo_cover(name, label))
         backscatter = scene.s1(demo_date(name))
         pixels = np.stack([backscatter[pol][:DEMO_PX, :DEMO_PX] for pol in FILE_ORDER])
