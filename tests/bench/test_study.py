@@ -38,7 +38,7 @@ def runs_of(study, row, **changes):
 
 def test_flops_and_images_of_the_published_schedule():
     # GFLOP a place: 111.0 in stage 1, 472.1 in stage 2, 443.9 without TM (arithmetic of shapes, method notes), less 0.8
-    # a pair of images for the embedding of hidden patches, which is left out: 3 * 2 * 192 patches * 14 * 64 values * 768.
+    # a date for the embedding of hidden patches, which is left out: 3 * 2 * 192 patches * 14 * 64 values * 768.
     one, two, without = 111.0 - 0.8, 472.1 - 3.2, 443.9 - 3.2
     (default,) = runs_of(load_study("table11"), "default")
     assert default.flops == pytest.approx(250e12 * (20 * one + 200 * two), rel=1e-3)
