@@ -20,7 +20,8 @@ def card(spec: DatasetSpec) -> str:
         "<!-- Written by docs/make_cards.py from data_manifest.yaml; change it there. -->",
         f"{_text(spec.summary)}.",
         _table(("fact", "value"), _facts(spec)),
-        f"```\nseamo-prep fetch {spec.id} --to RAW\nseamo-prep build {spec.id} --raw RAW --store ROOT\n```",
+        "<!-- not run: archive -->\n```sh\n"
+        f"seamo-prep fetch {spec.id} --to raw\nseamo-prep build {spec.id} --raw raw --store stores\n```",
         "## Files",
         _table(("file", "part", "bytes", "hash", "note"), (_file(one) for one in spec.archives)),
         "## Layers",

@@ -54,7 +54,7 @@ def _verbs(group: Any, prefix: str) -> list[str]:
                 plain = isinstance(one.default, str | int | float) and not isinstance(one.default, bool)
                 default = str(one.default) if plain and str(one.default) else ""
                 rows.append((flags, getattr(one, "help", "") or "", "required" if one.required else default))
-        lines = [f"### {full}", "", _first(command.help), "", "```", " ".join([*usage, "[OPTIONS]"]), "```", ""]
+        lines = [f"### {full}", "", _first(command.help), "", "```text", " ".join([*usage, "[OPTIONS]"]), "```", ""]
         if rows:
             lines += ["| option | meaning | default |", "|---|---|---|"]
             lines += [f"| `{_cell(a)}` | {_cell(b)} | {f'`{c}`' if c else ''} |" for a, b, c in rows]

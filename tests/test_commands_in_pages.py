@@ -14,7 +14,7 @@ import typer
 
 from tests.conftest import ROOT
 
-FENCE = re.compile(r"^```\w*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 NAMES = ("seamo", "seamo-prep", "seamo-bench")
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "cli.md") + [ROOT / "README.md"]
 

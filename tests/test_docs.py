@@ -33,3 +33,21 @@ def test_tests_that_pages_name_exist(page: str, rows: int) -> None:
             for name in [*words.split(","), *",".join(SOAK.findall(soak)).split(",")]:
                 wanted = f"def test_{name.strip().replace(' ', '_')}("
                 assert not name.strip() or wanted in TESTS[file], f"{file}: {name}"
+
+
+def test_every_kept_picture_is_in_the_gallery_with_what_makes_it():
+    text = (ROOT / "docs/gallery.md").read_text("utf-8")
+    pictures = {path.name for path in (ROOT / "docs/figures").glob("*.png")}
+    assert set(re.findall(r"\(figures/([\w.-]+)\)", text)) == pictures
+    for script in re.findall(r"`python (?:-m )?([\w./]+)", text):
+        assert (ROOT / script).exists() or (ROOT / f"{script.replace('.', '/')}.py").exists()
+    for part in text.split("\n## ")[1:]:
+        assert re.search(r"`(seamo-|python |make )", part), part
+
+
+def test_the_changelog_is_a_page_of_the_site():
+    (name,) = re.findall(r'^--8<-- "(.+)"$', (ROOT / "docs/changelog.md").read_text("utf-8"), re.MULTILINE)
+    assert (ROOT / name).read_text("utf-8").startswith("# Changelog")
+    assert not re.findall(r"\]\((?!https?://)", (ROOT / name).read_text("utf-8"))  # links would point nowhere there
+    nav = (ROOT / "mkdocs.yml").read_text("utf-8")
+    assert all(f": {page.name}" in nav for page in (ROOT / "docs").glob("*.md"))

@@ -9,9 +9,9 @@ import tomllib
 import pytest
 
 from tests.conftest import ROOT
+from tests.pages import BLOCK
 
 EXAMPLES = ROOT / "examples"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # Guide -> kind of its first block -> the example that holds it.
 COPIES = [
     ("adding_a_dataset.md", "yaml", "lakes_package/my_lakes.yaml"),

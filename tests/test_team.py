@@ -50,7 +50,7 @@ def people() -> dict[str, list[str]]:
     """Name -> blocks of commands and of what they say, of each section of the page."""
     found = {}
     for section in PAGE.split("\n## ")[1:]:
-        blocks = re.findall(r"^```\n(\$.*?)^```$", section, re.DOTALL | re.MULTILINE)
+        blocks = re.findall(r"^```console\n(\$.*?)^```$", section, re.DOTALL | re.MULTILINE)
         if blocks:
             found[section.split(" ")[0].lower()] = blocks
     return found
@@ -65,7 +65,7 @@ def spend(day: Path, bucket: str, run: Run) -> dict[str, str]:
         if name == "ada":
             write_demos(home / "raw", only=["ssl4eo-s12", "eurosat"], size="tiny", workers=1, tell=lambda *_: None)
         if name == "dan":
-            suite = re.search(r"^`team.yaml`:\n\n```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+            suite = re.search(r"^```yaml title=\"team.yaml\"\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
             (home / "team.yaml").write_text(suite[1] if suite else "")
         heard[name] = ""
         for block in blocks:
@@ -220,5 +220,5 @@ def test_the_page_is_in_the_site_and_its_suite_is_one() -> None:
     assert "guide-team.md" in (ROOT / "mkdocs.yml").read_text("utf-8")
     assert list(people()) == ["ada", "ben", "chi", "dan", "eve"]
     assert [len(blocks) for blocks in people().values()] == [2, 1, 1, 1, 1]
-    (suite,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    (suite,) = re.findall(r"^```yaml title=\"team.yaml\"\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     assert {row["store"] for row in yaml.safe_load(suite)["rows"]} == {"eurosat"}

@@ -16,7 +16,7 @@ from seamo_bench.zoo import catalogue
 from tests.bench.bench_store import toy_store
 from tests.conftest import ROOT
 
-BLOCK = re.compile(r"^```(python|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(python|toml)(?: title=[^\n]*)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks_of(page: str) -> dict[str, str]:

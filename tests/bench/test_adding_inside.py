@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 
 def code_of(page: str, language: str = "python") -> str:
     return re.search(
-        rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
+        rf"^```{language} title=[^\n]*\n(.*?)^```$", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL | re.MULTILINE
     )[1]
 
 

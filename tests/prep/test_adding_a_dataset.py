@@ -14,7 +14,7 @@ import rasterio
 from seamo.store.reader import open_store
 from tests.conftest import ROOT
 
-BLOCK = re.compile(r"^```(python|yaml|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(python|yaml|toml)(?: title=[^\n]*)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")

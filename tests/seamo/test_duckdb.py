@@ -44,7 +44,7 @@ def counted(store: Store) -> list[tuple[Any, ...]]:
 def test_the_local_query_of_the_page_counts_what_the_store_holds(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert rows_of(LOCAL, "stores/eurosat/c3a967fb", str(store.path)) == counted(store)
+    assert rows_of(LOCAL, "stores/ssl4eo-s12/fadb8836", str(store.path)) == counted(store)
     assert "train" in capsys.readouterr().out
 
 
@@ -53,5 +53,5 @@ def test_the_query_of_a_bucket_gives_the_same(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # nothing is downloaded into it: httpfs stays away
     servers.upload(store.path, f"{bucket}/tiny/one")
-    assert rows_of(REMOTE, "s3://our-bucket/stores/eurosat/c3a967fb", f"{bucket}/tiny/one") == counted(store)
+    assert rows_of(REMOTE, "s3://our-bucket/stores/ssl4eo-s12/fadb8836", f"{bucket}/tiny/one") == counted(store)
     assert not list(tmp_path.iterdir())

@@ -3,12 +3,14 @@
 import hashlib
 import itertools
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from seamo.errors import BandError, CheckpointError, RecipeError, UsageError
@@ -143,22 +145,16 @@ def test_the_module_says_what_it_wants(exported):
             torch.testing.assert_close(dense[:, :, row, column], tokens[:, 5 * row + column], rtol=0, atol=1e-5)
 
 
-def test_the_lines_in_the_docs_work_without_seamo(exported, tmp_path):
+def test_the_lines_in_the_docs_work_without_seamo(exported, tmp_path, monkeypatch):
     model, folder = exported
-    lines = DOCS.read_text().split("```python\n# where seamo is installed\n")[1].split("```")[0]
-    first, second = lines.split("# where only timm and safetensors are\n")
+    first, second = (
+        text for text in re.findall(r"^```python\n(# where .*?)^```", DOCS.read_text(), re.DOTALL | re.MULTILINE)
+    )
     assert "seamo" not in second
-    names = {"folder": folder, "save_file": save_file, "file": tmp_path / "s2.safetensors"}
-    exec(first, names)  # noqa: S102 - our own documentation
-    alone = {
-        "file": tmp_path / "s2.safetensors",
-        "bands": 12,
-        "size": 32,
-        "patch": 8,
-        "dim": 48,
-        "depth": 3,
-        "heads": 4,
-    }
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, "exported", dirs_exist_ok=True)
+    exec(first, {})  # noqa: S102 - our own documentation
+    alone = {}
     exec(second, alone)  # noqa: S102
     x = images(CONFIG, "s2", side=32)
     with torch.no_grad():
