@@ -17,17 +17,18 @@ def figures(
     stores: Annotated[Path, typer.Option("--stores", help="Folder of stores, for pixels and truth.")],
     as_json: Json = False,
 ) -> None:
-    """The paper's Figures 5-13 from our stores and records, and the same of every other data set, as PNG files.
+    """The paper's Figures 5-13 from our stores and records, the same of every other data set, and curves over labels.
 
     What cannot be drawn is listed with its reason. Where records of one data set answer several questions, the one
     with the most models is shown; of a model its first seed.
     """
     from seamo_bench.paper.figures import draw_figures
+    from seamo_bench.paper.label_curves import draw_label_curves
     from seamo_bench.records.fetched import results_on_disk
 
     progress = Cells()
     with results_on_disk(results) as folder:
-        drawn = list(draw_figures(folder, stores, out, progress=progress.cell))
+        drawn = [*draw_figures(folder, stores, out, progress=progress.cell), *draw_label_curves(folder, out)]
     progress.end()
     rows = [
         {

@@ -1,7 +1,7 @@
 """The geometry of the report's drawings: interval bars, score against cost. Templates draw them as inline SVG."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from seamo_bench.board.leaderboard import BoardCell, BoardRow
@@ -71,6 +71,29 @@ class Scatter:
     y_ticks: Sequence[tuple[float, str]]
     front: str
     lane: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLine:
+    """One backbone's scores over shares of the labels, where they are drawn."""
+
+    row: BoardRow
+    path: str
+    dots: Sequence[tuple[float, float]]
+    bars: Sequence[str]
+    label_x: float
+    label_y: float
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPlot:
+    """Everything that a template needs to draw scores over shares of the labels."""
+
+    title: str
+    lines: Sequence[LabelLine]
+    x_ticks: Sequence[tuple[float, str]]
+    y_ticks: Sequence[tuple[float, str]]
 
 
 def score_axis(cells: Sequence[BoardCell]) -> tuple[float, float]:
@@ -149,6 +172,48 @@ def scatter(dots: Sequence[Dot], metric: str, score: str, axis: Axis) -> Scatter
         [(y(tick), number(metric, tick)) for tick in _ticks(low, high)],
         f"{front}H{right}",
         lane,
+    )
+
+
+def lines_plot(scores: Mapping[BoardRow, Mapping[float, Interval]], metric: str, score: str) -> LabelPlot:
+    """Scores with their intervals over shares of the labels, on a logarithmic axis; backbones stand a little apart.
+
+    Args:
+        scores: Row -> share (above 0) -> finite score; at least two shares altogether.
+        metric: Of the scores.
+        score: Its title.
+    """
+    shares = sorted({share for points in scores.values() for share in points})
+    ends = [end for points in scores.values() for one in points.values() for end in _ends(one)]
+    room = 0.06 * (max(ends) - min(ends)) or 0.01
+    low, high = min(ends) - room, max(ends) + room
+    first, last = math.log10(shares[0]), math.log10(shares[-1])
+    left, right, bottom = _LEFT + 30, WIDTH - _RIGHT - 46, HEIGHT - _BOTTOM
+
+    def x(share: float) -> float:
+        return left + (right - left) * (math.log10(share) - first) / (last - first)
+
+    def y(value: float) -> float:
+        return _TOP + (bottom - _TOP) * (high - value) / (high - low)
+
+    lines: list[LabelLine] = []
+    for position, (row, points) in enumerate(scores.items()):
+        aside = 3.0 * (position - (len(scores) - 1) / 2)
+        dots = [(x(share) + aside, y(points[share].value)) for share in sorted(points)]
+        bars = [
+            f"M{at:.1f} {y(one.high):.1f}V{y(one.low):.1f}"
+            for (at, _), one in zip(dots, (points[share] for share in sorted(points)), strict=True)
+            if one.low is not None and one.high is not None
+        ]
+        said = "; ".join(f"{100 * share:g} %: {interval_text(metric, points[share])}" for share in sorted(points))
+        path = "M" + "L".join(f"{at:.1f} {height:.1f}" for at, height in dots)
+        label_x = dots[-1][0] + 10 + 14 * (position % 2)  # of two that end close together both can be read
+        lines.append(LabelLine(row, path, dots, bars, label_x, dots[-1][1] + 4, f"{row.title}: {score} {said}"))
+    return LabelPlot(
+        f"{score} against the share of labels",
+        lines,
+        [(x(share), f"{100 * share:g} %") for share in shares],
+        [(y(tick), number(metric, tick)) for tick in _ticks(low, high)],
     )
 
 
