@@ -2,6 +2,7 @@
 
     python perf/training.py [--dim 384] [--depth 6] [--batch 8] [--rounds 5] [--recipe NAME]
     python perf/training.py --device cuda --recipe seamo-base --dtype bf16 --compile --batch 256 --repeat 10 --profile
+    python perf/gpu.py        # this and more on a GPU, in eight minutes
 
 Stage 2: four seasons, both sensors. Rates are FLOP/s: what each does is counted by torch, so that different work can be
 compared. Model-FLOPs utilisation (MFU) is three forward passes of matrix products a step (`seamo.model.flops`) over the
@@ -10,9 +11,11 @@ pixels (noise).
 """
 
 import argparse
+import json
 import statistics
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 from bench import alternate, machine
@@ -141,6 +144,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--peak-tflops", type=float, help="of the device; measured on a matrix product without it")
     parser.add_argument("--profile", action="store_true", help="say where the time of a step goes")
+    parser.add_argument("--alone", action="store_true", help="the steps of SeaMo alone, beside nothing")
+    parser.add_argument("--json", type=Path, help="write the figures here, too")
     given = parser.parse_args()
     device, dtype = torch.device(given.device), {"fp32": torch.float32, "bf16": torch.bfloat16}[given.dtype]
     torch.manual_seed(0)
@@ -192,6 +197,8 @@ def main() -> None:
         "matrix product, same shapes": (lambda: [left @ right for _ in range(8)], 16 * rows * 4 * config.dim**2),
         "step with crops, SeaMo stage 2": (step(seamo, lambda: loss(fast_seamo, crop=True)), of_step),
     }
+    if given.alone:
+        work = {name: one for name, one in work.items() if "SeaMo" in name and "step" in name}
     found = alternate(
         {name: counted(*one, repeat=given.repeat, device=device) for name, one in work.items()}, rounds=given.rounds
     )
@@ -201,19 +208,25 @@ def main() -> None:
     for name, rates in found.rates.items():
         print(f"{name:34} {middle[name]:9.2f} GFLOP/s ({min(rates) / 1e3:.2f}-{max(rates) / 1e3:.2f})")
     names = tuple(work)
-    for a, b in (names[:2], names[2:4], (names[4], names[0])):
+    pairs = ((names[1], names[0]),) if given.alone else (names[:2], names[2:4], (names[4], names[0]))
+    for a, b in pairs:
         ratio = statistics.median(x / y for x, y in zip(found.rates[a], found.rates[b], strict=True))
         print(f"{a} / {b}: {ratio:.2f}")
     given_peak = given.peak_tflops is not None
     peak = given.peak_tflops * 1e12 if given_peak else matmul_rate(dtype, device)
-    for name in (names[0], names[4]):
+    figures: dict[str, object] = {"batch": given.batch, "peak_tflops": peak / 1e12, "peak_given": given_peak}
+    for name in (names[0], names[-1]):
         steps = middle[name] * 1e9 / of_step
         share, against = steps * model_flops / peak, "given" if given_peak else "measured on a large matrix product"
+        figures[name] = {"locations_per_s": steps * given.batch, "mfu": share}
         print(
             f"{name}: {steps * given.batch:.4g} locations/s, MFU {share:.1%} of {peak / 1e12:.3g} TFLOP/s ({against})"
         )
     if device.type == "cuda":
-        print(f"most memory: {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB")
+        figures["memory_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
+        print(f"most memory: {figures['memory_gib']:.1f} GiB")
+    if given.json is not None:
+        given.json.write_text(json.dumps(figures))
     if given.profile:
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
         with profile(activities=activities) as profiled:

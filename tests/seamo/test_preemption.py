@@ -1,4 +1,4 @@
-"""The job files of `examples/cluster`: what they do with signals and endings; a run that is taken away again and again."""
+"""The job files of `examples/cluster`: what they do with signals and endings; a run that is taken away repeatedly."""
 
 import os
 import signal
