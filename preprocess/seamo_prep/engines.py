@@ -1,9 +1,10 @@
-"""Who writes the shards of a build: this thread, threads of this process, or the workers of a dask scheduler.
+"""Who writes the shards of a build: this thread, threads of this process, processes, or workers of a dask scheduler.
 
 Whoever does it takes a whole shard, and what is finished stays. Threads share one `Raw`, start at once and need no
-memory of their own beyond the sample at hand. Where cores are left, a shard's next samples are read in a thread of its
-own while one is encoded and written. The workers of a scheduler get nothing but small arguments, from which a
-lost one can be computed again; each opens the archive once, keyed by what describes it.
+memory of their own beyond the sample at hand; more than four of them would wait for each other's Python code, so more
+workers than that are processes. Where cores are left, a shard's next samples are read in a thread of its own while
+one is encoded and written. Processes, here and of a scheduler, get nothing but small arguments, from which what was
+lost can be computed again; each opens the archive once, keyed by what describes it.
 """
 
 import os
@@ -25,6 +26,7 @@ from seamo.manifest import DatasetSpec
 from seamo.sample import Sample, check_sample
 from seamo.store.writer import BadSample, ShardJob, StoreWriter, write_shard
 from seamo_prep.archives import Archive, load_archive
+from seamo_prep.processes import Died, in_processes
 from seamo_prep.unpack import Raw
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ OnBad = Literal["raise", "skip"]
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Called with (samples done, samples in all); the first call tells what an earlier build left."""
-_USEFUL_THREADS = 4  # beyond that they wait for each other's Python code; `workers` asks for more
+_USEFUL_THREADS = 4  # beyond that they wait for each other's Python code
+_LOADED = ("seamo_prep.engines", "pandas", "pyarrow.parquet", "rasterio", "PIL.Image")  # by every process
 _AHEAD = 2  # samples that are read before they are asked for
 _KEPT = "Finished shards are kept: give the same command again"
 
@@ -44,7 +47,8 @@ class Engine:
     """Who does the work.
 
     Args:
-        workers: Threads, no more than there are cores; 1 works in the calling thread. 0 takes one a core, up to four.
+        workers: Who writes a shard each, no more than there are cores: 1 works in the calling thread, up to four are
+            threads, more are processes. 0 takes one a core, up to four.
         scheduler: Address of a dask scheduler instead, whose workers see RAW, and a store on a disk, under the same
             paths.
     """
@@ -102,8 +106,8 @@ def write_shards(
 
     Raises:
         ArchiveError, SampleError: With the file at fault.
-        StoreError: If the disk is full, a server does not answer, another builder has put other pixels, or the
-            scheduler or its workers are lost.
+        StoreError: If the disk is full, a server does not answer, another builder has put other pixels, or a process,
+            the scheduler or its workers are lost.
         UsageError: If the scheduler's address is none.
     """
     there = writer.done()
@@ -126,6 +130,9 @@ def write_shards(
     cores = len(os.sched_getaffinity(0))
     workers = min(engine.workers or _USEFUL_THREADS, cores, len(left))
     is_ahead = workers < cores
+    if workers > _USEFUL_THREADS:
+        _in_processes(writer, rows, source, workers=workers, todo=todo, tell=tell, is_ahead=is_ahead)
+        return
     with _quiet_readers():
         if workers > 1:
             _in_threads(writer, rows, source, workers=workers, todo=todo, tell=tell, is_ahead=is_ahead)
@@ -165,6 +172,29 @@ def _in_threads(
             raise
 
 
+def _in_processes(
+    writer: StoreWriter,
+    rows: "pd.DataFrame",
+    source: ArchiveSource,
+    *,
+    workers: int,
+    todo: Iterator[int],
+    tell: Callable[[int], None],
+    is_ahead: bool,
+) -> None:
+    address = _address_of(source)
+    tasks = ((k, (address, _slice(writer, rows, k), writer.job(k), is_ahead)) for k in todo)
+    with closing(in_processes(_in_process, tasks, workers=workers, preload=_LOADED)) as ended:
+        for k, outcome in ended:
+            if isinstance(outcome, Died):
+                raise StoreError(
+                    f"the process that wrote shard {k} {outcome}",
+                    writer.place,
+                    f"Probably out of memory: give fewer workers. {_KEPT}.",
+                )
+            tell(k)
+
+
 def _until(stop: threading.Event, samples: Iterable[Sample | BadSample]) -> Iterator[Sample | BadSample]:
     for sample in samples:
         if stop.is_set():
@@ -198,8 +228,7 @@ def _on_cluster(
     say: Say,
     tell: Callable[[int], None],
 ) -> None:
-    spec = source.spec.model_dump_json()
-    address = _Address(source.archive_id, source.raw.given, spec, source.raw.relax, source.on_bad)
+    address = _address_of(source)
     shard_of: dict[str, int] = {}
 
     def task(k: int) -> RemoteTask:
@@ -231,6 +260,16 @@ def _on_worker(address: _Address, rows: "pd.DataFrame", job: ShardJob) -> SeamoE
     except (ArchiveError, SampleError) as error:
         return error
     return None
+
+
+def _in_process(address: _Address, rows: "pd.DataFrame", job: ShardJob, is_ahead: bool) -> None:
+    with _quiet_readers():
+        _write_one(_opened(address), rows, job, threading.Event(), is_ahead=is_ahead)
+
+
+def _address_of(source: ArchiveSource) -> _Address:
+    spec = source.spec.model_dump_json()
+    return _Address(source.archive_id, source.raw.given, spec, source.raw.relax, source.on_bad)
 
 
 @lru_cache(maxsize=2)

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = """
+import pytest
+
+POOL = """
 import signal, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -26,9 +28,25 @@ def go() -> None:
         waiting[0].result()
 """
 
+OURS = """
+import signal, time
+from seamo.options import program
+from seamo_prep.processes import in_processes
+app = program("A program for tests.")
 
-def test_ctrl_c_is_one_message_with_workers_too(tmp_path: Path) -> None:
-    (tmp_path / "pooled_program.py").write_text(PROGRAM)
+def wait():
+    print("deaf", signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()), flush=True)
+    time.sleep(60)
+
+@app.command()
+def go() -> None:
+    list(in_processes(wait, iter([(1, ())]), workers=2, preload=["seamo.options"]))
+"""
+
+
+@pytest.mark.parametrize("program", [POOL, OURS], ids=["pool", "ours"])
+def test_ctrl_c_is_one_message_with_workers_too(program: str, tmp_path: Path) -> None:
+    (tmp_path / "pooled_program.py").write_text(program)
     main = "from seamo.terminal import run\nif __name__ == '__main__': run('pooled', 'pooled_program')\n"
     (tmp_path / "main.py").write_text(main)
     child = subprocess.Popen(

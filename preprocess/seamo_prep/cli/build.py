@@ -22,7 +22,9 @@ def build(
     layers: Annotated[str, typer.Option(help="Layers, separated by commas; all without it.")] = "",
     splits: Annotated[str, typer.Option(help="Split scheme; the published one where its lists are in RAW.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Build only the first samples.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads, up to the cores; up to 4 without it.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads, beyond 4 processes, up to the cores; up to 4 without it.")
+    ] = None,
     scheduler: Annotated[str, typer.Option(help="Address or file of a dask scheduler whose workers do it.")] = "",
     on_bad: Annotated[Literal["raise", "skip"], typer.Option(help="What to do with unreadable samples.")] = "raise",
     relax: Annotated[str, typer.Option(help="Accept other shape, dtype, seasons, names, grid; by commas.")] = "",
