@@ -26,6 +26,7 @@ from seamo.seal import MANIFEST, SealedFile, damage, manifest_bytes, seal_files
 
 __all__ = ["assign", "check_weights", "encoder_only", "load_model", "read_card", "read_state", "save_model", "transfer"]
 _MOST_PATCHES = 2**16  # of an image; pretraining has hundreds
+_OF_A_SENSOR = ("tokenizers", "decoders", "modality")  # parts of a model that each sensor has of its own
 
 
 Readme = Callable[[Mapping[str, Any]], str]  # a whole card -> README.md
@@ -181,17 +182,24 @@ def assign(model: torch.nn.Module, state: Mapping[str, Tensor], *, where: str) -
 
 
 def transfer(state: Mapping[str, Tensor], model: SeaMo) -> None:
-    """Start stage 2 from stage 1: everything but the TM block is loaded, exactly; the TM block stays fresh.
+    """Start stage 2 from stage 1: everything that stage 1 has is loaded, exactly; the rest stays fresh.
 
     Args:
-        state: State dict of a model without TM block.
-        model: The stage 2 model; its TM block keeps the weights that it has.
+        state: State dict of a model without TM block, of all of the model's sensors or some.
+        model: The stage 2 model; its TM block, and tokenizers and decoders of sensors that stage 1 did not learn from,
+            keep the weights that they have.
 
     Raises:
         CheckpointError: Naming the missing, unexpected or unfitting parameters; the model is untouched then.
     """
     own = model.state_dict()
-    fresh = {name: tensor for name, tensor in own.items() if name.startswith("fusion.")}
+    learnt = {name.split(".")[1] for name in state if name.startswith("tokenizers.")}
+    new = tuple(f"{part}.{s}" for s in model.config.sensors if s not in learnt for part in _OF_A_SENSOR)
+    fresh = {
+        name: tensor
+        for name, tensor in own.items()
+        if name.startswith("fusion.") or any(name == one or name.startswith(f"{one}.") for one in new)
+    }
     _check_fit({name: tensor for name, tensor in own.items() if name not in fresh}, state, "stage 1 weights")
     model.load_state_dict({**fresh, **state}, strict=True)
 

@@ -1,7 +1,7 @@
 """Every switch of the model, as one frozen tree of plain values; illegal combinations are refused with the reason."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -173,9 +173,18 @@ def parse_config(entry: Mapping[str, Any], where: str = "model") -> SeaMoConfig:
     return SeaMoConfig(**values)
 
 
-def stage_one(config: SeaMoConfig) -> SeaMoConfig:
-    """The configuration of stage 1 that `config` (stage 2) starts from: one season, no TM block."""
-    return replace(config, temporal=False, tm=FusionConfig(mode="none"))
+def stage_one(config: SeaMoConfig, *, sensors: Collection[str] = ()) -> SeaMoConfig:
+    """The configuration of stage 1 that `config` (stage 2) starts from: one season, no TM block.
+
+    Args:
+        config: That of stage 2.
+        sensors: Those that stage 1 learns from; empty: all.
+    """
+    bands = {sensor: names for sensor, names in config.bands.items() if not sensors or sensor in sensors}
+    weights = {sensor: weight for sensor, weight in config.loss_weight.items() if sensor in bands}
+    strategy = config.strategy if len(bands) > 1 else "unimodal"
+    own = replace(config, bands=bands, loss_weight=weights, strategy=strategy)
+    return replace(own, temporal=False, tm=FusionConfig(mode="none"))
 
 
 def _refuse_unknown(entry: Any, kind: type, where: str) -> None:

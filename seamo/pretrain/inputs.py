@@ -15,6 +15,7 @@ from seamo.data.draws import MASKS, uniforms
 from seamo.data.making import BatchSamples
 from seamo.errors import RecipeError, StoreError
 from seamo.inputs.check import check_unit
+from seamo.inputs.clipped import clipped_statistics
 from seamo.inputs.crops import Crops, ImageSpec
 from seamo.inputs.normalise import Normalisation, normalisation_from, normalise
 from seamo.inputs.statistics import mixed_statistics, pretraining_part, store_statistics
@@ -250,7 +251,7 @@ def plan_inputs(recipe: Recipe, stage: int, data: TrainingData) -> InputPlan:
         config=config,
         crop=recipe.crop,
         stacks=dict(stacks),
-        layers={sensor: store.spec.stack_layers(stack) for sensor, stack in stacks.items()},
+        layers={sensor: store.spec.stack_layers(stacks[sensor]) for sensor in config.sensors},
         numbers={sensor: _numbers(recipe, sensor, data) for sensor in config.sensors},
         seasons=seasons,
         random_season=recipe.data.season_sampling == "random",
@@ -261,7 +262,14 @@ def plan_inputs(recipe: Recipe, stage: int, data: TrainingData) -> InputPlan:
 def _numbers(recipe: Recipe, sensor: str, data: TrainingData) -> Normalisation:
     name, stack = recipe.data.statistics[sensor], recipe.data.stacks[sensor]
     layers = data.store.spec.stack_layers(stack)
-    statistics = _own_statistics(data, stack) if name == "store" else _published(data, name, sensor)
+    if name == "store":
+        statistics = _own_statistics(data, stack)
+    elif name == "store-clipped":
+        if isinstance(data.store, MixedStore):
+            raise RecipeError("'store-clipped' is of one store", f"data.statistics.{sensor}", "Take `store`.")
+        statistics = clipped_statistics(data.store, stack)
+    else:
+        statistics = _published(data, name, sensor)
     units = {layer.unit for layer in layers}
     if units != {statistics.unit}:
         raise RecipeError(
@@ -290,7 +298,9 @@ def _published(data: TrainingData, name: str, sensor: str) -> Statistics:
     where = f"data.statistics.{sensor}"
     found = [part.spec.statistics[name] for part in data.parts if name in part.spec.statistics]
     if not found:
-        known = ", ".join(dict.fromkeys(["store", *(one for part in data.parts for one in part.spec.statistics)]))
+        known = ", ".join(
+            dict.fromkeys(["store", "store-clipped", *(one for part in data.parts for one in part.spec.statistics)])
+        )
         names = " + ".join(dict.fromkeys(part.spec.id for part in data.parts))
         raise RecipeError(f"no statistics {name!r}", where, f"{names} has {known}.")
     if any(one != found[0] for one in found):

@@ -27,8 +27,9 @@ class DataPart(_Part):
     Args:
         stacks: The model's sensor -> the store's stack (SSL4EO-S12 has two products of Sentinel-2, s2a and s2c).
         split: Split of the store; `all` = every sample.
-        statistics: Sensor -> `store` (the store's own statistics of its train split) or the name of a published
-            list in the data set's manifest entry. There is no default.
+        statistics: Sensor -> `store` (the store's own statistics of its train split), `store-clipped` (the same without
+            outliers, as clouds are: `seamo.inputs.clipped`) or the name of a published list in the data set's manifest
+            entry. There is no default.
         scaling: See `seamo.inputs.normalise.Normalisation`.
         eight_bit: Round to 8 bits, as reference pipelines that store 8-bit images do.
         season_sampling: Single-season training sees the `first` season of every place, or a `random` one.
@@ -50,10 +51,18 @@ class DataPart(_Part):
 
 
 class StagePart(_Part):
-    """One stage; 0 epochs leave it out."""
+    """One stage; 0 epochs leave it out.
+
+    Args:
+        epochs: Passes over the places.
+        warmup_epochs: Of them, how many the learning rate takes to rise.
+        sensors: Stage 1 only: those of the model's sensors that it learns from; empty: all. The tokenizers and decoders
+            of the others are new when stage 2 begins.
+    """
 
     epochs: int = Field(ge=0)
     warmup_epochs: float = Field(ge=0)
+    sensors: tuple[str, ...] = ()
 
 
 class OptimiserPart(_Part):
@@ -147,7 +156,7 @@ class Recipe(_Part):
 
     def config(self, stage: int) -> SeaMoConfig:
         """The model of a stage."""
-        return stage_one(self.model) if stage == 1 else self.model
+        return stage_one(self.model, sensors=self.stage1.sensors) if stage == 1 else self.model
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `parse_recipe` reads them back."""
@@ -157,6 +166,9 @@ class Recipe(_Part):
                 del plain["data"][name]
         if not self.probe.store:
             del plain["probe"]
+        for stage in ("stage1", "stage2"):
+            if not plain[stage]["sensors"]:
+                del plain[stage]["sensors"]
         return {**plain, "model": self.model.to_dict(), "crop": {**asdict(self.crop), "rate": list(self.crop.rate)}}
 
     def settings(self) -> dict[str, Any]:
@@ -279,6 +291,13 @@ def _check(recipe: Recipe, where: str) -> None:
             where=f"{where}: crop.share",
             fix="Set crop.share and crop.share_flip true, or model.mask.kind independent.",
         )
+    if not set(recipe.stage1.sensors) <= sensors:
+        known = ", ".join(recipe.model.sensors)
+        raise RecipeError(
+            f"names {', '.join(recipe.stage1.sensors)}", f"{where}: stage1.sensors", f"There are {known}."
+        )
+    if recipe.stage2.sensors:
+        raise RecipeError("stage 2 learns from all sensors", f"{where}: stage2.sensors", "Leave it out.")
     if recipe.stage1.epochs + recipe.stage2.epochs == 0:
         raise RecipeError("both stages have 0 epochs", where=f"{where}: stage2.epochs")
     for number in (1, 2):

@@ -293,8 +293,46 @@ def test_a_seamo_run_is_a_backbone(tmp_path, stores, monkeypatch):
         "night-random",
         "night-pretrain-statistics-random",
     ]
-    with pytest.raises(UsageError, match="neither pretrain nor random"):
+    tiled = seamo_family.card_of(f"{run_name}@pretrain+tiles+std+random:1")
+    assert (tiled.id, tiled.size, tiled.multiple_of) == (
+        "night-seed3-pretrain-statistics-tiles-mean-std-random-1",
+        0,
+        16,
+    )
+    assert tiled.embed_dim == 2 * both.embed_dim
+    assert dict(tiled.variant)["group"] == "night-pretrain-statistics-tiles-mean-std-random"
+    with pytest.raises(UsageError, match="8 x 8 pixels are not made of tiles of 16"):
+        seamo_bench.load_backbone(f"{run_name}@pretrain+tiles", store=store).features(batch)
+    with pytest.raises(UsageError, match="neither pretrain, tiles, std nor random"):
         seamo_family.card_of(f"{run_name}@imagenet")
+
+
+def test_tiles_are_looked_at_one_by_one_and_std_says_how_tokens_vary():
+    from seamo.model.config import FusionConfig, SeaMoConfig
+    from seamo.model.seamo import SeaMo
+    from seamo_bench.networks.seamo import SeaMoNetwork
+
+    bands = {"s2": ("B02", "B03"), "s1": ("VV",)}
+    config = SeaMoConfig(
+        bands=bands, size=16, patch=8, dim=16, depth=2, heads=2, temporal=False, tm=FusionConfig(mode="none")
+    )
+    model = SeaMo(config, generator=torch.Generator().manual_seed(0)).eval()
+    network = SeaMoNetwork(model, bands, num_levels=2, tiled=True, spread=True).eval()
+    images = {"s2": torch.rand(2, 2, 32, 48), "s1": torch.rand(2, 1, 32, 48)}
+    whole = SeaMoNetwork(model, bands, num_levels=2).eval()
+    with torch.no_grad():
+        found = network.forward_features(images)
+        tiles = [
+            [{s: one[..., r : r + 16, c : c + 16] for s, one in images.items()} for c in (0, 16, 32)] for r in (0, 16)
+        ]
+        each = [[whole.forward_features(tile) for tile in row] for row in tiles]
+        tokens = [model.encoder.norm(model.encode_levels(tile, (1,))[-1]) for row in tiles for tile in row]
+    mean = torch.stack([one.pooled for row in each for one in row]).mean(dim=0)
+    std = torch.from_numpy(torch.cat(tokens, dim=1).numpy().std(axis=1))
+    torch.testing.assert_close(found.pooled, torch.cat([mean, std], dim=1), rtol=1e-4, atol=1e-5)
+    for level, mine in enumerate(found.levels):
+        rows = [torch.cat([one.levels[level] for one in row], dim=3) for row in each]
+        torch.testing.assert_close(mine, torch.cat(rows, dim=2), rtol=1e-4, atol=1e-5)
 
 
 def test_columns_of_missing_bands_are_cut_out_of_the_tokenizer():

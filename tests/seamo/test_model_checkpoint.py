@@ -187,6 +187,18 @@ def test_stage_two_starts_from_stage_one_and_its_fusion_stays_fresh():
     assert sum(name.startswith("fusion.") for name in fresh) > 10
 
 
+def test_a_sensor_that_stage_one_did_not_see_stays_fresh():
+    one, two = model(stage_one(TINY, sensors=("s2",)), seed=1), model(TINY, seed=2)
+    fresh = {name: tensor.clone() for name, tensor in two.state_dict().items()}
+    assert (one.config.sensors, one.config.strategy) == (("s2",), "unimodal")
+    transfer(one.state_dict(), two)
+    kept = {name for name in fresh if torch.equal(two.state_dict()[name], fresh[name]) and "norm" not in name}
+    new = {name for name in fresh if name not in one.state_dict()}
+    assert {name for name in new if "fusion" not in name and "norm" not in name} <= kept
+    assert {name.partition(".")[0] for name in new} == {"fusion", "tokenizers", "decoders"}
+    assert all(torch.equal(two.state_dict()[name], tensor) for name, tensor in one.state_dict().items())
+
+
 def test_transfer_refuses_what_does_not_fit_and_touches_nothing():
     state, two = model(stage_one(TINY), seed=1).state_dict(), model(TINY, seed=2)
     before = {name: tensor.clone() for name, tensor in two.state_dict().items()}

@@ -286,6 +286,34 @@ def test_a_sensor_of_less_weight_counts_less_and_its_terms_are_logged_whole(stor
     assert load_model(tmp_path / "quarter" / "final")[0].config.loss_weight == {"s1": 0.25}
 
 
+def test_stage_one_learns_from_one_sensor_and_stage_two_from_both(store, tmp_path):
+    stages = ("stage1={epochs: 2, warmup_epochs: 0, sensors: [s2]}", "stage2={epochs: 1, warmup_epochs: 0}")
+    recipe = recipe_of(*stages, "machine.keep=9")
+    out = tmp_path / "run"
+    pretrain(recipe, store, out)
+    curves = read_curves(out)
+    first = [stage == 1 for stage in curves["stage"]]
+    assert sum(first) == 6
+    radar = np.array(curves["s1_t0"])
+    assert np.isnan(radar[first]).all()
+    assert np.isfinite(radar[6:]).all()
+    assert load_model(out / "final")[0].config.sensors == ("s2", "s1")
+    steps = {path.name: load_model(path)[0].config.sensors for path in checkpoints(out / "checkpoints")}
+    assert {sensors for name, sensors in steps.items() if int(name[-8:]) <= 6} == {("s2",)}
+    # From a checkpoint of either stage it goes on to the same curve and the same weights.
+    for at in (4, 8):
+        other = tmp_path / f"from-{at}"
+        shutil.copytree(out, other)
+        shutil.rmtree(other / "final")
+        (other / "checksums.json").unlink()
+        for path in checkpoints(other / "checkpoints"):
+            if int(path.name[-8:]) > at:
+                shutil.rmtree(path)
+        pretrain(recipe, store, other, resume=True)
+        for file in ("curves.csv", "final/model.safetensors"):
+            assert (other / file).read_bytes() == (out / file).read_bytes()
+
+
 def test_speed_says_rate_utilisation_and_waiting(store, tmp_path):
     class Slow(Store):
         def read_layer(self, i, layer, out=None, **part):

@@ -60,6 +60,8 @@ def test_changes_by_dotted_keys():
         ("machine.micro_batch=0", "machine.micro_batch"),
         ("model.patch=7", "not a multiple of patch 7"),
         ("stage1.warmup_epochs=10", "10 epochs of warm-up in 10"),
+        ("stage1.sensors=[s3]", "stage1.sensors: names s3"),
+        ("stage2.sensors=[s2]", "stage 2 learns from all sensors"),
         ("crop.share_flip=false", "must look at the same ground"),
         ("data.stacks={s2: s2a}", "names s2, the model's sensors are s2, s1"),
         ("seed", "is not key=value"),

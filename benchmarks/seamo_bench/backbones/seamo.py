@@ -4,6 +4,11 @@ Names: `PATH` normalises with the kind of the model's card and the statistics of
 product level); `PATH@pretrain` with the statistics of pretraining; `PATH@random:SEED` is the architecture of PATH
 with random weights, `PATH@pretrain+random:SEED` the same with the statistics of pretraining; `seamo-random` is
 `seamo-base` with random weights of seed 0.
+
+Two more words behind `@` say how an image is looked at. `tiles`: as the store has it, cut into tiles of the model's own
+size; without it images are resized to that size, and a model of small images sees half of the pixels that it learned
+from. `std`: beside the mean of all tokens their standard deviation, which holds how much an image varies whatever was
+learnt. `PATH@pretrain+tiles+std`.
 """
 
 import json
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from seamo_bench.network import Network
 
 NUM_LEVELS = 4
+_WORDS = ("pretrain", "tiles", "std")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+://[^/]+/[^@]*)(?:@(.*))?")
 
 _RANDOM = BackboneCard(
@@ -54,7 +60,7 @@ def card_of(name: str) -> BackboneCard | None:
     """The card of a folder or address that holds a SeaMo model; None if `name` names no such folder.
 
     Raises:
-        UsageError: If what stands behind `@` is neither `pretrain` nor `random:SEED`.
+        UsageError: If what stands behind `@` is none of `pretrain`, `tiles`, `std` and `random:SEED`.
         CheckpointError: If the folder's card is damaged.
     """
     address = _ADDRESS.fullmatch(name)  # whose account may have an @
@@ -63,26 +69,30 @@ def card_of(name: str) -> BackboneCard | None:
     folder = _brought(path) if address else _model_folder(Path(path).absolute())
     if folder is None:
         return None
-    own, seed = _how(how, name)
+    words, seed = _how(how, name)
     described = read_card(folder)
     config, provenance = described["config"], described["provenance"]
-    run, suffix = _run_name(folder), "-pretrain-statistics" if own else ""
+    own, tiles, spread = (word in words for word in _WORDS)
+    run = _run_name(folder)
+    suffix = "-pretrain-statistics" * own + "-tiles" * tiles + "-mean-std" * spread
     variant = dict(_variant(provenance, run))
     group = f"{variant['group']}{suffix}"
-    note = ", statistics of pretraining" if own else ""
+    note = ", statistics of pretraining" * own + ", native tiles" * tiles + ", mean and std" * spread
+    looks = (("tile", int(config["size"])),) * tiles + (("pooling", "mean-std"),) * spread
     card = replace(
         _RANDOM,
         id=f"{run}{suffix}",
         title=f"SeaMo ({run}{note})",
         inputs=expects_of(described, run, own=config["bands"] if own else ()).inputs,
-        embed_dim=int(config["dim"]),
-        size=int(config["size"]),
-        multiple_of=int(config["patch"]),
+        embed_dim=int(config["dim"]) * (2 if spread else 1),
+        size=0 if tiles else int(config["size"]),
+        multiple_of=int(config["size"] if tiles else config["patch"]),
+        pooling=f"mean {'and standard deviation ' * spread}of all tokens after the final norm",
         levels=((int(config["dim"]), int(config["patch"])),) * min(NUM_LEVELS, int(config["depth"])),
         availability="weights",
         weights=Weights((), str(folder / "model.safetensors"), "of the run", sha256=described["weights"]["sha256"]),
         pretrained_on=_pretrained_on(provenance),
-        variant=tuple({**variant, "group": group}.items()),
+        variant=(*{**variant, "group": group}.items(), *looks),
         pretraining=_pretraining(described),
     )
     if seed is None:
@@ -101,21 +111,22 @@ def card_of(name: str) -> BackboneCard | None:
             ("group", f"{group}-random"),
             ("pretraining_seed", seed),
             ("config", json.dumps(config, sort_keys=True)),
+            *looks,
         ),
     )
 
 
-def _how(text: str, name: str) -> tuple[bool, int | None]:
-    """What stands behind `@`: whether pretraining's statistics are used, and the seed of random weights."""
-    own, seed = False, None
+def _how(text: str, name: str) -> tuple[set[str], int | None]:
+    """What stands behind `@`: words of `_WORDS`, and the seed of random weights."""
+    words, seed = set[str](), None
     for part in text.split("+") if text else ():
-        if part == "pretrain":
-            own = True
+        if part in _WORDS:
+            words.add(part)
         elif part.startswith("random:") and part[7:].isdecimal():
             seed = int(part[7:])
         else:
-            raise UsageError(f"{part!r} behind @ is neither pretrain nor random:SEED", where=name)
-    return own, seed
+            raise UsageError(f"{part!r} behind @ is neither {', '.join(_WORDS)} nor random:SEED", where=name)
+    return words, seed
 
 
 def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
@@ -146,7 +157,10 @@ def load(card: BackboneCard, weights: Path | None, seed: int) -> "Network":
     if card.missing == "new-tokenizer":
         new = [sensor for sensor, names in bands.items() if model.config.bands.get(sensor) != names]
         model = new_tokenizer(model, bands, torch.Generator().manual_seed(seed))
-    return SeaMoNetwork(model, bands, num_levels=len(card.levels), new=new).eval()
+    looks = dict(card.variant)
+    return SeaMoNetwork(
+        model, bands, num_levels=len(card.levels), new=new, tiled="tile" in looks, spread="pooling" in looks
+    ).eval()
 
 
 def _narrow(card: BackboneCard) -> BackboneCard:
