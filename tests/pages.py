@@ -40,7 +40,7 @@ NOT_RUN = {
     "cluster": "needs a scheduler of jobs, or several machines; what was rehearsed stands on the page",
     "docker": "needs Docker, which no machine of the tests has",
     "extra": "needs a package that only users of it bring; its own test runs where that is installed",
-    "gpu": "needs several GPUs",
+    "gpu": "needs a GPU, or several",
     "install": "installs packages, or works on a whole checkout",
     "long": "computes for half an hour or more, or on real samples",
 }

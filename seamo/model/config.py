@@ -183,8 +183,8 @@ def stage_one(config: SeaMoConfig, *, sensors: Collection[str] = ()) -> SeaMoCon
     bands = {sensor: names for sensor, names in config.bands.items() if not sensors or sensor in sensors}
     weights = {sensor: weight for sensor, weight in config.loss_weight.items() if sensor in bands}
     strategy = config.strategy if len(bands) > 1 else "unimodal"
-    own = replace(config, bands=bands, loss_weight=weights, strategy=strategy)
-    return replace(own, temporal=False, tm=FusionConfig(mode="none"))
+    alone = FusionConfig(mode="none")
+    return replace(config, bands=bands, loss_weight=weights, strategy=strategy, temporal=False, tm=alone)
 
 
 def _refuse_unknown(entry: Any, kind: type, where: str) -> None:
