@@ -7,6 +7,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, IterableDataset
 
 from seamo.data.loader import Loader
+from seamo.errors import UsageError
 from seamo.inputs.torchform import Sampled, TorchBatches, Transform, default_stack
 from seamo.store.reader import open_store
 from seamo.store.samples import Samples
@@ -30,6 +31,11 @@ class StoreDataModule(LightningDataModule):  # type: ignore[misc]  # lightning i
         label_space: Label space of the labels; empty = the task's default.
         seed: Of the order of train.
         workers: Threads that read, of each split.
+
+    Raises:
+        UsageError: When batches are asked for: train does not fill one.
+        StoreError: Then, too: there is no such split.
+        ManifestError: Then, too: there is no such stack.
     """
 
     def __init__(
@@ -72,6 +78,10 @@ class StoreDataModule(LightningDataModule):  # type: ignore[misc]  # lightning i
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         rows = self.store.rows(split, self.fraction if is_train else 1.0, self.salt)
+        if is_train and len(rows) < self.batch * world:
+            fix = "Take a smaller batch, fewer devices or a larger fraction."
+            where = f"{self.store.title} split {split}"
+            raise UsageError(f"has {len(rows)} samples, fewer than one batch of {self.batch * world}", where, fix)
 
         def make(epoch: int) -> TorchBatches:
             loader = Loader(
@@ -100,10 +110,10 @@ class _Epochs(IterableDataset[Sampled]):
     """Each time it is gone through: the batches of the epoch that it is."""
 
     def __init__(self, make: Callable[[int], TorchBatches], epoch: Callable[[], int]) -> None:
-        self.make, self.epoch = make, epoch
+        self.make, self.epoch, self.length = make, epoch, len(make(0))
 
     def __len__(self) -> int:
-        return len(self.make(0))
+        return self.length
 
     def __iter__(self) -> Iterator[Sampled]:
         return iter(self.make(self.epoch()))

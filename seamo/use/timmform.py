@@ -57,7 +57,7 @@ def create_model(
         out_indices: Which blocks; None: the last three.
 
     Raises:
-        UsageError: For a name that is none, a folder of another network, a sensor that is not there, or
+        UsageError: For a name that is none, a folder of another network, a sensor or block that is not there, or
             `pretrained=True`, for there are no published weights.
         BandError: If there is no such band.
 
@@ -69,6 +69,9 @@ def create_model(
         >>> [tuple(one.shape) for one in maps(torch.zeros(1, 2, 48, 48))]
         [(1, 128, 6, 6), (1, 128, 6, 6), (1, 128, 6, 6)]
     """
+    if isinstance(bands, str) or num_classes < 0:
+        fix = "bands=('B04', 'B03', 'B02'), num_classes=10."
+        raise UsageError(f"bands {bands!r} and num_classes {num_classes} are not names and a number", name, fix)
     named = _named(name)
     if pretrained is True:
         fix = "pretrained=FOLDER: a run of `seamo pretrain`, or what `seamo export` wrote."
@@ -98,7 +101,10 @@ def create_model(
     }
     if not features_only:
         return vit
-    return FeatureGetterNet(vit, out_indices=3 if out_indices is None else list(out_indices), norm=True)
+    depth = model.config.depth
+    if any(not -depth <= one < depth for one in out_indices or ()):
+        raise UsageError(f"has no block of {list(out_indices or ())}", name, f"Its blocks are 0 to {depth - 1}.")
+    return FeatureGetterNet(vit, out_indices=3 if out_indices is None else tuple(out_indices), norm=True)
 
 
 def create_transform(model: VisionTransformer | FeatureGetterNet) -> Normalise:

@@ -31,12 +31,13 @@ def test_each_says_in_a_few_lines_what_it_holds(tmp_path):
     assert lines[0] == f"Record {record.key[:12]}, ok: good-net"
     assert f"top1 {record.scores['top1']:.4f}" in repr(record)
     assert len(lines) < 10
+    assert str(record) == repr(record)
     blind = next(one for one in found.records if one.status == "impossible")
     assert "impossible: blind" in repr(blind)
     whole = repr(found)
     assert whole.splitlines()[0] == "14 records, 1 damaged files"
     assert "13 ok, 1 impossible" in whole
-    table = build_table(found, tmp_path, resamples=50)
+    table = build_table(found, str(tmp_path), resamples=50)
     assert repr(table) == to_text(table).rstrip()
 
 

@@ -83,6 +83,16 @@ def test_a_run_that_goes_on_sees_the_epochs_that_are_left(store, tmp_path):
     assert first.keys["train"] + rest.keys["train"] == whole.keys["train"]
 
 
+def test_what_cannot_be_fed_is_refused(store):
+    from seamo.errors import ManifestError, UsageError
+    from seamo.inputs.datamodule import StoreDataModule
+
+    with pytest.raises(UsageError, match="has 8 samples, fewer than one batch of 9"):
+        StoreDataModule(store, batch=9, stack="s2").train_dataloader()
+    with pytest.raises(ManifestError, match="no layer 's9'"):
+        StoreDataModule(store, batch=2, stack="s9").val_dataloader()
+
+
 def test_devices_share_a_split(store):
     from seamo.inputs.datamodule import StoreDataModule
 

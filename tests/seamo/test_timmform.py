@@ -15,8 +15,8 @@ from seamo.use.export import load_module
 from seamo.use.timmform import create_transform, model_names
 from tests.seamo.small_model import model_folder
 
-NAME = "seamo_demo_patch4"
 CONFIG = stage_one(load_recipe("seamo-demo").model)
+NAME = f"seamo_demo_patch{CONFIG.patch}"
 S2 = CONFIG.bands["s2"]
 
 
@@ -98,7 +98,7 @@ def test_another_size_and_random_weights(trained):
     one, same, other = (seamo.create_model(NAME, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one(images()), same(images()))
     assert not torch.equal(one(images()), other(images()))
-    assert seamo.create_model("seamo_demo_patch8")(images()).shape == (2, CONFIG.dim)
+    assert seamo.create_model(f"seamo_demo_patch{CONFIG.size // 2}")(images()).shape == (2, CONFIG.dim)
     with pytest.raises(UsageError, match="random weights"):
         create_transform(one)
 
@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused(trained):
     _, folder = trained
     with pytest.raises(UsageError, match="no weights are published"):
         seamo.create_model(NAME, pretrained=True)
-    with pytest.raises(UsageError, match=r"has dim 96, depth 3, heads 3, patch 4, and seamo_tiny_patch8 is dim 128"):
+    with pytest.raises(UsageError, match=rf"has dim {CONFIG.dim}, .*, and seamo_tiny_patch8 is dim 128"):
         seamo.create_model("seamo_tiny_patch8", folder)
     with pytest.raises(UsageError, match="no sensor 's3'"):
         seamo.create_model(NAME, folder, sensor="s3")
@@ -127,7 +127,13 @@ def test_what_does_not_fit_is_refused(trained):
     for wrong in ((), ("B02", "B02")):
         with pytest.raises(RecipeError, match="not a list of different bands"):
             seamo.create_model(NAME, folder, bands=wrong)
+    with pytest.raises(UsageError, match="not names and a number"):
+        seamo.create_model(NAME, folder, bands="B02")
+    with pytest.raises(UsageError, match=rf"no block of \[99\].*0 to {CONFIG.depth - 1}"):
+        seamo.create_model(NAME, folder, features_only=True, out_indices=(99,))
     with pytest.raises(UsageError, match="multiple of the patch"):
-        seamo.create_model(NAME, folder, img_size=30)
+        seamo.create_model(NAME, folder, img_size=CONFIG.size + 1)
     with pytest.raises(RecipeError):
-        seamo.create_model("seamo_demo_patch5")  # the recipe's image is no whole number of such patches
+        seamo.create_model(
+            f"seamo_demo_patch{CONFIG.size - 1}"
+        )  # the recipe's image is no whole number of such patches

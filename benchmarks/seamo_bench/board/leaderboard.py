@@ -119,7 +119,7 @@ class Table:
 
 
 def build_table(
-    found: RecordSet, results: Path, *, metric_name: str = "", mixed: bool = False, resamples: int = RESAMPLES
+    found: RecordSet, results: str | Path, *, metric_name: str = "", mixed: bool = False, resamples: int = RESAMPLES
 ) -> Table:
     """Make the leaderboard of a results folder.
 
@@ -134,6 +134,7 @@ def build_table(
         ProtocolError: If there is nothing to show, if records of one column cannot be compared, or if
             predictions are missing or changed.
     """
+    results = Path(results)
     if metric_name:
         metric(metric_name)
     groups: dict[Column, list[Record]] = {}

@@ -158,6 +158,8 @@ class Record(Value):
     def __repr__(self) -> str:
         return shown_record(self).text()
 
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         return shown_record(self).html()
 
