@@ -16,6 +16,7 @@ from seamo_bench.cli.submit import submit
 from seamo_bench.cli.table import table
 from seamo_bench.cli.verify import verify
 from seamo_bench.cli.weights import app as weights
+from seamo_bench.cli.why import why
 
 app = program("Evaluate any backbone on any store under the same protocols.")
 app.command("list")(list_things)
@@ -27,6 +28,7 @@ app.command()(table)
 app.command()(report)
 app.command()(figures)
 app.command()(compare)
+app.command()(why)
 app.command()(reproduce)
 app.add_typer(weights, name="weights")
 app.command()(verify)

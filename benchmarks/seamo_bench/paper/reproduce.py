@@ -83,14 +83,14 @@ def reproduce(
         raise UsageError(f"no table {table.removeprefix('T')!r}", fix=f"Tables 1 to 9 are compared, and {ELSEWHERE!r}.")
     suite = load_suite("paper").rows
     wanted = [one for one in load_published() if one.table in ([table] if table else TABLES)]
-    rows = [_one(one, _recipe(one, suite), records, results, backbone, resamples) for one in wanted]
+    rows = [_one(one, recipe_of(one, suite), records, results, backbone, resamples) for one in wanted]
     if table in ("", ELSEWHERE):
         others = [_one(one, None, records, results, backbone, resamples) for one in load_published(ELSEWHERE)]
         rows += [row for row in others if table or row.ours is not None]
     return tuple(rows)
 
 
-def _recipe(one: Published, suite: Sequence[Row]) -> Row | None:
+def recipe_of(one: Published, suite: Sequence[Row]) -> Row | None:
     """The first row of suite `paper` for a value: where a printed setting is implausible, the row that has it."""
     for row in suite:
         same = row.published == one.table and row.store == one.dataset and row.fraction == one.fraction
@@ -142,6 +142,14 @@ def _one(
         store=" + ".join(chosen[0].about.stores),
         records=tuple(record.key for record in chosen),
     )
+
+
+def stated_differences(one: Published, record: Record) -> tuple[str, ...]:
+    """How a record differs from what is published about a number, then what was decided where nothing is."""
+    if one.table == ELSEWHERE:
+        return _other_protocol(one, record)
+    why, decided = _differences(recipe_of(one, load_suite("paper").rows), record)
+    return (*why, *decided, _NOT_STATED)
 
 
 def _is_about(one: Published, record: Record, backbone: str) -> bool:

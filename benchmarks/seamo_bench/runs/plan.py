@@ -41,6 +41,7 @@ from seamo_bench.tasks.stores import find_build, no_stores, open_row, store_iden
 from seamo_bench.tasks.trials import labels_of, make_trials, sample_counts, split_facts, task_facts
 from seamo_bench.zoo.catalogue import (
     BackboneSource,
+    Found,
     budget_card,
     card_digest,
     check_available,
@@ -94,6 +95,7 @@ def make_plan(
     past: Past | None = None,
     speed: Throughput | None = None,
     progress: Progress = silent,
+    given: Mapping[str, Found] | None = None,
 ) -> list[Cell]:
     """Every cell of a suite, grouped by store and backbone so that a network is loaded once.
 
@@ -105,6 +107,7 @@ def make_plan(
         past: What earlier runs left; None: what is read of the results.
         speed: Of the device, for estimates; None: that of earlier records, or else `estimate.GPU`.
         progress: Called with (cells planned, cells, name of the next).
+        given: Cards under names of their own, instead of those that are listed.
 
     Raises:
         UsageError: If a backbone or a protocol is unknown.
@@ -113,7 +116,7 @@ def make_plan(
     rows = expand(suite, _specs(places.stores))
     chosen = {id(row): names_of(suite, row, backbones) for row in rows}
     names = dict.fromkeys([*backbones, *(name for listed in chosen.values() for name in listed)])
-    candidates = {name: _candidate(name, budget) for name in names}
+    candidates = {name: _candidate(name, (given or {}).get(name) or find_card(name), budget) for name in names}
     protocols = {row.protocol: find_protocol(row.protocol) for row in rows}
     past = read_past(places.results) if past is None else past
     known = _Known(places, budget, past, speed or past.throughput or GPU)
@@ -141,8 +144,7 @@ class _Candidate:
     family: Family
 
 
-def _candidate(name: str, budget: Budget) -> _Candidate:
-    found = find_card(name)
+def _candidate(name: str, found: Found, budget: Budget) -> _Candidate:
     return _Candidate(name, budget_card(found, budget), found.family)
 
 

@@ -1,0 +1,397 @@
+"""Why two numbers differ: planted differences found on the demo's data, and every number held against another way."""
+
+import itertools
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from seamo.errors import ProtocolError, UsageError
+from seamo.store.reader import open_store
+from seamo_bench import load_backbone
+from seamo_bench.facts import run_key
+from seamo_bench.predictions import ClassPredictions
+from seamo_bench.protocol import silent
+from seamo_bench.records.record import About, Record, load_predictions, read_record, write_record
+from seamo_bench.runs.plan import Places, make_plan
+from seamo_bench.runs.run import Machine, run_plan
+from seamo_bench.suites.suite import Row, Suite
+from seamo_bench.why.aspects import aspects_of, mixed
+from seamo_bench.why.attribution import attribute
+from seamo_bench.why.between import Bench
+from seamo_bench.why.explained import Explanation, Side, explain, side_of
+from seamo_bench.why.sides import find_published, find_record, pairs_of, published_side
+from seamo_bench.why.waterfall import levels
+from seamo_bench.zoo.catalogue import find_card
+from seamo_prep.demo import write_demos
+from tests.bench.bench_store import toy_store
+from tests.prep.demo_stores import build_quietly
+
+torch.set_num_threads(1)
+NETWORK = "timm:test_vit@random"  # small, and every channel has weights of its own
+
+
+class World:
+    """Stores, and a folder of records that are run when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stores, self.results, self.scratch = folder / "stores", folder / "results", folder / "between"
+
+    def made(self, name=NETWORK, *, card=None, into=None, **row) -> Record:
+        """The record of a row; with a card, as a wrapper that nobody here knows would have made it."""
+        places = Places(self.stores, into or self.results, self.stores)
+        given = {} if card is None else {name: replace(find_card(name), card=card)}
+        suite = Suite(id="one", rows=(Row(**{"protocol": "logreg", "seeds": 1, **row}),))
+        (cell,) = make_plan(suite, [name], places, given=given)
+        list(run_plan([cell], places, machine=Machine(), progress=silent, inner=silent))
+        return read_record(places.results / f"{run_key(cell.facts[0])}.json")
+
+    @property
+    def bench(self) -> Bench:
+        return Bench(Places(self.stores, self.scratch, self.stores))
+
+    def why(self, a: Record, b: Record, metric="", *, metric_b="", runs=True) -> Explanation:
+        sides = side_of(a, self.results, metric), side_of(b, self.results, metric_b or metric)
+        return explain(*sides, bench=self.bench if runs else None)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> World:
+    folder = tmp_path_factory.mktemp("demo")
+    write_demos(folder / "raw", only=["eurosat", "bigearthnet-v1"], workers=1, tell=lambda *_: None)
+    for name in ("eurosat", "bigearthnet-v1"):
+        build_quietly(name, folder / "raw" / name, folder / "stores")
+    return World(folder)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> World:
+    folder = tmp_path_factory.mktemp("toy")
+    toy_store(folder / "stores")
+    return World(folder)
+
+
+def changed(name, **how):
+    """The card of a wrapper that feeds something else: field of its inputs -> what it makes of that."""
+    card = find_card(name).card
+    inputs = [replace(one, **{field: make(getattr(one, field)) for field, make in how.items()}) for one in card.inputs]
+    return replace(card, inputs=tuple(inputs))
+
+
+def other_steps(steps):
+    return (replace(steps[0], op="affine", a=(0.0,), b=(50_000.0,)),)
+
+
+# What is planted -> (the fact that must be named first, how).
+PLANTED = {
+    "normalisation": lambda: {"card": changed(NETWORK, steps=other_steps)},
+    "bands": lambda: {"card": changed(NETWORK, bands=lambda bands: bands[::-1])},
+    "kernel": lambda: {"card": replace(find_card(NETWORK).card, resize="bicubic-native")},
+    "split": lambda: {"split": "hash-60-20-20"},
+    "label fraction": lambda: {"fraction": 0.2},
+    "parameter C": lambda: {"params": {"C": 0.003}},
+}
+
+
+def check_planted(world: World, fact: str, *, metric: str, planted=None, **common) -> Explanation:
+    """One fact is planted and one that moves next to nothing lies beside it: which of the two it was is measured."""
+    a = world.made(store="eurosat", **common)
+    planted = PLANTED[fact]() if planted is None else dict(planted)
+    params = {"max_iter": 1999, **planted.pop("params", {})}
+    b = world.made(store="eurosat", **common, **planted, params=params)
+    told = world.why(a, b, metric)
+    assert {one.name for one in aspects_of(a.facts, b.facts)} == {fact, "parameter max_iter"}
+    assert told.values == (a.scores[metric], b.scores[metric])
+    assert abs(told.difference) > 1e-4, "nothing was planted"
+    assert told.moved[0].aspects[0].name == fact
+    assert abs(told.moved[0].effect - told.difference) <= 0.05 * abs(told.difference)
+    assert told.explained >= 0.95
+    assert told.runs
+    return told
+
+
+@pytest.mark.parametrize("fact", PLANTED)
+def test_a_planted_fact_is_named_first_and_explains_the_difference(demo, fact):
+    check_planted(demo, fact, metric="nll", size=32)
+
+
+@pytest.fixture(scope="module")
+def real(samples, tmp_path_factory) -> World:
+    folder = tmp_path_factory.mktemp("real")
+    build_quietly("eurosat", samples / "eurosat_ms", folder / "stores", splits="hash-60-20-20")
+    return World(folder)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("metric", ["nll", "top1"])
+@pytest.mark.parametrize("fact", PLANTED)
+def test_planted_facts_on_the_real_eurosat_subset(real, fact, metric):
+    planted = {"split": "cv5x5"} if fact == "split" else None  # the subset has no other lists
+    check_planted(real, fact, metric=metric, size=64, planted=planted)
+
+
+@pytest.mark.soak
+def test_the_averaging_on_the_real_eurosat_subset(real):
+    """Of one label a sample, micro is the share of samples that are right, and macro the mean recall of classes."""
+    a = real.made(store="eurosat", size=64)
+    b = real.made(store="eurosat", size=64, params={"max_iter": 1999})
+    told = real.why(a, b, "top1", metric_b="balanced_accuracy", runs=False)
+    p = load_predictions(b, real.results)
+    right = p.scores.argmax(axis=1) == p.labels
+    assert told.values[1] == pytest.approx(np.mean([right[p.labels == k].mean() for k in np.unique(p.labels)]))
+    assert told.moved[0].aspects[0].name == "metric"
+    assert told.explained >= 0.95
+
+
+def test_micro_or_macro_is_told_from_stored_predictions_and_nothing_is_run(demo):
+    a = demo.made("rgb-statistics", store="bigearthnet-v1", inputs=("s2",))
+    b = demo.made("rgb-statistics", store="bigearthnet-v1", inputs=("s2",), params={"max_iter": 1999})
+    told = demo.why(a, b, "micro_ap", metric_b="macro_ap", runs=False)
+    p = load_predictions(b, demo.results)
+    seen = p.labels.any(axis=0)
+    macro = np.mean([average_precision_score(p.labels[:, k], p.scores[:, k]) for k in np.flatnonzero(seen)])
+    assert told.values[1] == pytest.approx(macro, abs=1e-6)
+    assert told.values[0] == pytest.approx(average_precision_score(p.labels.ravel(), p.scores.ravel()), abs=1e-6)
+    assert [one.aspects[0].name for one in told.moved] == ["metric", "parameter max_iter"]
+    assert told.explained >= 0.95
+    assert told.runs == 0
+    assert not told.would_run
+
+    per_batch = demo.why(a, b, "micro_ap", metric_b="micro_ap_per_batch_4", runs=False)
+    parts = [slice(start, start + 4) for start in range(0, len(p.keys), 4)]
+    by_hand = [average_precision_score(p.labels[part].ravel(), p.scores[part].ravel()) for part in parts]
+    assert per_batch.values[1] == pytest.approx(np.mean(by_hand), abs=1e-6)
+    with pytest.raises(UsageError, match="no metric 'miou_all' of a multi-label task"):
+        side_of(a, demo.results, "miou_all")
+
+
+def test_two_causes_are_told_apart_as_scikit_learn_tells_them(toy):
+    """Four cells fitted by another program on the same features: their Shapley values are ours."""
+    settings = {"a": (1.0, 1.0), "C": (0.002, 1.0), "fraction": (1.0, 0.1), "both": (0.002, 0.1)}
+    store = open_store(next((toy.stores / "toy").glob("*/store.json")).parent)
+    labels = store.read_columns(["label"]).column("label").to_numpy()
+    backbone = load_backbone("image-statistics", store=store)
+    batch = next(iter(store.loader("all", len(store), shuffle=False)))
+    order = np.argsort(batch.rows.numpy())
+    features = backbone.features(batch).pooled.double().numpy()[order]
+    test = store.rows("test")
+    loss = {}
+    for name, (c, fraction) in settings.items():
+        train = store.rows("train", fraction, 0) if fraction < 1 else store.rows("train")
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=5000, tol=1e-8))
+        model.fit(features[train], labels[train])
+        chance = model.predict_proba(features[test])
+        loss[name] = -np.mean(np.log(chance[np.arange(len(test)), labels[test]]))
+    a = toy.made("image-statistics", store="toy", params={"C": 1.0})
+    b = toy.made("image-statistics", store="toy", params={"C": 0.002}, fraction=0.1)
+    told = toy.why(a, b, "nll")
+    effects = {one.aspects[0].name: one.effect for one in told.moved}
+    c = ((loss["C"] - loss["a"]) + (loss["both"] - loss["fraction"])) / 2
+    fraction = ((loss["fraction"] - loss["a"]) + (loss["both"] - loss["C"])) / 2
+    assert abs(loss["both"] - loss["C"] - loss["fraction"] + loss["a"]) > 0.01, "the two do not interact"
+    assert effects == pytest.approx({"parameter C": c, "label fraction": fraction}, abs=2e-3)
+    assert told.unexplained == pytest.approx(0, abs=1e-9)
+    assert told.how == "mean over 2 of 2 orders"
+
+
+def test_nothing_runs_without_stores_and_records_that_lie_there_are_used(toy):
+    a = toy.made("image-statistics", store="toy", params={"C": 1.0, "max_iter": 2000})
+    b = toy.made("image-statistics", store="toy", params={"C": 0.01, "max_iter": 1500})
+    before = sorted(path.name for path in toy.results.glob("*.json"))
+    told = toy.why(a, b, "nll", runs=False)
+    assert sorted(path.name for path in toy.results.glob("*.json")) == before
+    assert told.would_run == ("A with B's parameter C", "A with B's parameter max_iter")
+    assert [one.name for one in told.together.aspects] == ["parameter C", "parameter max_iter"]
+    assert told.explained == 0
+    toy.made("image-statistics", store="toy", params={"C": 0.01, "max_iter": 2000})
+    told = toy.why(a, b, "nll", runs=False)
+    assert told.moved[0].aspects[0].name == "parameter C"
+    assert told.explained >= 0.95
+    one = toy.why(a, toy.made("image-statistics", store="toy", params={"C": 0.01, "max_iter": 2000}), "nll", runs=False)
+    assert (one.explained, one.how, one.runs) == (1.0, "nothing else differs", 0)
+
+
+def test_of_an_older_protocol_it_is_said_that_it_cannot_be_run(toy):
+    a = toy.made("image-statistics", store="toy", params={"C": 1.0})
+    b = toy.made("image-statistics", store="toy", params={"C": 0.01})
+    old = a.facts.model_copy(update={"protocol": a.facts.protocol.model_copy(update={"version": 1})})
+    other = toy.made("image-statistics", store="toy", params={"C": 0.1})
+    kept = write_record(toy.results, old, about=a.about, predictions=load_predictions(other, toy.results))
+    told = toy.why(kept, b, "nll")
+    effects = {one.aspects[0].name: one.effect for one in told.moved}
+    loss = [one.scores["nll"] for one in (other, a, b)]
+    assert effects == pytest.approx({"protocol": loss[1] - loss[0], "parameter C": loss[2] - loss[1]})
+    assert told.how == "mean over 1 of 2 orders"
+    assert any("protocol logreg: version here is" in one for one in told.why_not)
+    (toy.results / f"{kept.key}.json").unlink()
+
+
+def test_a_part_of_the_test_samples_is_scored_without_a_run(toy, tmp_path):
+    whole = toy.made("image-statistics", store="toy")
+    p = load_predictions(whole, toy.results)
+    rows = np.arange(0, len(p.keys), 2)
+    half = ClassPredictions(p.keys[rows], p.labels[rows], 0.5 * p.scores[rows], p.scale)  # and another C
+    lists = {**whole.facts.split.lists, "test": "0" * 64}
+    facts = whole.facts.model_copy(
+        update={
+            "split": whole.facts.split.model_copy(update={"lists": lists}),
+            "protocol": whole.facts.protocol.model_copy(update={"params": {**whole.facts.protocol.params, "C": 0.5}}),
+        }
+    )
+    part = write_record(tmp_path, facts, about=About(stores=("Toy",), backbone="x"), predictions=half)
+    for a, b in ((side_of(whole, toy.results, "nll"), side_of(part, tmp_path, "nll")),) * 2:
+        told = explain(a, b)
+        chance = np.exp(p.scores - p.scores.max(1, keepdims=True)) if p.scale == "logits" else p.scores
+        chance = chance / chance.sum(1, keepdims=True)
+        nll = -np.log(chance[np.arange(len(p.keys)), p.labels])
+        effects = {one.aspects[0].name: one.effect for one in told.moved}
+        assert effects["test samples"] == pytest.approx(nll[rows].mean() - nll.mean(), abs=1e-5)
+        assert told.common[0] == len(rows)
+        assert told.common[1] == pytest.approx(nll[rows].mean(), abs=1e-5)
+        assert told.explained == pytest.approx(1.0)
+
+
+def test_facts_of_two_are_facts_of_one_and_the_other(demo):
+    a = demo.made(store="eurosat", size=32).facts
+    card = changed(NETWORK, steps=other_steps, bands=lambda bands: bands[::-1])
+    b = demo.made(store="eurosat", size=48, card=card, fraction=0.5, params={"C": 0.1}).facts
+    names = [one.name for one in aspects_of(a, b)]
+    assert names == ["label fraction", "bands", "normalisation", "size", "parameter C"]
+    for count in range(len(names) + 1):
+        for chosen in map(frozenset, itertools.combinations(names, count)):
+            between = mixed(a, b, chosen)
+            assert {one.name for one in aspects_of(a, between)} - {"backbone", "split"} == chosen
+            assert {one.name for one in aspects_of(between, b)} - {"backbone", "split"} == set(names) - chosen
+    assert mixed(a, b, frozenset()) == a
+    assert mixed(a, b, frozenset(names)) == b
+    assert mixed(a, b, frozenset(["parameter C"])).split == a.split
+
+
+def shapley(names, value):
+    """By its formula: weights of coalitions."""
+    n = len(names)
+    found = {}
+    for name in names:
+        rest = [one for one in names if one != name]
+        parts = [set(c) for size in range(n) for c in itertools.combinations(rest, size)]
+        weight = {len(p): math.factorial(len(p)) * math.factorial(n - len(p) - 1) / math.factorial(n) for p in parts}
+        found[(name,)] = sum(weight[len(p)] * (value(frozenset(p | {name})) - value(frozenset(p))) for p in parts)
+    return found
+
+
+def test_effects_are_shapley_values_and_add_up():
+    rng = np.random.default_rng(0)
+    table = {frozenset(c): rng.random() for k in range(4) for c in itertools.combinations("abc", k)}
+    made = attribute("abc", table.get)
+    assert made.effects == pytest.approx(shapley("abc", table.get))
+    weights = dict(zip("abcdef", rng.random(6), strict=True))
+    asked = []
+
+    def additive(chosen):
+        asked.append(chosen)
+        return sum(weights[one] for one in chosen)
+
+    made = attribute("abcdef", additive)
+    assert made.effects == pytest.approx({(name,): value for name, value in weights.items()})
+    assert len(set(asked)) == 2 * 5 + 2  # of 64
+
+
+def test_what_is_not_known_is_not_told_apart():
+    known = {frozenset(): 0.0, frozenset("a"): 0.25, frozenset("abc"): 1.0}
+    assert attribute("abc", known.get).effects == {("a",): 0.25, ("b", "c"): 0.75}
+    assert attribute("abc", {frozenset(): 0.0, frozenset("abc"): 1.0}.get).effects == {("a", "b", "c"): 1.0}
+    one_way = {frozenset(): 0.0, frozenset("x"): 0.5, frozenset("xy"): 1.0}
+    made = attribute("xy", one_way.get)
+    assert (made.effects, made.how) == ({("x",): 0.5, ("y",): 0.5}, "mean over 1 of 2 orders")
+
+
+def test_a_published_number_beside_a_record(demo):
+    record = demo.made("image-statistics", store="eurosat")
+    published = find_published("ELSEWHERE/image-statistics//eurosat-spatial/eurosat/logreg/top1/1")
+    ours, theirs, notes = published_side(published, side_of(record, demo.results), None)
+    told = explain(ours, theirs, notes=notes)
+    assert told.values == (record.scores["top1"], pytest.approx(0.8837))
+    assert told.unexplained == pytest.approx(told.difference)  # nothing of theirs can be run
+    assert any("eurosat-spatial" in note for note in told.notes)
+    assert any(note.startswith("synthetic data") for note in told.notes)
+    with pytest.raises(UsageError, match="Did you mean T1/SeaMo"):
+        find_published("T1/SeaMo/ViT-B/eurosat/finetune")
+    of_others = next(one for one in demo_published() if one.dataset == "bigearthnet-v1")
+    with pytest.raises(ProtocolError, match="is of bigearthnet-v1, not eurosat"):
+        published_side(of_others, side_of(record, demo.results), None)
+
+
+def demo_published():
+    from seamo_bench.suites.published import load_published
+
+    return load_published()
+
+
+def test_rows_of_two_tables_are_paired_and_equal_ones_left_out(toy, tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder, c in ((first, 1.0), (second, 0.01)):
+        toy.made("image-statistics", store="toy", into=folder, params={"C": c})
+        toy.made("image-statistics", store="toy", protocol="knn", into=folder)
+    toy.made("pixel-values", store="toy", into=second)
+    pairs, alone = pairs_of(first, second, "nll")
+    assert [one.a.facts.protocol.id for one in pairs] == ["logreg"]
+    assert alone == ("only in B: pixel-values | toy | logreg, seed 0",)
+
+
+def test_the_command(toy, call, here):
+    a = toy.made("image-statistics", store="toy", params={"C": 1.0})
+    b = toy.made("image-statistics", store="toy", params={"C": 0.01, "max_iter": 1500})
+    paths = [toy.results / f"{one.key}.json" for one in (a, b)]
+    status, said = call("why", *paths, "--metric", "nll", "--json")
+    assert status == 0, said
+    (told,) = json.loads(said)
+    assert told["difference"] == pytest.approx(b.scores["nll"] - a.scores["nll"])
+    assert told["would_run"]
+    words = ["--metric", "nll", "--stores", toy.stores, "-o", here / "why.png", "--threads", "1", "--device", "cpu"]
+    status, said = call("why", str(paths[0])[:-50], paths[1], *words)
+    assert status == 0, said
+    assert "parameter C" in said
+    assert "explain 100 % of the difference" in said
+    assert (here / "why.png").read_bytes().startswith(b"\x89PNG")
+    for arguments, message in (
+        ((paths[0], "nothing"), "no record, no folder of results and no published number"),
+        ((here / "nothing", paths[1]), "is no record and no folder of results"),
+        ((paths[0], toy.results), "so B must be one, or a published number"),
+        ((toy.results, paths[1]), "so B must be one, too"),
+        ((*paths, "--results", here / "x"), "which need --stores"),
+        ((*paths, "--stores", toy.stores, "--results", toy.results), "Name a folder of its own"),
+        ((*paths, "-o", "why.svg"), "is no .png"),
+    ):
+        status, said = call("why", *arguments)
+        assert (status, message in said) == (2, True), said
+
+
+def test_a_waterfall_begins_and_ends_at_the_numbers(toy):
+    a = toy.made("image-statistics", store="toy", params={"C": 1.0})
+    told = toy.why(a, toy.made("image-statistics", store="toy", params={"C": 0.01}), "nll", runs=False)
+    steps = levels(told)
+    assert steps[0][2] == told.values[0]
+    assert steps[-2][2] == pytest.approx(told.values[1])
+    assert [end for _, _, end in steps[:-2]] == pytest.approx([begin for _, begin, _ in steps[1:-1]])
+
+
+def test_a_side_is_a_record_with_a_score(toy, tmp_path):
+    a = toy.made("image-statistics", store="toy")
+    failed = write_record(tmp_path, a.facts, about=a.about, status="failed", reason="it rained")
+    with pytest.raises(ProtocolError, match="has no score, it is failed: it rained"):
+        side_of(failed, tmp_path)
+    assert find_record(tmp_path / failed.key[:10])[0].key == failed.key
+    assert find_record(tmp_path / "zzz") is None
+    other = Side(
+        "x", "f1_positive", a.facts.model_copy(update={"task": a.facts.task.model_copy(update={"kind": "change"})})
+    )
+    with pytest.raises(ProtocolError, match="are scores of different tasks"):
+        explain(side_of(a, toy.results), other)
