@@ -322,7 +322,7 @@ class _Work:
 
     def there(self, layer: LayerSpec, i: int) -> NDArray[np.bool_]:
         """Which of the dates that were read are there."""
-        valid = self.valid[layer.id][i]
+        valid: NDArray[np.bool_] = self.valid[layer.id][i]
         return valid if self.dates is None or layer.times == 1 else valid[self.dates[i : i + 1]]
 
 
