@@ -1,5 +1,6 @@
 """`seamo export`."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,9 @@ def export(
     path: Model,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.", metavar="DIR")],
     licence: Annotated[str, typer.Option("--licence", help="Of the weights, for the card.")] = "not stated",
+    timm: Annotated[
+        str, typer.Option("--timm", help="One sensor, as a folder that timm opens (local-dir:DIR).", metavar="SENSOR")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Write tokenizers and encoder, for timm, torchgeo users and the benchmark."""
@@ -24,8 +28,15 @@ def export(
     from seamo.model.card import read_card
     from seamo.use.export import export as write
 
-    folder = str(write(path, out, licence=licence))
-    for dataset, terms in read_card(out)["provenance"].get("data", {}).items():
+    if timm:
+        from seamo.use.timmform import export_timm
+
+        folder = str(export_timm(path, timm, out, licence=licence))
+        made = json.loads((out / "config.json").read_text("utf-8"))["seamo"]["provenance"]
+    else:
+        folder = str(write(path, out, licence=licence))
+        made = read_card(out)["provenance"]
+    for dataset, terms in made.get("data", {}).items():
         credit = terms["attribution"] or "not stated"
         remark(f"trained on {dataset}, licence: {terms['licence']}; attribution: {credit}")
     show([{"id": out.name, "folder": folder}], json=as_json, text=lambda: folder)

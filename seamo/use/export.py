@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from seamo.errors import UsageError
 from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import encoder_only, load_model, save_model
+from seamo.model.config import SeaMoConfig
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.fetched import model_folder
 from seamo.use.modelcard import model_card
@@ -58,7 +59,7 @@ def to_timm(path: str | Path, sensor: str, *, size: int = 0) -> VisionTransforme
     Raises:
         UsageError: For an unknown sensor or a size that is no multiple of the patch.
     """
-    model, _ = _load(path, sensor)
+    model, _ = load_for(path, sensor)
     return as_timm(model, sensor, size=size)
 
 
@@ -68,21 +69,25 @@ def as_timm(model: SeaMo, sensor: str, *, size: int = 0) -> VisionTransformer:
     side = size or config.size
     if side % config.patch:
         raise UsageError(f"size {side} is not a multiple of the patch", "to_timm", f"The patch is {config.patch}.")
-    vit = VisionTransformer(
-        img_size=side,
-        patch_size=config.patch,
-        in_chans=len(config.bands[sensor]),
-        embed_dim=config.dim,
-        depth=config.depth,
-        num_heads=config.heads,
-        num_classes=0,
-        global_pool="avg",
-        fc_norm=False,  # timm would else move the final norm behind the pooling
-        class_token=config.cls_token,
-        no_embed_class=True,
-    )
+    vit = VisionTransformer(num_classes=0, **vit_arguments(config, sensor, side))
     vit.load_state_dict(_timm_state(model, sensor, side // config.patch), strict=True)
     return vit.eval()
+
+
+def vit_arguments(config: SeaMoConfig, sensor: str, side: int) -> dict[str, Any]:
+    """What timm's class is called with for one sensor, but the number of classes."""
+    return {
+        "img_size": side,
+        "patch_size": config.patch,
+        "in_chans": len(config.bands[sensor]),
+        "embed_dim": config.dim,
+        "depth": config.depth,
+        "num_heads": config.heads,
+        "global_pool": "avg",
+        "fc_norm": False,  # timm would else move the final norm behind the pooling
+        "class_token": config.cls_token,
+        "no_embed_class": True,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +177,7 @@ def load_module(path: str | Path, sensor: str) -> OneSensor:
         >>> module(module.meta.transforms(torch.full((3, 2, 16, 16), 1000.0))).shape
         torch.Size([3, 16])
     """
-    model, card = _load(path, sensor)
+    model, card = load_for(path, sensor)
     config = model.config
     how = parse_normalisation(card["normalisation"][sensor], config.bands[sensor])
     meta = Meta(
@@ -191,7 +196,8 @@ def load_module(path: str | Path, sensor: str) -> OneSensor:
     return OneSensor(model, meta).eval()
 
 
-def _load(path: str | Path, sensor: str) -> tuple[SeaMo, dict[str, Any]]:
+def load_for(path: str | Path, sensor: str) -> tuple[SeaMo, dict[str, Any]]:
+    """The encoder of a model that has a sensor, and its card."""
     model, card = load_model(model_folder(path))
     if sensor not in model.config.sensors:
         raise UsageError(f"has no sensor {sensor!r}", str(path), f"It has {', '.join(model.config.sensors)}.")

@@ -1,26 +1,30 @@
-"""SeaMo's encoders by name, as timm's own VisionTransformer: what code written for `timm.create_model` takes."""
+"""SeaMo's encoders in timm's form: by name, as its own VisionTransformer, and as folders that timm itself opens."""
 
+import json
 import re
+import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from timm.models._features import FeatureGetterNet
 from timm.models.vision_transformer import VisionTransformer
 
 from seamo.bands import band
-from seamo.errors import UsageError
-from seamo.inputs.normalise import parse_normalisation
+from seamo.disk import held, part_of, publish
+from seamo.errors import CheckpointError, UsageError
+from seamo.inputs.normalise import parse_normalisation, steps_of
 from seamo.model.checkpoint import load_model
 from seamo.model.config import SeaMoConfig, stage_one
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.fetched import model_folder
 from seamo.pretrain.recipe import load_recipe, shipped_recipes
 from seamo.use.bands import select_columns
-from seamo.use.export import Normalise, as_timm
+from seamo.use.export import Normalise, as_timm, load_for, vit_arguments
 
 _NAME = re.compile(r"seamo_(\w+)_patch(\d+)")
 
@@ -119,6 +123,66 @@ def create_transform(model: VisionTransformer | FeatureGetterNet) -> Normalise:
         fix = "Normalise with numbers of your store: `seamo-prep stats STORE`."
         raise UsageError("has random weights, and no normalisation", facts["architecture"], fix)
     return Normalise(parse_normalisation(facts["normalisation"], facts["bands"]))
+
+
+def export_timm(path: str | Path, sensor: str, out: Path, *, licence: str = "not stated") -> Path:
+    """Write the encoder of one sensor as timm writes models for a hub: where only timm is, it is loaded by name.
+
+    `timm.create_model("local-dir:<out>", pretrained=True)` gives it, with `num_classes`, `features_only` and
+    `img_size` as ever. `config.json` holds timm's own fields; `mean` and `std` are the affine step of the model's
+    normalisation, in the unit of its images, and `seamo` in it has unit, bands and every step.
+
+    Args:
+        path: A run, a checkpoint or a model, or its address.
+        sensor: One of the model's.
+        out: A folder that does not exist yet.
+        licence: Of the weights.
+
+    Raises:
+        UsageError: If there is no model, or it has no such sensor.
+        CheckpointError: If the model is damaged, or `out` exists.
+    """
+    if out.exists():
+        raise CheckpointError("exists already", str(out), "Choose another folder, or remove this one.")
+    model, card = load_for(path, sensor)
+    config = model.config
+    how = parse_normalisation(card["normalisation"][sensor], config.bands[sensor])
+    steps = steps_of(how)
+    vit = as_timm(model, sensor)
+    described = {
+        "architecture": "vit_base_patch16_224",  # the entry of timm's class; `model_args` say all that it decides
+        "num_classes": 0,
+        "num_features": config.dim,
+        "global_pool": "avg",
+        "model_args": vit_arguments(config, sensor, config.size),
+        "pretrained_cfg": {
+            "input_size": [len(how.bands), config.size, config.size],
+            "num_classes": 0,
+            "mean": steps[0].a,
+            "std": steps[0].b,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+            "license": licence if licence != "not stated" else card.get("licence", licence),
+        },
+        "seamo": {
+            "sensor": sensor,
+            "bands": how.bands,
+            "unit": how.unit,
+            "steps": [asdict(step) for step in steps],
+            "provenance": card["provenance"],
+        },
+    }
+    part = part_of(out)
+    with held(part, folder=True, error=CheckpointError):
+        try:
+            for left in part.iterdir():
+                left.unlink()
+            save_file({name: one.contiguous() for name, one in vit.state_dict().items()}, part / "model.safetensors")
+            (part / "config.json").write_text(json.dumps(described, indent=1, allow_nan=False) + "\n", "utf-8")
+            publish(part, out)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return out
 
 
 def model_names() -> list[str]:

@@ -4,10 +4,10 @@ import hashlib
 import itertools
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -20,6 +20,7 @@ from seamo.model.seamo import SeaMo
 from seamo.use.bands import new_tokenizer, select_columns
 from seamo.use.export import export, load_module, to_timm
 from seamo.use.modelcard import model_card
+from seamo.use.timmform import export_timm
 from tests.seamo.small_model import model_folder, normalisation
 from tests.seamo.test_cli_seamo import seamo
 
@@ -147,18 +148,33 @@ def test_the_module_says_what_it_wants(exported):
 
 def test_the_lines_in_the_docs_work_without_seamo(exported, tmp_path, monkeypatch):
     model, folder = exported
-    first, second = (
-        text for text in re.findall(r"^```python\n(# where .*?)^```", DOCS.read_text(), re.DOTALL | re.MULTILINE)
-    )
-    assert "seamo" not in second
+    (lines,) = re.findall(r"^```python\n(# where only timm is\n.*?)^```", DOCS.read_text(), re.DOTALL | re.MULTILINE)
+    assert "import seamo" not in lines
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(folder, "exported", dirs_exist_ok=True)
-    exec(first, {})  # noqa: S102 - our own documentation
+    seamo("export", folder, "-o", "vit-s2", "--timm", "s2")
     alone = {}
-    exec(second, alone)  # noqa: S102
+    exec(lines, alone)  # noqa: S102 - our own documentation
     x = images(CONFIG, "s2", side=32)
     with torch.no_grad():
         torch.testing.assert_close(alone["vit"](x), model.pool({"s2": x}), rtol=0, atol=1e-5)
+        more = timm.create_model("local-dir:vit-s2", pretrained=True, num_classes=3, img_size=48).eval()
+        assert more(images(CONFIG, "s2", side=48)).shape == (len(x), 3)
+    told, card = alone["config"], json.loads((folder / "card.json").read_text())
+    assert tuple(told["bands"]) == CONFIG.bands["s2"]
+    pixels = torch.full((1, len(told["bands"]), 1, 1), 1234.0)
+    by_hand = pixels.clone()
+    for step in told["steps"]:
+        a, b = (torch.tensor(step[name]).reshape(1, -1, 1, 1) for name in ("a", "b"))
+        assert step["op"] in ("affine", "clip")
+        by_hand = (by_hand - a) / b if step["op"] == "affine" else by_hand.clip(a, b)
+    torch.testing.assert_close(by_hand, load_module(folder, "s2").meta.transforms(pixels), rtol=0, atol=1e-6)
+    assert told["unit"] == card["normalisation"]["s2"]["unit"]
+    assert list(alone["vit"].pretrained_cfg["mean"]) == told["steps"][0]["a"]
+    with pytest.raises(CheckpointError, match="exists already"):
+        export_timm(folder, "s2", tmp_path / "vit-s2")
+    with pytest.raises(UsageError, match="no sensor 'rgb'"):
+        export_timm(folder, "rgb", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_benchmark_loads_it(exported):
