@@ -75,10 +75,10 @@ def _draw_sensor(axis: Axes, curves: Curves, sensor: str) -> None:
             measured = ~np.isnan(error)
             color, style, label = _LINES[name]
             shown = _smooth(error[measured], 5)
-            axis.plot(step[inside][measured], shown, color=color, linestyle=style, label=label if first else None)
-        own = "the network" if first else None
+            axis.plot(step[inside][measured], shown, color=color, linestyle=style, label=label if first else "")
+        label = "the network" if first else ""
         color = RADAR if sensor.startswith("s1") else OPTICAL
-        axis.plot(step[inside], _smooth(_over_dates(curves, sensor, "")[inside], width), color=color, label=own)
+        axis.plot(step[inside], _smooth(_over_dates(curves, sensor, "")[inside], width), color=color, label=label)
         if not first:
             axis.axvline(float(step[inside][0]), color=GREY, linewidth=0.8)
     axis.set_title(f"{sensor}: error of the hidden patches", fontsize=9)

@@ -1,13 +1,20 @@
 """The probe of a run that trains: heads against slow readings, the run untouched, the same start after a kill."""
 
 import csv
+import os
 import shutil
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.linear_model import Ridge
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seamo.errors import RecipeError, StoreError, TrainingError
+from seamo.files import open_files
 from seamo.pretrain import figures_curves, frozen
 from seamo.pretrain.describe import describe
 from seamo.pretrain.journal import Journal
@@ -143,6 +150,9 @@ def test_rows_are_of_the_epochs_asked_for_and_of_each_stage_s_end(run):
     places = [(int(row["step"]), int(row["stage"]), int(row["epochs"])) for row in rows]
     assert places == [(0, 1, 0), (6, 1, 2), (9, 1, 3), (12, 2, 4), (15, 2, 5)]
     assert rows[0]["ridge_gain"] == ""
+    seen = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert [one.step for one in seen.Scalars("probe/knn")] == [0, 6, 9, 12, 15]
+    assert [one.step for one in seen.Scalars("probe/ridge_low")] == [6, 9, 12, 15]
     found = read_probes(run)
     for row, one in zip(rows[1:], found[1:], strict=True):
         for head in ("ridge", "knn"):
@@ -243,3 +253,30 @@ def test_info_and_the_curves_show_what_the_logs_hold(run, tmp_path, monkeypatch)
     assert facts["probe"]["step"] == 15
     assert facts["probe"]["ridge"]["share"] == rows[-1].right["ridge"].mean()
     assert facts["learnt"]["s1"].startswith("S1: ")
+
+
+@pytest.mark.soak
+def test_two_ranks_and_a_bucket_probe_as_one_process_on_a_disk(run, store, labelled, tmp_path, bucket, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(probed(labelled).to_dict(), sort_keys=False))
+    command = [sys.executable, "-m", "seamo.cli", "pretrain", str(recipe), "--store", str(store.path)]
+    command += ["--out", str(tmp_path / "two"), "--device", "cpu"]
+    ranks = []
+    for rank in "01":
+        around = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        ranks.append(subprocess.Popen(command, env={**os.environ, **around}, stderr=subprocess.PIPE))
+    for process in ranks:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors.decode()
+    # Sums of two halves differ in their last digits; what is right of 12 images hardly does.
+    for row, other in zip(read_probes(tmp_path / "two"), read_probes(run), strict=True):
+        assert (row.step, row.stage, row.epochs, row.on) == (other.step, other.stage, other.epochs, other.on)
+        assert abs(row.share("ridge") - other.share("ridge")) <= 1 / 12
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    _until(8, monkeypatch, probed(labelled), store, f"{bucket}/runs/probed")
+    shutil.rmtree(tmp_path / "home", ignore_errors=True)  # on another machine, nothing is there
+    pretrain(probed(labelled), store, f"{bucket}/runs/probed", resume=True)
+    assert open_files(f"{bucket}/runs/probed").read("probe.csv") == (run / "probe.csv").read_bytes()

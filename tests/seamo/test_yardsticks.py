@@ -11,8 +11,9 @@ from seamo.model.masking import noise_shape
 from seamo.model.seamo import SeaMo
 from seamo.model.tokenizer import patchify, unpatchify
 from seamo.pretrain.inputs import Inputs
+from seamo.pretrain.journal import Journal, JournalRow
 from seamo.pretrain.learnt import YARDSTICKS, in_words, what_was_learnt, yardstick_column
-from seamo.pretrain.logs import read_curves
+from seamo.pretrain.logs import LogSeal, read_curves
 from seamo.pretrain.loop import pretrain
 from seamo.pretrain.painting import paint
 from seamo.pretrain.recipe import load_recipe
@@ -277,3 +278,23 @@ def test_the_demo_s_recipe_of_before_learns_each_image_s_mean_spectrum(tmp_path,
     assert (optical.sensor, optical.something) == ("s2", True)
     assert radar.loss == pytest.approx(0.903, abs=0.02)
     assert radar.loss > radar.yardsticks["mean"]
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_run_of_an_earlier_release_goes_on_with_the_columns_that_it_has(tmp_path, sealed):
+    head = "step,stage,epoch,batch,locations,images,lr,loss,s1_t0"
+    rows = ["1,1,0,0,8,8,0.1,0.9,0.9", "2,1,0,1,8,8,0.1,0.8,0.8"]
+    begun = "\n".join([head, *rows, ""]).encode()
+    (tmp_path / "curves.csv").write_bytes(begun + b"3,1,0,2,8,8,0.1,0.7,0.7\n")  # after the checkpoint
+    logs = {"curves.csv": LogSeal(begun).sealed()} if sealed else None
+    names = ["s1_t0", yardstick_column("mean", "s1", 0)]
+    journal = Journal(tmp_path, names, done=2, total=3, logs=logs)
+    journal.write(
+        JournalRow(
+            3, 1, 0, 2, 0.5, {"s1_t0": 0.5}, {"mean.s1.0": 0.6}, lr=0.1, locations=8, images=8, seconds=1.0, wait=0.0,
+            mfu=None, memory_gib=0.0,
+        )
+    )  # fmt: skip
+    journal.close()
+    lines = (tmp_path / "curves.csv").read_text().splitlines()
+    assert lines == [head, *rows, "3,1,0,2,8,8,0.1,0.5,0.5"]
