@@ -1,6 +1,7 @@
 """What a run writes down step by step: curves.csv (exact), speed.csv (timings), TensorBoard, a line on stderr."""
 
 import io
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from seamo.pretrain.logs import CURVES, PROBES, SPEED, LogSeal, read_log
 from seamo.pretrain.probed import COLUMNS, ProbeRow, cells, first_of, read_probes, scalars_of
 from seamo.progress import Progress, before_a_line
 from seamo.seal import SealedFile
+
+log = logging.getLogger(__name__)
 
 _WHERE = ("step", "stage", "epoch", "batch")
 _SPEED = (*_WHERE, "seconds", "locations_per_s", "images_per_s", "data_wait_share", "mfu", "memory_gib")
@@ -129,10 +132,12 @@ class Journal:
         self._board.close()
 
     def tell(self, line: str) -> None:
-        """Show a line of text beside the progress, where that is shown."""
-        if self._stream is not None:
-            self._stream.write(f"{before_a_line(self._stream)}{printable(line)}\n")
-            self._stream.flush()
+        """Show a line of text beside the progress; where that is not shown, it goes to the log."""
+        if self._stream is None:
+            log.info("%s", line)
+            return
+        self._stream.write(f"{before_a_line(self._stream)}{printable(line)}\n")
+        self._stream.flush()
 
     def _show_again(self, run: Path) -> None:
         """TensorBoard's view of the steps that are done."""
