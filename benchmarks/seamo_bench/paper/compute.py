@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from seamo.errors import ProtocolError
 from seamo.escapes import markdown
 from seamo.manifest import shipped_manifest
 from seamo.model.config import SeaMoConfig
@@ -18,7 +19,7 @@ from seamo_bench.paper.identity import is_seamo
 from seamo_bench.protocol import Protocol
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import Record
-from seamo_bench.runs.estimate import BACKWARD, training_throughput, trainings, trains
+from seamo_bench.runs.estimate import BACKWARD, GPU, training_throughput, trainings, trains
 from seamo_bench.suites import studies
 from seamo_bench.suites.published import Published, load_published
 from seamo_bench.suites.study_file import RUNS, extent, load_study, pretrainings
@@ -27,6 +28,18 @@ from seamo_bench.suites.suite import Row, load_suite
 HOUR = 3600.0
 PLACES = 250_000  # of SSL4EO-S12, as the paper counts them
 SEASONS = 4
+# Samples of data sets of which no count is published, or several that disagree.
+ABOUT: dict[str, tuple[Mapping[str, int], str]] = {
+    "oscd": (
+        {"train": 14 * 81, "test": 10 * 81},
+        "about 81 tiles of 128 pixels at a stride of 64 in each of 24 cities of about 600 x 600 (Daudt et al. 2018)",
+    ),
+    "segmunich": (
+        {"train": 9450, "test": 1050},
+        "about 10,500 tiles, what its 7.08 GB hold at float32, a tenth of them test; published counts disagree",
+    ),
+}
+_STATED = (GPU.flops, f"{GPU.basis}, as there is no record or run to take a rate from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +49,7 @@ class ComputeRow:
     Args:
         task, dataset: As published.
         paper_hours: Of an RTX 4090.
-        hours: Ours, all trainings together; None if there is neither a record nor a rate.
+        hours: Ours, all trainings together; without a record estimated, from a stated rate if no other is known.
         trainings: How many: seeds x learning rates x data sets; 1 for an estimate.
         kind: `measured` or `estimate`.
         note: Device, rate, what was counted.
@@ -45,7 +58,7 @@ class ComputeRow:
     task: str
     dataset: str
     paper_hours: float
-    hours: float | None
+    hours: float
     trainings: int
     kind: str
     note: str
@@ -61,8 +74,9 @@ def compute_table(records: Sequence[Record], results: Path, *, backbone: str = "
     """
     mine = [record for record in records if record.status == "ok" and _is_ours(record, backbone)]
     rate, device = training_throughput(mine)
+    known = None if rate is None else (rate, f"the median of our records on {device}")
     runs = [one for one in map(read_speed, sorted((results / RUNS).glob("*"))) if one is not None]
-    return tuple(_row(one, mine, rate, device, runs) for one in load_published() if one.table == "T15")
+    return tuple(_row(one, mine, known, runs) for one in load_published() if one.table == "T15")
 
 
 def _is_ours(record: Record, backbone: str) -> bool:
@@ -74,16 +88,15 @@ def _is_ours(record: Record, backbone: str) -> bool:
 def _row(
     one: Published,
     records: Sequence[Record],
-    rate: float | None,
-    device: str,
+    known: tuple[float, str] | None,
     runs: Sequence["Speed"],
 ) -> ComputeRow:
     hours = one.value if one.value is not None else float("nan")
     if one.protocol == "pretraining":
-        return _pretraining(one, hours, runs, rate, device)
+        return _pretraining(one, hours, runs, known)
     if one.protocol == "ablations":
         flops, count = _ablation_flops()
-        return _estimate(one, hours, flops, _best_rate(runs, rate, device), f"{count} different pretrainings")
+        return _estimate(one, hours, flops, _best_rate(runs, known), f"{count} different pretrainings")
     ids = one.dataset.split("+")
     done = [
         record
@@ -97,42 +110,45 @@ def _row(
         where = sorted({record.environment.get("device", "unknown device") for record in done})
         note = f"{', '.join(where)}; {', '.join(titles)}.{demo}"
         return ComputeRow(one.protocol, one.dataset, hours, seconds / HOUR, sum(map(trainings, done)), "measured", note)
-    known = None if rate is None else (rate, f"the median of our records on {device}")
-    return _estimate(one, hours, _task_flops(ids), known, "encoder alone, one training, 'paper' recipe")
+    flops, basis = _task_flops(ids)
+    return _estimate(one, hours, flops, known or _STATED, f"encoder alone, one training, 'paper' recipe{basis}")
 
 
-def _estimate(
-    one: Published, hours: float, flops: float | None, rate: tuple[float, str] | None, what: str
-) -> ComputeRow:
-    if flops is None or rate is None:
-        reason = "no count of its samples" if flops is None else "no record or run to take a rate from"
-        return ComputeRow(one.protocol, one.dataset, hours, None, 0, "estimate", reason)
+def _estimate(one: Published, hours: float, flops: float, rate: tuple[float, str], what: str) -> ComputeRow:
     note = f"{flops:.3g} FLOPs ({what}) at {rate[0] / 1e12:.3g} TFLOP/s, {rate[1]}"
     return ComputeRow(one.protocol, one.dataset, hours, flops / rate[0] / HOUR, 1, "estimate", note)
 
 
-def _task_flops(ids: Sequence[str]) -> float | None:
-    """One training of `seamo-base` with every recipe of suite `paper` for these data sets, a sensor at a time."""
-    manifest, total = shipped_manifest(), 0.0
+def _task_flops(ids: Sequence[str]) -> tuple[float, str]:
+    """One training of `seamo-base` with every recipe of suite `paper` for these data sets, a sensor at a time.
+
+    Returns:
+        FLOPs, and what is not certain about the number of samples.
+
+    Raises:
+        ProtocolError: If nothing is known of a data set's size.
+    """
+    manifest, total, basis = shipped_manifest(), 0.0, ""
     rows: dict[tuple[str, tuple[str, ...]], Row] = {}
     for row in load_suite("paper").rows:
         if row.store in ids and find_protocol(row.protocol).needs != "features":
             rows.setdefault((row.store, row.inputs), row)
     for (name, inputs), row in rows.items():
         protocol = find_protocol(row.protocol)
-        spec = manifest.get(name)
-        counts = {} if spec is None else spec.expected.splits.get(row.split or spec.default_split, {})
-        if spec is None or "train" not in counts or "test" not in counts:
-            return None
-        sensor = (inputs or (spec.layers[0].sensor,))[0]
+        spec = manifest[name]
+        counts: Mapping[str, int] = spec.expected.splits.get(row.split or spec.default_split, {})
+        if name in ABOUT:
+            counts, why = ABOUT[name]
+            basis += f"; {why}"
+        if not {"train", "test"} <= counts.keys():
+            raise ProtocolError("has no published number of training and test samples", name)
         config = SeaMoConfig()
-        if sensor not in config.bands:
-            return None
+        sensor = (inputs or (spec.layers[0].sensor,))[0]
         flops = encoding_flops(config, sensor, size=_size(row, protocol, spec.layers[0].size))
         epochs = row.params["epochs"]
         images = BACKWARD * float(str(epochs)) * counts["train"] * row.fraction + counts["test"]
         total += flops * images * protocol.dates
-    return total or None
+    return total, basis
 
 
 def _size(row: Row, protocol: Protocol, tile: object) -> int:
@@ -187,13 +203,13 @@ def read_speed(run: Path) -> Speed | None:
     return Speed(run.name, seconds, flops, (run / "final").is_dir(), device, str(facts["title"]), recipe.name)
 
 
-def _best_rate(runs: Sequence[Speed], rate: float | None, device: str) -> tuple[float, str] | None:
+def _best_rate(runs: Sequence[Speed], known: tuple[float, str] | None) -> tuple[float, str]:
     if runs:
         return sum(run.flops for run in runs) / sum(run.seconds for run in runs), f"of {len(runs)} pretraining runs"
-    return None if rate is None else (rate, f"the median of our records on {device}")
+    return known or _STATED
 
 
-def _pretraining(one: Published, hours: float, runs: Sequence[Speed], rate: float | None, device: str) -> ComputeRow:
+def _pretraining(one: Published, hours: float, runs: Sequence[Speed], known: tuple[float, str] | None) -> ComputeRow:
     recipe = load_recipe("seamo-base")
     whole = [run for run in runs if run.whole and run.recipe == recipe.name]
     if whole:
@@ -201,7 +217,7 @@ def _pretraining(one: Published, hours: float, runs: Sequence[Speed], rate: floa
         seconds = sum(run.seconds for run in whole)
         return ComputeRow(one.protocol, one.dataset, hours, seconds / HOUR, len(whole), "measured", note)
     flops = extent(recipe, seasons=SEASONS)[1] * PLACES
-    return _estimate(one, hours, flops, _best_rate(runs, rate, device), "seamo-base, 250,000 places, 20 + 200 epochs")
+    return _estimate(one, hours, flops, _best_rate(runs, known), "seamo-base, 250,000 places, 20 + 200 epochs")
 
 
 def _ablation_flops() -> tuple[float, int]:
@@ -290,9 +306,9 @@ def _object(row: ComputeRow) -> dict[str, Any]:
         "task": row.task,
         "dataset": row.dataset,
         "paper_hours": row.paper_hours,
-        "hours": None if row.hours is None else round(row.hours, 4),
+        "hours": round(row.hours, 4),
         "trainings": row.trainings,
-        "hours_a_training": None if not row.hours or not row.trainings else round(row.hours / row.trainings, 4),
+        "hours_a_training": round(row.hours / row.trainings, 4),
         "kind": row.kind,
         "note": row.note,
     }
@@ -329,9 +345,8 @@ def _network_cells(row: NetworkRow) -> list[str]:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    hours = "" if row["hours"] is None else f"{row['hours']:.4g}"
     cells = [
-        row["task"], row["dataset"], f"{row['paper_hours']:g}", hours, str(row["trainings"] or ""),
-        row["kind"] if hours else "", str(row["note"]),
+        row["task"], row["dataset"], f"{row['paper_hours']:g}", f"{row['hours']:.4g}", str(row["trainings"]),
+        row["kind"], str(row["note"]),
     ]  # fmt: skip
     return [markdown(cell) for cell in cells]

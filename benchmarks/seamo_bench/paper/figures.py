@@ -255,7 +255,7 @@ def _dense(figure: Figure, records: Sequence[Record], results: Path, stores: Seq
     store = store_of(models[0].record, stores)
     places = places_of(store, models, figure.first + EXAMPLES)[figure.first :]
     if not places:
-        raise ProtocolError(f"the test split shows no more than {figure.first} places apart: see the figure before")
+        raise ProtocolError(f"the test split shows no more than {figure.first} places apart (a demo: --size small has)")
     colours = class_colours(store.spec.label_space(facts.task.label_space))
     rows, seen, notes = [], set[int](), dict[str, None]()
     for place in places:
