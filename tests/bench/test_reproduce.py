@@ -26,6 +26,7 @@ from seamo_bench.records.submit import submit
 from seamo_bench.suites.published import load_published
 from seamo_bench.suites.suite import load_suite
 from seamo_bench.zoo.catalogue import cards
+from tests.bench.bench_store import build_store, toy_samples, toy_spec
 
 
 def test_values_typed_in_from_the_paper():
@@ -189,6 +190,33 @@ def test_every_published_row_is_listed_once(tmp_path):
     assert len(rows) == sum(one.table in {f"T{n}" for n in range(1, 10)} for one in load_published())
     assert len(to_csv(rows).splitlines()) == len(rows) + 1
     assert to_markdown(rows).count("\n## Table") == 9
+
+
+def test_every_row_of_the_paper_says_what_is_missing_to_run_it(tmp_path):
+    rows = reproduce((), tmp_path)
+    assert all(row.missing for row in rows)
+    assert all(any("store: " in text for text in row.missing) for row in rows)
+    told = {(row.published.table, row.published.model, row.published.dataset): row for row in rows}
+    seamo, theirs = told["T1", "SeaMo", "eurosat"], told["T1", "GASSL", "eurosat"]
+    assert seamo.missing[0] == "weights: none of the paper are public; pretrain seamo-base (Table 15) and name the run"
+    assert theirs.missing == ("weights: moco_geo+tp.pth.tar", "store: eurosat, real and whole, split spectralgpt-2way")
+    assert told["T1", "I-JEPA", "eurosat"].missing[0] == "weights: not public"
+    assert told["T1", "I-JEPA", "eurosat"].gpu_hours is None
+    # Three seeds of 150 epochs of 14,580 images, three passes each, a ViT-B on 256 tokens (44 GFLOPs), 10 TFLOP/s.
+    assert seamo.gpu_hours == pytest.approx(3 * 3 * 150 * 14_580 * 44e9 / 10e12 / 3600, rel=0.1)
+    text = to_markdown(rows)
+    assert "| to run it | GPU h | note |" in text
+    (tmp_path / "moco_geo+tp.pth.tar").write_bytes(b"")
+    found = {row.published.id: row for row in reproduce((), tmp_path, table="T1", weights=tmp_path)}
+    assert found[theirs.published.id].missing == theirs.missing[1:]
+
+
+def test_a_synthetic_store_is_not_the_one_that_is_missing(tmp_path):
+    spec = toy_spec().model_copy(update={"id": "eurosat"})
+    store = build_store(tmp_path, spec, toy_samples(spec, 6))
+    row = next(one for one in reproduce((), tmp_path, table="T1", stores=tmp_path) if one.published.model == "SeaMo")
+    assert store.meta.synthetic is not None
+    assert row.missing[1] == "store: eurosat, real and whole, split spectralgpt-2way (there: a synthetic one)"
 
 
 def test_what_others_published_is_shown_where_we_have_the_model_and_never_as_the_same(tmp_path):

@@ -38,6 +38,13 @@ ABOUT: dict[str, tuple[Mapping[str, int], str]] = {
         {"train": 9450, "test": 1050},
         "about 10,500 tiles, what its 7.08 GB hold at float32, a tenth of them test; published counts disagree",
     ),
+    **dict.fromkeys(
+        ("s1s2-water-s1", "s1s2-water-s2"),
+        (
+            {"train": 50_000, "val": 12_500, "test": 12_500},
+            "tiles as SeaMo counts them: over 50,000 to train, over 25,000 to validate and test",
+        ),
+    ),
 }
 _STATED = (GPU.flops, f"{GPU.basis}, as there is no record or run to take a rate from")
 

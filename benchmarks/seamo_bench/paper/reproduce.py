@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from seamo.escapes import csv_text, markdown
 from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, name_of, row_of, way_of
 from seamo_bench.facts import scoring_of
 from seamo_bench.paper.identity import SEAMO, is_seamo
+from seamo_bench.paper.needs import needs_of
 from seamo_bench.records.record import Record
 from seamo_bench.scores.intervals import Interval, interval
 from seamo_bench.scores.metrics import PRIMARY, metrics_for
@@ -42,6 +43,8 @@ class Reproduced:
         column: Column of ours.
         store: Title of the store, with "synthetic" and "subset".
         records: Keys of the records behind it.
+        missing: What is missing to run it for real; of the paper's rows.
+        gpu_hours: What that takes by our estimate (`seamo_bench.paper.needs`).
     """
 
     published: Published
@@ -54,6 +57,8 @@ class Reproduced:
     column: str = ""
     store: str = ""
     records: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    gpu_hours: float | None = None
 
     @property
     def difference(self) -> float | None:
@@ -64,7 +69,14 @@ class Reproduced:
 
 
 def reproduce(
-    records: Sequence[Record], results: Path, *, table: str = "", backbone: str = "", resamples: int = RESAMPLES
+    records: Sequence[Record],
+    results: Path,
+    *,
+    table: str = "",
+    backbone: str = "",
+    stores: str | Path | None = None,
+    weights: Path | None = None,
+    resamples: int = RESAMPLES,
 ) -> tuple[Reproduced, ...]:
     """Every row of Tables 1-9, and what others published, beside the closest of our records.
 
@@ -73,6 +85,8 @@ def reproduce(
         results: The folder.
         table: `T1` ... `T9` or `elsewhere`; without, all tables, and of elsewhere what a record of ours is about.
         backbone: Row of ours that stands for SeaMo; without, whichever run is closest to the paper's protocol.
+        stores: Folder of stores, or its address, where rows of the paper look for theirs; None: none is at hand.
+        weights: Folder of checkpoint files, likewise.
         resamples: Of the bootstrap.
 
     Raises:
@@ -83,7 +97,13 @@ def reproduce(
         raise UsageError(f"no table {table.removeprefix('T')!r}", fix=f"Tables 1 to 9 are compared, and {ELSEWHERE!r}.")
     suite = load_suite("paper").rows
     wanted = [one for one in load_published() if one.table in ([table] if table else TABLES)]
-    rows = [_one(one, recipe_of(one, suite), records, results, backbone, resamples) for one in wanted]
+    rows = []
+    for one in wanted:
+        recipe = recipe_of(one, suite)
+        needs = needs_of(one, recipe, stores=stores, weights=weights)
+        made = _one(one, recipe, records, results, backbone, resamples)
+        done = made.verdict == "same protocol"
+        rows.append(replace(made, missing=() if done else needs.missing, gpu_hours=needs.gpu_hours))
     if table in ("", ELSEWHERE):
         others = [_one(one, None, records, results, backbone, resamples) for one in load_published(ELSEWHERE)]
         rows += [row for row in others if table or row.ours is not None]
@@ -267,6 +287,8 @@ def to_objects(rows: Sequence[Reproduced]) -> list[dict[str, Any]]:
             "verdict": row.verdict,
             "why": list(row.why),
             "decided": list(row.decided),
+            "missing": list(row.missing),
+            "gpu_hours": None if row.gpu_hours is None else round(row.gpu_hours, 3),
             "note": row.published.note,
             "backbone": row.backbone,
             "store": row.store,
@@ -301,10 +323,9 @@ def to_markdown(rows: Sequence[Reproduced]) -> str:
     for table in dict.fromkeys(row.published.table for row in rows):
         is_paper = table != ELSEWHERE
         lines += ["", f"## Table {table.removeprefix('T')}" if is_paper else _ABOUT_ELSEWHERE, ""]
-        lines.append(
-            f"| model | data | {'paper' if is_paper else 'theirs'} | ours | difference | verdict | why | note |"
-        )
-        lines.append("|" + "---|" * 8)
+        heads = ["model", "data", "paper" if is_paper else "theirs", "ours", "difference", "verdict", "why"]
+        heads += ["to run it", "GPU h", "note"] if is_paper else ["note"]
+        lines += [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
         lines += ["| " + " | ".join(_md(row)) + " |" for row in rows if row.published.table == table]
     return "\n".join(lines) + "\n"
 
@@ -329,5 +350,8 @@ def _md(row: Reproduced) -> list[str]:
             ours += f" [{100 * row.ours.low:.2f}, {100 * row.ours.high:.2f}]"
         ours += f" ({row.backbone})"
     gap = "" if row.difference is None else f"{row.difference:+.2f}"
-    cells = [f"{one.model} {one.arch}".strip(), place, value, ours, gap, row.verdict, "; ".join(row.why), note]
+    cells = [f"{one.model} {one.arch}".strip(), place, value, ours, gap, row.verdict, "; ".join(row.why)]
+    if one.table != ELSEWHERE:
+        cells += ["; ".join(row.missing), "" if row.gpu_hours is None else f"{row.gpu_hours:.3g}"]
+    cells.append(note)
     return [markdown(cell) for cell in cells]
