@@ -232,18 +232,18 @@ def autocorrelations(images: Tensor) -> Tensor:
 
 def ridge(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
     """Predicted classes: ridge regression on signs, the penalty of the smallest leave-one-out squared error."""
-    x, z = standardised(train, test)
-    y = functional.one_hot(labels).double() * 2 - 1
+    x, z = (one.cpu() for one in standardised(train, test))  # LAPACK is faster than a GPU's own decomposition
+    y = functional.one_hot(labels.cpu()).double() * 2 - 1
     offset = y.mean(0)
     u, s, vt = torch.linalg.svd(x, full_matrices=False)
     uy = u.T @ (y - offset)
     best = (math.inf, torch.empty(0))
-    for penalty in torch.logspace(-3, 5, 17, dtype=torch.float64, device=x.device):
+    for penalty in torch.logspace(-3, 5, 17, dtype=torch.float64):
         missed = float(left_out(u, s, y - offset, penalty).square().mean())
         if missed < best[0]:
             weights = vt.T @ ((s / (s.square() + penalty))[:, None] * uy)
             best = missed, (z @ weights + offset).argmax(1)
-    return best[1]
+    return best[1].to(labels.device)
 
 
 def left_out(u: Tensor, s: Tensor, y: Tensor, penalty: Tensor) -> Tensor:
