@@ -34,7 +34,7 @@ _SETTINGS = {
     "machine.workers": 1,
 }
 PRETRAIN = [
-    "seamo-demo",
+    "seamo-demo-plain",
     "--device",
     "cpu",
     *(word for key, n in _SETTINGS.items() for word in ("--set", f"{key}={n}")),

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-PRETRAINED = "seamo-demo-pretrain-statistics"  # the row of the run in tables; its random twin's name ends in -random
+# The rows of the run in tables, pooled by the mean of its tokens and by mean and deviation; the names of their random
+# twins end in -random. Images are cut into tiles of the size that the network learned from.
+PRETRAINED = "seamo-demo-pretrain-statistics-tiles"
+PRETRAINED_STD = f"{PRETRAINED}-mean-std"
+LOOK = "pretrain+tiles"
 
 # Matrices this small are slower with two threads, and several times slower where another program takes a core.
 ONE_THREAD = "--threads 1"
@@ -41,7 +45,7 @@ def first_act(folder: Path, world: int) -> list[Step]:
         Step(
             "archive",
             "a synthetic archive: 1,070 GeoTIFFs in the folders of EuroSAT, with its split lists",
-            (f"seamo-prep demo {at}/raw --size small --only eurosat --seed {world}",),
+            (f"seamo-prep demo {at}/raw --size small --only eurosat --form land --seed {world}",),
             seconds=8,
             makes=folder / "raw" / "eurosat",
         ),
@@ -85,7 +89,7 @@ def second_act(folder: Path, world: int, seed: int) -> list[Step]:
             "places",
             "places to learn from: 256 synthetic ones of SSL4EO-S12, four dates, optical and radar, without labels",
             (
-                f"seamo-prep demo {at}/raw --size small --only ssl4eo-s12 --seed {world}",
+                f"seamo-prep demo {at}/raw --size small --only ssl4eo-s12 --form land --seed {world}",
                 f"seamo-prep build ssl4eo-s12 --raw {at}/raw --store {at}/stores",
             ),
             seconds=27,
@@ -93,27 +97,31 @@ def second_act(folder: Path, world: int, seed: int) -> list[Step]:
         ),
         Step(
             "pretrain",
-            "the pretraining: a SeaMo of 0.7 M parameters, on single dates, then on four seasons",
+            "the pretraining: a SeaMo of 0.7 M parameters, on single optical dates, then on two sensors in four seasons",
             (f"seamo pretrain seamo-demo --set seed={seed} --resume --store {at}/stores/ssl4eo-s12 --out {run}",),
-            seconds=90,
+            seconds=140,
             makes=folder / "runs" / f"seamo-demo-seed{seed}" / "final",
         ),
         Step(
             "evaluate",
-            "its frozen features under the same probes, beside the same network with random weights",
+            "its frozen features under the same probes, pooled in two ways, beside the same network, its weights random",
             (
-                f"seamo-bench run first --stores {at}/stores --results {at}/results"
-                f" --backbones {run}@pretrain,{run}@pretrain+random:{seed} {ONE_THREAD}",
+                f"seamo-bench run first --stores {at}/stores --results {at}/results --backbones "
+                + ",".join(
+                    f"{run}@{LOOK}{pooling}{weights}" for pooling in ("", "+std") for weights in ("", f"+random:{seed}")
+                )
+                + f" {ONE_THREAD}",
             ),
-            seconds=20,
+            seconds=30,
             makes=folder / "results",
         ),
         Step(
             "compare",
-            "what pretraining gave: the table of all five, and differences paired over the test images",
+            "what pretraining gave: the table of all, and differences paired over the test images",
             (
                 f"seamo-bench table {at}/results",
                 f"seamo-bench compare {at}/results {PRETRAINED} {PRETRAINED}-random",
+                f"seamo-bench compare {at}/results {PRETRAINED_STD} {PRETRAINED_STD}-random",
                 f"seamo-bench compare {at}/results {PRETRAINED} tokenizer-statistics",
                 f"seamo-bench report {at}/results -o {at}/report.html",
             ),

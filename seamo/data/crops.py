@@ -123,6 +123,11 @@ def _boxes(config: CropConfig, u_BTU: Tensor, quadrants_BT: Tensor) -> Tensor:
     if config.mode == "same_random":
         u_BTU = u_BTU[:, :1].expand_as(u_BTU)
     height, width = _box_sizes(config, u_BTU)
+    if config.steps:
+        height, width = (torch.round(side * config.steps) / config.steps for side in (height, width))
+        free = ((1 - height) * config.steps).round()  # the same number of steps down and right
+        top, left = ((u_BTU[..., at] * (free + 1)).floor().minimum(free) / config.steps for at in (-3, -2))
+        return torch.stack([top, left, height, width], dim=-1)
     top, left = (1 - height) * u_BTU[..., -3], (1 - width) * u_BTU[..., -2]
     return torch.stack([top, left, height, width], dim=-1)
 

@@ -22,6 +22,8 @@ class CropConfig:
         rate: Smallest and largest size of a box; used by partial and same_random.
         rate_mode: The size is a share of the area, with aspect ratio 3/4 to 4/3 (RandomResizedCrop), or of the
             side of a square.
+        steps: Boxes begin and end at multiples of 1/steps of the image's side, so that a crop of whole pixels keeps
+            them as they are; 0: anywhere, and pixels are interpolated. Only with `rate_mode: side`.
         share: The sensors of a season share the box (needed where they share a mask).
         flip: Half of the views, each season on its own, are mirrored left to right.
         share_flip: The sensors of a season share the flip (needed where they share a mask).
@@ -30,6 +32,7 @@ class CropConfig:
     mode: Mode = "partial"
     rate: tuple[float, float] = (0.5, 1.0)
     rate_mode: RateMode = "area"
+    steps: int = 0
     share: bool = True
     flip: bool = True
     share_flip: bool = True
@@ -41,6 +44,14 @@ class CropConfig:
         numbers = isinstance(self.rate, tuple) and all(type(one) in (int, float) for one in self.rate)
         if not numbers or len(self.rate) != 2 or not 0 < self.rate[0] <= self.rate[1] <= 1:
             raise RecipeError(f"is {self.rate}, not 0 < smallest <= largest <= 1", "crop.rate")
+        if type(self.steps) is not int or self.steps < 0 or (self.steps and self.rate_mode != "side"):
+            raise RecipeError(
+                f"is {self.steps!r} with rate_mode {self.rate_mode}", "crop.steps", "0, or rate_mode side."
+            )
+        if self.steps and round(self.rate[0] * self.steps) < 1:
+            raise RecipeError(
+                f"a box of {self.rate[0]} has no step of 1/{self.steps}", "crop.steps", "Take more steps."
+            )
         for name in ("share", "flip", "share_flip"):
             if not isinstance(getattr(self, name), bool):
                 raise RecipeError(f"is {getattr(self, name)!r}, not true or false", f"crop.{name}")

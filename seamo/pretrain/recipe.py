@@ -169,7 +169,10 @@ class Recipe(_Part):
         for stage in ("stage1", "stage2"):
             if not plain[stage]["sensors"]:
                 del plain[stage]["sensors"]
-        return {**plain, "model": self.model.to_dict(), "crop": {**asdict(self.crop), "rate": list(self.crop.rate)}}
+        crop = {**asdict(self.crop), "rate": list(self.crop.rate)}
+        if not crop["steps"]:
+            del crop["steps"]
+        return {**plain, "model": self.model.to_dict(), "crop": crop}
 
     def settings(self) -> dict[str, Any]:
         """What decides a pretraining but its seed, as plain values: runs that agree in them differ in their seed."""

@@ -28,7 +28,7 @@ def test_without_seasons_several_dates_gain_nothing(tmp_path: Path) -> None:
         for seed in SEEDS:
             out = tmp_path / f"{arm}-seed{seed}"
             sets = [word for change in (*changes, f"seed={seed}") for word in ("--set", change)]
-            run("seamo", "pretrain", "seamo-demo", "--store", stores / "ssl4eo-s12", "--out", out, *sets)
+            run("seamo", "pretrain", "seamo-demo-plain", "--store", stores / "ssl4eo-s12", "--out", out, *sets)
             runs.append(f"{out}@pretrain")
     suite = tmp_path / "suite.yaml"
     suite.write_text("id: seasons\nrows:\n  - {store: eurosat, protocol: linear}\n")

@@ -18,20 +18,10 @@ class Pixels:
     def __init__(self, layers: dict[str, np.ndarray], *, fill: int | str | None, train: bool = True) -> None:
         self.layers, self.read = layers, set()
         specs = [
-            LayerSpec(
-                id=name,
-                stack="s2",
-                sensor="s2",
-                bands=bands,
-                gsd_m=10,
-                dtype=str(layers[name].dtype),
-                unit=Unit.DN,
-                fill=fill,
-                size=layers[name].shape[-2:],
-                times=layers[name].shape[1],
-            )
+            LayerSpec(id=name, stack="s2", sensor="s2", bands=bands, gsd_m=10, unit=Unit.DN, fill=fill,
+                      dtype=str(layers[name].dtype), size=layers[name].shape[-2:], times=layers[name].shape[1])
             for name, bands in (("fine", ("B02", "B08")), ("coarse", ("B11",)))
-        ]
+        ]  # fmt: skip
         self.spec = SimpleNamespace(stack_layers=lambda _: specs)
         self.meta = SimpleNamespace(counts=SimpleNamespace(splits={"train": len(self)} if train else {}))
         self.title, self.content = "toy", "c" * 64

@@ -24,6 +24,7 @@ from seamo.data.crops import (
 from seamo.data.draws import CROPS, MASKS, uniforms
 from seamo.errors import BandError, RecipeError, UsageError
 from seamo.manifest import LayerSpec
+from seamo.pretrain.recipe import load_recipe
 from seamo.resample import resize_matrix as numpy_matrix
 
 CPU = torch.device("cpu")
@@ -391,3 +392,29 @@ class TestNodata:
         assert torch.equal(told.pixels, looked.pixels)
         assert told.valid is None
         assert looked.valid is None
+
+
+def test_boxes_in_steps_keep_whole_pixels_as_they_are():
+    config = CropConfig(rate=(0.3333, 0.3334), rate_mode="side", steps=48)
+    box = drawn(config, rows=4000, seasons=1).box[:, 0].numpy()
+    corners = np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], axis=1) * 96
+    np.testing.assert_allclose(corners, 2 * np.round(corners / 2), atol=1e-9)
+    np.testing.assert_allclose(corners[:, 2:] - corners[:, :2], 32, atol=1e-9)
+    counts = [np.bincount(np.round(corners[:, axis] / 2).astype(int), minlength=33) for axis in (0, 1)]
+    assert all(len(one) == 33 and one.min() > 70 for one in counts)  # 121 each on average
+    image = np.random.default_rng(0).integers(1, 9000, (96, 96)).astype(np.int16)
+    for top, left, height, width in box[:20]:
+        at = round(top * 96), round(left * 96)
+        got = crop_one(image, view(top, left, height, width), 32).pixels.numpy()
+        np.testing.assert_allclose(got, image[at[0] : at[0] + 32, at[1] : at[1] + 32], atol=0.01)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": -1, "rate_mode": "side"}, {"steps": 8}, {"steps": 1, "rate_mode": "side"}])
+def test_steps_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(RecipeError, match=r"crop\.steps"):
+        CropConfig(rate=(0.3, 0.4), **wrong)
+
+
+def test_a_recipe_without_steps_does_not_speak_of_them():
+    assert "steps" not in load_recipe("seamo-tiny").to_dict()["crop"]
+    assert load_recipe("seamo-demo").to_dict()["crop"]["steps"] == 48
