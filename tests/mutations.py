@@ -171,6 +171,39 @@ MUTATIONS = (
         "the backbone's own network is trained",
         ("network = context.backbone.make(seed)", "network = context.backbone.network"),
     ),
+    # How networks meet bands that they were not made for.
+    Mutation(
+        "ways: a band stands in however far it is",
+        (Edit("seamo/inputs/ways.py", " or distance_nm(want, nearest) <= limit_nm", " or True"),),
+        ("tests/bench/test_ways.py",),
+    ),
+    Mutation(
+        "ways: what stands in is not in the facts",
+        (
+            Edit(
+                f"{BENCH}/facts.py",
+                'sources=_sources(sensor) if wiring.missing in ("select", "rgb") else ()',
+                "sources=()",
+            ),
+        ),
+        ("tests/bench/test_ways.py",),
+    ),
+    Mutation(
+        "ways: one rank for all",
+        (
+            Edit(
+                f"{BENCH}/board/leaderboard.py",
+                "kinds.setdefault(way_of(by_row[row][0]), [])",
+                'kinds.setdefault("native", [])',
+            ),
+        ),
+        ("tests/bench/test_ways_board.py",),
+    ),
+    Mutation(
+        "ways: a new tokenizer is filled from the file",
+        (Edit(f"{BENCH}/zoo/loading.py", "backbone=card.id, new=new", "backbone=card.id"),),
+        ("tests/bench/test_ways_networks.py",),
+    ),
     # The cache of features.
     Mutation(
         "cache: key without the adapter",

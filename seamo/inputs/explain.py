@@ -4,7 +4,7 @@ from typing import Any
 
 from seamo.bands import Unit
 from seamo.inputs.spec import Step
-from seamo.inputs.ways import distance_nm
+from seamo.inputs.ways import WHOLE, distance_nm
 from seamo.inputs.wiring import Channel, Wiring
 from seamo.manifest import DatasetSpec, LayerSpec
 
@@ -16,6 +16,7 @@ def explain(wiring: Wiring, spec: DatasetSpec) -> list[dict[str, str | int | flo
     """
     rows: list[dict[str, str | int | float]] = []
     for one in wiring.sensors:
+        by_name = one.way in WHOLE and one.way != "native" and not any(channel.filled for channel in one.channels)
         for slot, channel in enumerate(one.channels):
             layer = spec.layer(channel.layer) if channel.layer else None
             notes = []
@@ -24,7 +25,7 @@ def explain(wiring: Wiring, spec: DatasetSpec) -> list[dict[str, str | int | flo
                 notes.append(f"not in the store: {wiring.missing}, {apart:g} nm away")
             elif channel.filled:
                 notes.append(f"not in the store: {wiring.missing}")
-            elif one.way != "native" and not one.new:
+            elif by_name:
                 notes.append(f"by {one.way}")
             if one.new:
                 notes.append("new tokenizer, to be trained")

@@ -342,13 +342,14 @@ def _way(network: Expects, own: InputSpec, fed: InputSpec, policy: MissingPolicy
         policy: What decided it.
         other: Whether something stands in for one of its bands, or the input layer is not the pretrained one.
     """
-    if policy == "fail":
-        # What has learnt something of pictures is fed with one that was made of another sensor's bands.
-        return "rgb" if network.learnt and _is_picture(network) and own.sensor != "rgb" else "native"
     if not own.bands:  # whatever bands there are: nothing to depart from
-        return policy if other else "native"
-    changed = other or fed.bands != own.bands or fed.sensor != own.sensor or not is_convertible(fed.unit, own.unit)
-    return policy if changed else "native"
+        return policy if other and policy != "fail" else "native"
+    of_unit = not is_convertible(fed.unit, own.unit)
+    if policy == "fail":  # random weights read any unit, and stand beside those that were pretrained
+        if _is_picture(network) and own.sensor != "rgb":
+            return "rgb"  # fed with a picture that was made of another sensor's bands
+        return "8-bit" if of_unit else "native"
+    return policy if other or of_unit or (fed.sensor, fed.bands) != (own.sensor, own.bands) else "native"
 
 
 def _is_picture(network: Expects) -> bool:

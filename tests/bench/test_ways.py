@@ -3,6 +3,7 @@
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from seamo_bench.cli.coverage import counts, coverage_text
 from seamo_bench.features.cache import cache_name
 from seamo_bench.predict.applied import _same_adapter, _spec_of
 from seamo_bench.records.record import HeadFile
-from seamo_bench.runs.notes import ways_told
+from seamo_bench.runs.notes import flags_of, ways_told
 from seamo_bench.zoo.catalogue import card_digest, cards
 from seamo_bench.zoo.meeting import assumed_statistics, meet, meetings, way_of_facts
 from tests.conftest import ROOT
@@ -34,7 +35,8 @@ STORES = {
 }
 LOADED = [one for one in cards().values() if one.card.availability == "weights"]
 OPTICAL = [one for one in LOADED if any(is_optical(want.sensor) for want in one.card.inputs)]
-PRITHVI, SECO, GASSL = "prithvi-eo-v2-300m-tl", "seco-r50", "gassl-r50"
+PRITHVI, SECO, GASSL, SOFTCON = "prithvi-eo-v2-300m-tl", "seco-r50", "gassl-r50", "softcon-vits14-s2"
+_STORE = SimpleNamespace(spec=STORES["dfc2020-croma"])  # what flags ask of a store: whether it was seen before
 
 
 def wired(name: str, store: str, missing: MissingPolicy | None, **card: object) -> Wiring:
@@ -139,6 +141,13 @@ def test_bytes_of_a_store_enter_where_the_published_code_has_its_own() -> None:
     # DOFA publishes means and deviations of 8-bit bands.
     dofa = wired("dofa-base-s2", "dfc2020-croma", "8-bit")
     assert fed(dofa, "dfc2020-croma", value)[0] == pytest.approx((value["B04"] - 114.1099739) / 77.84352553)
+    # Bands left out and bytes: both are said.
+    told = flags_of(cards()["softcon-vits14-s2"].card, cut := wired(SOFTCON, "dfc2020-croma", "select-columns"), _STORE)
+    assert cut.way == "select-columns"
+    assert [flag.text for flag in told if flag.kind in ("other-input", "filled-bands")] == [
+        "s2 is read in uint8, as the store has it",
+        "B10 not in the store: input columns left out",
+    ]
     with pytest.raises(ProtocolError, match="unit uint8 cannot become dn"):  # its numbers are reflectances
         wired("terramind-v1-base", "dfc2020-croma", "8-bit")
     with pytest.raises(ProtocolError, match="unit uint8 cannot become dn"):  # and nobody asked
@@ -316,7 +325,11 @@ def test_a_network_of_any_bands_is_never_fed_otherwise() -> None:
     free = InputSpec("rgb", (), Unit.UINT8, (), "any")
     card = replace(cards()["image-statistics"].card, inputs=(free,))
     assert wire(card.expects, STORES["glh-water"]).way == "native"
-    assert wired("rgb-statistics", "eurosat", None).way == "native"  # a floor has learnt nothing of pictures
+    # A floor of image statistics is of whatever there is; random weights stand beside those that were pretrained.
+    floor = f.adapter_facts(wired("rgb-statistics", "eurosat", None))
+    assert way_of_facts(cards()["rgb-statistics"].card, floor) == "native"
+    assert wired("seamo-random", "dfc2020-croma", None).way == "8-bit"
+    assert wired("seamo-random", "eurosat", None).way == "native"
 
 
 def test_the_page_s_tables_are_those_of_today() -> None:

@@ -72,8 +72,10 @@ ANEW = {  # reference model -> the layer that begins anew on pictures of red, gr
 }
 
 
-def saved(golden: Path, tmp_path: Path, model: str) -> tuple[Family, BackboneCard, Path]:
+@pytest.fixture
+def saved(request: pytest.FixtureRequest, tmp_path: Path, model: str) -> tuple[Family, BackboneCard, Path]:
     """A shrunken network of the official code; of those that have none, ours, saved."""
+    golden = request.getfixturevalue("golden") if model in RIGS else tmp_path
     if model == "croma":  # one branch of the file of three
         family, card, path = shrunk(golden, model)
         own = tuple((name, "s2" if name == "branches" else value) for name, value in card.variant)
@@ -87,8 +89,8 @@ def saved(golden: Path, tmp_path: Path, model: str) -> tuple[Family, BackboneCar
 
 
 @pytest.mark.parametrize("model", ANEW)
-def test_a_new_tokenizer_is_new_and_the_rest_is_loaded(golden: Path, tmp_path: Path, model: str) -> None:
-    family, card, path = saved(golden, tmp_path, model)
+def test_a_new_tokenizer_is_new_and_the_rest_is_loaded(saved: tuple[Family, BackboneCard, Path], model: str) -> None:
+    family, card, path = saved
     fed = fed_with(family, card, MANIFEST["glh-water"], "new-tokenizer")
     assert [(one.sensor, one.bands) for one in fed.inputs] == [("rgb", ("R", "G", "B"))]
     made, again, other = (load_network(family, card, path, seed, fed=fed) for seed in (0, 0, 1))
@@ -158,8 +160,8 @@ def few_bands(network_bands: tuple[str, ...], x: Tensor, spec: DatasetSpec) -> t
 
 
 @pytest.mark.parametrize("model", ["satvit_v1", "ssl4eo_mae_s2", "prithvi-eo-v2-300m-tl"])
-def test_columns_left_out_are_zeros_behind_the_normalisation(golden: Path, tmp_path: Path, model: str) -> None:
-    family, card, path = saved(golden, tmp_path, model)
+def test_columns_left_out_are_zeros_behind_the_normalisation(saved: tuple[Family, BackboneCard, Path]) -> None:
+    family, card, path = saved
     spec = MANIFEST["s1s2-water-s2"]
     fed = fed_with(family, card, spec, "select-columns")
     side = side_of(card)

@@ -47,8 +47,9 @@ def explain(
     say(f"{opened.title} -> {found.card.title}: {wiring.resampling()}; missing bands: {wiring.missing}\n")
     if met.refused:
         (_, first), *others = met.refused
-        say(f"Not as it was made to be: {first}. By {wiring.way} instead, a row of its own kind.")
-        say("".join(f"  not by {way}: {reason}\n" for way, reason in others if reason != first) or "\n")
+        told = [f"  not by {way}: {reason}" for way, reason in others if reason != first]
+        how = f"Not as it was made to be: {first}. By {wiring.way} instead, a row of its own kind."
+        say("\n".join([how, *told, ""]))
     every = [column for column in rows[0] if len(rows) > 1 and len({row[column] for row in rows}) == 1]
     show([{column: row[column] for column in row if column not in every} for row in rows], json=False)
     told = [f"{column} {rows[0][column]}" for column in every if rows[0][column] != ""]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from seamo.addresses import disk_path
 from seamo.files import open_files
 from seamo.inputs.steps import FROM_STORE
+from seamo.inputs.units import is_convertible
 from seamo.inputs.ways import CROSSING, WHOLE
 from seamo.inputs.wiring import Wiring
 from seamo.store.samples import Samples
@@ -29,14 +30,11 @@ from seamo_bench.tasks.trials import left_out, tested_in_statistics
 def flags_of(card: BackboneCard, wiring: Wiring, store: Samples) -> tuple[Flag, ...]:
     """What a reader of the record must know about this backbone on this store."""
     flags = []
-    if told := ways_told(wiring):
+    of_anything = dict(card.variant).get("floor") == "image statistics"
+    if not of_anything and (told := ways_told(wiring) or _other_units(card, wiring)):
         flags.append(Flag(kind="other-input", text=told))
-    made_up = (
-        []
-        if wiring.missing in CROSSING
-        else [channel.band for one in wiring.sensors for channel in one.channels if channel.filled]
-    )
-    if made_up:
+    made_up = [channel.band for one in wiring.sensors for channel in one.channels if channel.filled]
+    if made_up and wiring.missing not in CROSSING:  # which names what it reads instead
         flags.append(Flag(kind="filled-bands", text=f"{', '.join(made_up)} not in the store: {wiring.missing}"))
     dropped = [name for one in wiring.sensors for name in one.dropped]
     if dropped:
@@ -66,6 +64,14 @@ def ways_told(wiring: Wiring) -> str:
     units = {one.input.unit.value for one in wiring.sensors if one.way != "native"}
     what = ", ".join(pairs) or f"{' and '.join(fed)} in {' and '.join(sorted(units))}"
     return f"by {wiring.way}: {what}"
+
+
+def _other_units(card: BackboneCard, wiring: Wiring) -> str:
+    """Which sensors are read in a unit that says nothing of the card's, beside what was done with their bands."""
+    own = {one.sensor: one.unit for one in card.inputs if one.bands and card.availability != "none needed"}
+    read = [one.input for one in wiring.sensors if not one.new and one.input.sensor in own]
+    other = [one for one in read if not is_convertible(one.unit, own[one.sensor])]
+    return ", ".join(f"{one.sensor} is read in {one.unit.value}, as the store has it" for one in other)
 
 
 def seen_flags(pretrained_on: Sequence[str], tested: Sequence[str]) -> tuple[Flag, ...]:

@@ -49,7 +49,7 @@ from seamo_bench.zoo.catalogue import (
     weights_digest,
     weights_path,
 )
-from seamo_bench.zoo.meeting import meet
+from seamo_bench.zoo.meeting import meet, way_of_facts
 
 DEMO_SIDE = 128  # pixels: what a network sees of larger tiles, with `--budget demo`
 
@@ -255,7 +255,7 @@ class _Planner:
             for seed in trials
         }
         about = self._about(titles_of(store), trials[0]).model_copy(
-            update={"identity": store_identity(store), "way": wiring.way}
+            update={"identity": store_identity(store), "way": way_of_facts(self.card, adapter_facts(wiring))}
         )
         todo = tuple(seed for seed, of_seed in facts.items() if not known.past.is_done(of_seed))
         return Planned(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from seamo.bands import Unit, is_optical
 from seamo.errors import BandError, ProtocolError, UsageError
@@ -58,7 +57,9 @@ def meet(
     ways: Sequence[MissingPolicy] | None = None,
     trains: bool = True,
     statistics: Mapping[str, Statistics],
-    **asked: Any,
+    size: int | None = None,
+    date: int = 0,
+    inputs: Sequence[str] = (),
 ) -> Meeting:
     """Find out how a backbone reads a data set: as it was made to, else by the first way that works.
 
@@ -70,8 +71,10 @@ def meet(
         ways: What may be tried, in this order; what the family cannot do is passed over. None = all, those first that
             change least (`Family.ways_of`).
         trains: Whether the network will be trained; if not, new tokenizers are refused.
-        statistics: As `seamo.inputs.wiring.wire`.
-        **asked: What else `wire` takes: `size`, `date`, `inputs`.
+        statistics: As `seamo.inputs.wiring.wire`, like the rest.
+        size: Image size in pixels.
+        date: Which date of every stack.
+        inputs: Sensors that are fed, with some of their bands.
 
     Raises:
         BandError, ProtocolError, UsageError: If nothing else may be tried.
@@ -82,7 +85,9 @@ def meet(
     refused: list[tuple[Way, str]] = []
     for policy in tried:
         try:
-            wiring = wire(card.expects, spec, missing=policy, statistics=statistics, **asked)
+            wiring = wire(
+                card.expects, spec, missing=policy, statistics=statistics, size=size, date=date, inputs=inputs
+            )
             check_selection(wiring, family)
             if policy == "new-tokenizer" and not missing:
                 _check_kind(card, spec, wiring)
@@ -114,20 +119,25 @@ def _check_kind(card: BackboneCard, spec: DatasetSpec, wiring: Wiring) -> None:
 def way_of_facts(card: BackboneCard, adapter: AdapterFacts) -> str:
     """How a backbone met a store, as the facts of a run and its card say: what `Wiring.way` was.
 
+    Image statistics are of whatever there is, and meet every store natively.
+
     Args:
         card: Of the backbone, whole.
         adapter: Of the run.
     """
+    if dict(card.variant).get("floor") == "image statistics":
+        return "native"
     own = {one.sensor: one for one in card.inputs}
-    if adapter.missing == "fail":
-        picture = card.availability != "none needed" and takes_rgb(card.inputs[0]) and card.inputs[0].sensor == "rgb"
-        return "rgb" if picture and any(one.sensor != "rgb" for one in adapter.inputs) else "native"
+    fails = adapter.missing == "fail"
+    picture = card.inputs[0].sensor == "rgb" and takes_rgb(card.inputs[0])
+    if fails and picture and any(one.sensor != "rgb" for one in adapter.inputs):
+        return "rgb"
     for fed in adapter.inputs:
         known = own.get(fed.sensor)
         if known is not None and not known.bands and not fed.filled:
             continue
         if known is None or fed.filled or fed.bands != known.bands or not is_convertible(Unit(fed.unit), known.unit):
-            return adapter.missing
+            return "8-bit" if fails else adapter.missing
     return "native"
 
 
