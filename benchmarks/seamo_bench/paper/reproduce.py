@@ -22,7 +22,9 @@ from seamo_bench.suites.published import Published, load_published
 from seamo_bench.suites.suite import Row, load_suite
 from seamo_bench.zoo.catalogue import cards
 
-Verdict = Literal["same protocol", "different", "cannot be run", "not run"]
+Verdict = Literal[
+    "same protocol", "different", "cannot be run", "not run", "agrees", "disagrees", "not comparable"
+]  # the last three of suite `calibrate` alone
 TABLES = tuple(f"T{number}" for number in range(1, 10))
 ELSEWHERE = "elsewhere"
 _NOT_STATED = "not stated: how epoch and settings were chosen, statistics of the normalisation, number of runs"
@@ -94,7 +96,7 @@ def reproduce(
         ProtocolError: If predictions are missing or changed.
     """
     if table and table not in (*TABLES, ELSEWHERE):
-        raise UsageError(f"no table {table.removeprefix('T')!r}", fix=f"Tables 1 to 9 are compared, and {ELSEWHERE!r}.")
+        raise UsageError(f"no table {table.removeprefix('T')!r}", fix=f"Tables 1 to 9, {ELSEWHERE!r}, 'calibrate'.")
     suite = load_suite("paper").rows
     wanted = [one for one in load_published() if one.table in ([table] if table else TABLES)]
     rows = []
@@ -208,7 +210,8 @@ def _blank(one: Published, mine: Sequence[Record]) -> Reproduced:
     return Reproduced(one, "not run", (f"`run paper --backbones {one.backbone}`",))
 
 
-def _unreal(record: Record) -> list[str]:
+def unreal(record: Record) -> list[str]:
+    """Why a record is no measurement of the real, whole data with the full budget; empty if it is."""
     why = ["demo budget"] if record.facts.budget == "demo" else []
     for store, title in zip(record.facts.stores, record.about.stores, strict=False):
         if store.synthetic:
@@ -220,7 +223,7 @@ def _unreal(record: Record) -> list[str]:
 
 def _other_protocol(one: Published, record: Record) -> tuple[str, ...]:
     """Differences from a number that others published: their whole protocol is another one."""
-    why, scheme = _unreal(record), record.facts.split.scheme
+    why, scheme = unreal(record), record.facts.split.scheme
     if one.variant and one.variant != scheme:
         why.append(f"split: {scheme} instead of {one.variant}")
     return (*why, f"theirs: {one.note}" if one.note else "another protocol")
@@ -228,7 +231,7 @@ def _other_protocol(one: Published, record: Record) -> tuple[str, ...]:
 
 def _differences(recipe: Row | None, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(differences from what the paper prints or implies, differences from what is decided where it is silent)."""
-    facts, why, decided = record.facts, _unreal(record), []
+    facts, why, decided = record.facts, unreal(record), []
     if recipe is None:
         return (*why, "the paper's recipe is not among the rows of suite paper"), ()
     if recipe.split and recipe.split != facts.split.scheme:
@@ -321,8 +324,9 @@ def to_markdown(rows: Sequence[Reproduced]) -> str:
         counts[row.verdict] = counts.get(row.verdict, 0) + 1
     lines.append("; ".join(f"{name}: {count}" for name, count in sorted(counts.items())) + ".")
     for table in dict.fromkeys(row.published.table for row in rows):
-        is_paper = table != ELSEWHERE
-        lines += ["", f"## Table {table.removeprefix('T')}" if is_paper else _ABOUT_ELSEWHERE, ""]
+        is_paper = table in TABLES
+        about = _ABOUT_ELSEWHERE if table == ELSEWHERE else _ABOUT_CALIBRATION
+        lines += ["", f"## Table {table.removeprefix('T')}" if is_paper else about, ""]
         heads = ["model", "data", "paper" if is_paper else "theirs", "ours", "difference", "verdict", "why"]
         heads += ["to run it", "GPU h", "note"] if is_paper else ["note"]
         lines += [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
@@ -334,13 +338,17 @@ _ABOUT_ELSEWHERE = """## Published elsewhere
 
 By other protocols, on other selections of the data: a range to expect, no number to beat."""
 
+_ABOUT_CALIBRATION = """## Calibration
+
+Cells of other authors, measured again by suite `calibrate`; tolerances were fixed before anything ran."""
+
 
 def _md(row: Reproduced) -> list[str]:
     one = row.published
     share = "" if one.fraction in (1.0, None) else f" {one.fraction:.0%}"
     place = " ".join([one.dataset, *one.inputs]) + share + f" {one.metric}"
     note = one.note
-    if one.table == ELSEWHERE:
+    if one.table not in TABLES:
         place, note = f"{place}, {one.protocol}", one.source
     value = "lost" if one.value is None else f"{one.value:g}"
     ours = ""
@@ -351,7 +359,7 @@ def _md(row: Reproduced) -> list[str]:
         ours += f" ({row.backbone})"
     gap = "" if row.difference is None else f"{row.difference:+.2f}"
     cells = [f"{one.model} {one.arch}".strip(), place, value, ours, gap, row.verdict, "; ".join(row.why)]
-    if one.table != ELSEWHERE:
+    if one.table in TABLES:
         cells += ["; ".join(row.missing), "" if row.gpu_hours is None else f"{row.gpu_hours:.3g}"]
     cells.append(note)
     return [markdown(cell) for cell in cells]
