@@ -127,7 +127,7 @@ def draw_workflow(recipe: Recipe, out: Path) -> None:
             fontsize=6.5,
         )
     facts = [
-        f"tokens of an image: {_shape(shapes.outputs['tokenizers.s2'][2:])}",
+        f"seen of an image: {_shape(shapes.outputs['tokenizers.s2'][2:])}",
         f"visible: {N} of {L}",
         f"F: {_shape((T, N, D))} a sensor",
         f"H: {_shape((T, N, D))} a sensor",
