@@ -108,7 +108,7 @@ def _explained(
 
     from seamo.addresses import location
     from seamo_bench.records.fetched import results_on_disk
-    from seamo_bench.why.explained import explain, side_of
+    from seamo_bench.why.explained import averaged, explain, side_of
     from seamo_bench.why.sides import find_published, find_record, pairs_of, published_side, with_metric
 
     here = stack.enter_context(results_on_disk(a))
@@ -122,8 +122,12 @@ def _explained(
     if first is None:
         if there is None or second is not None:
             raise UsageError("A is a folder of results, so B must be one, too", b)
-        pairs, alone = pairs_of(here, there, metric)
-        found = [explain(pair.a, pair.b, bench=bench) for pair in (with_metric(one, metric_b) for one in pairs)]
+        rows, alone = pairs_of(here, there, metric)
+        found = []
+        for row in rows:
+            seeds = [explain(one.a, one.b, bench=bench) for one in (with_metric(pair, metric_b) for pair in row)]
+            mean = averaged(seeds)
+            found += seeds if mean is None else [mean]
         return sorted(found, key=lambda one: -abs(one.difference)), alone
     ours = side_of(*first, metric)
     if there is None:

@@ -34,7 +34,7 @@ class Row(BaseModel):
         params: Overrides of the protocol's defaults.
         label_space: Label space; empty = that of the split scheme, or the task's default.
         view: Which one is meant of several stores with this split and label space (corrected labels): the first
-            digits of its view, as `seamo-prep ls` has it; of stores that are joined, of the first.
+            digits of its view, as `seamo-prep ls` has it, or its build; of stores that are joined, of the first.
         missing: Missing-band policy; None = the card's.
         size: Image size in pixels; None = the card's.
         date: Which date of every stack, for stores with several.

@@ -73,7 +73,7 @@ def find_build(folder: str | Path, scheme: str = "", *, label_space: str = "", v
         folder: Its address, `<root>/<dataset-id>`.
         scheme: Split scheme; empty = the data set's own default. Only asked where there are several stores.
         label_space: Label space; empty = any. Likewise.
-        view: The one that is meant where several have both: its view, or the first digits of it.
+        view: The one that is meant where several have both: its view, or the first digits of it; or its build.
 
     Raises:
         StoreError: If there is none, or several and not exactly one of them fits. Views that hold the very same
@@ -91,7 +91,7 @@ def find_build(folder: str | Path, scheme: str = "", *, label_space: str = "", v
     if meant and scheme in ("", meant[0].meta.split_scheme) and label_space in ("", *meant[0].spec.label_spaces):
         return meant[0]
     if view:
-        fitting = [store for store in stores if store.meta.view.startswith(view)]
+        fitting = [store for store in stores if view in (store.meta.view[: len(view)], store.meta.build)]
     else:
         fitting = [store for store in stores if store.meta.split_scheme == wanted]
         fitting = [store for store in fitting if not label_space or label_space in store.spec.label_spaces]

@@ -141,8 +141,16 @@ def _view_of(facts: Facts, places: Places) -> str:
         if chosen is None:
             raise StoreError(f"has no store of content {one.content[:12]}", one.id, "Give the --stores that it was of.")
         if number == 0:
-            view = chosen.meta.view if len(there) > 1 else ""
+            view = _name_among(chosen, there)
     return view
+
+
+def _name_among(chosen: Store, there: list[Store]) -> str:
+    """By which a row names a store among others: its view or, where they share that, its build."""
+    if len(there) < 2:
+        return ""
+    views = [store.meta.view for store in there]
+    return chosen.meta.view if views.count(chosen.meta.view) == 1 else chosen.meta.build
 
 
 def _rebuilt(found: Found, adapter: AdapterFacts | None) -> Found | None:

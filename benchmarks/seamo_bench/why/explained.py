@@ -113,7 +113,7 @@ def side_of(record: Record, results: Path, metric: str = "") -> Side:
     name = metric or PRIMARY[record.facts.task.kind]
     check_metric(name, record.facts)
     stores = "+".join(store.id for store in record.facts.stores)
-    title = f"{row_of(record)} | {stores} | {record.facts.protocol.id}, seed {record.facts.seed}"
+    title = f"{row_of(record)} | {stores} | {record.facts.protocol.id}, seed {record.facts.seed} ({record.key[:8]})"
     return Side(title, name, record.facts, record, results)
 
 
@@ -164,6 +164,50 @@ def explain(a: Side, b: Side, *, bench: Bench | None = None, notes: Sequence[str
         tuple("" if side.record is None else side.record.key for side in (a, b)),  # type: ignore[arg-type]
         (*way.drift(values), *notes),
     )
+
+
+def averaged(found: Sequence[Explanation]) -> Explanation | None:
+    """Several seeds of one pair of rows as one, as tables show their means; None where not the same is told apart.
+
+    Args:
+        found: One a seed, of one metric each.
+    """
+    first, count = found[0], len(found)
+    if count == 1:
+        return first
+    told = [(one.metric, {_names(part) for part in _parts(one)}, one.together is None) for one in found]
+    if any(one != told[0] for one in told):
+        return None
+
+    def mean(part: Moved) -> Moved:
+        effects = [own.effect for one in found for own in _parts(one) if _names(own) == _names(part)]
+        return Moved(part.aspects, sum(effects) / count)
+
+    titles = [f"{one.rpartition(', seed ')[0]}, mean of {count} seeds" for one in (first.a, first.b)]
+    values = [sum(one.values[side] for one in found) / count for side in (0, 1)]
+    return Explanation(
+        titles[0],
+        titles[1],
+        first.metric,
+        (values[0], values[1]),
+        tuple(sorted(map(mean, first.moved), key=lambda one: -abs(one.effect))),
+        None if first.together is None else mean(first.together),
+        sum(one.unexplained for one in found) / count,
+        first.how,
+        sum(one.runs for one in found),
+        tuple(dict.fromkeys(told for one in found for told in one.would_run)),
+        tuple(dict.fromkeys(told for one in found for told in one.why_not)),
+        keys=first.keys,
+        notes=tuple(dict.fromkeys(told for one in found for told in one.notes)),
+    )
+
+
+def _parts(one: Explanation) -> list[Moved]:
+    return [*one.moved, *([one.together] if one.together else [])]
+
+
+def _names(part: Moved) -> tuple[str, ...]:
+    return tuple(aspect.name for aspect in part.aspects)
 
 
 def _value(side: Side) -> float:

@@ -48,7 +48,8 @@ def names_of(moved: Moved) -> str:
 
 def signed(metric: str, value: float) -> str:
     """How much something moves, with its sign, as `number` prints scores."""
-    return f"{100 * value:+.2f}" if is_share(metric) else f"{value:+.4f}"
+    text = f"{100 * value:+.2f}" if is_share(metric) else f"{value:+.4f}"
+    return text if float(text) else text.replace("-", "+")  # of rounding there is no side
 
 
 def _table(one: Explanation) -> list[str]:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from seamo.errors import ProtocolError, SeamoError, UsageError
-from seamo_bench.board.compare import name_of
+from seamo_bench.board.compare import column_of, name_of, row_of
 from seamo_bench.facts import Facts, scoring_of
 from seamo_bench.paper.reproduce import ELSEWHERE, recipe_of, stated_differences
 from seamo_bench.records.layout import named_key, results_of
@@ -81,17 +81,21 @@ def published_side(one: Published, ours: Side, bench: Bench | None) -> tuple[Sid
         facts, told = _published_facts(one, record, bench)
         notes = [*told, *notes]
     scale = 100.0 if metric(name).unit == SHARE else 1.0
-    return ours, Side(f"{one.model} {one.arch}, {one.source}", name, facts, stated=one.value / scale), tuple(notes)
+    title = f"{one.model} {one.arch}".strip()
+    return ours, Side(f"{title}, {one.source}", name, facts, stated=one.value / scale), tuple(notes)
 
 
 def _published_facts(one: Published, record: Record, bench: Bench) -> tuple[Facts, tuple[str, ...]]:
     """The facts of a run as it was published, and why they are not those if they are not."""
-    facts, recipe = record.facts, None
+    facts = record.facts
     if one.table == ELSEWHERE:
-        split = facts.split.model_copy(update={"fraction": one.fraction or 1.0, "lists": {}, "salt": 0})
-        if one.variant and one.variant != split.scheme:
-            return facts, (f"its split, {one.variant}, is not built here",)
-        return (facts if split.fraction == facts.split.fraction else facts.model_copy(update={"split": split})), ()
+        split, fraction = facts.split, one.fraction or 1.0
+        told = () if one.variant in ("", split.scheme) else (f"its split, {one.variant}, is not that of ours",)
+        if fraction == split.fraction:
+            return facts, told
+        salt = facts.seed if fraction < 1.0 else 0
+        split = split.model_copy(update={"fraction": fraction, "lists": {}, "salt": salt})
+        return facts.model_copy(update={"split": split}), told
     recipe = recipe_of(one, load_suite("paper").rows)
     if recipe is None:
         return facts, ()
@@ -119,8 +123,8 @@ class Pair:
     b: Side
 
 
-def pairs_of(a: Path, b: Path, metric_name: str = "") -> tuple[tuple[Pair, ...], tuple[str, ...]]:
-    """The rows in which two folders of results differ, and what only one of them has.
+def pairs_of(a: Path, b: Path, metric_name: str = "") -> tuple[tuple[tuple[Pair, ...], ...], tuple[str, ...]]:
+    """The rows in which two folders of results differ, a pair a seed, and what only one of them has.
 
     Records belong together that are of one backbone, data set, protocol and seed; of several such, those with the
     fewest facts that differ. Records with the same predictions are no pair.
@@ -130,7 +134,7 @@ def pairs_of(a: Path, b: Path, metric_name: str = "") -> tuple[tuple[Pair, ...],
     """
     ours, theirs = ([one for one in read_records(place).records if one.status == "ok"] for place in (a, b))
     left = list(theirs)
-    pairs: list[Pair] = []
+    pairs: dict[tuple[object, ...], list[Pair]] = {}
     alone: list[str] = []
     for record in sorted(ours, key=lambda one: not any(one.key == other.key for other in theirs)):
         near = [other for other in left if _question(other) == _question(record)]
@@ -139,13 +143,13 @@ def pairs_of(a: Path, b: Path, metric_name: str = "") -> tuple[tuple[Pair, ...],
             continue
         other = min(near, key=lambda one: (one.key != record.key, len(aspects_of(record.facts, one.facts)), one.key))
         left.remove(other)
-        if record.predictions is not None and record.predictions == other.predictions and not metric_name:
-            continue
         if record.predictions and other.predictions and record.predictions.sha256 == other.predictions.sha256:
             continue
-        pairs.append(Pair(side_of(record, a, metric_name), side_of(other, b, metric_name)))
+        pair = Pair(side_of(record, a, metric_name), side_of(other, b, metric_name))
+        row = tuple((column_of(one), row_of(one)) for one in (record, other))
+        pairs.setdefault(row, []).append(pair)
     alone += [f"only in B: {_named(one)}" for one in left]
-    return tuple(pairs), tuple(alone)
+    return tuple(map(tuple, pairs.values())), tuple(alone)
 
 
 def _question(record: Record) -> tuple[object, ...]:
