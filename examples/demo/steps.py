@@ -97,14 +97,14 @@ def second_act(folder: Path, world: int, seed: int) -> list[Step]:
         ),
         Step(
             "pretrain",
-            "the pretraining: a SeaMo of 0.7 M parameters, on single optical dates, then on two sensors in four seasons",
+            "the pretraining: a SeaMo of 0.7 M parameters, on single optical dates, then two sensors in four seasons",
             (f"seamo pretrain seamo-demo --set seed={seed} --resume --store {at}/stores/ssl4eo-s12 --out {run}",),
             seconds=140,
             makes=folder / "runs" / f"seamo-demo-seed{seed}" / "final",
         ),
         Step(
             "evaluate",
-            "its frozen features under the same probes, pooled in two ways, beside the same network, its weights random",
+            "its frozen features under the same probes, pooled in two ways, beside the network with random weights",
             (
                 f"seamo-bench run first --stores {at}/stores --results {at}/results --backbones "
                 + ",".join(
