@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["create_model", "open_store"]
+__all__ = ["open_store"]  # not `create_model`: `from seamo import *` must work where torch is not
 
 if TYPE_CHECKING:
     from seamo.store.reader import open_store
-    from seamo.use.timmform import create_model
+    from seamo.use.timmform import create_model as create_model
 
 
 def __getattr__(name: str) -> Any:

@@ -214,6 +214,6 @@ def test_preparing_needs_no_torch_and_training_no_rasters() -> None:
 def test_base_code_loads_where_no_extra_is_installed() -> None:
     doors = sorted({door for begin in BASE.values() for door in begin})
     hidden = f"import sys\nsys.modules.update(dict.fromkeys({sorted(EXTRA_OF)}))\n"
-    code = hidden + "\n".join(f"import {door}" for door in doors)
+    code = hidden + "\n".join([*(f"import {door}" for door in doors), "from seamo import *"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
