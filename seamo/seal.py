@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from seamo.errors import SeamoError, StoreError
 from seamo.files import Files, open_files
-from seamo.identity import canonical_json, digest, file_sha256
+from seamo.identity import canonical_json, file_sha256
 
 MANIFEST = "checksums.json"
 _DIGEST = "digest"
@@ -53,10 +53,18 @@ def seal_document(facts: Mapping[str, Any]) -> bytes:
         facts: Plain values (`canonical_json`) without a field `digest`.
 
     Example:
-        >>> seal_document({"a": 1})[:15]
-        b'{"a":1,"digest"'
+        >>> sealed = seal_document({"z": 1, "a": 2})
+        >>> sealed == b'{"a":2,"digest":"%s","z":1}' % hashlib.sha256(b'{"a":2,"z":1}').hexdigest().encode()
+        True
     """
-    return canonical_json({**facts, _DIGEST: digest(facts)})
+    parts = {name: canonical_json({name: value})[1:-1] for name, value in facts.items()}  # each once: some are large
+    state = hashlib.sha256(_joined(parts)).hexdigest()
+    return _joined(parts | {_DIGEST: canonical_json({_DIGEST: state})[1:-1]})
+
+
+def _joined(parts: Mapping[str, bytes]) -> bytes:
+    """Canonical JSON of an object from that of its fields."""
+    return b"{" + b",".join(parts[name] for name in sorted(parts)) + b"}"
 
 
 def open_document(data: bytes, where: str, *, error: type[SeamoError], fix: str) -> dict[str, Any]:

@@ -143,7 +143,8 @@ def _reduce(image: Floats, layer: LayerSpec) -> tuple[Floats, Floats]:
     flat = image.reshape(len(image), -1)
     few = flat[:, :: -(-flat.shape[1] // _PIXELS)]
     few = few if not np.isnan(few).all(axis=1).any() else flat
-    low, high = np.nanpercentile(few, (1, 99), axis=1)
+    percentile = np.nanpercentile if np.isnan(few).any() else np.percentile  # the same numbers in a third of the time
+    low, high = percentile(few, (1, 99), axis=1)
     sharp = sharpness(image, max(1, round(_COARSE_M / layer.gsd_m)))
     facts = np.stack([np.nanmean(flat, axis=1), low, high, np.nanmin(flat, axis=1), np.nanmax(flat, axis=1), sharp])
     return facts, cell_means(image, _CELLS).reshape(len(image), -1)

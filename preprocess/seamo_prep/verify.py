@@ -222,13 +222,17 @@ def _splits(store: Store) -> Iterator[Finding]:
     """Images of identical pixels, and scenes, in more than one split."""
     for severity, where, what in same_images(store):
         yield Finding("splits", severity, where, what)
-    table = store.read_index(["split", "scene", "readable"])
-    table = table[(table["split"] != "") & table["readable"] & (table["scene"] != "")]
-    splits_of = table.groupby("scene")["split"].nunique()
-    shared = splits_of[splits_of > 1]
-    if len(shared):
-        what = f"{len(shared)} of {len(splits_of)} scenes have samples in several splits"
-        yield Finding("splits", "note", str(shared.index[0]), what)
+    table = store.read_columns(["split", "scene", "readable"]).combine_chunks()
+    has_both = pc.and_(pc.not_equal(table.column("split"), ""), pc.not_equal(table.column("scene"), ""))
+    table = table.filter(pc.and_(has_both, table.column("readable")))
+    scenes, splits = (table.column(name).combine_chunks().dictionary_encode() for name in ("scene", "split"))
+    codes = scenes.indices.to_numpy().astype(np.int64) * len(splits.dictionary) + splits.indices.to_numpy()
+    seen = np.bincount(codes, minlength=len(scenes.dictionary) * len(splits.dictionary)) > 0
+    in_several = np.flatnonzero(seen.reshape(len(scenes.dictionary), -1).sum(axis=1) > 1) if len(codes) else codes
+    if len(in_several):
+        first = min(scenes.dictionary.take(in_several).to_pylist())
+        what = f"{len(in_several)} of {len(scenes.dictionary)} scenes have samples in several splits"
+        yield Finding("splits", "note", first, what)
 
 
 def _samples(store: Store, *, deep: bool, spread: check.Spread) -> Iterator[Finding]:

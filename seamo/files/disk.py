@@ -5,6 +5,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -110,12 +111,21 @@ class DiskFiles:
 
     def names(self, below: str = "") -> Iterator[str]:
         """Every file below a name, but those that are being written."""
-        begin = len(os.path.join(self.root, ""))  # noqa: PTH118 - a string, because there may be a million folders
-        for folder, _, files in os.walk(self.root / below):
-            home = folder[begin:].replace(os.sep, "/")
-            for name in files:
-                if not (name.startswith(".") and name.endswith(_PART)):
-                    yield f"{home}/{name}" if home else name
+        # Strings, and no look at what the listing tells already: there may be a million folders.
+        root, homes = os.path.join(self.root, ""), [below.strip("/")]  # noqa: PTH118
+        while homes:
+            home, entries, folders = homes.pop(), list[os.DirEntry[str]](), []
+            with suppress(OSError), os.scandir(root + home) as found:
+                entries = list(found)
+            lead = f"{home}/" if home else ""
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(lead + entry.name)
+                elif entry.is_symlink() and os.path.isdir(entry.path):  # noqa: PTH112
+                    continue  # it may lead back to here
+                elif not (entry.name.startswith(".") and entry.name.endswith(_PART)):
+                    yield lead + entry.name
+            homes += reversed(folders)
 
     def listing(self, below: str = "") -> Iterator[ListedFile]:
         """Every file below a name, with its size and time of change."""

@@ -11,6 +11,7 @@ from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.sample import GeoRef, Sample
 from seamo.store.reader import Store, open_store
 from seamo.store.writer import BuildPlan, StoreWriter
+from seamo.testing.stores import tiny_store
 from seamo.testing.world import World
 from seamo_prep.archives.eurosat import COVERS_OF
 from seamo_prep.verify import Finding, statistics_rows, verify
@@ -131,6 +132,18 @@ def test_places_shared_by_splits_are_warned_of(pixels, tmp_path: Path) -> None:
     assert not [one for one in apart if "footprints" in one.what]
     close = found(write(tmp_path / "close", few, geo=place(300)), leaks=True)
     assert {one.severity for one in close if "footprints" in one.what} == {"warning"}
+
+
+def test_scenes_shared_by_splits_are_counted(tmp_path: Path) -> None:
+    store = tiny_store(tmp_path)
+    splits_of: dict[str, set[str]] = {}
+    for scene, split in zip(store.index["scene"], store.index["split"], strict=True):
+        splits_of.setdefault(scene, set()).add(split)
+    shared = sorted(scene for scene, splits in splits_of.items() if len(splits) > 1)
+    (note,) = (one for one in found(store) if one.check == "splits")
+    assert (note.severity, note.where) == ("note", shared[0])
+    assert note.what == f"{len(shared)} of {len(splits_of)} scenes have samples in several splits"
+    assert not [one for one in found(tiny_store(tmp_path / "one", samples=3)) if one.check == "splits"]  # all train
 
 
 def test_radar_with_exchanged_bands_is_found(demo_raw: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files below an address behave alike on a disk and in a bucket."""
 
+import os
 import pickle
 import threading
 import uuid
@@ -11,6 +12,7 @@ import pytest
 from seamo.errors import StoreError
 from seamo.files import Files, open_files
 from seamo.files.bucket import BucketFiles
+from seamo.files.disk import DiskFiles
 from seamo.files.protocol import BLOCK
 from seamo.files.ranges import near
 
@@ -154,3 +156,32 @@ def test_threads_wait_for_a_lock_of_the_disk(tmp_path: Path) -> None:
         inside.wait(5)
         assert files.swap("a", lambda old: (old or b"") + b"2") == b"12"
         assert first.result() == b"1"
+
+
+def test_names_of_a_folder_are_those_of_a_walk(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for name in ("a", "b/c/d", "b/c/e", "b/.f.part", "b/.g", "h.part"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "empty").mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "not_ours").touch()
+    for name, target in (
+        ("b/folder", elsewhere),
+        ("b/c/up", root),
+        ("b/file", elsewhere / "not_ours"),
+        ("lost", root / "x"),
+    ):
+        (root / name).symlink_to(target)
+    (root / "turn").symlink_to(root / "turn")
+    files = DiskFiles(root)
+    for below in ("", "b", "b/c", "nothing"):
+        walked = {
+            (Path(folder) / name).relative_to(root).as_posix()
+            for folder, _, names in os.walk(root / below)
+            for name in names
+            if name != ".f.part"
+        }
+        assert sorted(files.names(below)) == sorted(walked)
+    assert "b/file" in files.names()
+    assert "b/folder/not_ours" not in files.names()
