@@ -10,6 +10,7 @@ from seamo_bench import facts as f
 from seamo_bench.board import tables
 from seamo_bench.board.compare import row_of, way_of
 from seamo_bench.board.leaderboard import build_table
+from seamo_bench.board.report.headline import findings
 from seamo_bench.cli.program import app
 from seamo_bench.records import record as r
 from seamo_bench.runs.plan import Places, make_plan
@@ -161,3 +162,18 @@ def test_plan_shows_the_ways(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, asked).output
     assert "columns" in shown
     assert "1 toy" in shown
+
+
+@pytest.mark.parametrize("columns", [1, 5])
+def test_the_headline_is_of_rows_that_were_fed_natively(tmp_path: Path, columns: int) -> None:
+    for number in range(columns):
+        params = {"head": f"h{number}"}
+        put(tmp_path, "best", 0.99, about={"way": "select"}, params=params)
+        put(tmp_path, "mine", 0.7, params=params)
+    (said, *_) = findings(build_table(r.read_records(tmp_path), tmp_path, resamples=50))
+    if columns == 1:
+        assert "Mine leads with" in said
+        assert said.endswith("nothing else that is fed natively has a score; ranked apart: 1 by select.")
+    else:
+        assert "a single natively fed row has a score in each, Mine in 5" in said
+        assert said.endswith("Fed otherwise and ranked apart, scores: 5 by select.")

@@ -1,7 +1,7 @@
 """The headline: what a reader must know first, in plain sentences made from the leaderboard alone."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,7 +69,8 @@ def _of_column(made: Table, head: Head) -> str:
     title += f" ({', '.join(words)})" if words else ""
     if any(ONE_CLASS in cell.flags for cell in scored.values()):
         return f"{title}: the test split holds one class, so no row is better than another."
-    apart = _fed_otherwise(scored)
+    otherwise = _fed_otherwise(scored)
+    apart = f"; ranked apart: {otherwise}" if otherwise else ""
     scored = natively_fed(scored)
     found = _leader(scored)
     if found is None:
@@ -87,10 +88,10 @@ def _of_column(made: Table, head: Head) -> str:
     return f"{said}; all others are worse beyond chance{apart}."
 
 
-def _fed_otherwise(scored: Mapping[BoardRow, BoardCell]) -> str:
-    """How many rows are ranked apart, and by which ways."""
-    ways = Counter(row.way for row in scored if row.way != "native")
-    return f"; ranked apart: {', '.join(f'{count} by {way}' for way, count in sorted(ways.items()))}" if ways else ""
+def _fed_otherwise(rows: Iterable[BoardRow]) -> str:
+    """How many rows were not fed natively, by way; empty if all were."""
+    ways = Counter(row.way for row in rows if row.way != "native")
+    return ", ".join(f"{count} by {way}" for way, count in sorted(ways.items()))
 
 
 def _of_task(made: Table, task: str, heads: Sequence[Head]) -> str:
@@ -103,21 +104,24 @@ def _of_task(made: Table, task: str, heads: Sequence[Head]) -> str:
             leads[found[0]] += 1
             contested += len(scored) > 1
             alone += len(scored) > 1 and sum(cell.best for cell in scored.values()) == 1
+    otherwise = _fed_otherwise(row for head in heads for row in best_first(made, head))
+    told_apart = f" Fed otherwise and ranked apart, scores: {otherwise}." if otherwise else ""
+    row_word = "natively fed row" if otherwise else "row"
     title = f"{task}, {plural(len(heads), 'column')}"
     if all(head.synthetic for head in heads):
         title += " (synthetic)"
     if not leads:
-        return f"{title}: no column has a leader."
+        return f"{title}: no column has a leader{' that was fed natively' if otherwise else ''}.{told_apart}"
     ranked = sorted(leads.items(), key=lambda item: (-item[1], item[0].title))
     said = ", ".join(f"{_name(row)} in {count}" for row, count in ranked[:_NAMES])
     more = f", {len(ranked) - _NAMES} more rows in {sum(n for _, n in ranked[_NAMES:])}" if len(ranked) > _NAMES else ""
-    single = len(heads) - contested
+    single = leads.total() - contested
     if not contested:
-        return f"{title}: a single row has a score in each, {said}{more}; nothing is compared."
-    apart = f"In {alone} of {contested} columns with several rows the leader is told apart from all others."
-    return f"{title}: most often in the lead are {said}{more}. {apart}" + (
-        f" In {single} a single row has a score." if single else ""
-    )
+        where = "each" if single == len(heads) else str(single)
+        return f"{title}: a single {row_word} has a score in {where}, {said}{more}; nothing is compared.{told_apart}"
+    apart = f"In {alone} of {contested} columns with several {row_word}s the leader is told apart from all others."
+    lone = f" In {single} a single {row_word} has a score." if single else ""
+    return f"{title}: most often in the lead are {said}{more}. {apart}{lone}{told_apart}"
 
 
 def _of_floors(made: Table, heads: Sequence[Head]) -> list[str]:
