@@ -8,7 +8,7 @@ which nothing was chosen on. Beside it stand the same network with random weight
 bands, and those with autocorrelations; everything under one ridge classifier whose penalty leave-one-out chooses, and
 under logistic regression.
 
-Criteria, fixed on 2026-11-30, before the experiment was run anywhere:
+Criteria, fixed on 2026-11-30, before the experiment was run at any size, and not changed since:
 1. `gain`: pretrained minus random weights (mean of the tokens, ridge) excludes 0 at every number of labels a class.
 2. `below`: on places that were not trained on, the loss is at most 0.9 times that of the better trivial predictor (the
    mean of the visible patches, the nearest visible patch, each by band).
