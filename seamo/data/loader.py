@@ -1,5 +1,6 @@
 """Loader: batches of a store in a planned order, read by threads into recycled memory."""
 
+import copy
 import itertools
 import math
 import weakref
@@ -160,6 +161,12 @@ class Loader:
         order = f"shuffled with seed {plan.seed}" if plan.shuffle else "in order"
         lines = [("layers", layers), ("rows", f"{len(plan.rows):,} {order}"), ("threads", str(self._workers))]
         return Summary(f"Loader of {self.store.title}: {len(self)} batches of {plan.batch}", tuple(lines))
+
+    def of_epoch(self, epoch: int) -> "Loader":
+        """The same from the beginning of another epoch; nothing is read or sorted anew."""
+        other = copy.copy(self)
+        other.plan, other.cursor = replace(self.plan, epoch=epoch), 0
+        return other
 
     def __len__(self) -> int:
         """Batches that iterating gives on this rank."""

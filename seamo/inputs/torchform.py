@@ -108,6 +108,9 @@ class TorchBatches(IterableDataset[Sampled]):
     (B, 2) is their true height and width. Its threads do what the workers of a
     `torch.utils.data.DataLoader` would; inside one use `batch_size=None, num_workers=0`.
 
+    Every pass is an epoch of its own, the one after the last: a shuffled split comes in another order, which follows
+    from the loader's seed. `epoch` is that of the next pass, and may be set (to go on with a training).
+
     Args:
         loader: Over layers of one stack.
         stack: Its id.
@@ -124,6 +127,7 @@ class TorchBatches(IterableDataset[Sampled]):
             raise UsageError("images of varying size on several grids", f"{loader.spec.id} stack {stack}", fix)
         self.loader, self.stack, self.transform = loader, stack, transform
         self.bands = stack_bands(loader.spec, stack)
+        self.epoch = loader.plan.epoch
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -134,7 +138,10 @@ class TorchBatches(IterableDataset[Sampled]):
                 "reads with threads of its own: every worker would give all batches", "store.torch(batch=...)",
                 "DataLoader(..., batch_size=None, num_workers=0), or the data set without batch=.",
             )  # fmt: skip
-        for batch in self.loader:
+        is_first = self.epoch == self.loader.plan.epoch
+        loader = self.loader if is_first else self.loader.of_epoch(self.epoch)
+        self.epoch += 1
+        for batch in loader:
             made: Sampled = {"image": self._images(batch), "bands": self.bands, "key": batch.keys}
             if any(layer.size is None for layer in batch.spec.layers):
                 made["size"] = batch.size

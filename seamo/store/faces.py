@@ -254,7 +254,7 @@ class Faces:
             fraction: A subset of the split, as in `rows`.
             salt: Which one.
             label_space: Label space of the labels; empty = the task's default.
-            shuffle: With `batch`: in a new order.
+            shuffle: With `batch`: in another order each time it is gone through.
             seed: Of that order.
             workers: With `batch`: threads that read.
 

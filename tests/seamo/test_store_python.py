@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from seamo.data.loader import Loader
 from seamo.errors import MissingRowError, StoreError, UsageError
 from seamo.inputs import torchform
 from seamo.store.joined import JoinedStore
@@ -134,6 +135,22 @@ def test_shuffled_batches_follow_the_seed(store):
     ]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[2]) == sorted(orders[0])
+
+
+def test_every_pass_is_an_epoch_of_its_own_and_any_of_them_can_be_had_again(store):
+    def keys(batches) -> list[str]:
+        return [key for batch in batches for key in batch["key"]]
+
+    batches = store.torch("train", stack="s1", batch=2, shuffle=True, seed=3)
+    passes = [keys(batches) for _ in range(3)]
+    assert len({tuple(one) for one in passes}) == 3
+    for epoch, found in enumerate(passes):
+        loader = Loader(store, store.rows("train"), 2, layers=["s1"], seed=3, shuffle=True, epoch=epoch)
+        assert found == [key for batch in loader for key in batch.keys]
+    batches.epoch = 1
+    assert keys(torch.utils.data.DataLoader(batches, batch_size=None)) == passes[1]
+    in_order = store.torch("train", stack="s1", batch=2)
+    assert keys(in_order) == keys(in_order)
 
 
 def test_pictures_have_a_row_a_sample_and_show_what_look_shows(store):
