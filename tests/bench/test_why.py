@@ -21,6 +21,8 @@ from seamo_bench.facts import run_key
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.protocol import silent
 from seamo_bench.records.record import About, Record, load_predictions, read_record, write_record
+from seamo_bench.runs.estimate import CPU
+from seamo_bench.runs.notes import NOTHING
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import Row, Suite
@@ -54,7 +56,7 @@ class World:
         if row["protocol"] == "logreg":  # one penalty, and none chosen on validation
             row["params"] = {"C": 1.0, **row.get("params", {})}
         suite = Suite(id="one", rows=(Row(**row),))
-        (cell,) = make_plan(suite, [name], places, given=given)
+        (cell,) = make_plan(suite, [name], places, past=NOTHING, speed=CPU, given=given)
         list(run_plan([cell], places, machine=Machine(), progress=silent, inner=silent))
         return read_record(places.results / f"{run_key(cell.facts[0])}.json")
 

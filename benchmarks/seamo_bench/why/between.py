@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from seamo.addresses import join
 from seamo.bands import Unit
@@ -13,8 +14,11 @@ from seamo.store.roots import dataset_ids, store_urls
 from seamo_bench.facts import AdapterFacts, Facts, InputFacts, run_key
 from seamo_bench.protocol import Progress, silent
 from seamo_bench.protocols import find_protocol
+from seamo_bench.records.put import whole_record
 from seamo_bench.records.record import Record
 from seamo_bench.runs.cells import Impossible, Planned
+from seamo_bench.runs.estimate import CPU
+from seamo_bench.runs.notes import NOTHING
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import JOIN, Row, Suite
@@ -51,10 +55,11 @@ class Bench:
         """
         (facts,) = cell.facts.values()
         key = run_key(facts)
-        done = run_plan([cell], self.places, machine=self.machine, progress=self.progress, inner=self.inner)
-        record = next((one for one in done if one.key == key), None)
-        if record is None or record.status != "ok":
-            raise ProtocolError(f"failed: {'no record' if record is None else record.reason}", cell.id)
+        done = list(run_plan([cell], self.places, machine=self.machine, progress=self.progress, inner=self.inner))
+        failed = [one.reason for one in done if one.key == key and one.status != "ok"]
+        record = whole_record(Path(self.places.results), key)
+        if record is None:
+            raise ProtocolError(f"failed: {failed[0] if failed else 'it left no record'}", cell.id)
         return record
 
 
@@ -78,12 +83,14 @@ def plan_facts(wanted: Facts, bench: Bench) -> Planned:
         raise ProtocolError(told, f"protocol {wanted.protocol.id}")
     name = bench.names.get(wanted.backbone.id, wanted.backbone.id)
     found = find_card(name)
-    row = _row_of(wanted, bench.places)
+    suite = Suite(id="why", rows=(_row_of(wanted, bench.places),))
     first: tuple[str, ...] = ()
     for candidate in (found, _rebuilt(found, wanted.adapter)):
         if candidate is None:
             continue
-        (cell,) = make_plan(Suite(id="why", rows=(row,)), [name], bench.places, wanted.budget, given={name: candidate})
+        given = {name: candidate}
+        # Records of before are looked up by key, one by one: a table's folder is not read for every run.
+        (cell,) = make_plan(suite, [name], bench.places, wanted.budget, past=NOTHING, speed=CPU, given=given)
         wrong = (cell.reason,) if isinstance(cell, Impossible) else differing(cell.facts[wanted.seed], wanted)
         if isinstance(cell, Planned) and not wrong:
             return _of_seed(cell, wanted.seed)

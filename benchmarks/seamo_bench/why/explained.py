@@ -329,18 +329,21 @@ class _Way:
         facts = self._facts(chosen)
         if facts is None:
             return None
+        results = Path(self.bench.places.results)
         try:
             cell = plan_facts(facts, self.bench)
             (planned,) = cell.facts.values()
             kept = self._kept(run_key(planned))
             if kept is not None:
                 return kept
-            self.runs += len(cell.todo)
-            record = self.bench.run(cell) if cell.todo else whole_record(self.bench.places.results, run_key(planned))
+            record = whole_record(results, run_key(planned))
+            if record is None:
+                self.runs += 1
+                record = self.bench.run(cell)
         except SeamoError as error:
             self.why_not.append(f"{self._told(chosen)}: {error}")
             return None
-        return None if record is None else (record, self.bench.places.results)
+        return record, results
 
     def _told(self, chosen: frozenset[str]) -> str:
         ordered = [one.name for one in aspects_of(self.a.facts, self.b.facts) if one.name in chosen]
