@@ -196,26 +196,37 @@ def _of_the_system(error: OSError) -> str:
     return f"{where}{error.strerror[:1].lower()}{error.strerror[1:]}. {remedy}"
 
 
+def _is_importing(name: str) -> bool:
+    """Whether a module is being imported at this moment."""
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
+
+
 @contextmanager
 def _signals() -> Iterator[list[int]]:
     """While entered, SIGINT and SIGTERM raise KeyboardInterrupt; yields the list of those that came."""
     caught: list[int] = []
 
-    def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of handlers
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of handlers
+        if _is_importing("torch"):  # its C++ calls Python, and aborts the process where that raises
+            again(number)
+            return
         caught.append(number)
         raise KeyboardInterrupt
+
+    def again(number: int) -> None:
+        import threading
+
+        main = threading.main_thread().ident or 0
+        timer = threading.Timer(0.05, signal.pthread_kill, (main, number))
+        timer.daemon = True
+        timer.start()
 
     def lost(unraisable: Any) -> None:
         # It fell into a destructor or a callback, where nobody can answer it: again, a moment later.
         if not caught or not issubclass(unraisable.exc_type, KeyboardInterrupt):
             hook(unraisable)
             return
-        import threading
-
-        main = threading.main_thread().ident or 0
-        again = threading.Timer(0.05, signal.pthread_kill, (main, caught.pop()))
-        again.daemon = True
-        again.start()
+        again(caught.pop())
 
     hook, sys.unraisablehook = sys.unraisablehook, lost
     before: dict[signal.Signals, Any] = {}

@@ -264,6 +264,21 @@ def test_a_signal_while_importing_is_answered(tmp_path: Path) -> None:
     assert (child.returncode, errors.count("\n")) == (130, 1)
 
 
+def test_a_signal_waits_for_the_import_of_torch(tmp_path: Path) -> None:
+    """Raised inside of it, what a signal turns into ended the process by an abort of C++."""
+    slow = "import sys, time\nprint('ready', flush=True)\ntime.sleep(1)\nprint('whole', flush=True)\n"
+    (tmp_path / "torch.py").write_text(slow)
+    (tmp_path / "trial_program.py").write_text("import time, torch\ntime.sleep(30)\n")
+    child = subprocess.Popen([sys.executable, "-c", MAIN, "rows"], stdout=-1, stderr=-1, text=True,
+                             env=environment(tmp_path))  # fmt: skip
+    assert child.stdout is not None
+    child.stdout.readline()
+    child.send_signal(signal.SIGTERM)
+    out, errors = child.communicate(timeout=20)
+    assert out == "whole\n"
+    assert (child.returncode, errors.count("\n")) == (75, 1)
+
+
 def test_what_a_signal_turned_into_is_still_a_stop() -> None:
     assert explain(ImportError("initialization failed"), [signal.SIGTERM])[1] == 75
     assert explain(KeyboardInterrupt())[1] == 130
