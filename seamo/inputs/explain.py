@@ -16,7 +16,7 @@ def explain(wiring: Wiring, spec: DatasetSpec) -> list[dict[str, str | int | flo
     """
     rows: list[dict[str, str | int | float]] = []
     for one in wiring.sensors:
-        by_name = one.way in WHOLE and one.way != "native" and not any(channel.filled for channel in one.channels)
+        by_name = one.way in WHOLE and not any(channel.filled for channel in one.channels)
         for slot, channel in enumerate(one.channels):
             layer = spec.layer(channel.layer) if channel.layer else None
             notes = []
