@@ -78,6 +78,7 @@ def protocol(name: str, what: str, *edits: tuple[str, str], file: str = "") -> M
     return Mutation(f"{name}: {what}", changes, (f"{PROTOCOLS}[{name}]",))
 
 
+CHOICE = "tests/bench/test_protocols.py"
 BOTH = "np.concatenate([trial.train, trial.test])"
 MUTATIONS = (
     # Choosing on test, and other ways for test rows to reach what is tested.
@@ -120,10 +121,10 @@ MUTATIONS = (
         "penalty chosen on test",
         ("held_out = [(trial.train, trial.val)]", "held_out = [(trial.train, trial.test)]"),
     ),
-    protocol(
-        "logreg",
-        "penalty chosen on the fold that is tested, too",
-        (" and not np.isin(one.test, trial.test).any()]", "]"),
+    Mutation(
+        "logreg: penalty chosen on the fold that is tested, too",
+        (Edit(f"{BENCH}/protocols/logreg/fits.py", " and not np.isin(one.test, trial.test).any()]", "]"),),
+        (f"{CHOICE}::test_logreg_chooses_its_penalty_on_training_folds_in_cross_validation",),
     ),
     protocol(
         "knn",

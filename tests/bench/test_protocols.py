@@ -391,13 +391,15 @@ def test_logreg_chooses_its_penalty_on_training_folds_in_cross_validation(contex
     made = replace(context("logreg", 2**20, C=grid), splits={0: (*trials, *other)})
     (outcome,) = runner("logreg")(made)
     x, y = context.x, made.labels
-    want, chosen = [], Counter()
+    want, chosen, merits = [], Counter(), []
     for at, trial in enumerate(trials):
         rest = [np.sort(fold) for number, fold in enumerate(folds) if number != at]
-        C, _ = grid_search(x, y, [(np.setdiff1d(trial.train, fold), fold) for fold in rest], grid)
+        C, hits = grid_search(x, y, [(np.setdiff1d(trial.train, fold), fold) for fold in rest], grid)
         chosen[C] += 2
+        merits.append(hits)  # of the training folds alone
         want.append(scikit(x[trial.train], y[trial.train], x[trial.test], C=C))
     np.testing.assert_allclose(outcome.predictions.scores, np.concatenate(want * 2), atol=1e-4)
+    assert outcome.chosen["validation"] == pytest.approx(np.mean(merits))
     assert outcome.chosen["C"] == ", ".join(f"{C:g} ({chosen[C]} x)" for C in grid if chosen[C])
     lonely = replace(made, splits={0: (replace(trials[0], repeat=-1, fold=-1),)})
     with pytest.raises(ProtocolError, match="neither validation rows nor folds to choose C on"):
