@@ -196,6 +196,12 @@ def _of_the_system(error: OSError) -> str:
     return f"{where}{error.strerror[:1].lower()}{error.strerror[1:]}. {remedy}"
 
 
+class _Signalled(KeyboardInterrupt):
+    """Raised by a signal. Where the plain class leaves an `exec`, as of a dataclass, Python ends with 130 whatever
+    status it is given later.
+    """
+
+
 def _is_importing(name: str) -> bool:
     """Whether a module is being imported at this moment."""
     return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
@@ -211,7 +217,7 @@ def _signals() -> Iterator[list[int]]:
             again(number)
             return
         caught.append(number)
-        raise KeyboardInterrupt
+        raise _Signalled
 
     def again(number: int) -> None:
         import threading

@@ -264,6 +264,19 @@ def test_a_signal_while_importing_is_answered(tmp_path: Path) -> None:
     assert (child.returncode, errors.count("\n")) == (130, 1)
 
 
+def test_a_signal_inside_of_exec_is_75_too(tmp_path: Path) -> None:
+    """Making a dataclass is an `exec`; `python -m` remembers a KeyboardInterrupt that left one, and ends with 130."""
+    (tmp_path / "trial_program.py").write_text("import time\nexec('print(1, flush=True); time.sleep(30)')\n")
+    (tmp_path / "trial_main.py").write_text(MAIN)
+    child = subprocess.Popen([sys.executable, "-m", "trial_main"], stdout=-1, stderr=-1, env=environment(tmp_path))
+    assert child.stdout is not None
+    child.stdout.readline()
+    time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=20)
+    assert child.returncode == 75
+
+
 def test_a_signal_waits_for_the_import_of_torch(tmp_path: Path) -> None:
     """Raised inside of it, what a signal turns into ended the process by an abort of C++."""
     slow = "import sys, time\nprint('ready', flush=True)\ntime.sleep(1)\nprint('whole', flush=True)\n"
