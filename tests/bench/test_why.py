@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
@@ -31,11 +32,13 @@ from seamo_bench.why.aspects import aspects_of, mixed
 from seamo_bench.why.attribution import attribute
 from seamo_bench.why.between import Bench
 from seamo_bench.why.explained import Explanation, Side, averaged, explain, side_of
+from seamo_bench.why.shown import to_text
 from seamo_bench.why.sides import find_published, find_record, pairs_of, published_side
 from seamo_bench.why.waterfall import levels
 from seamo_bench.zoo.catalogue import find_card
 from seamo_prep.demo import write_demos
 from tests.bench.bench_store import toy_store
+from tests.conftest import ROOT
 from tests.prep.demo_stores import build_quietly
 
 torch.set_num_threads(1)
@@ -59,6 +62,9 @@ class World:
         (cell,) = make_plan(suite, [name], places, past=NOTHING, speed=CPU, given=given)
         list(run_plan([cell], places, machine=Machine(), progress=silent, inner=silent))
         return read_record(places.results / f"{run_key(cell.facts[0])}.json")
+
+    def all(self) -> list[Record]:
+        return [read_record(path) for path in self.results.glob("*.json")]
 
     @property
     def bench(self) -> Bench:
@@ -156,6 +162,37 @@ def test_the_averaging_on_the_real_eurosat_subset(real):
     assert told.explained >= 0.95
 
 
+@pytest.mark.soak
+def test_all_at_once_on_the_real_eurosat_subset(real):
+    """Seven facts: one order and its reverse, twelve runs; what they move adds up to the difference."""
+    card = replace(PLANTED["normalisation"]()["card"], resize="bicubic-native")
+    card = replace(card, inputs=tuple(replace(one, bands=one.bands[::-1]) for one in card.inputs))
+    a = real.made(store="eurosat", size=96)
+    b = real.made(store="eurosat", size=112, card=card, fraction=0.4, params={"C": 0.003})
+    told = real.why(a, b, "top1", metric_b="balanced_accuracy")
+    names = {"label fraction", "bands", "normalisation", "size", "kernel", "parameter C", "metric"}
+    assert {one.aspects[0].name for one in told.moved} == names
+    assert told.values == (a.scores["top1"], b.scores["balanced_accuracy"])
+    assert sum(one.effect for one in told.moved) == pytest.approx(told.difference)
+    assert told.explained == pytest.approx(1.0)
+    assert told.how == "mean of the stated order and its reverse"
+
+
+@pytest.mark.soak
+def test_the_page_says_what_comes_out(tmp_path):
+    page = (ROOT / "docs" / "why.md").read_text()
+    world = World(tmp_path)
+    write_demos(tmp_path / "raw", only=["eurosat"], size="small", workers=1, tell=lambda *_: None)
+    build_quietly("eurosat", tmp_path / "raw" / "eurosat", world.stores)
+    rows = yaml.safe_load(page.partition("<<'END'\n")[2].partition("END")[0])["rows"]
+    a, b = (world.made("texture-statistics", **row) for row in rows)
+    for runs in (False, True):
+        said = to_text(world.why(a, b, runs=runs)).splitlines()
+        lines = [line for line in said if line and not line.startswith(("A  ", "B  "))]
+        assert lines
+        assert [line for line in lines if line not in page] == []
+
+
 def test_micro_or_macro_is_told_from_stored_predictions_and_nothing_is_run(demo):
     a = demo.made("rgb-statistics", store="bigearthnet-v1", inputs=("s2",))
     b = demo.made("rgb-statistics", store="bigearthnet-v1", inputs=("s2",), params={"max_iter": 1999})
@@ -219,6 +256,18 @@ def test_other_samples_of_one_data_set_are_named(tmp_path, demo):
     assert [one.aspects[0].name for one in told.moved] == ["data", "parameter max_iter"]
     assert told.explained >= 0.95
     assert told.runs == 2
+
+
+def test_more_than_three_facts_are_walked_forth_and_back(toy):
+    a = toy.made("image-statistics", store="toy")
+    b = toy.made("image-statistics", store="toy", params={"C": 0.01, "max_iter": 1500}, fraction=0.5, seeds=2)
+    b = next(one for one in toy.all() if one.facts == b.facts.model_copy(update={"seed": 1, "split": one.facts.split}))
+    told = toy.why(a, b, "nll", metric_b="top1")
+    names = ["label fraction", "parameter C", "parameter max_iter", "seed", "metric"]
+    assert sorted(one.aspects[0].name for one in told.moved) == sorted(names)
+    assert sum(one.effect for one in told.moved) == pytest.approx(told.difference)
+    assert told.how == "mean of the stated order and its reverse"
+    assert told.runs == 5  # of 2 x 3: the metric needs none, and with all but the seed it is the first record of B
 
 
 def test_nothing_runs_without_stores_and_records_that_lie_there_are_used(toy):
