@@ -12,10 +12,14 @@ below and for no data set.
   cancel, arrangement stays.
 * Indices: normalised differences (a - b) / (a + b) of two bands, measured like a band. Radar backscatter in decibel is
   a logarithm, so that the difference a - b is the logarithm of a ratio.
+
+Levels are in reflectance, in 8-bit values over 255, or in bel (powers of ten): then they are about as large as
+autocorrelations and indices, and neighbours by the cosine see all three. A linear head standardises, and does not care.
 """
 
 from typing import TYPE_CHECKING
 
+from seamo.bands import Unit
 from seamo_bench.backbones._inputs import any_bands
 from seamo_bench.card import BackboneCard
 from seamo_bench.family import Family
@@ -43,6 +47,8 @@ INDICES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 
+SCALES = {Unit.DN: 1e-4, Unit.UINT8: 1 / 255, Unit.DB: 0.1}  # units in which stores' values arrive
+
 CARDS = (
     BackboneCard(
         id="texture-statistics",
@@ -62,6 +68,7 @@ CARDS = (
         variant=(
             ("floor", "image statistics"),
             ("lags", LAGS),
+            ("scales", " ".join(f"{unit.value}:{scale:.6g}" for unit, scale in SCALES.items())),
             ("indices", " ".join(f"{sensor}:{a}/{b}" for sensor, pairs in INDICES.items() for a, b in pairs)),
         ),
     ),
@@ -79,7 +86,8 @@ def _build(card: BackboneCard) -> "Network":
         )
         for spec in card.inputs
     }
-    return TextureStatistics(pairs, logarithmic=("s1",), lags=LAGS)
+    scales = {spec.sensor: SCALES[spec.unit] for spec in card.inputs}
+    return TextureStatistics(pairs, scales=scales, logarithmic=("s1",), lags=LAGS)
 
 
 FAMILY = Family(cards=CARDS, build=_build)

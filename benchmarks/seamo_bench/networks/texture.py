@@ -22,22 +22,28 @@ class TextureStatistics(Network):
 
     Args:
         pairs: Sensor -> positions (a, b) of the two bands of each index, in the order of the features.
+        scales: Sensor -> what its values are multiplied with.
         logarithmic: Sensors whose values are logarithms, so that an index is a - b; else it is (a - b) / (a + b) of
             values that count as 0 below 0, and not defined where both are.
         lags: In pixels; each along rows and along columns, of which the mean is taken.
     """
 
     def __init__(
-        self, pairs: Mapping[str, Sequence[tuple[int, int]]], *, logarithmic: Sequence[str], lags: Sequence[int]
+        self,
+        pairs: Mapping[str, Sequence[tuple[int, int]]],
+        *,
+        scales: Mapping[str, float],
+        logarithmic: Sequence[str],
+        lags: Sequence[int],
     ) -> None:
         super().__init__()
-        self.pairs, self.logarithmic, self.lags = dict(pairs), frozenset(logarithmic), tuple(lags)
+        self.pairs, self.scales, self.logarithmic, self.lags = pairs, scales, frozenset(logarithmic), tuple(lags)
 
     def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
         """The measurements of every sensor, one after the other; no dense levels."""
         parts = []
         for sensor, pairs in self.pairs.items():
-            bands = inputs[sensor].float()
+            bands = inputs[sensor].float() * self.scales[sensor]
             indices = _indices(bands, pairs, logarithmic=sensor in self.logarithmic)
             # Image by image, which stays in a CPU's cache: half the time of a batch at once.
             each = [_measured(torch.cat(image), self.lags) for image in zip(bands, indices, strict=True)]
