@@ -13,12 +13,17 @@ LAUNCH=${LAUNCH:-torchrun --standalone --nproc-per-node gpu --max-restarts 3}
 
 newest() { ls "$RUN/checkpoints" 2>/dev/null | grep '^step-' | sort | tail -1; }
 
+# torchrun hands SIGTERM on to its ranks, which write a checkpoint, and dies of SIGUSR1; what bash starts in the background
+# never hears of Ctrl-C. So whatever asks to stop, the ranks are sent the first.
+ranks=
+asked=
+trap 'asked=yes; [ -z "$ranks" ] || kill -TERM "$ranks" 2>/dev/null' TERM USR1 INT
+
 before=$(newest)
 # shellcheck disable=SC2086 # LAUNCH is several words
 $LAUNCH -m seamo.cli pretrain "${RECIPE:-seamo-base}" --store "$STORE" --out "$RUN" --resume "$@" &
 ranks=$!
-# torchrun hands SIGTERM on to its ranks, which write a checkpoint, and dies of SIGUSR1: so it is always sent the former.
-trap 'kill -TERM "$ranks"' TERM USR1
+[ -z "$asked" ] || kill -TERM "$ranks"
 status=0
 wait "$ranks" || status=$?
 while kill -0 "$ranks" 2>/dev/null; do # a signal ends `wait`, not what it waits for

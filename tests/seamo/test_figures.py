@@ -43,7 +43,7 @@ def test_numbers_are_the_recipe_s(pages):
     for text in (
         "visible: 9 of 36",
         "2 x 9 = 18",
-        "36 x 128",
+        "seen of an image: 9 x 128",
         "48 px",
         "4 blocks, width 128",
         "F: 4 x 9 x 128 a sensor",
@@ -94,7 +94,7 @@ def test_crops_are_of_their_mode(pages):
 def test_shapes_are_seen_not_computed():
     config = recipe().model
     shapes = shapes_of(config, seasons=3)
-    assert shapes.outputs["tokenizers.s1"] == (1, 3, 36, 128)
+    assert shapes.outputs["tokenizers.s1"] == (1, 3, 9, 128)  # of what is seen
     assert shapes.inputs["encoder"] == (3, 18, 128)
     assert shapes.outputs["decoders.s2"] == (3, 36, 768)
     assert shapes.parameters["tokenizers.s2"] == 12 * 64 * 128 + 128

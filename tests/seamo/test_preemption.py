@@ -65,7 +65,7 @@ def test_an_old_checkpoint_is_no_progress(tmp_path: Path):
     assert process.returncode == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_what_asks_it_to_stop_reaches_the_ranks_as_sigterm_and_is_waited_for(tmp_path: Path, number: signal.Signals):
     ranks = """trap 'sleep 0.3; mkdir -p "$RUN/checkpoints/step-00000009"; echo "$@" > "$RUN/asked"; exit 1' TERM
     touch "$RUN.began"; while true; do sleep 0.05; done"""
