@@ -197,8 +197,9 @@ def _of_the_system(error: OSError) -> str:
 
 
 class _Signalled(KeyboardInterrupt):
-    """Raised by a signal. Where the plain class leaves an `exec`, as of a dataclass, Python ends with 130 whatever
-    status it is given later.
+    """Raised by a signal.
+
+    Where the plain class leaves an `exec`, as of a dataclass, `python -m` ends with 130 whatever status it is given.
     """
 
 

@@ -33,16 +33,9 @@ from seamo_bench.scores.metrics import classes_tested, per_class, score
 
 Status = Literal["ok", "impossible", "failed"]
 FlagKind = Literal[
-    "degenerate-features",
-    "filled-bands",
-    "other-input",
-    "seen-in-pretraining",
-    "unverified-card",
-    "licence",
-    "out-of-range",
-    "data-check",
-    "recipe",
-]
+    "degenerate-features", "filled-bands", "other-input", "seen-in-pretraining", "unverified-card", "licence",
+    "out-of-range", "data-check", "recipe",
+]  # fmt: skip
 _log = logging.getLogger(__name__)
 Floor = Literal["", "image statistics", "random init", "supervised"]
 
