@@ -111,7 +111,7 @@ def test_eurosat_subset_of_real_files(bench, samples, tmp_path):
     build = [sys.executable, "-m", "seamo_prep.cli", "build", "eurosat", "--raw", str(raw), "--workers", "1"]
     subprocess.run([*build, "--store", str(tmp_path / "stores"), "--splits", "cv5x5"], check=True, capture_output=True)
     suite = tmp_path / "real.yaml"
-    suite.write_text("id: real\nrows: [{store: eurosat, protocol: logreg, split: cv5x5}]")
+    suite.write_text("id: real\nrows: [{store: eurosat, protocol: logreg, split: cv5x5, params: {C: 1.0}}]")
     bench("run", suite, "--stores", tmp_path / "stores", "--results", tmp_path / "out", "--threads", 1)
     table = bench("table", tmp_path / "out").out
     assert "EuroSAT subset (202 of 27,000)" in table
