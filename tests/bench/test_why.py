@@ -16,8 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from seamo.errors import ProtocolError, UsageError
+from seamo.files import open_files
 from seamo.store.reader import open_store
 from seamo_bench import load_backbone
+from seamo_bench.board.compare import compare
 from seamo_bench.facts import run_key
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.protocol import silent
@@ -495,6 +497,20 @@ def test_the_command(toy, call, here):
         assert (status, message in said) == (2, True), said
 
 
+def test_records_are_named_by_their_addresses(toy, call, here, bucket):
+    records = [toy.made("image-statistics", store="toy", params={"C": c}) for c in (1.0, 0.01)]
+    files = open_files(f"{bucket}/results")
+    for one in records:
+        for name in (f"{one.key}.json", one.predictions.name):
+            files.put_once(name, (toy.results / name).read_bytes())
+    there = [f"{bucket}/results/{one.key}.json" for one in records]
+    for a, b in (there, (toy.results / f"{records[0].key}.json", there[1])):
+        status, said = call("why", a, b, "--metric", "nll")
+        assert (status, "parameter C" in said) == (0, True), said
+    assert call("why", f"{bucket}/results", toy.results) == (0, "no row differs\n")
+    assert not list(here.glob("tmp/seamo-*"))
+
+
 def test_a_waterfall_begins_and_ends_at_the_numbers(toy):
     a = toy.made("image-statistics", store="toy", params={"C": 1.0})
     told = toy.why(a, toy.made("image-statistics", store="toy", params={"C": 0.01}), "nll", runs=False)
@@ -502,6 +518,16 @@ def test_a_waterfall_begins_and_ends_at_the_numbers(toy):
     assert steps[0][2] == told.values[0]
     assert steps[-2][2] == pytest.approx(told.values[1])
     assert [end for _, _, end in steps[:-2]] == pytest.approx([begin for _, begin, _ in steps[1:-1]])
+
+
+def test_whether_chance_may_make_the_difference_is_what_compare_says(toy, tmp_path):
+    c = {"image-statistics": 1.0, "pixel-values": 1.0}
+    a, b = (toy.made(name, store="toy", into=tmp_path, params={"C": value}) for name, value in c.items())
+    told = explain(side_of(a, tmp_path), side_of(b, tmp_path))
+    (known,) = compare([a, b], tmp_path, *c)
+    assert told.chance == pytest.approx((-known.difference.interval.high, -known.difference.interval.low))
+    other = explain(side_of(a, tmp_path), side_of(b, tmp_path, "nll"))
+    assert other.chance is None
 
 
 def test_a_side_is_a_record_with_a_score(toy, tmp_path):

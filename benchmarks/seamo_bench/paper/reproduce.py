@@ -101,7 +101,7 @@ def reproduce(
     wanted = [one for one in load_published() if one.table in ([table] if table else TABLES)]
     rows = []
     for one in wanted:
-        recipe = recipe_of(one, suite)
+        recipe = _recipe(one, suite)
         needs = needs_of(one, recipe, stores=stores, weights=weights)
         made = _one(one, recipe, records, results, backbone, resamples)
         done = made.verdict == "same protocol"
@@ -112,7 +112,7 @@ def reproduce(
     return tuple(rows)
 
 
-def recipe_of(one: Published, suite: Sequence[Row]) -> Row | None:
+def _recipe(one: Published, suite: Sequence[Row]) -> Row | None:
     """The first row of suite `paper` for a value: where a printed setting is implausible, the row that has it."""
     for row in suite:
         same = row.published == one.table and row.store == one.dataset and row.fraction == one.fraction
@@ -166,11 +166,16 @@ def _one(
     )
 
 
+def recipe_of(one: Published) -> Row | None:
+    """The row of suite `paper` that stands for a published value; None where it has none."""
+    return _recipe(one, load_suite("paper").rows)
+
+
 def stated_differences(one: Published, record: Record) -> tuple[str, ...]:
     """How a record differs from what is published about a number, then what was decided where nothing is."""
     if one.table == ELSEWHERE:
         return _other_protocol(one, record)
-    why, decided = _differences(recipe_of(one, load_suite("paper").rows), record)
+    why, decided = _differences(recipe_of(one), record)
     return (*why, *decided, _NOT_STATED)
 
 

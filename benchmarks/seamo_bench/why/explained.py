@@ -6,10 +6,12 @@ from pathlib import Path
 
 from seamo.errors import ProtocolError, SeamoError
 from seamo_bench.board.compare import row_of
-from seamo_bench.facts import Facts, run_key
+from seamo_bench.facts import Facts, run_key, scoring_of
 from seamo_bench.records.put import whole_record
-from seamo_bench.records.record import Record
-from seamo_bench.scores.metrics import PRIMARY
+from seamo_bench.records.record import Record, load_predictions
+from seamo_bench.scores.intervals import difference_of, interval
+from seamo_bench.scores.metrics import PRIMARY, metrics_for
+from seamo_bench.scores.replicates import replicate
 from seamo_bench.why.aspects import METRIC, TEST, Aspect, aspects_of, mixed
 from seamo_bench.why.attribution import Attribution, attribute
 from seamo_bench.why.between import Bench, plan_facts
@@ -70,6 +72,7 @@ class Explanation:
         would_run: Runs that would tell more, in words.
         why_not: Runs that cannot be made, and why.
         common: Samples that both tested and their two scores on those; None where they tested the same ones, or none.
+        chance: Ends of the difference's paired 95 % interval; None of other samples or metrics.
         keys: Of the records.
         notes: What else a reader must know.
     """
@@ -86,6 +89,7 @@ class Explanation:
     would_run: tuple[str, ...] = ()
     why_not: tuple[str, ...] = ()
     common: tuple[int, float, float] | None = None
+    chance: tuple[float, float] | None = None
     keys: tuple[str, str] = ("", "")
     notes: tuple[str, ...] = ()
 
@@ -161,6 +165,7 @@ def explain(a: Side, b: Side, *, bench: Bench | None = None, notes: Sequence[str
         tuple(way.would_run),
         tuple(dict.fromkeys(way.why_not)),
         _common(a, b),
+        _chance(a, b),
         tuple("" if side.record is None else side.record.key for side in (a, b)),  # type: ignore[arg-type]
         (*way.drift(values), *notes),
     )
@@ -231,6 +236,22 @@ def _common(a: Side, b: Side) -> tuple[int, float, float] | None:
         return None
     scores = scored(a.record, a.results, a.metric, both), scored(b.record, b.results, b.metric, both)
     return None if scores[0] is None or scores[1] is None else (len(both), scores[0], scores[1])
+
+
+def _chance(a: Side, b: Side) -> tuple[float, float] | None:
+    """Where the difference may lie given so many test samples: the paired interval that `compare` prints, turned."""
+    if a.metric != b.metric or a.metric not in metrics_for(scoring_of(a.facts)):
+        return None
+    made = []
+    for side in (a, b):
+        if side.record is None or side.results is None:
+            return None
+        predictions = load_predictions(side.record, side.results)
+        made.append(replicate(predictions, side.metric, scoring_of(side.facts)))
+    if (made[0].samples, made[0].truth) != (made[1].samples, made[1].truth):
+        return None
+    found = interval(difference_of([made[1]], [made[0]]))
+    return None if found.low is None or found.high is None else (found.low, found.high)
 
 
 @dataclass(slots=True, eq=False)

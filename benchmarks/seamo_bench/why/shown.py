@@ -18,6 +18,10 @@ def to_text(one: Explanation) -> str:
         lines.append("The numbers are equal.")
     else:
         lines.append(f"Single facts explain {100 * one.explained:.0f} % of the difference; {one.how}.")
+    if one.chance:
+        low, high = (signed(one.metric[0], end) for end in one.chance)
+        zero = ", which has zero in it: chance alone may make it" if one.chance[0] <= 0 <= one.chance[1] else ""
+        lines.append(f"95 % interval of the difference, paired: {low} to {high}{zero}.")
     if one.common:
         count, ours, theirs = one.common
         scores = [number(name, value) for name, value in zip(one.metric, (ours, theirs), strict=True)]
@@ -99,5 +103,6 @@ def _object(one: Explanation) -> dict[str, Any]:
         "would_run": list(one.would_run),
         "why_not": list(one.why_not),
         "common_samples": None if one.common is None else dict(zip(("count", "a", "b"), one.common, strict=True)),
+        "interval": None if one.chance is None else list(one.chance),
         "notes": list(one.notes),
     }  # fmt: skip

@@ -16,7 +16,7 @@ from seamo_bench.runs.plan import make_plan
 from seamo_bench.scores.metric import SHARE
 from seamo_bench.scores.metrics import metric, metrics_for
 from seamo_bench.suites.published import Published, load_published
-from seamo_bench.suites.suite import Row, Suite, load_suite
+from seamo_bench.suites.suite import Row, Suite
 from seamo_bench.why.aspects import aspects_of
 from seamo_bench.why.between import Bench
 from seamo_bench.why.explained import Side, side_of
@@ -96,7 +96,7 @@ def _published_facts(one: Published, record: Record, bench: Bench) -> tuple[Fact
         salt = facts.seed if fraction < 1.0 else 0
         split = split.model_copy(update={"fraction": fraction, "lists": {}, "salt": salt})
         return facts.model_copy(update={"split": split}), told
-    recipe = recipe_of(one, load_suite("paper").rows)
+    recipe = recipe_of(one)
     if recipe is None:
         return facts, ()
     backbone = one.backbone if one.backbone in cards() else facts.backbone.id
