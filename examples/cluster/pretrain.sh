@@ -9,6 +9,9 @@
 # RECIPE (seamo-base) names the recipe. LAUNCH starts the ranks; on a cluster see pretrain.sbatch. RUN lies on a disk.
 set -u
 : "${STORE:?the store to learn from}" "${RUN:?the folder of the run, on a disk that all ranks see}"
+# Each restart of torchrun gets a store of addresses of its own: in the shared one the ranks of a restart found the address
+# of the rank that died, and gloo gave up.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 LAUNCH=${LAUNCH:-torchrun --standalone --nproc-per-node gpu --max-restarts 3}
 
 newest() { ls "$RUN/checkpoints" 2>/dev/null | grep '^step-' | sort | tail -1; }

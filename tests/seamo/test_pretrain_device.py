@@ -104,21 +104,28 @@ def batch_of(store, rows: list[int], plan: InputPlan):
     return next(iter(Loader(store, np.array(rows), len(rows), layers=plan.layer_ids, find_holes=True)))
 
 
+PLANS: tuple[tuple[int, list[str]], ...] = (
+    (2, []),
+    (1, []),
+    (1, ["data.season_sampling=random"]),
+    (2, ["data.scaling=z-score"]),
+    (2, ["crop.mode=same_full"]),
+    (2, ["crop.mode=none_overlap"]),
+    (2, ["model.bands={s2: [B04, B02, B8A], s1: [VH]}"]),
+    (2, ["model.mask.kind=independent", "crop.share=false"]),
+    (2, ["model.tm={mode: decouple, merge: concat}"]),
+)
+WHOLE, ABSENT = [0, 1], [2, 3]  # rows whose images are there, and rows of which some are absent
+
+
 @pytest.mark.parametrize(
-    ("stage", "changes"),
+    ("stage", "changes", "rows"),
     [
-        (2, []),
-        (1, []),
-        (1, ["data.season_sampling=random"]),
-        (2, ["data.scaling=z-score"]),
-        (2, ["crop.mode=same_full"]),
-        (2, ["crop.mode=none_overlap"]),
-        (2, ["model.bands={s2: [B04, B02, B8A], s1: [VH]}"]),
-        (2, ["model.mask.kind=independent", "crop.share=false"]),
-        (2, ["model.tm={mode: decouple, merge: concat}"]),
+        (*PLANS[0], WHOLE),
+        *((*plan, ABSENT) for plan in PLANS),
+        *(pytest.param(*plan, WHOLE, marks=pytest.mark.soak) for plan in PLANS[1:]),
     ],
 )
-@pytest.mark.parametrize("rows", [[0, 1], [2, 3]], ids=["whole", "absent images"])
 def test_a_step_asks_the_device_for_nothing(store, stage: int, changes: list[str], rows: list[int]):
     plan = plan_of(store, stage, *changes)
     batch = batch_of(store, rows, plan)
