@@ -271,14 +271,14 @@ class _Way:
     def check_ends(self) -> None:
         """Where runs are made between the ends, run these too: what is not as it was is left unexplained.
 
-        An end whose facts are those of today's plan is what its record says, and is not run.
+        An end whose network is trained and whose facts are those of today's plan is believed: that is dear.
         """
         facts = self.names - {METRIC}
         if self.bench is None or (len(facts) < 2 and self.b.record is not None):
             return
         for chosen in (frozenset[str](), facts):
             side = self.b if chosen else self.a
-            again = self._planned(chosen)
+            again = self._planned(chosen, is_end=True)
             if again is not None:
                 self._records[chosen] = again
             elif side.record is not None and side.results is not None:
@@ -342,7 +342,7 @@ class _Way:
                 return record, folder
         return None
 
-    def _planned(self, chosen: frozenset[str]) -> tuple[Record, Path] | None:
+    def _planned(self, chosen: frozenset[str], *, is_end: bool = False) -> tuple[Record, Path] | None:
         """The record of these facts, run where there is none."""
         if self.bench is None:
             self.would_run.append(self._told(chosen))
@@ -354,7 +354,8 @@ class _Way:
         try:
             cell = plan_facts(facts, self.bench)
             (planned,) = cell.facts.values()
-            kept = self._kept(run_key(planned))
+            is_cheap = cell.protocol.needs == "features"
+            kept = None if is_end and is_cheap else self._kept(run_key(planned))
             if kept is not None:
                 return kept
             record = whole_record(results, run_key(planned))

@@ -27,7 +27,7 @@ def to_text(one: Explanation) -> str:
         scores = [number(name, value) for name, value in zip(one.metric, (ours, theirs), strict=True)]
         lines.append(f"On the {count:,} test samples of both: A {scores[0]}, B {scores[1]}.")
     if one.runs:
-        lines.append(f"{one.runs} runs between the two were made.")
+        lines.append(f"{one.runs} runs were made.")
     if one.would_run:
         lines.append("With --stores these runs would tell more:")
         lines += [f"  {told}" for told in one.would_run]
