@@ -19,7 +19,7 @@ from seamo_bench.paper.identity import is_seamo
 from seamo_bench.protocol import Protocol
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import Record
-from seamo_bench.runs.estimate import BACKWARD, GPU, training_throughput, trainings, trains
+from seamo_bench.runs.estimate import BACKWARD, GPU, trained, training_throughput, trainings
 from seamo_bench.suites import studies
 from seamo_bench.suites.published import Published, load_published
 from seamo_bench.suites.study_file import RUNS, extent, load_study, pretrainings
@@ -107,8 +107,8 @@ def _row(
     ids = one.dataset.split("+")
     done = [
         record
-        for record in records
-        if trains(record) and record.cost.seconds and {store.id for store in record.facts.stores} <= set(ids)
+        for record in trained(records)
+        if record.cost.seconds and {store.id for store in record.facts.stores} <= set(ids)
     ]
     if done:
         seconds = sum(record.cost.seconds or 0.0 for record in done)

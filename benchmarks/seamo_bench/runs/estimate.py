@@ -218,10 +218,15 @@ def disk_bytes(cells: Sequence[tuple[str, Estimate]]) -> float:
     return sum(features.values()) + sum(one.own_bytes for _, one in cells)
 
 
-def trains(record: Record) -> bool:
-    """Whether pixels went through the network in training; a protocol that is not installed any more does not count."""
-    own = record.facts.protocol.id
-    return own in protocols() and find_protocol(own).needs != "features"
+def trained(records: Sequence[Record]) -> list[Record]:
+    """Those in whose training pixels went through the network; what is no longer installed does not count.
+
+    Of all at once: to ask what is installed takes as long as to read a record.
+    """
+    known = protocols()
+    ids = {record.facts.protocol.id for record in records} & known.keys()
+    own = {one for one in ids if find_protocol(one).needs != "features"}
+    return [record for record in records if record.facts.protocol.id in own]
 
 
 def trainings(record: Record) -> int:
@@ -233,10 +238,10 @@ def trainings(record: Record) -> int:
 def training_throughput(records: Sequence[Record]) -> tuple[float | None, str]:
     """FLOPs a second of our trainings (median over records), evaluation included, and the device; None without any."""
     rates, devices = [], set()
-    for record in records:
+    for record in trained(records):
         cost, params, samples = record.cost, record.facts.protocol.params, record.about.samples
         epochs = params.get("epochs")
-        if not trains(record) or not cost.seconds or not cost.flops_per_sample:
+        if not cost.seconds or not cost.flops_per_sample:
             continue
         if not isinstance(epochs, int | float) or not {"train", "val", "test"} <= samples.keys():
             continue
