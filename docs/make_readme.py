@@ -16,15 +16,25 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "docs" / "figures" / "demo.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- figures: make readme-figures writes from here -->\n", "<!-- to here -->\n"
-WORLDS, SEEDS = (101, 202), (10, 11, 12)
+WORLDS, SEEDS = (303, 404), (10, 11, 12)
 PROTOCOLS = ("logreg", "knn")
-PRETRAINED = "seamo-demo-pretrain-statistics"
+MEAN = "seamo-demo-pretrain-statistics-tiles"
+POOLINGS = {"mean": MEAN, "mean + std": f"{MEAN}-mean-std"}
 ROWS = {
     "image-statistics": "image statistics",
-    "rgb-statistics": "RGB statistics",
-    "tokenizer-statistics": "tokenizer statistics, untrained",
-    PRETRAINED: "SeaMo, pretrained ({seeds} seeds)",
-    f"{PRETRAINED}-random": "the same network, random weights ({seeds} seeds)",
+    "texture-statistics": "statistics + autocorrelation + band ratios",
+    "tokenizer-statistics": "tokenizer, untrained, mean + std",
+    **{
+        f"{row}{twin}": f"{title} ({{seeds}} seeds), {pooling}"
+        for pooling, row in POOLINGS.items()
+        for twin, title in (("", "SeaMo, pretrained"), ("-random", "the same network, random weights"))
+    },
+}
+YARDSTICKS = {
+    "zero": "zero",
+    "mean": "mean of the visible",
+    "nearest": "nearest visible patch",
+    "oracle": "its own band means",
 }
 
 
@@ -42,13 +52,26 @@ def table(kept: Mapping[str, Any]) -> str:
         cells = [kept["worlds"][world]["scores"][backbone][protocol] for world, protocol in columns]
         shown = " | ".join(f"{100 * mid:.1f} [{100 * low:.1f}, {100 * high:.1f}]" for mid, low, high in cells)
         lines.append(f"| {title.format(seeds=len(kept['seeds']))} | {shown} |")
-    gains = [kept["worlds"][world]["gain"][protocol][:3] for world, protocol in columns]
-    shown = " | ".join(f"{100 * mid:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]" for mid, low, high in gains)
-    lines.append(f"| *pretrained minus random weights* | {shown} |")
-    above, below = sum(low > 0 for _, low, _ in gains), sum(high < 0 for _, _, high in gains)
-    told = f"{above} of {len(gains)} intervals lie above 0, {below} below"
-    lines += ["", f"Differences are paired over samples and seeds: {told}."]
+    told = []
+    for pooling in POOLINGS:
+        gains = [kept["worlds"][world]["gains"][pooling][protocol][:3] for world, protocol in columns]
+        shown = " | ".join(f"{100 * mid:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]" for mid, low, high in gains)
+        lines.append(f"| *pretrained minus random weights, {pooling}* | {shown} |")
+        above, below = sum(low > 0 for _, low, _ in gains), sum(high < 0 for _, _, high in gains)
+        told.append(f"with {pooling} {above} of {len(gains)} intervals lie above 0 and {below} below")
+    lines += ["", f"Differences are paired over samples and seeds: {'; '.join(told)}. {losses(kept)}"]
     return "\n".join(lines) + "\n"
+
+
+def losses(kept: Mapping[str, Any]) -> str:
+    """What the runs say of their loss at the end of stage 1, beside the trivial predictors of the same patches."""
+    told = []
+    for world, one in kept["worlds"].items():
+        runs = list(one["learnt"].values())
+        mean = {name: sum(run[name] for run in runs) / len(runs) for name in ("loss", *YARDSTICKS)}
+        beside = ", ".join(f"{title} {mean[name]:.3f}" for name, title in YARDSTICKS.items())
+        told.append(f"world {world}: **{mean['loss']:.3f}** ({beside})")
+    return f"Squared error on hidden patches of Sentinel-2 at the end of stage 1, {'; '.join(told)}."
 
 
 def written(readme: str, kept: Mapping[str, Any]) -> str:
@@ -65,6 +88,10 @@ def measure(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> None:
             command = [sys.executable, "examples/demo", str(folder / f"world{world}")]
             options = ["--world", str(world), "--seed", str(seed)]
             subprocess.run(command + options, check=True, cwd=ROOT)  # noqa: S603 (our own)
+        at = folder / f"world{world}"
+        floors = ["--backbones", "texture-statistics", "--stores", str(at / "stores"), "--threads", "1"]
+        command = [sys.executable, "-m", "seamo_bench.cli", "run", "first", "--results", str(at / "results"), *floors]
+        subprocess.run(command, check=True, cwd=ROOT)  # noqa: S603 (our own)
 
 
 def collect(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> dict[str, Any]:
@@ -80,13 +107,28 @@ def collect(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> dict[s
         for row in asked("table", results):
             if row["status"] == "ok":
                 scores.setdefault(row["backbone"], {})[row["protocol"]] = [row["value"], row["low"], row["high"]]
-                if row["backbone"] == PRETRAINED and row["num_seeds"] != len(seeds):
+                if row["backbone"] in POOLINGS.values() and row["num_seeds"] != len(seeds):
                     raise ValueError(f"world {world}: {row['num_seeds']} pretrainings instead of {len(seeds)}")
                 found["num_test"] = row["num_test"]
-        pairs = asked("compare", results, PRETRAINED, f"{PRETRAINED}-random")
-        gain = {row["id"].split("/")[1]: [row[name] for name in ("difference", "low", "high", "p")] for row in pairs}
-        found["worlds"][str(world)] = {"scores": scores, "gain": gain}
+        gains = {}
+        for pooling, name in POOLINGS.items():
+            pairs = asked("compare", results, name, f"{name}-random")
+            gains[pooling] = {
+                row["id"].split("/")[1]: [row[key] for key in ("difference", "low", "high", "p")] for row in pairs
+            }
+        runs = {str(seed): learnt(folder / f"world{world}" / "runs" / f"seamo-demo-seed{seed}") for seed in seeds}
+        found["worlds"][str(world)] = {"scores": scores, "gains": gains, "learnt": runs}
     return found
+
+
+def learnt(run: Path) -> dict[str, float]:
+    """Loss and trivial predictors of Sentinel-2 at the end of stage 1."""
+    from seamo.pretrain.learnt import what_was_learnt
+
+    from seamo.pretrain.logs import read_curves
+
+    (found,) = (one for one in what_was_learnt(read_curves(run), 1) if one.sensor == "s2")
+    return {"loss": found.loss, **found.yardsticks}
 
 
 def asked(*words: object) -> list[dict[str, Any]]:
