@@ -124,7 +124,6 @@ def collect(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> dict[s
 def learnt(run: Path) -> dict[str, float]:
     """Loss and trivial predictors of Sentinel-2 at the end of stage 1."""
     from seamo.pretrain.learnt import what_was_learnt
-
     from seamo.pretrain.logs import read_curves
 
     (found,) = (one for one in what_was_learnt(read_curves(run), 1) if one.sensor == "s2")

@@ -10,7 +10,7 @@ from steps import Step
 
 ACT_1 = """\
 ACT 1: a first result, and how far to trust it. All data here are synthetic.
-  Shown: an archive as it is published becomes a store; three floors, which are statistics and untrained weights, are
+  Shown: an archive as it is published becomes a store; four floors, which are statistics and untrained weights, are
   scored on it; table and page give each number with its interval. Then the archive is spoiled in three ways and a
   record in one. Every file stays well formed, and the checks must say what is wrong.
   Not shown: anything about the real world."""

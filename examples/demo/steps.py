@@ -136,7 +136,7 @@ def _scored(folder: Path, suite: str, *, seconds: float, name: str = "") -> list
     return [
         Step(
             f"{name}floors",
-            "three floors, none of them trained, under two probes of frozen features",
+            "four floors, none of them trained, under two probes of frozen features",
             (f"seamo-bench run {suite} --stores {at}/stores --results {at}/results {ONE_THREAD}",),
             seconds=seconds,
             makes=folder / "results",
