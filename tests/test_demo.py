@@ -244,7 +244,7 @@ def test_act_one_ends_with_its_first_result_and_is_quick_when_it_is_there(tmp_pa
     for cause in ("explained if B08 and B11 are exchanged", "shifted by \\+1000", "the same image in several splits"):
         assert re.search(cause, done.stdout)
     assert (tmp_path / "d/report.html").stat().st_size > 10_000
-    assert done.stdout.count("labels, samples and split lists are the store's") == 6  # three floors, two probes
+    assert done.stdout.count("labels, samples and split lists are the store's") == 8  # four floors, two probes
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "(9 of 10 steps were done before)" in again.stdout
     told = [
