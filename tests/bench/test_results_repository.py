@@ -711,10 +711,10 @@ def test_the_referee_needs_no_torch(results, base, change, tmp_path, stores):
 def test_a_newer_seamo_adds_its_protocols(change):
     (change / "README.md").write_text("ours by now")
     assert init_repository(change) == []
-    (change / "protocols" / "linear-1.json").unlink()
+    (change / "protocols" / "linear-2.json").unlink()
     knn = change / "protocols" / "knn-2.json"
     knn.write_bytes(knn.read_bytes().replace(b'"tolerance":0.002', b'"tolerance":0.05'))
-    assert init_repository(change) == ["protocols/linear-1.json"]
+    assert init_repository(change) == ["protocols/linear-2.json"]
 
 
 def test_a_community_sets_its_own_tolerance(results, change, tmp_path):

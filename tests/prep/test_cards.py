@@ -44,7 +44,7 @@ def test_a_card_says_what_a_person_needs(cards: ModuleType) -> None:
         "| `official` (default) | the archive itself |",
         "&lt;city>-cm.tif holds 1 and 2",
         "R. Caye Daudt",
-        "seamo-prep build oscd --raw RAW --store ROOT",
+        "seamo-prep build oscd --raw raw --store stores",
     ):
         assert fact in text
     assert "<city>" not in text  # a browser would drop it

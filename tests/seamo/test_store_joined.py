@@ -14,7 +14,7 @@ from seamo.store.joined import JoinedStore
 from seamo.store.mixed import MixedStore
 from seamo.store.pictures import cards
 from seamo.store.reader import Store
-from seamo.store.samples import Samples
+from seamo.store.samples import Images, Samples
 from seamo.testing.stores import tiny_store
 from tests.test_layers import imports, modules
 
@@ -31,13 +31,14 @@ def joined(parts):
     return JoinedStore(parts)
 
 
-MEMBERS = sorted(name for name in vars(Samples) if not name.startswith("_")) + ["__len__"]
+SAID = {**vars(Images), **vars(Samples)}
+MEMBERS = sorted(name for name in SAID if not name.startswith("_")) + ["__len__"]
 
 
 @pytest.mark.parametrize("name", MEMBERS)
 @pytest.mark.parametrize("kind", [Store, JoinedStore])
 def test_both_kinds_of_store_have_what_samples_says(kind, name, parts, joined):
-    said = vars(Samples)[name]
+    said = SAID[name]
     if isinstance(said, property):
         for store in (*parts, joined):
             assert getattr(store, name) is not None

@@ -106,7 +106,7 @@ def test_another_size_and_random_weights(trained):
 def test_every_name_is_a_recipe_of_ours():
     for name in model_names():
         match = re.fullmatch(r"seamo_(\w+)_patch(\d+)", name)
-        assert load_recipe(f"seamo-{match[1]}").model.patch == int(match[2])
+        assert load_recipe(f"seamo-{match[1].replace('_', '-')}").model.patch == int(match[2])
     with pytest.raises(UsageError, match=r"seamo_bse_patch8: is no model.*Did you mean seamo_base_patch8"):
         seamo.create_model("seamo_bse_patch8")
     with pytest.raises(UsageError, match="vit_base_patch16_224: is no model"):
