@@ -301,6 +301,7 @@ def test_cells_smaller_than_windows(single, tmp_path):
         np.testing.assert_allclose(cells[:, :, column], alone[:, :, 0].repeat(2, axis=1), atol=1e-5)
 
 
+@pytest.mark.soak
 def test_real_eurosat_files_give_the_stored_scores(samples, tmp_path):
     raw = samples / "eurosat_ms"
     build = [sys.executable, "-m", "seamo_prep.cli", "build", "eurosat", "--raw", str(raw), "--workers", "1"]

@@ -93,7 +93,8 @@ def test_eurosat_subset_with_published_and_converted_weights(
     assert [row["status"] for row in planned] == ["done", "done"]
 
 
-@pytest.mark.parametrize("name", ["galileo-nano", pytest.param("presto", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["galileo-nano", "presto"])
 def test_bigearthnet_subset_of_both_sensors(bench, golden: Path, samples: Path, tmp_path: Path, name: str) -> None:
     """Fourteen patches: too few for a validation split, so logistic regression in five folds."""
     build("bigearthnet-v1", samples / "bigearthnet_v1", tmp_path / "stores")

@@ -173,7 +173,9 @@ def drawn(config: SeaMoConfig, seed: int) -> tuple[dict[str, torch.Tensor], torc
     return images, torch.rand(2, seasons, config.num_patches, generator=generator)
 
 
-@pytest.mark.parametrize("config", [CONFIG, stage_one(CONFIG)], ids=["stage 2", "stage 1"])
+@pytest.mark.parametrize(
+    "config", [CONFIG, pytest.param(stage_one(CONFIG), marks=pytest.mark.soak)], ids=["stage 2", "stage 1"]
+)
 def test_the_model_compiles_to_one_graph_that_no_batch_makes_anew(config: SeaMoConfig):
     torch._dynamo.reset()
     model = SeaMo(config, generator=torch.Generator().manual_seed(0))
