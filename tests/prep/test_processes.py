@@ -20,7 +20,6 @@ from seamo_prep.build import Options, build
 from seamo_prep.processes import Died, in_processes
 from tests.prep.demo_stores import build_quietly
 
-
 IN_THREADS = engines._in_threads
 
 
