@@ -15,6 +15,7 @@ from seamo_bench.cli.plan_view import every_cell, overview, totals
 from seamo_bench.facts import run_key
 from seamo_bench.predictions import ClassPredictions
 from seamo_bench.records.record import Cost, write_record
+from seamo_bench.runs import estimate as estimating
 from seamo_bench.runs.estimate import Throughput
 from seamo_bench.runs.plan import Cell, Places, make_plan
 from seamo_bench.suites.suite import Suite
@@ -220,3 +221,10 @@ def test_statistics_that_test_folds_are_part_of_are_flagged(root):
     ]
     assert flagged("timm:resnet10t@s2+random") == []  # the store's own split
     assert flagged("image-statistics", "cv5x5") == []  # nothing is normalised
+
+
+def test_a_network_that_takes_images_as_they_are_costs_what_their_pixels_do(root, monkeypatch):
+    sides = []
+    monkeypatch.setattr(estimating, "image_flops", lambda _card, side, **_: sides.append(side) or 1e9)
+    plan(root, "tokenizer-statistics")  # no size of its own: it was taken for a network of 224 pixels
+    assert sides == [8]

@@ -291,7 +291,7 @@ class _Planner:
             about.samples,
             trials,
             image_bytes(store.spec, fed),
-            max(wiring.size or (0,)),
+            max(wiring.size or finest_layer(store.spec).size or (0,)),  # as stored where nothing is resized
             len(fed),
             len(facts.task.classes),
         )
