@@ -82,16 +82,21 @@ def written(readme: str, kept: Mapping[str, Any]) -> str:
 
 
 def measure(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> None:
-    """Run the demo in every world with every seed, below `folder/world<number>`; what was done is kept."""
+    """Run the demo in every world with every seed, below `folder/world<number>`; what was done is kept.
+
+    Then what it trained is pooled in the other way, too.
+    """
     for world in worlds:
         for seed in seeds:
             command = [sys.executable, "examples/demo", str(folder / f"world{world}")]
             options = ["--world", str(world), "--seed", str(seed)]
             subprocess.run(command + options, check=True, cwd=ROOT)  # noqa: S603 (our own)
         at = folder / f"world{world}"
-        floors = ["--backbones", "texture-statistics", "--stores", str(at / "stores"), "--threads", "1"]
-        command = [sys.executable, "-m", "seamo_bench.cli", "run", "first", "--results", str(at / "results"), *floors]
-        subprocess.run(command, check=True, cwd=ROOT)  # noqa: S603 (our own)
+        runs = [f"{at}/runs/seamo-demo-seed{seed}@pretrain+tiles+std" for seed in seeds]
+        twins = [f"{run}+random:{seed}" for run, seed in zip(runs, seeds, strict=True)]
+        where = ["--stores", f"{at}/stores", "--results", f"{at}/results", "--threads", "1"]
+        command = [sys.executable, "-m", "seamo_bench.cli", "run", "first", *where]
+        subprocess.run([*command, "--backbones", ",".join(runs + twins)], check=True, cwd=ROOT)  # noqa: S603 (our own)
 
 
 def collect(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> dict[str, Any]:

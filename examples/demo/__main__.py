@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import page
-from steps import PRETRAINED, PRETRAINED_STD, Step, first_act, real_act, second_act
+from steps import PRETRAINED, Step, first_act, real_act, second_act
 
 STOPPED, INTERRUPTED = 75, 130  # as the commands exit when a scheduler's signal or Ctrl-C stopped them: run it again
 PROGRAMS = Path(sys.executable).parent
@@ -165,9 +165,9 @@ def results_of(folder: Path, *, real: bool, pretrained: bool) -> page.Results:
         if row["status"] == "ok"
     }
     gains = {}
-    for name, pooling in ((PRETRAINED, ""), (PRETRAINED_STD, " (mean and std of tokens)")) if pretrained else ():
-        for row in asked(f"seamo-bench compare {results} {name} {name}-random"):
-            gains[row["id"].split("/")[1] + pooling] = row["difference"], row["low"], row["high"]
+    if pretrained:
+        for row in asked(f"seamo-bench compare {results} {PRETRAINED} {PRETRAINED}-random"):
+            gains[row["id"].split("/")[1]] = row["difference"], row["low"], row["high"]
     return page.Results(scores, gains, real)
 
 

@@ -19,8 +19,8 @@ ACT 1 AGAIN, on real pixels: 202 of EuroSAT's 27,000 tiles, the same checks and 
   The scores are of 202 tiles (five folds, five times). They are no scores of EuroSAT."""
 ACT_2 = """
 ACT 2: one pretraining and what it gave, against the fair comparison. Synthetic data again.
-  Shown: a small SeaMo learns from unlabelled places; its frozen features, pooled in two ways, stand beside the same
-  network with random weights, and beside the floors of act 1. The differences are paired over the test images.
+  Shown: a small SeaMo learns from unlabelled places; its frozen features stand beside the same network with
+  random weights, and beside the floors of act 1. The differences are paired over the test images.
   Not shown: that pretraining helps. One seed in one small world cannot show it; the table says what it finds."""
 
 Score = tuple[str, float, float, float]  # title, value, ends of the interval
@@ -32,8 +32,7 @@ class Results:
 
     Args:
         scores: (backbone, protocol) -> its score.
-        gains: Protocol, and pooling where it is not the mean -> pretrained minus random weights, with interval; empty
-            without act 2.
+        gains: Protocol -> pretrained minus random weights, with interval; empty without act 2.
         real: Whether act 1 was shown on real tiles, too.
     """
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from seamo.errors import StoreError
 from seamo.inputs.statistics import pretraining_part
 from seamo.manifest import Statistics
+from seamo.sample import valid_pixels
 
 if TYPE_CHECKING:
     from seamo.store.samples import Samples
@@ -41,11 +42,10 @@ def clipped_statistics(store: "Samples", stack: str) -> Statistics:
     layers = store.spec.stack_layers(stack)
     for layer in layers:
         read = [store.read_layer(int(row), layer.id) for row in rows if store.is_valid(int(row), layer.id)]
+        measured = [valid_pixels(one, layer) for one in read]
         for index, name in enumerate(layer.bands):
-            values = np.concatenate([one[:, index].ravel() for one in read]) if read else np.empty(0)
-            values = values[np.isfinite(values)]
-            if layer.fill_value is not None:
-                values = values[values != layer.fill_value]
+            parts = [one[:, index][known[:, index]] for one, known in zip(read, measured, strict=True)]
+            values = np.concatenate(parts) if parts else np.empty(0)
             if not len(values):
                 raise StoreError(f"has no valid pixel of {layer.id} {name}", store.title)
             mean[name], std[name] = _clipped(values[:: len(values) // _MOST + 1].astype(np.float64))

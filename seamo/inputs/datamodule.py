@@ -1,6 +1,6 @@
 """A store as a data module of Lightning: its splits, over the fast loader."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from lightning.pytorch import LightningDataModule
@@ -83,37 +83,33 @@ class StoreDataModule(LightningDataModule):  # type: ignore[misc]  # lightning i
             where = f"{self.store.title} split {split}"
             raise UsageError(f"has {len(rows)} samples, fewer than one batch of {self.batch * world}", where, fix)
 
-        def make(epoch: int) -> TorchBatches:
-            loader = Loader(
-                self.store,
-                rows,
-                self.batch * world,
-                layers=[self.stack],
-                label_space=self.label_space,
-                seed=self.seed,
-                epoch=epoch,
-                shuffle=is_train,
-                drop_last=is_train,
-                rank=rank,
-                world=world,
-                workers=self.workers,
-            )
-            return TorchBatches(loader, stack=self.stack, transform=self.transform)
-
-        def epoch() -> int:
-            return int(self.trainer.current_epoch) if self.trainer else 0
-
-        return DataLoader(_Epochs(make, epoch), batch_size=None)
+        loader = Loader(
+            self.store,
+            rows,
+            self.batch * world,
+            layers=[self.stack],
+            label_space=self.label_space,
+            seed=self.seed,
+            shuffle=is_train,
+            drop_last=is_train,
+            rank=rank,
+            world=world,
+            workers=self.workers,
+        )
+        batches = TorchBatches(loader, stack=self.stack, transform=self.transform)
+        return DataLoader(_OfTrainer(batches, self), batch_size=None)
 
 
-class _Epochs(IterableDataset[Sampled]):
-    """Each time it is gone through: the batches of the epoch that it is."""
+class _OfTrainer(IterableDataset[Sampled]):
+    """Batches that begin, each time they are gone through, with the epoch that the trainer is at."""
 
-    def __init__(self, make: Callable[[int], TorchBatches], epoch: Callable[[], int]) -> None:
-        self.make, self.epoch, self.length = make, epoch, len(make(0))
+    def __init__(self, batches: TorchBatches, module: StoreDataModule) -> None:
+        self.batches, self.module = batches, module
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[Sampled]:
-        return iter(self.make(self.epoch()))
+        trainer = self.module.trainer
+        self.batches.epoch = int(trainer.current_epoch) if trainer else 0
+        return iter(self.batches)

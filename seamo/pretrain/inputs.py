@@ -228,8 +228,26 @@ def _both(pixel_valid: Tensor | None, image_valid: Tensor | None) -> Tensor | No
     return there if pixel_valid is None else pixel_valid & there
 
 
-def plan_inputs(recipe: Recipe, stage: int, data: TrainingData) -> InputPlan:
+def normalisations(recipe: Recipe, data: TrainingData) -> dict[str, Normalisation]:
+    """Sensor of the model -> how its images are normalised in both stages; `store-clipped` reads pixels for it.
+
+    Raises:
+        RecipeError: If the statistics are unknown or in another unit than the layers.
+        StoreError: If the store has none of them.
+    """
+    return {sensor: _numbers(recipe, sensor, data) for sensor in recipe.model.sensors}
+
+
+def plan_inputs(
+    recipe: Recipe, stage: int, data: TrainingData, numbers: Mapping[str, Normalisation] | None = None
+) -> InputPlan:
     """The inputs of a stage.
+
+    Args:
+        recipe: Of the run.
+        stage: 1 or 2.
+        data: Of the run.
+        numbers: What `normalisations` gave, where it was asked before.
 
     Raises:
         StoreError: If the store has too few seasons.
@@ -237,6 +255,7 @@ def plan_inputs(recipe: Recipe, stage: int, data: TrainingData) -> InputPlan:
         RecipeError: If the statistics are unknown or in another unit than the layers.
     """
     config, stacks, store = recipe.config(stage), recipe.data.stacks, data.store
+    numbers = normalisations(recipe, data) if numbers is None else numbers
     times = {stack: store.spec.num_times(stack) for stack in stacks.values()}
     if len(set(times.values())) > 1:
         raise StoreError(f"stacks differ in their number of seasons ({times})", where=store.title)
@@ -252,7 +271,7 @@ def plan_inputs(recipe: Recipe, stage: int, data: TrainingData) -> InputPlan:
         crop=recipe.crop,
         stacks=dict(stacks),
         layers={sensor: store.spec.stack_layers(stacks[sensor]) for sensor in config.sensors},
-        numbers={sensor: _numbers(recipe, sensor, data) for sensor in config.sensors},
+        numbers={sensor: numbers[sensor] for sensor in config.sensors},
         seasons=seasons,
         random_season=recipe.data.season_sampling == "random",
         seed=recipe.seed,

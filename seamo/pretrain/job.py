@@ -13,7 +13,7 @@ import seamo
 from seamo.data.price import DEAR, order_price
 from seamo.errors import TrainingError
 from seamo.pretrain.checkpoint import TrainingProgress
-from seamo.pretrain.inputs import InputPlan, plan_inputs
+from seamo.pretrain.inputs import InputPlan, normalisations, plan_inputs
 from seamo.pretrain.mixture import TrainingData, training_data
 from seamo.pretrain.places import RunFolder
 from seamo.pretrain.probe import TrainingProbe, plan_probe
@@ -135,7 +135,8 @@ def begin_job(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: boo
     """
     data = training_data(recipe, stores)
     rows = data.rows
-    plans = {stage: plan_inputs(recipe, stage, data) for stage in (1, 2) if recipe.stage(stage).epochs}
+    numbers = normalisations(recipe, data)
+    plans = {stage: plan_inputs(recipe, stage, data, numbers) for stage in (1, 2) if recipe.stage(stage).epochs}
     batch = recipe.optimiser.batch
     if len(rows) < batch:
         raise TrainingError(
