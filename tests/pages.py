@@ -164,7 +164,12 @@ def run_guide(
             assert block.kind in ("sh", "console"), f"a block of {block.kind!r} is a file: give it a title"
             steps = steps_of(block)
             if any(one.command.endswith("&") for one in steps):
-                steps = [Step("\n".join([*(one.command for one in steps), "wait"]), (), False)]
+                lines = [
+                    line
+                    for one in steps
+                    for line in (one.command, *(['begun+=" $!"'] if one.command.endswith("&") else []))
+                ]
+                steps = [Step("\n".join(["set -e", *lines, "for one in $begun; do wait $one; done"]), (), False)]
             for one in steps:
                 _check_step(one, real(one.command), monkeypatch, capfd)
                 ran += 1

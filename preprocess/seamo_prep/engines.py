@@ -8,6 +8,7 @@ lost can be computed again; each opens the archive once, keyed by what describes
 """
 
 import os
+import signal
 import threading
 import warnings
 from collections import deque
@@ -187,11 +188,10 @@ def _in_processes(
     with closing(in_processes(_in_process, tasks, workers=workers, preload=_LOADED)) as ended:
         for k, outcome in ended:
             if isinstance(outcome, Died):
-                raise StoreError(
-                    f"the process that wrote shard {k} {outcome}",
-                    writer.place,
-                    f"Probably out of memory: give fewer workers. {_KEPT}.",
-                )
+                why = 'A script that builds needs `if __name__ == "__main__":`; what it said stands above.'
+                if outcome.code == -signal.SIGKILL:
+                    why = "Probably out of memory: give fewer workers."
+                raise StoreError(f"the process that wrote shard {k} {outcome}", writer.place, f"{why} {_KEPT}.")
             tell(k)
 
 

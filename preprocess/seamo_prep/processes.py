@@ -10,6 +10,7 @@ import pickle
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,6 +91,10 @@ def in_processes(
     except BaseException:
         for process, _ in everyone:
             process.terminate()
+        for process, _ in everyone:
+            process.join(_PATIENCE_S)
+            if process.is_alive():  # in a call that hears no signal
+                process.kill()
         raise
     finally:
         for process, line in everyone:
@@ -114,11 +119,19 @@ def _work(line: Connection, call: Callable[..., Any]) -> None:
             try:
                 told = True, call(*arguments)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is raised in the parent
-                told = False, error
-            try:
-                line.send(told)
-            except (pickle.PicklingError, TypeError, AttributeError):  # of what cannot travel
-                line.send((False, RuntimeError(repr(told[1]))))
+                told = False, _that_travels(error)
+            line.send(told)
+
+
+def _that_travels(error: Exception) -> Exception:
+    """The error with its traceback as a note, which would stay here; in words where it cannot be sent and read."""
+    told = traceback.format_exc()
+    error.add_note(told)
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - whatever its making raises
+        return RuntimeError(f"{error!r}\n{told}")
+    return error
 
 
 def _leave(_number: int, _frame: object) -> None:

@@ -113,12 +113,21 @@ def test_a_killed_parent_leaves_no_process(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+class UnreadError(Exception):
+    """Travels, and cannot be made again from what travels."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
 def leave(how: str) -> str:
     """What a task may do."""
     if how == "raise":
         raise KeyError(how)
     if how == "odd":
         raise ValueError(lambda: 0)  # does not travel
+    if how == "unread":
+        raise UnreadError("one", "other")
     if how == "exit":
         os._exit(3)
     return how
@@ -130,8 +139,11 @@ def test_what_becomes_of_tasks() -> None:
     assert done == dict(enumerate("abcde"))
     (key, died), *_ = in_processes(leave, iter([("x", ("exit",))]), workers=2, preload=preload)
     assert (key, died, str(died)) == ("x", Died(3), "ended with status 3")
-    with pytest.raises(KeyError, match="raise"):
+    with pytest.raises(KeyError, match="raise") as raised:
         list(in_processes(leave, iter([(0, ("raise",))]), workers=2, preload=preload))
+    assert "in leave" in raised.value.__notes__[0]  # where it was raised, in the other process
+    with pytest.raises(RuntimeError, match="one and other"):
+        list(in_processes(leave, iter([(0, ("unread",))]), workers=2, preload=preload))
     with pytest.raises(RuntimeError, match="ValueError"):
         list(in_processes(leave, iter([(0, ("odd",))]), workers=2, preload=preload))
     assert multiprocessing.active_children() == []
