@@ -40,6 +40,7 @@ from seamo.model.config import DecoderConfig, FusionConfig, SeaMoConfig
 from seamo.model.decoder import patch_moments
 from seamo.model.seamo import SeaMo
 from seamo.model.tokenizer import patchify
+from seamo.pretrain.frozen import ridge_classes
 from seamo.pretrain.inputs import InputPlan
 from seamo.pretrain.optimise import Schedule
 
@@ -231,34 +232,9 @@ def autocorrelations(images: Tensor) -> Tensor:
 
 
 def ridge(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:
-    """Predicted classes: ridge regression on signs, the penalty of the smallest leave-one-out squared error."""
-    x, z = (one.cpu() for one in standardised(train, test))  # LAPACK is faster than a GPU's own decomposition
-    y = functional.one_hot(labels.cpu()).double() * 2 - 1
-    offset = y.mean(0)
-    u, s, vt = torch.linalg.svd(x, full_matrices=False)
-    uy = u.T @ (y - offset)
-    best = (math.inf, torch.empty(0))
-    for penalty in torch.logspace(-3, 5, 17, dtype=torch.float64):
-        missed = float(left_out(u, s, y - offset, penalty).square().mean())
-        if missed < best[0]:
-            weights = vt.T @ ((s / (s.square() + penalty))[:, None] * uy)
-            best = missed, (z @ weights + offset).argmax(1)
-    return best[1].to(labels.device)
-
-
-def left_out(u: Tensor, s: Tensor, y: Tensor, penalty: Tensor) -> Tensor:
-    """Errors (n, k) of ridge regression with an offset at each sample, fitted without it (Allen 1974, PRESS).
-
-    Args:
-        u: Left vectors (n, r) of centred features.
-        s: Their singular values.
-        y: Centred targets.
-        penalty: On the squared weights; the offset has none.
-    """
-    shrink = s.square() / (s.square() + penalty)
-    fitted = u @ (shrink[:, None] * (u.T @ y))
-    rest = 1 - (u.square() * shrink).sum(1, keepdim=True) - 1 / len(u)
-    return (y - fitted) / rest.clamp(min=1e-9)
+    """Predicted classes, by the ridge of a run's own probe (a CPU's LAPACK is faster than a GPU's decomposition)."""
+    known, asked = (one.double().cpu().numpy() for one in (train, test))
+    return torch.from_numpy(ridge_classes(known, labels.cpu().numpy(), asked)).to(labels.device)
 
 
 def logistic(train: Tensor, labels: Tensor, test: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ def stand_in(policy: MissingPolicy, want: str, have: Sequence[str], *, limit_nm:
         return next((one for one in have if colour(one) and colour(one) == colour(want)), "")
     if policy not in ("nearest-wavelength", "select") or not have:
         return ""
+    if policy == "select" and not _by_wavelength(want):  # VV and VH are of one wavelength, and not of one scene
+        return ""
     nearest = min(have, key=lambda one: distance_nm(want, one))
     return nearest if policy == "nearest-wavelength" or distance_nm(want, nearest) <= limit_nm else ""
 
@@ -64,6 +66,11 @@ def distance_nm(one: str, other: str) -> float:
         31.9
     """
     return round(abs(_centre(one) - _centre(other)), 1)
+
+
+def _by_wavelength(name: str) -> bool:
+    """Whether a band, by qualified id, is one of those that their wavelength tells apart."""
+    return is_optical(name.partition(":")[0])
 
 
 def colour(name: str) -> str:
@@ -90,7 +97,7 @@ def refusal(
         have: Those of the store.
         where: Id of the data set.
     """
-    if policy == "select":
+    if policy == "select" and _by_wavelength(unfed[0]):
         far = unfed[0]
         near = min(have, key=lambda one: distance_nm(far, one))
         apart = f"{distance_nm(far, near):g} nm away (limit {network.select_nm:g} nm)"

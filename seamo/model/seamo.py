@@ -17,7 +17,7 @@ from seamo.model.decoder import Decoder, patch_moments
 from seamo.model.encoder import Encoder
 from seamo.model.fusion import Fusion, fusable
 from seamo.model.masking import Masks, draw_masks, noise_shape
-from seamo.model.tokenizer import Positions, Tokenizer, patchify, unpatchify
+from seamo.model.tokenizer import Positions, Tokenizer, patchify
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,20 +142,6 @@ class SeaMo(nn.Module):
         """One vector an image (B, D): the mean of `encode`'s tokens."""
         return self.encode(images).mean(dim=1)
 
-    @torch.no_grad()
-    def paint(self, output: Output, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Predictions as pixels: sensor -> (B, T, C, S, S), hidden patches predicted, visible ones as they were.
-
-        A normalised prediction is put back with the hidden patch's own mean and scale, as MAE's pictures do.
-        """
-        painted = {}
-        for s in self.config.sensors:
-            patches = patchify(images[s], self.config.patch)
-            mean, scale = patch_moments(patches, self.config.norm_pix, len(self.config.bands[s]))
-            mixed = torch.where(output.masked[s][..., None], output.pred[s] * scale + mean, patches)
-            painted[s] = unpatchify(mixed, self.config.patch)
-        return painted
-
     def recompute_activations(self, *, on: bool) -> None:
         """Trade time for memory: recompute the blocks of encoder and decoders in the backward pass."""
         self.encoder.recompute = on
@@ -244,13 +230,9 @@ class SeaMo(nn.Module):
         pixel_valid: Mapping[str, Tensor] | None,
     ) -> Output:
         terms, counts, masked = {}, {}, {}
-        usable = None if valid is None else fusable(valid, self.config.tm)
         for m, s in enumerate(self.config.sensors):
-            masked[s] = counted = masks.masked[:, :, m]
-            if usable is not None:
-                counted = counted & usable[s][:, :, None]
-            if pixel_valid is not None:
-                counted = counted & patchify(pixel_valid[s], self.config.patch).all(dim=-1)
+            masked[s] = masks.masked[:, :, m]
+            counted = counted_patches(masked[s], s, self.config, valid=valid, pixel_valid=pixel_valid)
             values = patches[s].float() if patches[s].dtype != torch.float64 else patches[s]
             mean, scale = patch_moments(values, self.config.norm_pix, len(self.config.bands[s]))
             error_BTL = (pred[s].to(values.dtype) - (values - mean) / scale).square().mean(dim=-1)
@@ -261,6 +243,31 @@ class SeaMo(nn.Module):
         weight = self.config.weight_of
         loss = torch.stack([term * weight(s) for (s, _), term in terms.items()]).sum()
         return Output(loss=loss, terms=terms, counts=counts, pred=pred, masked=masked)
+
+
+def counted_patches(
+    masked_BTL: Tensor,
+    sensor: str,
+    config: SeaMoConfig,
+    *,
+    valid: Mapping[str, Tensor] | None,
+    pixel_valid: Mapping[str, Tensor] | None,
+) -> Tensor:
+    """Which patches count in the loss: hidden ones of images that are there and can be fused, without a lost pixel.
+
+    Args:
+        masked_BTL: True where a patch of the sensor is hidden.
+        sensor: Of the model.
+        config: The model's.
+        valid: As `SeaMo.forward` takes it.
+        pixel_valid: Likewise.
+    """
+    counted = masked_BTL
+    if valid is not None:
+        counted = counted & fusable(valid, config.tm)[sensor][:, :, None]
+    if pixel_valid is not None:
+        counted = counted & patchify(pixel_valid[sensor], config.patch).all(dim=-1)
+    return counted
 
 
 def layer_ids(model: SeaMo) -> dict[str, int]:

@@ -111,7 +111,10 @@ def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str =
     absent = plan.seasons * len(sensors) - len(there)
     lines = [f"{shown.title}: {shown.batch.keys[0]}{f'; {absent} images are not there' if absent else ''}"]
     free = YARDSTICKS.index("mean")
-    trivial = sum(float(one[free] / one[-1].clamp(min=1)) for one in yardstick_sums(inputs, plan.config).values())
+    trivial = sum(
+        plan.config.weight_of(s) * float(one[free] / one[-1].clamp(min=1))
+        for (s, _), one in yardstick_sums(inputs, plan.config).items()
+    )
     lines.append(f"loss {float(output.loss):.4f}, of the mean of what was visible {trivial:.4f}")
     for title, *names in ways:
         ratios = []

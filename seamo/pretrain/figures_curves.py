@@ -78,7 +78,9 @@ def _draw_sensor(axis: Axes, curves: Curves, sensor: str) -> None:
             axis.plot(step[inside][measured], shown, color=color, linestyle=style, label=label if first else "")
         label = "the network" if first else ""
         color = RADAR if sensor.startswith("s1") else OPTICAL
-        axis.plot(step[inside], _smooth(_over_dates(curves, sensor, "")[inside], width), color=color, label=label)
+        error = _over_dates(curves, sensor, "")[inside]
+        there = ~np.isnan(error)
+        axis.plot(step[inside][there], _smooth(error[there], width), color=color, label=label)
         if not first:
             axis.axvline(float(step[inside][0]), color=GREY, linewidth=0.8)
     axis.set_title(f"{sensor}: error of the hidden patches", fontsize=9)
@@ -97,6 +99,8 @@ def _over_dates(curves: Curves, sensor: str, name: str) -> NDArray[np.float64]:
     ]
     table = np.asarray(columns, dtype=np.float64)
     there = ~np.isnan(table)
+    if not name:  # a date that no place of the batch has is written as a loss of 0
+        there &= table != 0
     count = there.sum(axis=0)
     mean: NDArray[np.float64] = np.where(there, table, 0.0).sum(axis=0) / np.maximum(count, 1)
     mean[count == 0] = np.nan

@@ -36,7 +36,7 @@ class Job:
         folder: Where it is written down.
         ranks: The processes.
         plans: Stage -> how its batches become inputs.
-        probe: What it is probed on while it trains, if on anything.
+        probe: What it is probed on while it trains, if on anything; of the process that writes, if it has not ended.
         ended: Whether the run was ended before, and is whole.
         peak_flops: FLOP/s that a utilisation of 1 means; None: no utilisation is reported.
     """
@@ -149,10 +149,13 @@ def begin_job(recipe: Recipe, stores: Sequence[Store], out: Path, *, resume: boo
     mix_quotas(data.mix, len(rows) // batch * batch)  # a weight that is too small is refused before a folder is made
     if ranks.writes and recipe.data.block > 1:
         _say_price(recipe, data)
-    probe = _probe_of(recipe, plans[min(plans)])
-    folder, ended = RunFolder(out), False
+    folder, ended, probe = RunFolder(out), False, None
+    if ranks.writes and not folder.final.exists():  # one that cannot be read is refused before a folder is made
+        probe = _probe_of(recipe, plans[min(plans)])
     if ranks.writes:
         ended = begin_run(out, recipe, data.facts, mix=data.part_facts, resume=resume)
+        if not ended and probe is None:
+            probe = _probe_of(recipe, plans[min(plans)])
     ended = bool(ranks.total(torch.tensor(float(ended), device=ranks.device)).item())  # waits for the writer, too
     given = recipe.machine.peak_tflops
     peak = None

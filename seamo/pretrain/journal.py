@@ -30,7 +30,7 @@ class JournalRow:
 
     Args:
         step, stage, epoch, batch: Where; `step` counts from 1 over the whole run.
-        loss: Sum of the terms.
+        loss: Sum of the terms, each with the weight of its sensor.
         terms: `<sensor>_t<season>` -> mean over the hidden patches of the global batch.
         yardsticks: Column of `seamo.pretrain.learnt.yardstick_column` -> the same mean of a trivial predictor; empty
             where none was measured.

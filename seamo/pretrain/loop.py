@@ -235,8 +235,13 @@ class _Stage:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         # The only wait for the device in a step, after everything has been handed to it.
-        *sums, (asked, _) = job.ranks.total(tally.with_flag(self.stop.asked)).tolist()
-        beside = {} if yardsticks is None else yardstick_means(self.names, job.ranks.total(yardsticks).tolist())
+        told = tally.with_flag(self.stop.asked)
+        parts = [told] if yardsticks is None else [told, yardsticks]
+        numbers = job.ranks.total(torch.cat([part.flatten() for part in parts])).cpu()
+        *sums, (asked, _) = numbers[: told.numel()].view_as(told).tolist()
+        beside = {}
+        if yardsticks is not None:
+            beside = yardstick_means(self.names, numbers[told.numel() :].view(yardsticks.shape).tolist())
         terms = {f"{s}_t{t}": total / max(count, 1.0) for (s, t), (total, count) in zip(self.names, sums, strict=True)}
         if not all(math.isfinite(value) for value in terms.values()):
             bad = ", ".join(name for name, value in terms.items() if not math.isfinite(value))

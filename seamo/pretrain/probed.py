@@ -130,6 +130,8 @@ def read_probes(run: Path) -> list[ProbeRow]:
         except (KeyError, TypeError, ValueError) as error:
             where, fix = f"{path}, line {number}", "Copy the run again."
             raise TrainingError(f"is no row of a probe ({error!r})", where, fix) from error
+    if len({(row.on, row.train, *map(len, row.right.values())) for row in found}) > 1:
+        raise TrainingError("has rows of different probes", str(path), "Copy the run again.")
     return found
 
 
@@ -140,10 +142,8 @@ def first_of(rows: Sequence[ProbeRow]) -> ProbeRow | None:
 
 def _row(one: Mapping[str, str]) -> ProbeRow:
     count = int(one["val"])
-    right = {
-        head: np.unpackbits(np.frombuffer(bytes.fromhex(one[f"{head}_right"]), np.uint8), count=count).astype(np.bool_)
-        for head in HEADS
-    }
-    if any(len(bits) != count or not count for bits in right.values()):
+    packed = {head: np.frombuffer(bytes.fromhex(one[f"{head}_right"]), np.uint8) for head in HEADS}
+    if count < 1 or any(len(some) != -(-count // 8) for some in packed.values()):
         raise ValueError("images are missing")
+    right = {head: np.unpackbits(some, count=count).astype(np.bool_) for head, some in packed.items()}
     return ProbeRow(int(one["step"]), int(one["stage"]), int(one["epochs"]), one["on"], int(one["train"]), right)

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from seamo.model.config import SeaMoConfig
 from seamo.model.decoder import patch_moments
-from seamo.model.fusion import fusable
 from seamo.model.masking import draw_masks
+from seamo.model.seamo import counted_patches
 from seamo.model.tokenizer import patchify
 from seamo.pretrain.inputs import Inputs
 from seamo.pretrain.learnt import YARDSTICKS
@@ -38,16 +38,15 @@ def yardstick_sums(inputs: Inputs, config: SeaMoConfig) -> dict[tuple[str, int],
         counted patches of the mean squared error of a patch's values, and the number of these patches.
     """
     masks = draw_masks(inputs.noise, config)
-    usable = None if inputs.valid is None else fusable(inputs.valid, config.tm)
     sums = {}
     for m, s in enumerate(config.sensors):
         patches = patchify(inputs.images[s].float(), config.patch)
         measured_BTL = torch.ones(patches.shape[:3], dtype=torch.bool, device=patches.device)
         if inputs.pixel_valid is not None:
             measured_BTL = patchify(inputs.pixel_valid[s], config.patch).all(dim=-1)
-        counted_BTL = masks.masked[:, :, m] & measured_BTL
-        if usable is not None:
-            counted_BTL = counted_BTL & usable[s][:, :, None]
+        counted_BTL = counted_patches(
+            masks.masked[:, :, m], s, config, valid=inputs.valid, pixel_valid=inputs.pixel_valid
+        )
         errors_BTLK = _errors(patches, masks.kept[:, :, m], measured_BTL, s, config)
         # An absent image may hold anything, also NaN.
         kept = torch.where(counted_BTL[..., None], errors_BTLK, 0).sum(dim=(0, 2), dtype=torch.float64)

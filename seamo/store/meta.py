@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from seamo.addresses import parent
 from seamo.bands import band
-from seamo.errors import StoreError
+from seamo.errors import ManifestError, StoreError, UsageError
 from seamo.manifest import DatasetSpec
 from seamo.seal import check_seal, parse_json, seal_document
 from seamo.store.format import FORMAT, LABEL, CodecName, Layout, blosc_settings, shuffle_of, stored_ids
-from seamo.store.packing import STEP
+from seamo.store.packing import STEP, check_packed
 
 BUILD_AGAIN = "Copy the store again, or build it again."
 PREVIOUS = "seamo-store/1"
@@ -167,7 +167,22 @@ def read_meta(data: bytes, where: str) -> StoreMeta:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise StoreError(f"is not a {FORMAT} description ({place}: {first['msg']})", where, BUILD_AGAIN) from error
+    _check_packing(meta, where)
     return meta.model_copy(update={"statistics": _in_order(meta)})
+
+
+def _check_packing(meta: StoreMeta, where: str) -> None:
+    """Refuse a packing that this version does not write, whose numbers it would read as others."""
+    packed = {name: (facts.scale, facts.offset) for name, facts in meta.arrays.items()}
+    packed = {name: how for name, how in packed.items() if how != (None, None)}
+    try:
+        check_packed(meta.spec, packed)
+    except (UsageError, ManifestError) as error:
+        raise StoreError(f"packs what cannot be packed ({error.what})", where, BUILD_AGAIN) from error
+    for name, how in packed.items():
+        if how != (STEP, 0.0):
+            what = f"packs {name} with scale and offset {how}, this version reads {STEP} and 0"
+            raise StoreError(what, where, "Read it with the version that wrote it, or build it again.")
 
 
 def _in_order(meta: StoreMeta) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:

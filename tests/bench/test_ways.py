@@ -15,6 +15,7 @@ from seamo.errors import BandError, ProtocolError
 from seamo.inputs.adapter import Adapter
 from seamo.inputs.explain import explain
 from seamo.inputs.spec import InputSpec, MissingPolicy
+from seamo.inputs.ways import refusal, stand_in
 from seamo.inputs.wiring import Wiring, wire
 from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo_bench import facts as f
@@ -340,3 +341,11 @@ def test_the_page_s_tables_are_those_of_today() -> None:
     text = (ROOT / "docs/coverage.md").read_text("utf-8")
     assert page.filled(text) == text, "run `python docs/make_coverage.py`"
     assert text.count("new-tokenizer") > 10
+
+
+def test_a_radar_band_stands_in_for_no_other():
+    """VV and VH have one wavelength: by distance alone either would do."""
+    assert stand_in("select", "s1:VV", ["s1:VH"], limit_nm=50.0) == ""
+    assert stand_in("select", "s1:VV", ["s1:VH", "s1:VV"], limit_nm=50.0) == "s1:VV"
+    told = refusal(cards()["seamo-random"].card.expects, "select", ["s1:VV"], ["s1:VH"], "toy")
+    assert "needs s1:VV, toy has VH" in str(told)

@@ -13,6 +13,8 @@ from seamo.model.fusion import Fusion
 from seamo.model.masking import draw_masks, noise_shape
 from seamo.model.seamo import SeaMo, layer_ids, undecayed
 from seamo.model.tokenizer import Positions, patchify, unpatchify
+from seamo.pretrain.inputs import Inputs
+from seamo.pretrain.painting import paint
 
 SMALL = SeaMoConfig(
     bands={"s2": ("B02", "B03", "B04"), "s1": ("VV", "VH")},
@@ -198,8 +200,9 @@ def test_learned_positions_of_another_grid_keep_a_constant_and_a_ramp():
 def test_painting_shows_visible_patches_and_predicts_hidden_ones():
     model = SeaMo(replace(SMALL, norm_pix="none"), generator=torch.Generator().manual_seed(0))
     images = images_of(SMALL, 2, 2)
-    output = model(images, noise=rand(2, 2, 16, seed=3))
-    painted = patchify(model.paint(output, images)["s2"], 4)
+    inputs = Inputs(images, rand(2, 2, 16, seed=3), None, None)
+    output = model(images, noise=inputs.noise)
+    painted = patchify(paint(output, inputs, model.config)["s2"].helped, 4)
     masked = output.masked["s2"]
     assert torch.equal(painted[~masked], patchify(images["s2"], 4)[~masked])
     assert torch.equal(painted[masked], output.pred["s2"][masked])
@@ -208,13 +211,14 @@ def test_painting_shows_visible_patches_and_predicts_hidden_ones():
 def test_painting_perfect_normalised_predictions_gives_the_image_back():
     model = SeaMo(SMALL, generator=torch.Generator().manual_seed(0))
     images = images_of(SMALL, 1, 2)
-    output = model(images, noise=rand(1, 2, 16, seed=3))
+    inputs = Inputs(images, rand(1, 2, 16, seed=3), None, None)
+    output = model(images, noise=inputs.noise)
     perfect = {}
     for s, x in images.items():
         patches = patchify(x, 4)
         perfect[s] = (patches - patches.mean(-1, keepdim=True)) / (patches.var(-1, keepdim=True) + 1e-6).sqrt()
-    painted = model.paint(replace(output, pred=perfect), images)
-    torch.testing.assert_close(painted["s1"], images["s1"], atol=1e-5, rtol=0)
+    painted = paint(replace(output, pred=perfect), inputs, model.config)
+    torch.testing.assert_close(painted["s1"].helped, images["s1"], atol=1e-5, rtol=0)
 
 
 def test_layer_ids_and_undecayed():

@@ -12,11 +12,12 @@ import zarr
 from numpy.testing import assert_array_equal
 
 from seamo.data.loader import Loader
-from seamo.errors import SampleError, UsageError
+from seamo.errors import SampleError, StoreError, UsageError
 from seamo.native import widen
 from seamo.sample import Sample
 from seamo.store.check import band_statistics, content_of
 from seamo.store.copy import copy_store
+from seamo.store.meta import meta_bytes, read_meta
 from seamo.store.packing import MISSING, STEP, pack, stepped, unpack
 from seamo.store.reader import Store, open_store
 from seamo.store.writer import BadSample, BuildPlan, build8
@@ -153,3 +154,16 @@ def test_what_cannot_be_packed_is_refused(tmp_path):
 
 def test_without_packing_a_plan_has_the_name_that_it_had():
     assert build8(plan("zarr", is_packed=False)) == OLD
+
+
+@pytest.mark.parametrize(
+    ("layer", "how"),
+    [("s1", (0.02, 0.0)), ("s1", (0.01, None)), (next(one.id for one in SPEC.layers if one.id != "s1"), (0.01, 0.0))],
+)
+def test_a_packing_that_nobody_writes_is_refused(tmp_path, layer, how):
+    """Read as ours its numbers would be others, without a word."""
+    store = open_store(build(tmp_path, plan("zarr"), samples()))
+    facts = store.meta.arrays[layer].model_copy(update=dict(zip(("scale", "offset"), how, strict=True)))
+    meta = store.meta.model_copy(update={"arrays": {**store.meta.arrays, layer: facts}})
+    with pytest.raises(StoreError, match="packs"):
+        read_meta(meta_bytes(meta), "store.json")

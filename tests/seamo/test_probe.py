@@ -185,7 +185,8 @@ def test_stopped_and_gone_on_with_it_is_held_against_the_same_start(run, store, 
         assert (out / name).read_bytes() == (run / name).read_bytes()
     elsewhere = tmp_path / "elsewhere"  # of a run that has ended the store may have moved
     shutil.copytree(run, elsewhere)
-    assert pretrain(probed(labelled, "probe.every=1"), store, elsewhere, resume=True) == elsewhere / "final"
+    moved = probed(labelled, f"probe.store={tmp_path / 'moved'}")
+    assert pretrain(moved, store, elsewhere, resume=True) == elsewhere / "final"
 
 
 def test_a_probe_may_begin_later_and_not_be_another_one(run, store, labelled, tmp_path, monkeypatch):
@@ -280,3 +281,16 @@ def test_two_ranks_and_a_bucket_probe_as_one_process_on_a_disk(run, store, label
     shutil.rmtree(tmp_path / "home", ignore_errors=True)  # on another machine, nothing is there
     pretrain(probed(labelled), store, f"{bucket}/runs/probed", resume=True)
     assert open_files(f"{bucket}/runs/probed").read("probe.csv") == (run / "probe.csv").read_bytes()
+
+
+def test_a_cut_cell_and_rows_of_two_probes_are_refused(run, tmp_path):
+    text = (run / "probe.csv").read_text()
+    head, first, *others = text.splitlines(keepends=True)
+    bits = first.rstrip().split(",")[-1]
+    (tmp_path / "probe.csv").write_text(head + first.replace(bits, bits[:-2]) + "".join(others))
+    with pytest.raises(TrainingError, match=r"line 2: is no row of a probe.*images are missing"):
+        read_probes(tmp_path)
+    on = first.split(",")[3]
+    (tmp_path / "probe.csv").write_text(head + first.replace(on, "0" * len(on)) + "".join(others))
+    with pytest.raises(TrainingError, match="rows of different probes"):
+        read_probes(tmp_path)
