@@ -34,9 +34,14 @@ def write(folder, right, *, params=None, scheme="eurosat-spatial", subset=False,
             id="logreg", version=about.pop("version", LOGREG.version), params=params or dict(LOGREG.defaults)
         ),
         budget=budget,
+        inputs=about.pop("inputs", ""),
+        precision=about.pop("precision", "fp32"),
     )
     told = About(
-        stores=("EuroSAT",), backbone="Image statistics", samples=samples or {"train": 16200, "val": 5400, "test": 5400}
+        stores=("EuroSAT",),
+        backbone="Image statistics",
+        samples=samples or {"train": 16200, "val": 5400, "test": 5400},
+        **about,
     )
     keys = np.array([f"k{i}" for i in range(40)])
     predictions = ClassPredictions(keys, labels, np.eye(10, dtype=np.float32)[guess])
@@ -88,6 +93,9 @@ def test_the_verdict_follows_the_difference(tmp_path):
         ({"params": {**LOGREG.defaults, "C": 1.0}}, "C: 1.0 instead of"),
         ({"version": 2}, "version 2 of logreg, now"),
         ({"samples": {"train": 16200, "test": 100}}, "100 test samples instead of 5400"),
+        ({"way": "select"}, "fed otherwise than it was made to be: select"),
+        ({"inputs": "s2:B02+B03+B04"}, "only s2:B02+B03+B04"),
+        ({"precision": "bf16"}, "precision bf16 instead of fp32"),
     ],
 )
 def test_another_measurement_is_not_compared(tmp_path, change, why):

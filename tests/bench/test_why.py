@@ -331,15 +331,16 @@ def test_a_part_of_the_test_samples_is_scored_without_a_run(toy, tmp_path):
         }
     )
     part = write_record(tmp_path, facts, about=About(stores=("Toy",), backbone="x"), predictions=half)
-    for a, b in ((side_of(whole, toy.results, "nll"), side_of(part, tmp_path, "nll")),) * 2:
+    first, second = side_of(whole, toy.results, "nll"), side_of(part, tmp_path, "nll")
+    for a, b, sign in ((first, second, 1), (second, first, -1)):
         told = explain(a, b)
         chance = np.exp(p.scores - p.scores.max(1, keepdims=True)) if p.scale == "logits" else p.scores
         chance = chance / chance.sum(1, keepdims=True)
         nll = -np.log(chance[np.arange(len(p.keys)), p.labels])
         effects = {one.aspects[0].name: one.effect for one in told.moved}
-        assert effects["test samples"] == pytest.approx(nll[rows].mean() - nll.mean(), abs=1e-5)
+        assert effects["test samples"] == pytest.approx(sign * (nll[rows].mean() - nll.mean()), abs=1e-5)
         assert told.common[0] == len(rows)
-        assert told.common[1] == pytest.approx(nll[rows].mean(), abs=1e-5)
+        assert told.common[1 if sign > 0 else 2] == pytest.approx(nll[rows].mean(), abs=1e-5)
         assert told.explained == pytest.approx(1.0)
 
 
@@ -400,7 +401,8 @@ def test_what_is_not_known_is_not_told_apart():
 def test_a_published_number_beside_a_record(demo):
     record = demo.made("image-statistics", store="eurosat")
     published = find_published("ELSEWHERE/image-statistics//eurosat-spatial/eurosat/logreg/top1/1")
-    ours, theirs, notes = published_side(published, side_of(record, demo.results), None)
+    ours = side_of(record, demo.results)
+    theirs, notes = published_side(published, ours, None)
     told = explain(ours, theirs, notes=notes)
     assert told.values == (record.scores["top1"], pytest.approx(0.8837))
     assert told.unexplained == pytest.approx(told.difference)  # nothing of theirs can be run
@@ -423,7 +425,8 @@ def test_what_a_published_number_was_made_with_is_run_and_the_rest_stays_unexpla
     record = demo.made("rgb-statistics", store="eurosat", params={"C": 0.001}, fraction=0.5)
     monkeypatch.setattr(sides, "recipe_of", lambda *_: Row(store="eurosat", protocol="logreg", params={"C": 1.0}))
     published = replace(find_published("T1/SeaMo/ViT-B//eurosat/finetune/top1/1"), metric="top1")
-    ours, theirs, notes = published_side(published, side_of(record, demo.results), demo.bench)
+    ours = side_of(record, demo.results)
+    theirs, notes = published_side(published, ours, demo.bench)
     told = explain(ours, theirs, bench=demo.bench, notes=notes)
     again = demo.made("rgb-statistics", store="eurosat").scores["top1"]  # the recipe, run by hand
     assert {one.aspects[0].name for one in told.moved} == {"parameter C", "label fraction"}
@@ -432,7 +435,7 @@ def test_what_a_published_number_was_made_with_is_run_and_the_rest_stays_unexpla
     assert f"B, run here by its facts, is {again:.4f}, not 0.9937" in told.notes
 
     elsewhere = find_published("elsewhere/image-statistics//eurosat-spatial/eurosat/logreg/top1/1")
-    _, theirs, notes = published_side(elsewhere, side_of(record, demo.results), demo.bench)
+    theirs, notes = published_side(elsewhere, side_of(record, demo.results), demo.bench)
     assert [one.name for one in aspects_of(record.facts, theirs.facts)] == ["label fraction"]
     assert notes[0] == "its split, eurosat-spatial, is not that of ours"
 
@@ -557,3 +560,16 @@ def test_a_side_is_a_record_with_a_score(toy, tmp_path):
     )
     with pytest.raises(ProtocolError, match="are scores of different tasks"):
         explain(side_of(a, toy.results), other)
+
+
+def test_the_nearest_rows_belong_together_whichever_key_comes_first(toy, tmp_path):
+    """Half of the labels has no partner: the whole one takes the row of another C, though its key may come later."""
+    places = [tmp_path / name for name in "ab"]
+    toy.made("image-statistics", into=places[0], store="toy")
+    toy.made("image-statistics", into=places[0], store="toy", fraction=0.5)
+    toy.made("image-statistics", into=places[1], store="toy", params={"C": 0.002})
+    rows, alone = pairs_of(*places)
+    ((pair,),) = rows
+    assert pair.a.facts.split.fraction == pair.b.facts.split.fraction == 1.0
+    assert len(alone) == 1
+    assert alone[0].startswith("only in A")

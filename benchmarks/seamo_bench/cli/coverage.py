@@ -68,11 +68,12 @@ def counts(met: Mapping[tuple[str, str], Meeting]) -> str:
     Floors and random networks are left out: they take any bands.
     """
     specs = shipped_manifest()
+    cards = {name: find_card(name).card for name in dict.fromkeys(name for name, _ in met)}
     pairs = [
         one
         for (name, place), one in met.items()
         if place in specs and is_optical_spec(specs[place])
-        if find_card(name).card.availability == "weights" and is_optical_card(find_card(name).card)
+        if cards[name].availability == "weights" and is_optical_card(cards[name])
     ]
     if not pairs:
         return "No pretrained optical backbone, or no optical store, is among them."

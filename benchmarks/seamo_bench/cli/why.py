@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seamo.errors import UsageError
+from seamo.errors import SeamoError, UsageError
 from seamo.options import Json
 from seamo.terminal import names, remark, show
 from seamo_bench.cli.arguments import WEIGHTS, Device, Threads, Weights
@@ -125,14 +125,20 @@ def _explained(
         rows, alone = pairs_of(here, there, metric)
         found = []
         for row in rows:
-            seeds = [explain(one.a, one.b, bench=bench) for one in (with_metric(pair, metric_b) for pair in row)]
+            try:
+                seeds = [explain(one.a, one.b, bench=bench) for one in (with_metric(pair, metric_b) for pair in row)]
+            except SeamoError as error:  # one row of many
+                alone = (*alone, f"not explained: {row[0].a.title}: {error}")
+                continue
             mean = averaged(seeds)
             found += seeds if mean is None else [mean]
         return sorted(found, key=lambda one: -abs(one.difference)), alone
     ours = side_of(*first, metric)
     if there is None:
         published = find_published(b)
-        ours, theirs, notes = published_side(published, ours, bench)
+        if metric_b:
+            raise UsageError("a published number has the metric that it was printed in", "--metric-b", "Leave it out.")
+        theirs, notes = published_side(published, ours, bench)
         if not metric:
             ours = replace(ours, metric=theirs.metric)
         return [explain(ours, theirs, bench=bench, notes=notes)], ()

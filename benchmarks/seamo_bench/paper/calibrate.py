@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from seamo.errors import ProtocolError
-from seamo_bench.board.compare import cell_sampling, check_comparable, column_of, row_of
+from seamo_bench.board.compare import cell_sampling, check_comparable, column_of, row_of, way_of
 from seamo_bench.paper.reproduce import Reproduced, unreal
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import Record
@@ -121,6 +121,12 @@ def _apart(cell: CalibrationCell, recipe: Row, record: Record) -> tuple[str, ...
         why.append(f"split: {facts.split.scheme} instead of {recipe.split}")
     if facts.split.fraction != recipe.fraction:
         why.append(f"{facts.split.fraction:.0%} of the labels")
+    if way_of(record) != "native":
+        why.append(f"fed otherwise than it was made to be: {way_of(record)}")
+    if asked := [word for word in facts.inputs.split() if ":" in word]:
+        why.append(f"only {' '.join(asked)}")
+    if facts.precision != recipe.precision:
+        why.append(f"precision {facts.precision} instead of {recipe.precision}")
     protocol = find_protocol(recipe.protocol)
     if facts.protocol.version != protocol.version:
         why.append(f"version {facts.protocol.version} of {protocol.id}, now {protocol.version}")

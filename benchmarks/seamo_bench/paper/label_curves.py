@@ -2,14 +2,17 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from seamo.errors import SeamoError
 from seamo.escapes import printable
 from seamo.identity import write_atomically
+from seamo_bench.board.compare import Column, column_of
 from seamo_bench.board.curves import LabelCurves, label_curves, said_once
 from seamo_bench.board.leaderboard import build_table
 from seamo_bench.paper.figures import Drawn
-from seamo_bench.records.record import read_records
+from seamo_bench.records.record import Record, read_records
 from seamo_bench.scores.metric import SHARE
 from seamo_bench.scores.metrics import metric
 
@@ -26,11 +29,21 @@ def draw_label_curves(results: Path, out: Path) -> Iterator[Drawn]:
     Yields:
         One a question.
 
-    Raises:
-        ProtocolError: If there is no record, or records of one column cannot stand side by side.
+    Records that cannot stand side by side are one that is not drawn, with the reason.
     """
+    found = read_records(results)
+    shares: dict[Column, set[float]] = {}
+    for record in found.records:
+        shares.setdefault(_question(record), set()).add(record.facts.split.fraction)
+    asked = tuple(record for record in found.records if len(shares[_question(record)]) > 1)
+    if not asked:
+        return
+    try:
+        made = build_table(replace(found, records=asked), results)
+    except SeamoError as error:
+        yield Drawn("labels", "", str(error))
+        return
     out.mkdir(parents=True, exist_ok=True)
-    made = build_table(read_records(results), results)
     for curves in label_curves(made):
         column = curves.head.column
         name = f"labels-{column.dataset}-{column.protocol}-{column.id.rpartition('/')[2]}"
@@ -38,6 +51,11 @@ def draw_label_curves(results: Path, out: Path) -> Iterator[Drawn]:
         write_curves(path, curves)
         shown = [made.cells[row.id, column] for row in curves.lines if (row.id, column) in made.cells]
         yield Drawn(name, str(path), "", tuple(record.key for cell in shown for record in cell.records))
+
+
+def _question(record: Record) -> Column:
+    """The column of a record, whatever the share of labels."""
+    return replace(column_of(record), fraction=1.0)
 
 
 def write_curves(path: Path, curves: LabelCurves) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from seamo.errors import ProtocolError
 from seamo_bench.predictions import Predictions, predictions_bytes
+from seamo_bench.records.layout import is_shared, record_name
 from seamo_bench.records.record import Record, predictions_file, read_record
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ REPRODUCTIONS = "reproductions"  # folder in a folder of results
 
 def whole_record(results: Path, key: str) -> Record | None:
     """The record of a run that ended well, if it is there whole with its predictions; None else."""
-    path = results / f"{key}.json"
+    path = results / (record_name(key) if is_shared(results) else f"{key}.json")
     if not path.is_file():
         return None
     try:

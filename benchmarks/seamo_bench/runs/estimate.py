@@ -180,8 +180,8 @@ def _on_features(params: Params, size: Size, *, width: int) -> float:
         seen = _number(params, "steps") * min(_number(params, "batch"), size.train)
         passes = BACKWARD * seen * _length(params, "lrs") * _length(params, "weight_decays")
     else:
-        # Of each penalty one fit to choose by, in cross-validation one for each of four training folds; then the model.
-        compared = _length(params, "C") * (1.0 if size.trials == 1 else 4 * 0.75)
+        # Of each penalty one fit to choose by, in cross-validation one for each two of five folds; then the model.
+        compared = _length(params, "C") * (1.0 if size.trials == 1 else 2 * 0.75)
         passes = 2.0 * _STEPS * size.train * (1 + (compared if _length(params, "C") > 1 else 0))
     return 2.0 * passes * width * size.num_classes
 

@@ -112,7 +112,7 @@ def find_build(folder: str | Path, scheme: str = "", *, label_space: str = "", v
 
 
 def open_facts(root: str | Path, facts: Facts) -> Samples:
-    """The very stores that a record names, by their content.
+    """The very stores that a record names, by their content, with every file as it was written.
 
     Args:
         root: Address of a folder of stores.
@@ -121,12 +121,29 @@ def open_facts(root: str | Path, facts: Facts) -> Samples:
     Raises:
         StoreError: If one is not there, or is damaged.
     """
+    stores = []
+    for chosen, _ in stores_of_facts(root, facts):
+        wrong = next(differing_files(chosen), None)
+        if wrong is not None:
+            raise StoreError(
+                f"is damaged: {wrong.where} {wrong.what}", chosen.spec.id, "Copy it again, or build it anew."
+            )
+        stores.append(chosen)
+    return stores[0] if len(stores) == 1 else JoinedStore(stores)
+
+
+def stores_of_facts(root: str | Path, facts: Facts) -> list[tuple[Store, list[Store]]]:
+    """Each store that a record names, by its content, and all builds that stand beside it, itself among them.
+
+    Raises:
+        StoreError: If one is not there.
+    """
     if not facts.stores:
         raise StoreError("names no store", "record")
     datasets = dataset_ids(root)  # a record is from outside: its ids are looked up, not opened
-    stores = []
+    found = []
     for one in facts.stores:
-        there, unread = [], ""
+        there, unread = list[Store](), ""
         for path in store_urls(join(root, one.id)) if one.id in datasets else ():
             try:
                 there.append(open_store(path))
@@ -136,11 +153,8 @@ def open_facts(root: str | Path, facts: Facts) -> Samples:
         if chosen is None:
             known = ", ".join(store.content[:12] for store in there) or "none"
             raise StoreError(f"has no store of content {one.content[:12]} (there: {known}{unread})", one.id)
-        wrong = next(differing_files(chosen), None)
-        if wrong is not None:
-            raise StoreError(f"is damaged: {wrong.where} {wrong.what}", one.id, "Copy it again, or build it anew.")
-        stores.append(chosen)
-    return stores[0] if len(stores) == 1 else JoinedStore(stores)
+        found.append((chosen, there))
+    return found
 
 
 def store_of_facts(stores: Sequence[Store], one: StoreFacts, facts: Facts) -> Store | None:

@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from seamo.addresses import join
 from seamo.bands import Unit
-from seamo.errors import ProtocolError, StoreError
+from seamo.errors import ProtocolError
 from seamo.inputs.spec import InputSpec, Step
-from seamo.store.reader import Store, open_store
-from seamo.store.roots import dataset_ids, store_urls
+from seamo.store.reader import Store
 from seamo_bench.facts import AdapterFacts, Facts, InputFacts, run_key
 from seamo_bench.protocol import Progress, silent
 from seamo_bench.protocols import find_protocol
@@ -22,7 +20,7 @@ from seamo_bench.runs.notes import NOTHING
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import JOIN, Row, Suite
-from seamo_bench.tasks.stores import store_of_facts
+from seamo_bench.tasks.stores import stores_of_facts
 from seamo_bench.why.aspects import date_of, is_from_store, kernel_of
 from seamo_bench.zoo.catalogue import Found, find_card
 
@@ -83,7 +81,9 @@ def plan_facts(wanted: Facts, bench: Bench) -> Planned:
         raise ProtocolError(told, f"protocol {wanted.protocol.id}")
     name = bench.names.get(wanted.backbone.id, wanted.backbone.id)
     found = find_card(name)
-    suite = Suite(id="why", rows=(_row_of(wanted, bench.places),))
+    chosen = stores_of_facts(bench.places.stores, wanted)
+    suite = Suite(id="why", rows=(_row_of(wanted, _name_among(*chosen[0])),))
+    contents = [store.content for store, _ in chosen]
     first: tuple[str, ...] = ()
     for candidate in (found, _rebuilt(found, wanted.adapter)):
         if candidate is None:
@@ -91,11 +91,21 @@ def plan_facts(wanted: Facts, bench: Bench) -> Planned:
         given = {name: candidate}
         # Records of before are looked up by key, one by one: a table's folder is not read for every run.
         (cell,) = make_plan(suite, [name], bench.places, wanted.budget, past=NOTHING, speed=CPU, given=given)
-        wrong = (cell.reason,) if isinstance(cell, Impossible) else differing(cell.facts[wanted.seed], wanted)
+        wrong = (cell.reason,) if isinstance(cell, Impossible) else _other(cell, wanted, contents)
         if isinstance(cell, Planned) and not wrong:
             return _of_seed(cell, wanted.seed)
         first = first or wrong
     raise ProtocolError(f"cannot be run here: {'; '.join(first)}", wanted.backbone.id)
+
+
+def _other(cell: Planned, wanted: Facts, contents: list[str]) -> tuple[str, ...]:
+    """What of a planned cell is not as wanted: that of its seed, and the very stores."""
+    here = cell.facts.get(wanted.seed)
+    if here is None:
+        return (f"there is no seed {wanted.seed} with this split and budget",)
+    found = differing(here, wanted)
+    ours = [one.content for one in here.stores]
+    return found if ours == contents else (*found, _OTHER.format(what="the data", here=ours, wanted=contents))
 
 
 def _of_seed(cell: Planned, seed: int) -> Planned:
@@ -103,8 +113,8 @@ def _of_seed(cell: Planned, seed: int) -> Planned:
     return replace(cell, facts={seed: cell.facts[seed]}, trials={seed: cell.trials[seed]}, todo=todo)
 
 
-def _row_of(facts: Facts, places: Places) -> Row:
-    """The row of a suite whose cells have these facts."""
+def _row_of(facts: Facts, view: str) -> Row:
+    """The row of a suite whose cells have these facts; `view` names its first store among others."""
     words = re.sub(r"\d+ px", "", facts.inputs).split()
     size = re.search(r"(\d+) px", facts.inputs)
     adapter = facts.adapter
@@ -121,35 +131,13 @@ def _row_of(facts: Facts, places: Places) -> Row:
         fraction=facts.split.fraction,
         params=dict(facts.protocol.params),
         label_space=facts.task.label_space,
-        view=_view_of(facts, places),
+        view=view,
         missing=None if adapter is None else adapter.missing,
         size=int(size[1]) if size else None,
         date=int(when[0]) if when else 0,
         seeds=facts.seed + 1,
         precision=facts.precision,
     )
-
-
-def _view_of(facts: Facts, places: Places) -> str:
-    """The view of the first store that has the content of the facts; empty where there is no other to take it for.
-
-    Raises:
-        StoreError: If no store has it.
-    """
-    for number, one in enumerate(facts.stores):
-        urls = store_urls(join(places.stores, one.id)) if one.id in dataset_ids(places.stores) else ()
-        there: list[Store] = []
-        for url in urls:
-            try:
-                there.append(open_store(url))
-            except StoreError:  # a damaged neighbour does not matter
-                continue
-        chosen = store_of_facts(there, one, facts)
-        if chosen is None:
-            raise StoreError(f"has no store of content {one.content[:12]}", one.id, "Give the --stores that it was of.")
-        if number == 0:
-            view = _name_among(chosen, there)
-    return view
 
 
 def _name_among(chosen: Store, there: list[Store]) -> str:
@@ -224,7 +212,7 @@ def differing(here: Facts, wanted: Facts) -> tuple[str, ...]:
 
 
 def _fed(adapter: AdapterFacts) -> object:
-    inputs = [(one.sensor, one.bands, one.unit, one.filled, is_from_store(one)) for one in adapter.inputs]
+    inputs = [(one.sensor, one.bands, one.unit, one.filled, one.sources, is_from_store(one)) for one in adapter.inputs]
     return inputs, adapter.missing, adapter.size, kernel_of(adapter.resize), date_of(adapter.resize)
 
 

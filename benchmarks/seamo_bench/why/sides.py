@@ -37,7 +37,7 @@ def find_record(path: Path) -> tuple[Record, Path] | None:
     near = [one for one in sorted(path.parent.glob(f"{path.name}*.json")) if named_key(one)]
     if len(near) > 1:
         raise UsageError(f"{len(near)} keys begin so", str(path), "Give more of its digits.")
-    return (read_record(near[0]), path.parent) if near else None
+    return (read_record(near[0]), results_of(near[0])) if near else None
 
 
 def find_published(text: str) -> Published:
@@ -55,8 +55,8 @@ def find_published(text: str) -> Published:
     raise UsageError("is no record, no folder of results and no published number", text, fix)
 
 
-def published_side(one: Published, ours: Side, bench: Bench | None) -> tuple[Side, Side, tuple[str, ...]]:
-    """Ours in the metric of a published number, that number, and what must be known of the two.
+def published_side(one: Published, ours: Side, bench: Bench | None) -> tuple[Side, tuple[str, ...]]:
+    """A published number beside ours, in its own metric where this task has it, and what must be known of the two.
 
     With a bench its facts are those of the paper's recipe in suite `paper`, of whoever published it elsewhere split
     and label fraction; without one they are ours, so that nothing but the metric is told apart.
@@ -82,7 +82,7 @@ def published_side(one: Published, ours: Side, bench: Bench | None) -> tuple[Sid
         notes = [*told, *notes]
     scale = 100.0 if metric(name).unit == SHARE else 1.0
     title = f"{one.model} {one.arch}".strip()
-    return ours, Side(f"{title}, {one.source}", name, facts, stated=one.value / scale), tuple(notes)
+    return Side(f"{title}, {one.source}", name, facts, stated=one.value / scale), tuple(notes)
 
 
 def _published_facts(one: Published, record: Record, bench: Bench) -> tuple[Facts, tuple[str, ...]]:
@@ -133,23 +133,30 @@ def pairs_of(a: Path, b: Path, metric_name: str = "") -> tuple[tuple[tuple[Pair,
         ProtocolError: If a folder is none of results.
     """
     ours, theirs = ([one for one in read_records(place).records if one.status == "ok"] for place in (a, b))
-    left = list(theirs)
+    asked: dict[tuple[object, ...], list[Record]] = {}
+    for one in theirs:
+        asked.setdefault(_question(one), []).append(one)
+    near = [(record, other) for record in ours for other in asked.get(_question(record), ())]
     pairs: dict[tuple[object, ...], list[Pair]] = {}
-    alone: list[str] = []
-    for record in sorted(ours, key=lambda one: not any(one.key == other.key for other in theirs)):
-        near = [other for other in left if _question(other) == _question(record)]
-        if not near:
-            alone.append(f"only in A: {_named(record)}")
+    used: tuple[set[str], set[str]] = set(), set()
+    for record, other in sorted(near, key=_distance):  # the nearest of all first, whoever comes first in a folder
+        if record.key in used[0] or other.key in used[1]:
             continue
-        other = min(near, key=lambda one: (one.key != record.key, len(aspects_of(record.facts, one.facts)), one.key))
-        left.remove(other)
+        used[0].add(record.key)
+        used[1].add(other.key)
         if record.predictions and other.predictions and record.predictions.sha256 == other.predictions.sha256:
             continue
         pair = Pair(side_of(record, a, metric_name), side_of(other, b, metric_name))
         row = tuple((column_of(one), row_of(one)) for one in (record, other))
         pairs.setdefault(row, []).append(pair)
-    alone += [f"only in B: {_named(one)}" for one in left]
+    alone = [f"only in A: {_named(one)}" for one in ours if one.key not in used[0]]
+    alone += [f"only in B: {_named(one)}" for one in theirs if one.key not in used[1]]
     return tuple(map(tuple, pairs.values())), tuple(alone)
+
+
+def _distance(pair: tuple[Record, Record]) -> tuple[bool, int, str, str]:
+    one, other = pair
+    return one.key != other.key, len(aspects_of(one.facts, other.facts)), one.key, other.key
 
 
 def _question(record: Record) -> tuple[object, ...]:

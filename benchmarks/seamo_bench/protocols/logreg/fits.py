@@ -272,10 +272,11 @@ def run_fits(context: Context) -> Iterator[Outcome]:
         scores: list[NDArray[np.float32]] = []
         fits: list[Fit] = []
         chosen: list[tuple[float, float]] = []
+        compared = _once(lambda rows: fitted(rows, penalties, ROUGH))
         # Of numpy and scipy, whose vectors are short here: two threads spend their time waiting for one another.
         with threadpool_limits(1, "blas"):
             for trial in trials:
-                C, good = _choose(context, trial, trials, penalties=penalties, fitted=fitted)
+                C, good = _choose(context, trial, trials, penalties=penalties, compared=compared)
                 (model,) = fitted(trial.train, [C], TOLERANCE)
                 test = FeatureSource(context.features(trial.test), context.device)
                 scores += [model.probabilities(block, multi=multi).float().cpu().numpy() for block in test.blocks()]
@@ -297,13 +298,26 @@ def run_fits(context: Context) -> Iterator[Outcome]:
         )
 
 
+def _once(make: Callable[[Rows], list[Fit]]) -> Callable[[Rows], list[Fit]]:
+    """The same, kept: without folds i and j the rows are those without j and i."""
+    made: dict[bytes, list[Fit]] = {}
+
+    def kept(rows: Rows) -> list[Fit]:
+        name = rows.tobytes()
+        if name not in made:
+            made[name] = make(rows)
+        return made[name]
+
+    return kept
+
+
 def _choose(
     context: Context,
     trial: Split,
     trials: Sequence[Split],
     *,
     penalties: Sequence[float],
-    fitted: Callable[[Rows, Sequence[float], float], list[Fit]],
+    compared: Callable[[Rows], list[Fit]],
 ) -> tuple[float, float]:
     """C of one of the trials, and how good it was where it was chosen. No row of `trial.test` is looked at.
 
@@ -319,7 +333,7 @@ def _choose(
         held_out = [(np.setdiff1d(trial.train, fold), fold) for fold in folds]
     if not held_out:
         raise ProtocolError("has neither validation rows nor folds to choose C on", "logreg", "Give one number for C.")
-    logits = [_logits(context, fitted(rows, penalties, ROUGH), tried) for rows, tried in held_out]
+    logits = [_logits(context, compared(rows), tried) for rows, tried in held_out]
     labels = context.labels[np.concatenate([tried for _, tried in held_out])]
     merits = [merit(np.concatenate(parts), labels) for parts in zip(*logits, strict=True)]
     where = best(merits)

@@ -34,12 +34,7 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
                     {
                         "row": row,
                         "mark": str(position),
-                        "cells": [
-                            (str(points[share].value), interval_text(name, points[share]))
-                            if share in points
-                            else ("", "")
-                            for share in one.fractions
-                        ],
+                        "cells": [_cell(points.get(share), name) for share in one.fractions],
                     }
                     for position, (row, points) in enumerate(one.lines.items(), start=1)
                 ],
