@@ -1,12 +1,13 @@
 """What a printed row of the paper still needs before it can be run for real: store, weights, hours of one GPU."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seamo.addresses import join
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec, shipped_manifest
+from seamo.store.meta import StoreMeta
 from seamo.store.reader import open_store
 from seamo.store.roots import store_urls
 from seamo_bench.card import BackboneCard
@@ -35,22 +36,41 @@ class Needs:
     gpu_hours: float | None
 
 
-def needs_of(
-    one: Published, recipe: Row | None, *, stores: str | Path | None = None, weights: Path | None = None
-) -> Needs:
+Builds = Mapping[str, Sequence[StoreMeta | StoreError]]
+"""Data set id -> what each of its builds says of itself, or why it cannot be read."""
+
+
+def builds_there(root: str | Path, ids: Iterable[str]) -> Builds:
+    """The builds of some data sets.
+
+    Args:
+        root: Folder of stores, or its address.
+        ids: Of the data sets.
+    """
+    found: dict[str, list[StoreMeta | StoreError]] = {}
+    for name in ids:
+        for url in store_urls(join(root, name)):
+            try:
+                found.setdefault(name, []).append(open_store(url).meta)
+            except StoreError as error:
+                found.setdefault(name, []).append(error)
+    return found
+
+
+def needs_of(one: Published, recipe: Row | None, *, builds: Builds, weights: Path | None = None) -> Needs:
     """What one printed row needs.
 
     Args:
         one: The row.
         recipe: Its row of suite `paper`.
-        stores: Folder of stores to look into, or its address; None: none is at hand.
+        builds: What is at hand.
         weights: Folder of checkpoint files to look into; None: none is at hand.
     """
     spec = shipped_manifest().get(one.dataset)
     if spec is None or recipe is None:
         return Needs(("a recipe: suite paper has no such row",), None)
     found = cards().get(_LIKE_SEAMO if one.backbone == SEAMO else one.backbone)
-    missing = [_weights(one, found.card if found else None, weights), _store(spec, recipe, stores)]
+    missing = [_weights(one, found.card if found else None, weights), _store(spec, recipe, builds.get(spec.id, ()))]
     hours = None if found is None else _gpu_hours(found.card, recipe, spec)
     return Needs(tuple(text for text in missing if text), hours)
 
@@ -71,15 +91,12 @@ def _weights(one: Published, card: BackboneCard | None, folder: Path | None) -> 
     return f"weights: {card.weights.filename}{size}{by_hand}"
 
 
-def _store(spec: DatasetSpec, recipe: Row, root: str | Path | None) -> str:
+def _store(spec: DatasetSpec, recipe: Row, builds: Sequence[StoreMeta | StoreError]) -> str:
     scheme, seen = recipe.split or spec.default_split, set[str]()
-    for url in () if root is None else store_urls(join(root, spec.id)):
-        try:
-            meta = open_store(url).meta
-        except StoreError as error:
-            seen.add(f"one that cannot be read: {error.what}")
-            continue
-        if meta.synthetic is not None or meta.subset:
+    for meta in builds:
+        if isinstance(meta, StoreError):
+            seen.add(f"one that cannot be read: {meta.what}")
+        elif meta.synthetic is not None or meta.subset:
             seen.add("a synthetic one" if meta.synthetic is not None else "a subset")
         elif meta.split_scheme == scheme:
             return ""

@@ -13,7 +13,7 @@ from seamo.escapes import csv_text, markdown
 from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, name_of, row_of, way_of
 from seamo_bench.facts import scoring_of
 from seamo_bench.paper.identity import SEAMO, is_seamo
-from seamo_bench.paper.needs import needs_of
+from seamo_bench.paper.needs import builds_there, needs_of
 from seamo_bench.records.record import Record
 from seamo_bench.scores.intervals import Interval, interval
 from seamo_bench.scores.metrics import PRIMARY, metrics_for
@@ -99,10 +99,11 @@ def reproduce(
         raise UsageError(f"no table {table.removeprefix('T')!r}", fix=f"Tables 1 to 9, {ELSEWHERE!r}, 'calibrate'.")
     suite = load_suite("paper").rows
     wanted = [one for one in load_published() if one.table in ([table] if table else TABLES)]
+    builds = {} if stores is None else builds_there(stores, {one.dataset for one in wanted})
     rows = []
     for one in wanted:
         recipe = _recipe(one, suite)
-        needs = needs_of(one, recipe, stores=stores, weights=weights)
+        needs = needs_of(one, recipe, builds=builds, weights=weights)
         made = _one(one, recipe, records, results, backbone, resamples)
         done = made.verdict == "same protocol"
         rows.append(replace(made, missing=() if done else needs.missing, gpu_hours=needs.gpu_hours))
