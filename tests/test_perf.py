@@ -134,24 +134,6 @@ def test_a_part_that_fails_or_hangs_says_so(gpu: ModuleType, tmp_path: Path, mon
     assert time.monotonic() - began < 20
 
 
-def test_leaving_one_out_is_fitting_without_it(learning: ModuleType) -> None:
-    """Against normal equations with an offset, one fit a sample."""
-    import torch
-
-    rng = np.random.default_rng(3)
-    x, y, penalty = rng.normal(size=(12, 4)), rng.normal(size=(12, 2)), 0.7
-    x -= x.mean(0)
-    wanted = []
-    for i in range(12):
-        others = np.delete(np.arange(12), i)
-        a = np.column_stack([x[others], np.ones(11)])
-        weights = np.linalg.solve(a.T @ a + penalty * np.diag([1, 1, 1, 1, 0]), a.T @ y[others])
-        wanted.append(y[i] - np.append(x[i], 1) @ weights)
-    u, s, _ = torch.linalg.svd(torch.from_numpy(x), full_matrices=False)
-    got = learning.left_out(u, s, torch.from_numpy(y - y.mean(0)), torch.tensor(penalty, dtype=torch.float64))
-    np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-9)
-
-
 def test_trivial_predictors_by_loops(learning: ModuleType) -> None:
     import torch
 

@@ -61,7 +61,7 @@ def test_links_of_front_page_and_questions_lead_somewhere() -> None:
             assert (DOCS / target).exists(), f"{page}: {target}"
             if anchor:
                 heads = re.findall(r"^#+ (.*)$", (DOCS / target).read_text("utf-8"), re.MULTILINE)
-                names = {re.sub(r"[^\w-]+", "-", head.lower()).strip("-") for head in heads}
+                names = {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", head.lower())).strip("-") for head in heads}
                 assert anchor in names, f"{page}: {anchor}"
 
 

@@ -17,8 +17,9 @@ from tests.bench.bench_store import toy_store
 # A room is a folder of the package, or a file at its root. Two more since features are sealed (`features.parts`) and
 # cards are kept whole, so that a card makes the one that is fed; three since runs share the work of a folder of results
 # (`runs.claims`, what it asks of `runs.cells`, `records.put`); one since they may lie at an address (`runs.results`);
-# one since a plan loads no torch (a protocol's card, and what works with torch, are two files).
-ROOMS, FILES = 15, 33
+# one since a plan loads no torch (a protocol's card, and what works with torch, are two files); one since the names of
+# what lies beside a record are said once (`records.layout`).
+ROOMS, FILES = 15, 34
 ROOT = Path(seamo_bench.__file__).parent
 
 torch.set_num_threads(1)
