@@ -91,7 +91,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("features", "suites", "board"),
     ("runs", "predict"),
     ("paper",),
-    ("why",),
+    ("why", "questions"),
     ("cli",),
 )
 LOOSE = {"card", "facts", "family", "network", "predictions", "protocol", "weights"}  # contracts, alone at the root
