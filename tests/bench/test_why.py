@@ -20,6 +20,7 @@ from seamo.files import open_files
 from seamo.store.reader import open_store
 from seamo_bench import load_backbone
 from seamo_bench.board.compare import compare
+from seamo_bench.board.explanations import kept_explanations
 from seamo_bench.facts import run_key
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.protocol import silent
@@ -512,6 +513,30 @@ def test_the_command(toy, call, here):
     ):
         status, said = call("why", *arguments)
         assert (status, message in said) == (2, True), said
+
+
+def test_a_kept_explanation_is_a_waterfall_of_the_report(toy, call, here):
+    a = toy.made("image-statistics", store="toy", params={"C": 1.0})
+    b = toy.made("image-statistics", store="toy", params={"C": 0.01, "max_iter": 1500})
+    for one in (a, b):
+        for name in (f"{one.key}.json", one.predictions.name):
+            (here / "r").mkdir(exist_ok=True)
+            (here / "r" / name).write_bytes((toy.results / name).read_bytes())
+    words = ["why", f"r/{a.key}.json", f"r/{b.key}.json", "--metric", "nll", "--keep"]
+    status, said = call(*words, "--stores", toy.stores, "--threads", "1", "--device", "cpu")
+    assert status == 0, said
+    ((kept,),) = [one.rows for one in kept_explanations(here / "r", (a, b))]
+    assert kept.a_value + sum(one.effect for one in kept.changes) == pytest.approx(kept.b_value)
+    assert (kept.a_value, kept.b_value) == (a.scores["nll"], b.scores["nll"])
+    assert kept.changes[0].name == "parameter C"
+    assert call("report", "r", "-o", "page.html")[0] == 0
+    page = (here / "page.html").read_text("utf-8")
+    told = page[page.index("Why two numbers differ</h2>") :]
+    assert f"{b.scores['nll'] - a.scores['nll']:+.4f}" in told
+    assert "1 -&gt; 0.01" in told or "1 -> 0.01" in told
+    (here / "r" / f"{b.key}.json").unlink()  # it rests on a record that is gone
+    assert call("report", "r", "-o", "page.html")[0] == 0
+    assert "Why two numbers differ</h2>" not in (here / "page.html").read_text("utf-8")
 
 
 def test_records_are_named_by_their_addresses(toy, call, here, bucket):

@@ -36,6 +36,12 @@ def number(name: str, value: float | None) -> str:
     return f"{100 * value:.2f}" if is_share(name) else f"{value:.4f}"
 
 
+def signed(name: str, value: float) -> str:
+    """How much something moves a score, with its sign, as `number` prints scores."""
+    text = f"{100 * value:+.2f}" if is_share(name) else f"{value:+.4f}"
+    return text if float(text) else text.replace("-", "+")  # of rounding there is no side
+
+
 def is_share(name: str) -> bool:
     """Whether values of a metric are printed in percent."""
     return name == SHARE or metric(name).unit == SHARE

@@ -1,5 +1,7 @@
 """`seamo-bench why`."""
 
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seamo.addresses import location
 from seamo.errors import SeamoError, UsageError
 from seamo.options import Json
 from seamo.terminal import names, remark, show
@@ -35,6 +38,7 @@ def why(
     device: Device = "auto",
     threads: Threads = 0,
     out: Annotated[Path | None, typer.Option("-o", "--output", help="A waterfall, .png.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep it beside A's records, for the report.")] = False,
     as_json: Json = False,
 ) -> None:
     """Why two numbers differ: the facts in which they do, what each moves, and what stays unexplained.
@@ -47,6 +51,8 @@ def why(
         raise UsageError("is no .png", str(out))
     if results is not None and stores is None:
         raise UsageError("--results is for runs, which need --stores")
+    if keep and location(a) is not None:
+        raise UsageError("--keep is for results on a disk", str(a), "Copy them here first.")
     with ExitStack() as stack:
         bench = stack.enter_context(_bench(stores, results, weights, backbones, device, threads))
         found, alone = _explained(stack, a, b, metric, metric_b, bench)
@@ -56,11 +62,22 @@ def why(
         for number, one in enumerate(found):
             path = out if len(found) == 1 else out.with_name(f"{out.stem}-{number + 1}.png")
             write_waterfall(path, one)
+    if keep:
+        _keep(a, found)
     from seamo_bench.why.shown import to_objects, to_text
 
     for line in alone:
         remark(line)
     show(to_objects(found), json=as_json, text=lambda: "\n\n".join(map(to_text, found)) or "no row differs")
+
+
+def _keep(a: Path, found: "list[Explanation]") -> None:
+    from seamo_bench.records.layout import results_of
+    from seamo_bench.why.kept import keep_explanation
+
+    folder = a if a.is_dir() else results_of(a)
+    for one in found:
+        keep_explanation(folder, one, made_by=shlex.join(["seamo-bench", *sys.argv[1:]]))
 
 
 @contextmanager
@@ -106,7 +123,6 @@ def _explained(
 ) -> "tuple[list[Explanation], tuple[str, ...]]":
     from dataclasses import replace
 
-    from seamo.addresses import location
     from seamo_bench.records.fetched import results_on_disk
     from seamo_bench.why.explained import averaged, explain, side_of
     from seamo_bench.why.sides import find_published, find_record, pairs_of, published_side, with_metric

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from seamo_bench.board.tables import is_share, number
+from seamo_bench.board.tables import is_share, number, signed
 from seamo_bench.why.explained import Explanation, Moved
 
 _WIDEST = 44  # letters of a fact
@@ -48,12 +48,6 @@ def bars(one: Explanation) -> Iterator[tuple[str, float]]:
 def names_of(moved: Moved) -> str:
     """The facts by name."""
     return ", ".join(aspect.name for aspect in moved.aspects)
-
-
-def signed(metric: str, value: float) -> str:
-    """How much something moves, with its sign, as `number` prints scores."""
-    text = f"{100 * value:+.2f}" if is_share(metric) else f"{value:+.4f}"
-    return text if float(text) else text.replace("-", "+")  # of rounding there is no side
 
 
 def _table(one: Explanation) -> list[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from seamo.escapes import printable
 from seamo.identity import write_atomically
-from seamo_bench.board.tables import is_share, number
+from seamo_bench.board.tables import is_share, number, signed
 from seamo_bench.why.explained import Explanation
-from seamo_bench.why.shown import bars, signed
+from seamo_bench.why.shown import bars
 
 _INK, _FAINT, _END, _UP, _DOWN, _LEFT = "#18181c", "#5c5c66", "#3b5b7a", "#3f8f5b", "#b5523b", "#b9b9c2"
 _ROW, _WIDTH, _DPI = 0.34, 7.2, 130  # inches, inches, dots an inch

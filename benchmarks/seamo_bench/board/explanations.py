@@ -1,0 +1,58 @@
+"""Why two numbers differ, as it is kept beside the records and shown by the report (`seamo_bench.why` finds it out)."""
+
+from pathlib import Path
+
+from seamo_bench.facts import Value
+from seamo_bench.records.answers import Answer, read_answers
+from seamo_bench.records.record import Record
+
+KIND = "why"
+VERSION = 1  # of the way in which a difference is divided
+
+
+class Change(Value):
+    """One step from the first number to the second.
+
+    Args:
+        name: Of the facts that changed.
+        told: What they were and became.
+        effect: What it moves, in the metric's unit.
+    """
+
+    name: str
+    told: str = ""
+    effect: float
+
+
+class KeptExplanation(Value):
+    """A difference and what it is made of: `a_value` and all effects add up to `b_value`.
+
+    Args:
+        a, b: Whose the numbers are.
+        a_metric, b_metric: What they are.
+        a_value, b_value: The numbers.
+        changes: In order; what stays unexplained is the last.
+        explained: Share of the difference that single facts account for; None of equal numbers.
+        low, high: Paired 95 % interval of the difference; None where there is none.
+        how: How the effects were found, in words.
+        notes: What else a reader must know.
+    """
+
+    a: str
+    b: str
+    a_metric: str
+    b_metric: str
+    a_value: float
+    b_value: float
+    changes: tuple[Change, ...]
+    explained: float | None
+    low: float | None
+    high: float | None
+    how: str
+    notes: tuple[str, ...]
+
+
+def kept_explanations(results: Path, records: tuple[Record, ...]) -> tuple[Answer[KeptExplanation], ...]:
+    """All that were kept beside these records."""
+    known = [record.key for record in records]
+    return read_answers(results, KIND, KeptExplanation, version=VERSION, known=known)
