@@ -21,6 +21,7 @@ VALUES = {
     "seamo.discovery",
     "seamo.disk",
     "seamo.download",
+    "seamo.earth",
     "seamo.errors",
     "seamo.escapes",
     "seamo.extras",

@@ -24,7 +24,8 @@ from seamo.store.format import META_NAME, Layout
 from seamo.store.keeping import enter_if_missing
 from seamo.store.packing import check_packed
 from seamo.store.reader import Store, open_store
-from seamo.store.splits import COMPUTED, HASH_SCHEME
+from seamo.store.spatial import parse_spatial
+from seamo.store.splits import COMPUTED, HASH_SCHEME, SPATIAL_HOW
 from seamo.store.stacks import layer_ids
 from seamo.store.views import find_view
 from seamo.store.writer import StoreWriter
@@ -264,6 +265,8 @@ def _no_rows() -> "pd.DataFrame":
 def _scheme(raw: Raw, spec: DatasetSpec, options: Options, say: Say) -> str:
     """Name of the split scheme in use; said aloud, because every number depends on it."""
     known = (*spec.splits, *COMPUTED)
+    if options.splits not in known and parse_spatial(options.splits):
+        raise UsageError(f"split scheme {options.splits!r} is made when a store is evaluated", spec.id, SPATIAL_HOW)
     if options.splits and options.splits not in known:
         raise UsageError(f"no split scheme {options.splits!r}", spec.id, f"Schemes: {', '.join(known)}.")
     wished = options.splits or spec.default_split

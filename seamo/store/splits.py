@@ -7,6 +7,8 @@
 * `cv5x5`: five stratified folds, five times; `fold0`..`fold4` hold the fold (0 to 4) of each sample in each
   repetition. `split` holds repetition 0: fold 0 is test, fold 1 is val, the rest is train.
 * `none`: every sample is train.
+* `spatial-20km-2km`, and other sizes: blocks of land (`seamo.store.spatial`). They need the samples' places, which a
+  store has when it is built, so they are made when it is evaluated, and no store is built with them.
 """
 
 from collections import Counter, defaultdict
@@ -17,14 +19,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from seamo.earth import Floats
 from seamo.errors import StoreError
 from seamo.manifest import DatasetSpec
+from seamo.store.spatial import SPATIAL_EXAMPLE, parse_spatial, spatial_splits
 from seamo.store.subsets import rank, strata, take
 
 HASH_SCHEME = "hash-60-20-20"
 CV_SCHEME = "cv5x5"
 NO_SPLIT_SCHEME = "none"
 COMPUTED = (HASH_SCHEME, CV_SCHEME, NO_SPLIT_SCHEME)
+SPATIAL_HOW = f"Build it with another one, and name this one in a row of a suite (`split: {SPATIAL_EXAMPLE}`)."
 SPLITS = ("train", "val", "test")
 NUM_FOLDS = 5
 NUM_REPEATS = 5
@@ -39,11 +44,13 @@ class SampleFacts:
         keys: Unique keys.
         labels: Class id, sorted set, dominant class of the mask, or None.
         scenes: Empty where unknown.
+        places: (N, 2) longitude and latitude of the centres in degrees, NaN where unknown; None where not asked for.
     """
 
     keys: Sequence[str]
     labels: Sequence[int | tuple[int, ...] | None]
     scenes: Sequence[str]
+    places: Floats | None = None
 
 
 class Assignment(NamedTuple):
@@ -65,12 +72,12 @@ def assign(
 
     Args:
         spec: The data set.
-        scheme: `hash-60-20-20`, `cv5x5`, `none` or one of `spec.splits`.
+        scheme: `hash-60-20-20`, `cv5x5`, `none`, `spatial-<block>km-<guard>km` or one of `spec.splits`.
         facts: Of every sample.
         published: key -> split, for the schemes of `spec.splits`; or what was assigned before, to be kept as it is.
 
     Raises:
-        StoreError: If the scheme is unknown, its lists are missing, or they name another split.
+        StoreError: If the scheme is unknown, its lists or the samples' places are missing, or lists name another split.
     """
     if isinstance(published, Assignment):
         return published
@@ -82,6 +89,11 @@ def assign(
         folds = cv_folds(spec.id, facts.keys, strata(spec.task.kind, facts.labels, facts.scenes))
         names = ("test", "val", "train", "train", "train")
         return Assignment([names[fold] for fold in folds[:, 0]], folds)
+    spatial = None if scheme in spec.splits else parse_spatial(scheme)
+    if spatial is not None:
+        if facts.places is None:
+            raise StoreError(f"split scheme {scheme!r} is made when a store is evaluated", spec.id, SPATIAL_HOW)
+        return Assignment(spatial_splits(spec.id, spatial, facts.places), None)
     if scheme not in spec.splits:
         known = ", ".join((*spec.splits, *COMPUTED))
         raise StoreError(f"no split scheme {scheme!r}", where=spec.id, fix=f"Schemes: {known}.")
@@ -93,6 +105,16 @@ def assign(
     if spec.splits[scheme].val_from_train:
         splits = _val_from_train(spec, splits, facts)
     return Assignment(splits, None)
+
+
+def is_computed(scheme: str) -> bool:
+    """Whether a scheme follows from a store alone, without lists: of its keys, or of its samples' places.
+
+    Example:
+        >>> is_computed("cv5x5"), is_computed("spatial-20km-2km"), is_computed("official")
+        (True, True, False)
+    """
+    return scheme in COMPUTED or parse_spatial(scheme) is not None
 
 
 def hash_split(dataset_id: str, key: str) -> str:

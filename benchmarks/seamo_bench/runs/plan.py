@@ -17,7 +17,7 @@ from seamo.inputs.wiring import Wiring
 from seamo.manifest import DatasetSpec, shipped_manifest
 from seamo.store.format import finest_layer
 from seamo.store.samples import Samples
-from seamo.store.splits import COMPUTED
+from seamo.store.splits import is_computed
 from seamo_bench.card import BackboneCard
 from seamo_bench.facts import BackboneFacts, Budget, Facts, ProtocolFacts, SplitFacts, TaskFacts, adapter_facts
 from seamo_bench.family import Family
@@ -335,7 +335,7 @@ class _Planner:
     def _scheme(self, store: Samples) -> str:
         """Split scheme: the row's, or the store's own; in the demo budget, which ranks nothing, always the latter."""
         own, wanted = store.meta.split_scheme, self.row.split
-        return own if not wanted or (self.known.budget == "demo" and wanted not in COMPUTED) else wanted
+        return own if not wanted or (self.known.budget == "demo" and not is_computed(wanted)) else wanted
 
     def _size(self, store: Samples) -> int | None:
         """Image size: the row's; else the card's, or for dense levels the tile's where the card allows it."""

@@ -52,6 +52,17 @@ def locate(predictions: Predictions, store: "Samples") -> Predictions:
     )
 
 
+def centres_of(store: "Samples") -> Floats:
+    """(N, 2) longitude and latitude of the centre of every row, in degrees, rounded to 11 m; NaN where unknown."""
+    footprints = store.read_index(["footprint"])["footprint"]
+    there = np.flatnonzero(footprints.notna().to_numpy())
+    places = np.full((len(footprints), 2), np.nan)
+    if len(there):
+        found = _centres(footprints.iloc[there].tolist(), np.arange(len(there)), len(there))
+        places[there] = found.round(_DECIMALS)
+    return places
+
+
 def _centres(footprints: Sequence[bytes], of: Ints, count: int) -> Floats:
     """(count, 2) mean of the footprints' corners, group by group; longitudes may cross 180 degrees."""
     if all(len(one) == _WKB.itemsize for one in footprints):

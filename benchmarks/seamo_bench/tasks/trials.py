@@ -1,6 +1,8 @@
 """What a store gives a protocol: task, labels, splits and statistics, as plain arrays. No torch, no pixels."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -10,11 +12,13 @@ from numpy.typing import NDArray
 from seamo.errors import ProtocolError
 from seamo.identity import digest
 from seamo.manifest import LabelSpace
-from seamo.store.splits import COMPUTED, CV_SCHEME, SampleFacts, assign, cv_folds
+from seamo.store.spatial import SPATIAL_EXAMPLE, parse_spatial
+from seamo.store.splits import CV_SCHEME, SampleFacts, assign, cv_folds, is_computed
 from seamo.store.subsets import rank, strata, take
 from seamo_bench.facts import Budget, SplitFacts, TaskFacts, keys_sha256
 from seamo_bench.predictions import Kind
 from seamo_bench.protocol import Rows, Split
+from seamo_bench.tasks.locate import centres_of
 
 if TYPE_CHECKING:
     from seamo.store.samples import Samples
@@ -127,7 +131,7 @@ def make_trials(
     Args:
         store: The store.
         labels: From `labels_of`; rows that do not count (`labelled`) are in no split.
-        scheme: Split scheme: the store's own, or one that follows from the keys alone.
+        scheme: Split scheme: the store's own, or one that follows from the keys or the places alone.
         fraction: Share of the training rows that is used.
         salt: Of the subset rule; the run's seed.
         budget: `demo` uses at most 64 samples of each split.
@@ -159,14 +163,35 @@ def _split_names(store: "Samples", scheme: str) -> NDArray[Any]:
     own = store.meta.split_scheme
     if scheme == own:
         return _own_splits(store)
-    if scheme not in COMPUTED:
-        raise ProtocolError(
-            f"has split scheme {own}, not {scheme}", store.title, f"Build it with --splits {scheme}, or use {own}."
-        )
-    names, _ = assign(store.spec, scheme, _facts(store, range(len(store))))
+    if not is_computed(scheme):
+        how = f"Build it with --splits {scheme}, or use {own}."
+        if scheme.startswith("spatial"):
+            how = f"Blocks and guard are whole km, the guard no more than a block: `split: {SPATIAL_EXAMPLE}`."
+        raise ProtocolError(f"has split scheme {own}, not {scheme}", store.title, how)
+    return _computed_splits(store, scheme)  # type: ignore[arg-type]  # stores are hashable
+
+
+@lru_cache(maxsize=2)
+def _computed_splits(store: "Samples", scheme: str) -> NDArray[np.str_]:
+    """Kept for the cells that follow: distances between hundreds of thousands of samples take seconds."""
+    facts = _facts(store, range(len(store)))
     readable = np.zeros(len(store), dtype=np.bool_)
     readable[store.rows("all")] = True
-    return np.where(readable, np.array(names, dtype=np.str_), "")
+    if parse_spatial(scheme):
+        facts = replace(facts, places=_places(store, readable, scheme))
+    names, _ = assign(store.spec, scheme, facts)
+    found = np.where(readable, np.array(names, dtype=np.str_), "")
+    found.flags.writeable = False
+    return found
+
+
+def _places(store: "Samples", readable: NDArray[np.bool_], scheme: str) -> NDArray[np.float64]:
+    """Centres of the samples that can be read: no other one guards a test sample."""
+    places = np.where(readable[:, None], centres_of(store), np.nan)
+    if not np.isfinite(places).all(axis=1).any():
+        how = "Choose a split scheme that needs no places."
+        raise ProtocolError(f"does not say where its samples lie, which split scheme {scheme} needs", store.title, how)
+    return places
 
 
 def _own_splits(store: "Samples") -> NDArray[np.str_]:
