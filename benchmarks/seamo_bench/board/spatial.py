@@ -1,0 +1,225 @@
+"""How much of a score is nearness: the same model under a split that ignores places, minus under one of whole blocks.
+
+Where samples next to each other are alike, a split that ignores places tests what was nearly seen. Both scores come
+from records alone. Their test samples differ, so the difference is no paired one: blocks of land are resampled for both
+sides at once, and the part that each side's own training samples have in its score is added (docs/spatial.md).
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seamo.errors import ProtocolError
+from seamo.store.spatial import parse_spatial
+from seamo_bench.board.compare import Column, check_comparable, column_of, load_runs, row_of
+from seamo_bench.facts import Value, scoring_of
+from seamo_bench.predictions import ClassPredictions, Predictions, Strings, take
+from seamo_bench.records.record import Record
+from seamo_bench.scores.blocks import SplitSide, share_units, split_difference
+from seamo_bench.scores.intervals import Difference, Interval, interval, sampling
+from seamo_bench.scores.metrics import PRIMARY
+from seamo_bench.scores.replicates import RESAMPLES
+
+KIND, VERSION = "spatial", 1  # of the answers that hold distances, and of the method that measures them
+HALF_WAY_KM = 20_038.0  # no two places are farther apart
+UNIT_KM = 20  # blocks that intervals resample where the split scheme names none
+FEW_SAMPLES = 30  # in a bin of distances; with fewer there is no interval
+
+
+class DistanceBin(Value):
+    """The score of test samples whose nearest training sample is about so far away.
+
+    Args:
+        row: Whose it is (`seamo_bench.board.compare.row_of`).
+        column: Its column's id.
+        scheme: Split scheme.
+        records: Keys of the runs behind it, all with the same training samples.
+        low_km, high_km: Distances from one to below the other.
+        samples: Test samples in it.
+        metric: Of the score.
+        value: Mean over runs; None where it is not defined.
+        low, high: 95 % interval; None where there is none.
+        note: What the reader must know.
+    """
+
+    row: str
+    column: str
+    scheme: str
+    records: tuple[str, ...]
+    low_km: float
+    high_km: float
+    samples: int
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialGap:
+    """One model's score under a split that ignores places minus its score under a spatial one.
+
+    Args:
+        row: Whose it is.
+        column: Of the spatial side.
+        other: The scheme of the other side.
+        metric: Of both.
+        scores: Under the other scheme, and under the spatial one.
+        difference: The first minus the second.
+        common: The same on the test samples of both sides, which is a paired difference; None where there are few.
+        common_samples: How many these are.
+        train, test: Samples under the other scheme, and under the spatial one.
+        synthetic, subset: Whether any store is.
+    """
+
+    row: str
+    column: Column
+    other: str
+    metric: str
+    scores: tuple[Interval, Interval]
+    difference: Difference
+    common: Difference | None
+    common_samples: int
+    train: tuple[int, int]
+    test: tuple[int, int]
+    synthetic: bool
+    subset: bool
+
+
+def spatial_gaps(
+    records: Sequence[Record],
+    results: Path,
+    *,
+    metric: str = "",
+    resamples: int = RESAMPLES,
+    tell: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[SpatialGap, ...]:
+    """Every model and question that has records under a spatial scheme and under one that is none.
+
+    Args:
+        records: Of a results folder.
+        results: The folder.
+        metric: The task's primary one if empty.
+        resamples: Of the bootstrap.
+        tell: Called with (done, total).
+
+    Raises:
+        ProtocolError: If records of one side cannot share a column, or predictions are missing.
+    """
+    wanted = list(_sides(records))
+    found = []
+    for number, (others, spatial) in enumerate(wanted):
+        tell(number, len(wanted))
+        found.append(_gap(others, spatial, results, metric, resamples))
+    tell(len(wanted), len(wanted))
+    return tuple(found)
+
+
+def _sides(records: Sequence[Record]) -> Iterator[tuple[list[Record], list[Record]]]:
+    """Records of one question and model under another scheme and under a spatial one, in the order of columns."""
+    questions: dict[str, dict[str, list[Record]]] = {}
+    for record in records:
+        if record.status == "ok" and not record.facts.split.scheme.startswith("cv"):
+            schemes = questions.setdefault(_question(record), {})
+            schemes.setdefault(record.facts.split.scheme, []).append(record)
+    ordered = sorted(questions.values(), key=lambda one: _place(next(iter(one.values()))[0]))
+    for schemes in ordered:
+        for spatial in sorted(filter(parse_spatial, schemes)):
+            for other in sorted(schemes):
+                if not parse_spatial(other):
+                    yield schemes[other], schemes[spatial]
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    return replace(column_of(record), scheme=""), row_of(record)
+
+
+def _question(record: Record) -> str:
+    """What is the same on both sides: everything but the split and what follows from it."""
+    facts, column = record.facts, column_of(record)
+    pixels = [one.get("pixels", "") for one in record.about.identity]
+    content = pixels if pixels and all(pixels) else [store.content for store in facts.stores]
+    return json.dumps(
+        [
+            row_of(record),
+            [column.dataset, column.protocol, column.params, column.fraction, column.budget, column.inputs],
+            [facts.protocol.version, facts.task.label_space, facts.precision, content],
+        ]
+    )
+
+
+def _gap(others: list[Record], spatial: list[Record], results: Path, metric: str, resamples: int) -> SpatialGap:
+    for side in (others, spatial):
+        check_comparable(side, column_of(side[0]).id)
+    first, scheme = spatial[0], parse_spatial(spatial[0].facts.split.scheme)
+    side_km = scheme.block_km if scheme else UNIT_KM
+    name, scoring = metric or PRIMARY[first.facts.task.kind], scoring_of(first.facts)
+    *sides, unit = share_units(_side(others, results), _side(spatial, results), side_km)
+    parts = _common(*sides)
+    stores = [store for record in (*others, *spatial) for store in record.facts.stores]
+
+    def score(side: SplitSide) -> Interval:
+        return interval(sampling(side.runs, name, scoring, parents=side.parents, resamples=resamples))
+
+    def minus(a: SplitSide, b: SplitSide) -> Difference:
+        return split_difference(a, b, name, scoring, unit=unit, resamples=resamples)
+
+    return SpatialGap(
+        row=row_of(first),
+        column=column_of(first),
+        other=others[0].facts.split.scheme,
+        metric=name,
+        scores=(score(sides[0]), score(sides[1])),
+        difference=minus(*sides),
+        common=minus(*parts) if parts else None,
+        common_samples=len(parts[0].runs[0].keys) if parts else 0,
+        train=(sides[0].train, sides[1].train),
+        test=(len(sides[0].runs[0].keys), len(sides[1].runs[0].keys)),
+        synthetic=any(store.synthetic for store in stores),
+        subset=any(store.subset for store in stores),
+    )
+
+
+def _side(records: list[Record], results: Path) -> SplitSide:
+    runs = load_runs(records, results)
+    train = int(np.mean([record.about.samples.get("train", 0) for record in records]))
+    salts = {record.facts.split.salt for record in records}
+    return SplitSide(runs.predictions, runs.parents, train, redrawn=len(salts) > 1)
+
+
+def _common(a: SplitSide, b: SplitSide) -> tuple[SplitSide, SplitSide] | None:
+    """Both sides on the samples that both tested; None where these are few.
+
+    Of a scene that was put together from other tiles on either side the pixels differ: it is none of them.
+
+    Raises:
+        ProtocolError: If a sample has two labels.
+    """
+    truths = [_truths(side.runs[0]) for side in (a, b)]
+    both = truths[0].keys() & truths[1].keys()
+    same = {key for key in both if truths[0][key] == truths[1][key]}
+    if same != both and isinstance(a.runs[0], ClassPredictions):
+        raise ProtocolError("the two splits were not scored against the same labels", where="predictions")
+    if len(same) < FEW_SAMPLES:
+        return None
+    keys = np.array(sorted(same))
+    return _only(a, keys), _only(b, keys)
+
+
+def _only(side: SplitSide, keys: Strings) -> SplitSide:
+    return replace(side, runs=[take(run, np.flatnonzero(np.isin(run.keys, keys))) for run in side.runs])
+
+
+def _truths(run: Predictions) -> dict[str, bytes]:
+    labels = run.labels if isinstance(run, ClassPredictions) else run.confusion.sum(axis=2)
+    return {key: one.tobytes() for key, one in zip(run.keys.tolist(), labels.astype(np.int64), strict=True)}
+
+
+def distance_text(one: DistanceBin) -> str:
+    """A bin's distances in km, for readers."""
+    return f"over {one.low_km:g}" if one.high_km >= HALF_WAY_KM else f"{one.low_km:g} to {one.high_km:g}"
