@@ -14,6 +14,7 @@ from seamo.store.reader import open_store
 from seamo_bench.cli.plan_view import every_cell, overview, totals
 from seamo_bench.facts import run_key
 from seamo_bench.predictions import ClassPredictions
+from seamo_bench.records.reasons import Because, grouped
 from seamo_bench.records.record import Cost, write_record
 from seamo_bench.runs import estimate as estimating
 from seamo_bench.runs.estimate import Throughput
@@ -228,3 +229,11 @@ def test_a_network_that_takes_images_as_they_are_costs_what_their_pixels_do(root
     monkeypatch.setattr(estimating, "image_flops", lambda _card, side, **_: sides.append(side) or 1e9)
     plan(root, "tokenizer-statistics")  # no size of its own: it was taken for a network of 224 pixels
     assert sides == [8]
+
+
+def test_a_policy_that_is_called_as_a_sensor_is_keeps_its_name():
+    text = "needs s2:B01, s2:B10, toy has B02 and B03. Choose a missing-band policy (zero, 8-bit, rgb); it is part."
+    told, _ = grouped([Because(text, "one", "toy", ("toy",), bands=True)])
+    assert (
+        told.strip() == "1  needs BANDS, STORE has BANDS. Choose a missing-band policy (zero, 8-bit, rgb); it is part."
+    )

@@ -21,18 +21,19 @@ def told(records: "Iterable[Record]", cells: "Sequence[Cell]") -> "Iterator[Reco
     from seamo_bench.runs.cells import Planned
 
     todo = [cell for cell in cells if isinstance(cell, Planned) and cell.todo]
-    waiting = {cell.id: {run_key(cell.facts[seed]) for seed in cell.todo} for cell in todo}
-    of_key = {key: cell for cell in todo for key in waiting[cell.id]}
-    found: dict[str, list[Record]] = {cell.id: [] for cell in todo}
+    # By number: two heads on one store are two cells of one name.
+    waiting = [{run_key(cell.facts[seed]) for seed in cell.todo} for cell in todo]
+    of_key = {key: number for number, keys in enumerate(waiting) for key in keys}
+    found: list[list[Record]] = [[] for _ in todo]
     ended = 0
     for record in records:
-        cell = of_key.get(record.key)
-        if cell is not None:
-            found[cell.id].append(record)
-            waiting[cell.id].discard(record.key)
-            if not waiting[cell.id]:
+        number = of_key.get(record.key)
+        if number is not None:
+            found[number].append(record)
+            waiting[number].discard(record.key)
+            if not waiting[number]:
                 ended += 1
-                remark(f"[{ended}/{len(todo)}] {_line(cell, found[cell.id])}")
+                remark(f"[{ended}/{len(todo)}] {_line(todo[number], found[number])}")
         yield record
 
 

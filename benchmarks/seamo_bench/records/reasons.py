@@ -10,6 +10,7 @@ from seamo.summary import some
 _NAMED = 6  # names in a list before it says how many more
 _BAND = rf"\b(?:{'|'.join([*SENSORS, *(band.name for bands in SENSORS.values() for band in bands)])})\b"
 _BANDS = re.compile(rf"{_BAND}(?::{_BAND})?(?:(?:, | and | or ){_BAND}(?::{_BAND})?)*")
+_POLICIES = "Choose a missing-band policy"  # what follows names one that is called as a sensor is, rgb
 _WEIGHTS = re.compile(r"^weights \S+ are not there\. ")
 
 
@@ -69,4 +70,5 @@ def _general(one: Because) -> str:
     text, found = _WEIGHTS.subn("weights are not there. ", text)
     if found and "Save the file as" in text:
         text = "weights are not there, and have no direct link; --cells says how to get them"
-    return _BANDS.sub("BANDS", text) if one.bands else text
+    what, fix, policies = text.partition(_POLICIES)
+    return (_BANDS.sub("BANDS", what) if one.bands else what) + fix + policies

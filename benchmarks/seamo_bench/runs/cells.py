@@ -1,15 +1,15 @@
 """The cells of a plan: one backbone on one row of a suite, ready to run, or impossible and why."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from seamo.inputs.wiring import Wiring
 from seamo.store.samples import Samples
-from seamo_bench.facts import Facts, SplitFacts, run_key
-from seamo_bench.protocol import Protocol, Split
+from seamo_bench.facts import Facts, Scalar, SplitFacts, run_key
+from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.records.record import About, Flag
 from seamo_bench.runs.estimate import Estimate
 from seamo_bench.suites.suite import Row
@@ -128,6 +128,36 @@ def cell_id(backbone: str, row: Row) -> str:
     asks = f" {row.asks}" if row.asks else ""
     view = f" view {row.view}" if row.view else ""
     return f"{backbone} | {row.store}{view}{scheme}{share}{asks} | {row.protocol}"
+
+
+def told_apart(cells: Sequence[Cell]) -> list[Cell]:
+    """The same cells, each record once, and two of one name named by the parameters in which they differ.
+
+    Rows that differ in what the demo budget replaces are one cell there.
+    """
+    once: dict[tuple[str, int, str], Cell] = {}
+    for cell in cells:
+        facts = _all_facts(cell)
+        once.setdefault((run_key(facts[0]), len(facts), cell.status), cell)
+    of_name: dict[str, list[Params]] = {}
+    for cell in once.values():
+        of_name.setdefault(cell.id, []).append(_all_facts(cell)[0].protocol.params)
+    return [_named(cell, of_name[cell.id]) for cell in once.values()]
+
+
+def _all_facts(cell: Cell) -> tuple[Facts, ...]:
+    return (cell.facts,) if isinstance(cell, Impossible) else tuple(cell.facts.values())
+
+
+def _named(cell: Cell, all_params: Sequence[Params]) -> Cell:
+    params = _all_facts(cell)[0].protocol.params
+    differ = [name for name in params if any(other.get(name) != params[name] for other in all_params)]
+    told = "".join(f" {name}={_value(params[name])}" for name in differ)
+    return replace(cell, id=cell.id + told)
+
+
+def _value(value: Scalar | tuple[Scalar, ...]) -> str:
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def blanks_of(facts: Facts, row: Row) -> tuple[Facts, ...]:

@@ -16,8 +16,8 @@ from seamo.inputs.ways import CROSSING, WHOLE
 from seamo.inputs.wiring import Wiring
 from seamo.store.samples import Samples
 from seamo_bench.card import BackboneCard
-from seamo_bench.facts import Facts, TaskFacts, run_key
-from seamo_bench.protocol import Split
+from seamo_bench.facts import Budget, Facts, TaskFacts, run_key
+from seamo_bench.protocol import Protocol, Split
 from seamo_bench.records.layout import beside_path
 from seamo_bench.records.record import About, Flag, Floor, Record, read_records
 from seamo_bench.records.there import records_there
@@ -102,9 +102,13 @@ def told_of(title: str, family: str, variant: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def row_flags(row: Row, scheme: str) -> tuple[Flag, ...]:
-    """What a reader must know about the row of the suite."""
-    flags = [Flag(kind="recipe", text=row.flag)] if row.flag else []
+def row_flags(row: Row, scheme: str, protocol: Protocol, budget: Budget) -> tuple[Flag, ...]:
+    """What a reader must know about the row of the suite.
+
+    Its own flag speaks of a recipe: nothing is said of one whose parameters the demo budget has replaced.
+    """
+    replaced = budget == "demo" and any(name in protocol.demo for name in row.params)
+    flags = [Flag(kind="recipe", text=row.flag)] if row.flag and not replaced else []
     if row.split and scheme != row.split:
         flags.append(Flag(kind="recipe", text=f"split {scheme} instead of {row.split}, for the demo budget"))
     return tuple(flags)

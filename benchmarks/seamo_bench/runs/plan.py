@@ -24,7 +24,7 @@ from seamo_bench.family import Family
 from seamo_bench.protocol import Params, Progress, Protocol, Split, silent
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import About
-from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, blanks_of, cell_id
+from seamo_bench.runs.cells import NO_SCHEME, Cell, Hindrance, Impossible, Planned, blanks_of, cell_id, told_apart
 from seamo_bench.runs.estimate import GPU, Estimate, Size, Throughput, estimate, image_bytes, published_counts
 from seamo_bench.runs.notes import (
     Past,
@@ -97,7 +97,7 @@ def make_plan(
     progress: Progress = silent,
     given: Mapping[str, Found] | None = None,
 ) -> list[Cell]:
-    """Every cell of a suite, grouped by store and backbone so that a network is loaded once.
+    """Every cell of a suite once, grouped by store and backbone so that a network is loaded once.
 
     Args:
         suite: What to run.
@@ -132,7 +132,7 @@ def make_plan(
         progress(number, len(wanted), cell_id(candidate.name, row))
         cells.append(_Planner(protocols[row.protocol], row, candidate, known).plan())
     progress(len(wanted), len(wanted), "")
-    return cells
+    return told_apart(cells)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,7 +273,7 @@ class _Planner:
             wiring=wiring,
             flags=(
                 flags_of(self.card, wiring, store)
-                + row_flags(row, scheme)
+                + row_flags(row, scheme, self.protocol, known.budget)
                 + split_flags(wiring, store, trials[0])
                 + left_out_flags(store, known.labels_of(row, store, task), task, scheme)
             ),
