@@ -101,6 +101,17 @@ def test_a_run_in_which_nothing_could_run_is_an_error_that_says_why(call: Call, 
     assert {name: (here / "out" / name).read_bytes() for name in kept} == kept
 
 
+def test_every_cell_of_one_name_is_told(call: Call, here: Path, root: Path) -> None:
+    row = "{store: toy, protocol: knn"
+    rows = f"{row}}}, {row}, precision: bf16}}, {row}, params: {{k: 3}}}}"
+    (here / "three.yaml").write_text(f"id: three\nrows: [{rows}]")
+    code, said = call("run", "three.yaml", "--stores", root, "--results", "out", "--backbones", "image-statistics")
+    assert code == 0, said
+    begun = [line.partition(": top1")[0] for line in said.splitlines() if line.startswith("[")]
+    name = "image-statistics | toy | knn k"
+    assert begun == [f"[1/3] {name}=20", f"[2/3] {name}=20", f"[3/3] {name}=3"]
+
+
 def test_hours_are_spent_on_what_is_cheap_and_the_same_command_goes_on(call: Call, here: Path, root: Path) -> None:
     (here / "two.yaml").write_text(
         "id: two\nrows: [{store: toy, protocol: finetune, params: {epochs: 1, warmup: 0, base_lrs: [0.001]}, seeds: 1},"

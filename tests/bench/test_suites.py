@@ -141,6 +141,20 @@ def test_demo_budget_is_small_narrow_and_part_of_the_key(stores):
     assert list(demo.facts) == [0]
 
 
+def test_rows_that_the_demo_budget_makes_alike_are_one_cell_and_it_bears_no_flag_of_what_was_replaced(stores):
+    printed = Row(store="toy", protocol="finetune", params={"base_lrs": (0.01,)}, flag="odd")
+    swept = Row(store="toy", protocol="finetune", params={"base_lrs": (0.001, 0.01)})
+    suite = Suite(id="x", rows=(printed, swept, Row(store="toy", protocol="linear")))
+
+    def planned(budget):
+        cells = make_plan(suite, ["resnet18"], places(stores), budget)
+        flags = [flag.text for cell in cells if cell.status == "will run" for flag in cell.flags]
+        return [cell.id.removeprefix("resnet18 | toy | ") for cell in cells], "odd" in flags
+
+    assert planned("full") == (["finetune base_lrs=0.01", "finetune base_lrs=0.001/0.01", "linear"], True)
+    assert planned("demo") == (["finetune", "linear"], False)
+
+
 # Printed in arXiv 2412.19237v1, sections 4.1-4.4: epochs, warm-up, batch, base learning rate.
 PRINTED = {
     ("T1", "eurosat"): (150, 20, 512, 1e-2),
