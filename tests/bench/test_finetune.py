@@ -9,9 +9,10 @@ from torch.nn import functional
 
 import seamo_bench
 from seamo.errors import ProtocolError, RecipeError, TrainingError
+from seamo.sample import Sample
 from seamo_bench.protocols.finetune import training as finetune
 from seamo_bench.suites.suite import load_suite
-from tests.bench.bench_store import toy_store
+from tests.bench.bench_store import build_store, toy_spec, toy_store
 
 torch.set_num_threads(1)
 WEAK = {"epochs": 1, "warmup": 0, "batch": 8, "base_lrs": (1e-2,), "mixup": 0.0, "cutmix": 0.0, "flip": False}
@@ -100,3 +101,60 @@ def test_what_torch_drew_before_changes_nothing(tmp_path):
     backbone.make = lambda seed, make=backbone.make: (make(seed), torch.rand(3))[0]  # as other code may
     second = seamo_bench.evaluate(backbone, store, "finetune", params=params)[0]
     np.testing.assert_array_equal(first.predictions.scores, second.predictions.scores)
+
+
+SIDES = (8, 40, 70)  # pixels; each has a bucket of its own
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory):
+    """A store of images of three sizes, in turn, and a network for it; a class is how bright its images are."""
+    spec = toy_spec(bands=("B02", "B03", "B04"))
+    spec = spec.model_copy(update={"layers": (spec.layers[0].model_copy(update={"size": None}),)})
+    rng = np.random.default_rng(1)
+    samples = []
+    for i in range(54):
+        side, label = SIDES[i % 3], i // 3 % 3
+        pixels = rng.normal(1000 + 1500 * label, 50, (1, 3, side, side)).astype(np.uint16)
+        samples.append(Sample(key=f"v{i:04d}", layers={"s2_10m": pixels}, label=label))
+    store = build_store(tmp_path_factory.mktemp("varied"), spec, samples)
+    return store, seamo_bench.load_backbone("resnet18", store=store, size=32)
+
+
+def test_images_of_every_size_are_learned_from_in_whole_batches(varied, monkeypatch):
+    store, backbone = varied
+    seen: list[list[int]] = []
+    real = finetune.boxes
+
+    def spy(rows, share, **of):
+        seen.append(rows.tolist())
+        return real(rows, share, **of)
+
+    monkeypatch.setattr(finetune, "boxes", spy)
+    train = store.rows("train").tolist()
+    size = len(train) // 2  # no size alone fills so many
+    params = {**WEAK, "epochs": 2, "batch": size, "crop": (0.8, 1.0)}
+    seamo_bench.evaluate(backbone, store, "finetune", params=params)
+    assert [len(rows) for rows in seen] == [size] * 4
+    for epoch in (seen[:2], seen[2:]):
+        rows = [row for batch in epoch for row in batch]
+        assert len(set(rows)) == len(rows)
+        assert len(set(train) - set(rows)) <= 1
+        assert {row % 3 for row in epoch[0]} | {row % 3 for row in epoch[1]} == {0, 1, 2}
+
+
+def test_answers_are_those_of_their_own_images_where_sizes_vary(varied, monkeypatch):
+    """A network that knows brightness: an answer that stands at another image is wrong two times in three."""
+
+    class Bright(torch.nn.Module):
+        def forward(self, inputs):
+            level = inputs["s2"].mean(dim=(1, 2, 3))
+            return torch.stack([-level - 0.6, torch.zeros_like(level), level - 0.6], dim=1)
+
+    store, backbone = varied
+    monkeypatch.setattr(finetune, "train", lambda *_, **__: Bright())
+    (outcome,) = seamo_bench.evaluate(backbone, store, "finetune", params=WEAK)
+    found = outcome.predictions
+    assert {int(key[1:]) % 3 for key in found.keys} == {0, 1, 2}  # of every size
+    assert found.labels.tolist() == [int(key[1:]) // 3 % 3 for key in found.keys]
+    np.testing.assert_array_equal(found.scores.argmax(axis=1), found.labels)

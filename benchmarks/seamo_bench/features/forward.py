@@ -57,6 +57,7 @@ def measure_forward(
         one = min(_seconds(network, first), _seconds(network, first))
         batch = max(1, min(batch_size, len(rows), int(_SECONDS / 2 / one)))
         inputs = _inputs(backbone, store, rows[:batch], device) if batch > 1 else first
+        batch = len(next(iter(inputs.values())))  # fewer, where images vary in size and are read a size at a time
         taken = [_seconds(network, inputs)]
         while len(taken) < _PASSES and sum(taken) < _SECONDS / 2:
             taken.append(_seconds(network, inputs))

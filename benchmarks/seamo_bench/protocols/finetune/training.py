@@ -11,7 +11,6 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seamo.data.batch import Batch
 from seamo.data.crops import CropConfig, draw_views
 from seamo.data.loader import Loader
 from seamo.errors import ProtocolError, TrainingError
@@ -105,17 +104,15 @@ def train(context: Context, trial: Split, *, base_lr: float, seed: int) -> Class
         steps = len(trial.train) // batch_size
         for epoch in range(epochs):
             model.train()
-            for step, batch in enumerate(_loader(context, adapter, trial.train, batch_size, seed=seed, epoch=epoch)):
+            for step, (inputs, rows) in enumerate(_batches(context, trial.train, batch_size, seed=seed, epoch=epoch)):
                 at = epoch + step / steps
                 for group in optimiser.param_groups:
                     group["lr"] = lr * float(group["scale"]) * factor(at, epochs, number(p, "warmup"))
-                moved = batch.to(device)
-                inputs = adapter(moved)
                 if epoch == 0 and step == 0:
                     check_range(inputs, adapter.wiring)
-                target = soft_targets(_labels(context, batch).to(device), context, smoothing=number(p, "smoothing"))
+                target = soft_targets(_labels(context, rows).to(device), context, smoothing=number(p, "smoothing"))
                 if p["crop"] is not None:
-                    inputs = crop(inputs, boxes(moved.rows, numbers(p, "crop"), seed=seed, epoch=epoch))
+                    inputs = crop(inputs, boxes(rows, numbers(p, "crop"), seed=seed, epoch=epoch))
                 inputs, target = augment(inputs, target, context, rng)
                 with torch.autocast(device.type, torch.bfloat16, enabled=context.precision == "bf16"):
                     logits = model(inputs).float()
@@ -133,7 +130,7 @@ def predict(context: Context, model: Classifier, rows: Rows) -> NDArray[np.float
     """Logits (n, K) of rows, in their order."""
     adapter = _adapter(context)
     size = min(int(number(context.params, "batch")), 256)
-    parts = []
+    parts, order = [], []
     with (
         torch.inference_mode(),
         torch.autocast(context.device.type, torch.bfloat16, enabled=context.precision == "bf16"),
@@ -141,7 +138,11 @@ def predict(context: Context, model: Classifier, rows: Rows) -> NDArray[np.float
         for batch in Loader(context.store, rows, size, layers=adapter.wiring.layers, shuffle=False):
             logits = model(adapter(batch.to(context.device))).float().cpu()
             parts.append(logits[~batch.padding].numpy())
-    return np.concatenate(parts)
+            order.append(batch.rows[~batch.padding].numpy())
+    # Images that vary in size come in another order than that of the rows.
+    place = {int(row): k for k, row in enumerate(np.concatenate(order))}
+    found: NDArray[np.float32] = np.concatenate(parts)[[place[int(row)] for row in rows]]
+    return found
 
 
 def state_of(model: nn.Module) -> dict[str, NDArray[Any]]:
@@ -286,14 +287,41 @@ def _adapter(context: Context) -> Adapter:
     return adapter
 
 
-def _loader(context: Context, adapter: Adapter, rows: Rows, size: int, *, seed: int, epoch: int) -> Loader:
-    return Loader(
-        context.store, rows, size, layers=adapter.wiring.layers, seed=seed, epoch=epoch, shuffle=True, drop_last=True
-    )
+def _batches(
+    context: Context, rows: Rows, size: int, *, seed: int, epoch: int
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """What the network sees in each step of an epoch, and of which rows; what fills no batch at its end is left out.
+
+    Images that vary in size are read in batches of one size each, most of them not full. Here they are of the network's
+    size, so steps are filled across them: no size is too rare to be learned from.
+    """
+    adapter = _adapter(context)
+    vary = any(layer.size is None for layer in context.store.spec.layers)
+    loader = Loader(
+        context.store, rows, size, layers=adapter.wiring.layers, seed=seed, epoch=epoch, shuffle=True,
+        drop_last=not vary,
+    )  # fmt: skip
+    held: dict[str, Tensor] = {}
+    held_rows = torch.empty(0, dtype=torch.int64, device=context.device)
+    for batch in loader:
+        moved = batch.to(context.device)
+        inputs, mine = adapter(moved), moved.rows
+        if len(held_rows):
+            inputs = {sensor: torch.cat([held[sensor], images]) for sensor, images in inputs.items()}
+            mine = torch.cat([held_rows, mine])
+        full = (
+            [({sensor: images[:size] for sensor, images in inputs.items()}, mine[:size])] if len(mine) >= size else []
+        )
+        first = size * len(full)
+        held = {sensor: images[first:].clone() for sensor, images in inputs.items()}  # no view, which keeps all of it
+        held_rows = mine[first:]
+        del moved, inputs
+        if full:
+            yield full.pop()  # nothing here refers to images that are handed out
 
 
-def _labels(context: Context, batch: Batch) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(context.labels[batch.rows.cpu().numpy()]))
+def _labels(context: Context, rows: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(context.labels[rows.cpu().numpy()]))
 
 
 def _loss(logits: Tensor, target: Tensor, context: Context) -> Tensor:
