@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from seamo_bench import facts as f
 from seamo_bench.board import tables
 from seamo_bench.board.compare import compare, paired_group_difference, row_of
 from seamo_bench.board.leaderboard import build_table
+from seamo_bench.board.report.headline import findings
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.records import record as r
 
@@ -357,6 +359,23 @@ def test_a_test_split_of_one_class_has_a_flag_and_no_star(tmp_path, is_old):
     assert "100.00" in text
     assert "*" not in text.split("Values with")[0]
     assert "the test split holds one class" in text
+
+
+def test_what_cannot_be_tested_is_not_told_apart_from_the_best(tmp_path):
+    """All test images are of one scene: there is no error to measure with, and so nobody is worse."""
+    for backbone, share in (("strong", 0.9), ("weak", 0.6)):
+        made = replace(predictions(share, 1), units=np.full(400, "only"))
+        about = r.About(stores=(TITLE,), backbone=backbone.title())
+        r.write_record(tmp_path, facts(backbone), about=about, predictions=made)
+    table = build(tmp_path)
+    cells = {row: cell for (row, _), cell in table.cells.items()}
+    assert cells["strong"].interval.value > cells["weak"].interval.value + 0.2
+    assert (cells["strong"].interval.low, cells["strong"].p_worse, cells["weak"].p_worse) == (None, None, 1.0)
+    assert cells["strong"].best
+    assert cells["weak"].best
+    assert "not told apart from it: Weak" in findings(table)[0]
+    (pair,) = compare(r.read_records(tmp_path).records, tmp_path, "strong", "weak")
+    assert (pair.difference.p, pair.difference.test) == (None, "no test: there is no error to measure with")
 
 
 def test_two_classes_have_no_such_flag(results):

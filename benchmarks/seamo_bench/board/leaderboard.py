@@ -223,7 +223,8 @@ def _column_cells(
             leaders.add(best)
         if not mixed:  # records on other samples have no paired difference
             found = {row: cell_difference(runs[best], runs[row], results).p for row in rows if row != best}
-            raw = {row: p for row, p in found.items() if p is not None}
+            # What cannot be tested (one test image) is not told apart: nobody is worse for want of samples.
+            raw = {row: 1.0 if p is None else p for row, p in found.items()}
             p_values |= dict(zip(raw, adjusted_to_best(list(raw.values())), strict=True))
     cells = {}
     for row, mine in by_row.items():

@@ -208,7 +208,9 @@ def paired_difference(
 
 def by_t_test(known: Sampling, *, level: float) -> Difference:
     """A difference with the p value of its t test."""
-    return Difference(interval(known, level=level), p_value(known), f"t test, {known.df:.0f} degrees of freedom")
+    p = p_value(known)
+    how = "no test: there is no error to measure with" if p is None else f"t test, {known.df:.0f} degrees of freedom"
+    return Difference(interval(known, level=level), p, how)
 
 
 def is_mcnemar(a: Sequence[Replicates], b: Sequence[Replicates]) -> bool:
