@@ -237,3 +237,9 @@ def test_a_policy_that_is_called_as_a_sensor_is_keeps_its_name():
     assert (
         told.strip() == "1  needs BANDS, STORE has BANDS. Choose a missing-band policy (zero, 8-bit, rgb); it is part."
     )
+
+
+def test_a_single_reason_that_is_left_is_told_instead_of_counted():
+    three = [Because(text, "one", "toy") for text in ("a", "a", "a", "b", "b", "c")]
+    assert grouped(three, most=1) == ["      3  a", "         one | toy", "      3  for 2 other reasons"]
+    assert [line.split()[-1] for line in grouped(three, most=2)[::2]] == ["a", "b", "c"]

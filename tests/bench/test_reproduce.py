@@ -1,6 +1,7 @@
 """The published numbers, ours beside them, Table 15 and submissions; values typed in from the paper."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -206,6 +207,8 @@ def test_every_row_of_the_paper_says_what_is_missing_to_run_it(tmp_path):
     assert seamo.gpu_hours == pytest.approx(3 * 3 * 150 * 14_580 * 44e9 / 10e12 / 3600, rel=0.1)
     text = to_markdown(rows)
     assert "| to run it | GPU h | note |" in text
+    assert re.search(r"\| 5,8\d\d \|", text)  # U-Net on GLH-Water; hours are read by people
+    assert "e+0" not in text
     (tmp_path / "moco_geo+tp.pth.tar").write_bytes(b"")
     found = {row.published.id: row for row in reproduce((), tmp_path, table="T1", weights=tmp_path)}
     assert found[theirs.published.id].missing == theirs.missing[1:]

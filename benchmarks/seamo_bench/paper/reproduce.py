@@ -265,6 +265,10 @@ def _differences(recipe: Row | None, record: Record) -> tuple[tuple[str, ...], t
     return tuple(why), tuple(decided)
 
 
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
+
+
 def _plain(value: object) -> object:
     return tuple(value) if isinstance(value, list | tuple) else value
 
@@ -366,6 +370,6 @@ def _md(row: Reproduced) -> list[str]:
     gap = "" if row.difference is None else f"{row.difference:+.2f}"
     cells = [f"{one.model} {one.arch}".strip(), place, value, ours, gap, row.verdict, "; ".join(row.why)]
     if one.table in TABLES:
-        cells += ["; ".join(row.missing), "" if row.gpu_hours is None else f"{row.gpu_hours:.3g}"]
+        cells += ["; ".join(row.missing), "" if row.gpu_hours is None else _hours(row.gpu_hours)]
     cells.append(note)
     return [markdown(cell) for cell in cells]

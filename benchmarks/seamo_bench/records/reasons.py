@@ -40,12 +40,13 @@ def grouped(found: Iterable[Because], *, most: int = 0) -> list[str]:
 
     Args:
         found: Reasons, one each time it holds.
-        most: How many different ones are told; 0 = all. A last line counts the rest.
+        most: How many different ones are told, or one more; 0 = all. A last line counts the rest.
     """
     groups: dict[str, list[Because]] = {}
     for one in found:
         groups.setdefault(_general(one), []).append(one)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    most += len(ordered) == most + 1  # one more takes no more room than to say that there is one
     lines = []
     for reason, those in ordered[: most or None]:
         who = some(list(dict.fromkeys(one.backbone for one in those)), _NAMED)
