@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,9 +34,10 @@ class Portion:
 def feed(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
     """The portions of every step from `start` to the end of the run, `job.parts` of them a step.
 
-    One loader reads for the whole run: no epoch and no stage begins with a wait for its first batch. (The stages
-    read the same layers.) Where the device is a CPU, the reading threads make the images; an accelerator gets
-    the stored numbers, and makes them itself. Either way a stage of one season has one date of a place decoded.
+    Stages that read the same layers share a loader, and no epoch and no stage begins with a wait for its first batch.
+    A stage 1 of fewer sensors has a loader of its own, so that nothing is read and decoded that it does not look at.
+    Where the device is a CPU, the reading threads make the images; an accelerator gets the stored numbers, and makes
+    them itself. Either way a stage of one season has one date of a place decoded.
     """
     portions = _portions(job, start)
     with contextlib.closing(portions):
@@ -44,40 +45,46 @@ def feed(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
 
 
 def _portions(job: Job, start: TrainingProgress) -> Generator[Portion, None, None]:
-    ranks = job.ranks
-    loader = _loader(job, start)
-    stages = [start, *(job.begin(stage) for stage in job.plans if stage > start.stage)]
-    with contextlib.closing(iter(loader)) as batches:
-        for at in (step for stage in stages for step in job.steps(stage)):
-            for part in range(job.parts):
-                asked = time.perf_counter()
-                batch = next(batches)
-                waited = time.perf_counter() - asked
-                plan = job.plans[at.stage]
-                first = at.epoch == at.batch == part == 0
-                if first and batch.images:  # normalised numbers do not show their unit
-                    plan(_as_stored(job, batch), ranks.device, epoch=job.epoch(at), check=True)
-                inputs = plan(batch, ranks.device, epoch=job.epoch(at), check=first and not batch.images)
-                yield Portion(inputs, waited)
+    stages = [start, *(job.begin(stage) for stage in sorted(job.plans) if stage > start.stage)]
+    alike = len({job.plans[stage.stage].layer_ids for stage in stages}) == 1
+    for shared in [stages] if alike else [[stage] for stage in stages]:
+        with contextlib.closing(iter(_loader(job, shared))) as batches:
+            for at in (step for stage in shared for step in job.steps(stage)):
+                for part in range(job.parts):
+                    yield _portion(job, batches, at, part)
 
 
-def _as_stored(job: Job, batch: Batch) -> Batch:
-    """The same samples with their layers, read once more."""
-    layers, rows = job.plans[max(job.plans)].layer_ids, batch.rows.numpy()
+def _portion(job: Job, batches: Iterator[Batch], at: TrainingProgress, part: int) -> Portion:
+    """One micro-batch of a step; the unit of the pixels is checked where a stage begins."""
+    asked = time.perf_counter()
+    batch = next(batches)
+    waited = time.perf_counter() - asked
+    plan, device, epoch = job.plans[at.stage], job.ranks.device, job.epoch(at)
+    first = at.epoch == at.batch == part == 0
+    if first and batch.images:  # normalised numbers do not show their unit
+        plan(_as_stored(job, batch, at.stage), device, epoch=epoch, check=True)
+    return Portion(plan(batch, device, epoch=epoch, check=first and not batch.images), waited)
+
+
+def _as_stored(job: Job, batch: Batch, stage: int) -> Batch:
+    """The same samples with the layers of a stage, read once more."""
+    layers, rows = job.plans[stage].layer_ids, batch.rows.numpy()
     return next(iter(Loader(job.data.store, rows, len(rows), layers=layers, prefetch=1, find_holes=True)))
 
 
-def _loader(job: Job, start: TrainingProgress) -> Loader:
-    recipe, ranks, epoch = job.recipe, job.ranks, job.epoch(start)
-    images = StageImages(job) if ranks.device.type == "cpu" else None
+def _loader(job: Job, stages: Sequence[TrainingProgress]) -> Loader:
+    """What reads for stages that follow each other, from the progress of the first to the end of the last."""
+    recipe, ranks, start, last = job.recipe, job.ranks, stages[0], stages[-1].stage
+    epoch, end = job.epoch(start), job.epoch(job.begin(last)) + recipe.stage(last).epochs
+    images = StageImages(job, last) if ranks.device.type == "cpu" else None
     return Loader(
         job.data.store,
         job.data.rows,
         recipe.optimiser.batch,
-        layers=job.plans[max(job.plans)].layer_ids,
+        layers=job.plans[last].layer_ids,
         seed=recipe.seed,
         epoch=epoch,
-        epochs=recipe.stage1.epochs + recipe.stage2.epochs - epoch,
+        epochs=end - epoch,
         cursor=start.batch,
         shuffle=True,
         block=recipe.data.block,
@@ -100,11 +107,12 @@ class StageImages:
 
     Args:
         job: The run.
+        last: The last stage that the loader reads for.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, last: int) -> None:
         self._plans, self._first = job.plans, job.recipe.stage1.epochs
-        self.layers = job.plans[max(job.plans)].layer_ids
+        self.layers = job.plans[last].layer_ids
 
     def draw(self, drawn: BatchSamples) -> Making:
         """See `seamo.data.making.ImageMaker`."""

@@ -1,5 +1,6 @@
 """From stored integers to the model's inputs: seasons, normalisation, holes, against the arrays that were written."""
 
+import contextlib
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from seamo.data.loader import Loader
 from seamo.data.making import BatchSamples, Making
 from seamo.errors import UsageError
 from seamo.inputs import crops as made_crops
-from seamo.pretrain.feed import _portions
+from seamo.pretrain.feed import _loader, _portions
 from seamo.pretrain.inputs import InputPlan, Inputs, plan_inputs
 from seamo.pretrain.job import begin_job
 from seamo.pretrain.mixture import training_data
@@ -259,3 +260,48 @@ def test_a_run_on_an_accelerator_decodes_one_date_in_stage_one_and_all_in_stage_
     assert [batch.dates is None for batch in made] == [False, False, True, True]
     layers = len(job.plans[2].layer_ids)
     assert asked.count(0) == asked.count(None) == 12 * layers
+
+
+def test_a_stage_of_one_sensor_reads_nothing_of_the_other_and_learns_from_the_same_images(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Rows with absent images and a hole; against one loader for both stages, which reads all layers, bit by bit."""
+    stages = ["stage1={epochs: 2, warmup_epochs: 0, sensors: [s2]}", "stage2={epochs: 1, warmup_epochs: 0}"]
+    more = ["optimiser.batch=5", "data.season_sampling=random", "machine={micro_batch: 3, workers: 1}"]
+    recipe = load_recipe("seamo-base", [*WHOLE, *stages, *more, "crop={mode: partial, rate: [0.2, 0.9]}"])
+    job = begin_job(recipe, [store], tmp_path / "run", resume=False, ranks=Ranks())
+    steps = [at for stage in (1, 2) for at in job.steps(job.begin(stage)) for _ in range(job.parts)]
+    shared = _loader(job, [job.begin(1), job.begin(2)])
+    want = [job.plans[at.stage](one, CPU, epoch=job.epoch(at)) for at, one in zip(steps, shared, strict=True)]
+    asked: list[str] = []
+    read = Store.read_layer
+
+    def noting(self: Store, i: int, layer: str, out: np.ndarray | None = None, *, date: int | None = None):
+        asked.append(layer)
+        return read(self, i, layer, out, date=date)
+
+    monkeypatch.setattr(Store, "read_layer", noting)
+    got, read_in = [], {1: set[str](), 2: set[str]()}
+    with contextlib.closing(_portions(job, job.begin(1))) as portions:
+        for at, portion in zip(steps, portions, strict=True):
+            got.append(portion.inputs)
+            read_in[at.stage].update(asked)
+            asked.clear()
+    assert {name for name in read_in[1] if name.startswith("s1")} == set()
+    assert read_in[1] == set(job.plans[1].layer_ids)
+    assert read_in[2] == set(job.plans[2].layer_ids) > read_in[1]
+    for one, other in zip(got, want, strict=True):
+        assert torch.equal(one.noise, other.noise)
+        assert (one.valid is None) == (other.valid is None)
+        assert set(one.images) == set(other.images)
+        for sensor, image in other.images.items():
+            there = torch.ones(image.shape[:2], dtype=torch.bool) if other.valid is None else other.valid[sensor]
+            assert one.valid is None or torch.equal(one.valid[sensor], there)
+            assert torch.equal(one.images[sensor][there], image[there])  # an absent image is any number
+            known = [torch.ones_like(image) if x.pixel_valid is None else x.pixel_valid[sensor] for x in (one, other)]
+            assert torch.equal(known[0].bool()[there], known[1].bool()[there])
+    # Gone on with in the middle of the first stage, and where it has just ended.
+    later = next(at for at in steps if (at.stage, at.epoch, at.batch) == (1, 1, 1))
+    for start, first in ((later, steps.index(later)), (job.after(steps[4 * job.parts - 1]), 4 * job.parts)):
+        again = [portion.inputs.noise for portion in _portions(job, start)]
+        assert all(torch.equal(a, b.noise) for a, b in zip(again, want[first:], strict=True))
