@@ -244,7 +244,7 @@ def diagnose(
         {
             "id": name,
             "store": store.title,
-            "retrieval": _plain(partial(season_retrieval, _standardised(features), np.random.default_rng([seed, 1]))),
+            "retrieval": _plain(partial(season_retrieval, standardised(features), np.random.default_rng([seed, 1]))),
             "probe": _plain(partial(season_probe, features, seasons, np.random.default_rng([seed, 2]))),
         }
         for name, features in found.items()
@@ -297,7 +297,12 @@ def _features(plan: Plan, store: Store, seed: int, progress: TextIO | None) -> M
     return found
 
 
-def _standardised(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def standardised(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Every dimension with mean 0 and deviation 1 over all images.
+
+    Args:
+        features: (N, T, D); NaN where an image is absent.
+    """
     std = np.nanstd(features, axis=(0, 1))
     scaled: NDArray[np.float32] = (features - np.nanmean(features, axis=(0, 1))) / np.where(std == 0, 1.0, std)
     return scaled

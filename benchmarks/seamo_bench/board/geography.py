@@ -5,7 +5,7 @@ alone, like every score.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -142,9 +142,24 @@ def country_score(runs: Runs, known: Geography, country: str, *, name: str, scor
         scoring: The task.
     """
     parts = [take(run, np.flatnonzero(_of(known, known.countries, run, "") == country)) for run in runs.predictions]
-    one = interval(sampling(parts, name, scoring, parents=runs.parents, resamples=COUNTRY_RESAMPLES))
-    few = one.num_units < (FEW_SAMPLES if one.unit == "samples" else FEW_SCENES)
     folded = any(isinstance(run, ClassPredictions) and len(run.folds) > 0 for run in runs.predictions)
+    return part_score(parts, runs.parents, name=name, scoring=scoring, folded=folded)
+
+
+def part_score(
+    parts: Sequence[Predictions], parents: Sequence[str], *, name: str, scoring: Scoring, folded: bool = False
+) -> Interval:
+    """Score of a part of the test samples; without an interval where they are few or stand in folds (`note` says so).
+
+    Args:
+        parts: Predictions of that part, one a run.
+        parents: The pretraining run each belongs to.
+        name: Metric.
+        scoring: The task.
+        folded: Whether the runs were cross-validated, which a part of their predictions does not tell.
+    """
+    one = interval(sampling(parts, name, scoring, parents=parents, resamples=COUNTRY_RESAMPLES))
+    few = one.num_units < (FEW_SAMPLES if one.unit == "samples" else FEW_SCENES)
     if not (few or folded):
         return one
     why = f"n = {one.num_units}" if few else "cross-validation"

@@ -12,6 +12,7 @@ from seamo_bench.cli.report import report
 from seamo_bench.cli.reproduce import reproduce
 from seamo_bench.cli.run import run
 from seamo_bench.cli.spatial import spatial
+from seamo_bench.cli.seasons import seasons
 from seamo_bench.cli.study import study
 from seamo_bench.cli.submit import submit
 from seamo_bench.cli.table import table
@@ -31,6 +32,7 @@ app.command()(figures)
 app.command()(compare)
 app.command()(why)
 app.command()(spatial)
+app.command()(seasons)
 app.command()(reproduce)
 app.add_typer(weights, name="weights")
 app.command()(verify)

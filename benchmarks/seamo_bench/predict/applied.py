@@ -113,13 +113,13 @@ def load_applied(
     state, facts = load_head(head, path.parent), record.facts
     if facts.adapter is None:
         raise ProtocolError("says nothing about its inputs", str(path))
-    found, card, file = _same_backbone(record, backbone, weights)
+    found, card, file = same_backbone(record, backbone, weights)
     side = _window(head, window, record)
     spec = _spec_of(head, units, side)
     adapter = _same_adapter(card, spec, facts.adapter)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     protocol = find_protocol(facts.protocol.id)
-    applied = _apply_of(protocol, state, record.key)  # before anything is loaded
+    applied = apply_of(protocol, state, record.key)  # before anything is loaded
     network = load_network(found.family, card, file, 0, fed=card.fed(adapter.wiring)).to(where)
     if protocol.version != facts.protocol.version:
         log.warning(
@@ -143,7 +143,7 @@ def load_applied(
         return Applied(record, sources, spec, adapter, applied(trained), side, where)
 
 
-def _apply_of(protocol: Protocol, state: Mapping[str, NDArray[Any]], where: str) -> "Callable[[Trained], Scores]":
+def apply_of(protocol: Protocol, state: Mapping[str, NDArray[Any]], where: str) -> "Callable[[Trained], Scores]":
     """How what a run trained is applied; a protocol on features that does not say trained a matrix, if it has one."""
     if protocol.apply is not None:
         return protocol.apply
@@ -152,7 +152,7 @@ def _apply_of(protocol: Protocol, state: Mapping[str, NDArray[Any]], where: str)
     raise ProtocolError(f"what {protocol.id} trains cannot be applied to new images", where)
 
 
-def _same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, BackboneCard, Path | None]:
+def same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, BackboneCard, Path | None]:
     """The backbone of a record, its card and its weights, by their digests."""
     wanted = record.facts.backbone
     try:

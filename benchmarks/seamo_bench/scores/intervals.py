@@ -128,6 +128,22 @@ def mean_of(runs: Sequence[Replicates], *, parents: Sequence[str] = ()) -> Sampl
     return replace(made, bounds=named.bounds, successes=right)
 
 
+def number_of(
+    runs: Sequence[Replicates], *, parents: Sequence[str] = (), bounds: tuple[float, float] | None = None
+) -> Sampling:
+    """Mean over runs of a number that is no metric, from `replicate_mean`.
+
+    Args:
+        runs: One a run, on the same samples.
+        parents: As in `sampling`.
+        bounds: Its smallest and largest possible value; None: it is a difference. Of a share that is nought or all the
+            interval is Wilson's over the units.
+    """
+    made = replace(_combine([runs], [1.0], [parents]), bounds=bounds)
+    sure = bounds == (0.0, 1.0) and made.value in (0.0, 1.0)
+    return replace(made, successes=made.value * made.num_units) if sure else made
+
+
 def difference_of(
     a: Sequence[Replicates], b: Sequence[Replicates], *, parents: tuple[Sequence[str], Sequence[str]] = ((), ())
 ) -> Sampling:

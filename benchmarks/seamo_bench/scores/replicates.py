@@ -14,7 +14,7 @@ replicates times `factor` (replicate weights: Wolter 2007, "Introduction to Vari
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError
-from seamo_bench.predictions import ClassPredictions, Floats, Ints, Predictions, Scoring, fold_parts, take
+from seamo_bench.predictions import ClassPredictions, Floats, Ints, Predictions, Scoring, Strings, fold_parts, take
 from seamo_bench.scores.metrics import compute, mean_of_folds, prepare
 
 # A standard error needs 50 to 200 resamples (Efron and Tibshirani 1993, section 6.4); 1,000 leave 2 % of noise in it.
@@ -93,23 +93,61 @@ def replicate(
         return _folds(run, name, scoring)
     run = take(run, np.argsort(run.keys, kind="stable"))
     codes, unit = units_of(run)
-    num_units, n = int(codes.max()) + 1, len(codes)
     samples, truth = _digest(run.keys, codes), _digest(_truth(run))
-    weighted = prepare(name, run, scoring)
+    kind, value, values = _weighted(prepare(name, run, scoring), codes, samples, resamples=resamples, seed=seed)
+    return Replicates(value, values, kind, name, len(codes), int(codes.max()) + 1, unit, 0, samples, truth)
+
+
+def replicate_mean(
+    keys: Strings, numbers: Floats, units: Strings, name: str, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Replicates:
+    """The mean of one number a sample under replicate weights, as `replicate` has it for metrics.
+
+    Args:
+        keys: (N,) what the numbers are of, each once.
+        numbers: (N,) finite.
+        units: (N,) the scene of each, which is resampled as a whole; empty: each stands for itself.
+        name: Of the number.
+        resamples: Of the bootstrap.
+        seed: Of the weights, with the keys.
+    """
+    order = np.argsort(keys, kind="stable")
+    ordered = numbers[order].astype(np.float64)
+    several = len(units) > 0 and len(np.unique(units)) < len(keys)
+    codes = np.unique(units[order], return_inverse=True)[1] if several else np.arange(len(keys))
+    samples = _digest(keys[order], codes)
+
+    def mean(weights: Floats) -> Floats:
+        total = weights.sum(axis=1)
+        return np.asarray(np.divide(weights @ ordered, total, out=np.full(len(weights), np.nan), where=total > 0))
+
+    kind, value, values = _weighted(mean, codes, samples, resamples=resamples, seed=seed)
+    unit = "scenes" if several else "samples"
+    return Replicates(value, values, kind, name, len(codes), int(codes.max()) + 1, unit, 0, samples, "")
+
+
+def _weighted(
+    weighted: Callable[[Floats], Floats], codes: Ints, samples: str, *, resamples: int, seed: int
+) -> tuple[Kind, float, Floats]:
+    """How replicates are made of so many units; the value; the replicates.
+
+    Args:
+        weighted: (R, N) weights -> (R,) values.
+        codes: (N,) unit of each sample.
+        samples: Their digest.
+        resamples: As `replicate`.
+        seed: As `replicate`.
+    """
+    num_units, n = int(codes.max()) + 1, len(codes)
     value = float(weighted(np.ones((1, n)))[0])
-    kind: Kind
     if num_units == 1:
-        kind, values = "none", _nothing()
-    elif num_units < FEW:
-        kind = "jackknife"
-        values = weighted((codes[None, :] != np.arange(num_units)[:, None]).astype(np.float64))
-    else:
-        kind = "bootstrap"
-        count = min(resamples, MANY_RESAMPLES) if n > MANY else resamples
-        draw = _kept_draws if count * num_units <= _KEPT else _draws
-        drawn = draw(seed, samples, num_units, count, max(1, _BLOCK // n))
-        values = np.concatenate([weighted(block[:, codes].astype(np.float64)) for block in drawn])
-    return Replicates(value, values, kind, name, n, num_units, unit, 0, samples, truth)
+        return "none", value, _nothing()
+    if num_units < FEW:
+        return "jackknife", value, weighted((codes[None, :] != np.arange(num_units)[:, None]).astype(np.float64))
+    count = min(resamples, MANY_RESAMPLES) if n > MANY else resamples
+    draw = _kept_draws if count * num_units <= _KEPT else _draws
+    drawn = draw(seed, samples, num_units, count, max(1, _BLOCK // n))
+    return "bootstrap", value, np.concatenate([weighted(block[:, codes].astype(np.float64)) for block in drawn])
 
 
 def _nothing() -> Floats:
