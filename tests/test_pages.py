@@ -54,6 +54,7 @@ GUIDES = {
     "docs/report.md": ("stores results", 2),
     "docs/reference/python.md": ("stores", 5),
     "docs/roots.md": ("stores tar", 6),
+    "docs/seasons.md": ("", 9),
     "docs/synthetic-world.md": ("", 3),
     "docs/use.md": ("stores runs", 6),
 }

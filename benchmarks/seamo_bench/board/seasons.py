@@ -5,7 +5,7 @@ of this file as an answer, which the report reads.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -13,11 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo_bench.board.geography import part_score
+from seamo_bench.board.geography import FEW_SCENES, part_score
 from seamo_bench.board.tables import number
 from seamo_bench.facts import Value
 from seamo_bench.predictions import ClassPredictions, Floats, Ints, Predictions, Scoring, Strings, probabilities, take
 from seamo_bench.records.answers import Answer, read_answers
+from seamo_bench.scores.distributions import wilson
 from seamo_bench.scores.intervals import Interval, Sampling, interval, number_of
 from seamo_bench.scores.metrics import metric
 from seamo_bench.scores.replicates import replicate_mean
@@ -256,8 +257,18 @@ def season_parts(
         rows = np.flatnonzero(images.seasons == code)
         if len(rows):
             score = part_score([take(run, rows) for run in runs], parents, name=name, scoring=scoring)
-            found.append(SeasonPart(season=season, images=len(rows), score=figure(score)))
+            found.append(SeasonPart(season=season, images=len(rows), score=figure(_with_ends(score, name))))
     return tuple(found)
+
+
+def _with_ends(one: Interval, name: str) -> Interval:
+    """Of a share that is nought or all in every place, the interval of so many places (Wilson 1927)."""
+    sure = metric(name).hits and one.value in (0.0, 1.0) and one.num_units >= FEW_SCENES
+    if one.low is not None or one.unit != "scenes" or not sure:
+        return one
+    low, high = wilson(one.value * one.num_units, one.num_units, one.level)
+    told = [part for part in one.note.split("; ") if not part.endswith(": no interval")]
+    return replace(one, low=low, high=high, note="; ".join(told))
 
 
 def known_seasons(results: Path, known: Sequence[str]) -> Mapping[tuple[str, str], SeasonRow]:

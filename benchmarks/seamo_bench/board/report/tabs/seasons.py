@@ -1,0 +1,76 @@
+"""What the season does to each score, where it was asked of the stores (`seamo-bench seasons`)."""
+
+from collections.abc import Mapping, Sequence
+
+from seamo_bench.board.leaderboard import Head
+from seamo_bench.board.report.columns import chips
+from seamo_bench.board.report.page import Page, Tab
+from seamo_bench.board.seasons import SEASON_NAMES, SeasonFigure, SeasonRow, known_seasons
+from seamo_bench.board.tables import number
+from seamo_bench.scores.metrics import metric
+
+_MOST = 200  # rows of a column
+
+
+def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
+    """A table a column: scores by season, flips between dates, and what the features tell of the season."""
+    known = known_seasons(page.results, [record.key for record in page.found.records])
+    parts = []
+    for head in heads:
+        rows = [(row, known[row.id, head.column.id]) for row in page.made.rows if (row.id, head.column.id) in known]
+        rows = [(row, one) for row, one in rows if one.metric == head.metric]
+        if not rows:
+            continue
+        seasons = [name for name in SEASON_NAMES if any(part.season == name for _, one in rows for part in one.parts)]
+        parts.append(
+            {
+                "head": head,
+                "chips": chips(page.made, head),
+                "metric": metric(head.metric).title,
+                "seasons": seasons,
+                "about": _about([one for _, one in rows]),
+                "lines": [(row, _cells(one, head.metric, seasons)) for row, one in rows[:_MOST]],
+                "cut": max(0, len(rows) - _MOST),
+            }
+        )
+    return {"parts": parts} if parts else None
+
+
+def _about(rows: Sequence[SeasonRow]) -> str:
+    most = max(rows, key=lambda one: one.images)
+    dates = "one date of each" if most.dates < 2 else f"up to {most.dates} dates of each ({most.form})"
+    undated = f", {most.undated:,} of them in no season" if most.undated else ""
+    chances = [f"the probe's {_share(one.probe.chance)}" for one in rows[:1] if one.probe.chance is not None]
+    chances += [f"the search's {_share(one.recall.chance)}" for one in rows[:1] if one.recall.chance is not None]
+    chance = f" By chance: {' and '.join(chances)}." if chances else ""
+    return f"{most.places:,} test places, {dates}; {most.images:,} predicted images{undated}.{chance}"
+
+
+def _share(value: float | None) -> str:
+    return number("share", value)
+
+
+def _cells(row: SeasonRow, name: str, seasons: Sequence[str]) -> list[dict[str, object]]:
+    by_season = {part.season: part for part in row.parts}
+    none = SeasonFigure(note="no image")
+    scores = [
+        _cell(name, by_season[season].score, f"n = {by_season[season].images:,}")
+        if season in by_season
+        else _cell(name, none)
+        for season in seasons
+    ]
+    shares = (row.flips, row.across, row.within, row.excess, row.probe, row.recall)
+    return [*scores, *(_cell("share", one) for one in shares)]
+
+
+def _cell(name: str, one: SeasonFigure, more: str = "") -> dict[str, object]:
+    if one.value is None:
+        return {"value": "", "text": "-", "ends": "", "hint": one.note}
+    ends = "no interval"
+    if one.low is not None and one.high is not None:
+        ends = f"{number(name, one.low)} to {number(name, one.high)}"
+    told = "; ".join(part for part in (more, one.note) if part)
+    return {"value": one.value, "text": number(name, one.value), "ends": ends, "hint": told}
+
+
+TAB = Tab(id="seasons", name="Seasons", title="Seasons", order=72, view=view)
