@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError
 from seamo_bench.predictions import ClassPredictions, Floats, Ints, Predictions, Scoring, Strings, fold_parts, take
+from seamo_bench.scores.metric import Weighted
 from seamo_bench.scores.metrics import compute, mean_of_folds, prepare
 
 # A standard error needs 50 to 200 resamples (Efron and Tibshirani 1993, section 6.4); 1,000 leave 2 % of noise in it.
@@ -91,11 +92,67 @@ def replicate(
     """
     if is_folded(run):
         return _folds(run, name, scoring)
+    return replicate_by(run, lambda part: prepare(name, part, scoring), name, resamples=resamples, seed=seed)
+
+
+def replicate_by(
+    run: Predictions,
+    prepared: Callable[[Predictions], Weighted],
+    name: str,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Replicates:
+    """`replicate` for any number that weights on samples give, be it in the list of metrics or not.
+
+    Args:
+        run: Its predictions, not cross-validated.
+        prepared: The run in the order of its keys -> weights (R, N) -> values (R,).
+        name: Of the number.
+        resamples: As in `replicate`.
+        seed: As in `replicate`.
+
+    Raises:
+        ProtocolError: If the run was cross-validated: its folds are weighted, not its samples.
+    """
+    if is_folded(run):
+        raise ProtocolError("is cross-validated, so weights on its samples say nothing", where="predictions")
     run = take(run, np.argsort(run.keys, kind="stable"))
     codes, unit = units_of(run)
     samples, truth = _digest(run.keys, codes), _digest(_truth(run))
-    kind, value, values = _weighted(prepare(name, run, scoring), codes, samples, resamples=resamples, seed=seed)
+    kind, value, values = _weighted(prepared(run), codes, samples, resamples=resamples, seed=seed)
     return Replicates(value, values, kind, name, len(codes), int(codes.max()) + 1, unit, 0, samples, truth)
+
+
+def replicate_gap(
+    run: Predictions,
+    part: NDArray[np.bool_],
+    name: str,
+    scoring: Scoring,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Replicates:
+    """Score of all samples minus the score of some of them, under replicate weights: both have the same ones.
+
+    Args:
+        run: Its predictions, not cross-validated.
+        part: (N,) which samples are the part, in the order of the predictions.
+        name: Metric.
+        scoring: The task.
+        resamples: As in `replicate`, whose weights these are.
+        seed: Likewise.
+
+    Raises:
+        ProtocolError: If the run was cross-validated: a part of a fold is none of what the others were trained on.
+    """
+    kept = part[np.argsort(run.keys, kind="stable")].astype(np.float64)
+
+    def prepared(ordered: Predictions) -> Weighted:
+        weighted = prepare(name, ordered, scoring)
+        return lambda weights: np.asarray(weighted(weights) - weighted(weights * kept))
+
+    return replicate_by(run, prepared, name, resamples=resamples, seed=seed)
 
 
 def replicate_mean(
@@ -127,7 +184,7 @@ def replicate_mean(
 
 
 def _weighted(
-    weighted: Callable[[Floats], Floats], codes: Ints, samples: str, *, resamples: int, seed: int
+    weighted: Weighted, codes: Ints, samples: str, *, resamples: int, seed: int
 ) -> tuple[Kind, float, Floats]:
     """How replicates are made of so many units; the value; the replicates.
 
