@@ -3,15 +3,12 @@
 Nothing compares all pairs, so half a million samples take minutes:
 
 * The same image: checksums of the stored bytes, which the index has; only samples that agree in all of them are read.
-* Nearly the same: a signature of 144 bits of every image (which cells of a 9 x 9 grid are brighter than their
-  neighbours). Two signatures that differ in at most three bits agree in one of four quarters (pigeonhole), so
-  candidates are neighbours in four sorted lists. Each candidate is then compared pixel by pixel.
+* Nearly the same: `seamo.store.alike`.
 * Footprints: boxes sorted from west to east within strips of latitude.
 
 Copies that were shifted, turned, mirrored or cropped are not found by their pixels; by their place they are.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -19,23 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.manifest import LayerSpec
-from seamo.sample import valid_pixels
+from seamo.store.alike import Pairs, near_duplicates, unique_pairs
 from seamo.store.reader import Store
 
 Severity = Literal["error", "warning", "note"]
-Pairs = NDArray[np.int64]  # (P, 2)
-
-MAX_BITS = 3
-_MIN_CORRELATION = 0.9  # of what remains of two images when their coarse cells are taken out
 _MIN_SHARE = 0.2  # neighbours on one UTM grid share up to a tenth, because their boxes in degrees are turned
-_QUARTERS = 4
-_LOOK_AHEAD = 256  # in each sorted list; more images than that with one quarter are nearly featureless
-_CELLS = 9
-_BYTES = 18  # 2 x 8 x 9 bits
 _SHOWN = 20
-_MAX_SIMILAR = 2_000_000  # pairs after which a quarter's list is left: the images have no features to go by
-_MAX_CHECKED = 5000  # candidates that are compared pixel by pixel
-_SAY_S = 5.0
 
 
 def same_images(store: Store) -> Iterator[tuple[Severity, str, str]]:
@@ -62,7 +48,11 @@ def find_leaks(store: Store, say: Callable[[str], None] = lambda _: None) -> Ite
     places = rows[is_there][overlaps(boxes[is_there], splits[rows[is_there]])]
     yield from _shown(store, "warning", "footprints overlap", places)
     same = {(int(a), int(b)) for a, b in exact_duplicates(store)}
-    near = [one for one in near_duplicates(store, rows, splits, say=say) if (int(one[0]), int(one[1])) not in same]
+    near = [
+        one
+        for one in near_duplicates(store, rows, splits, say=lambda line: say(f"leaks: {line}"))
+        if (int(one[0]), int(one[1])) not in same
+    ]
     yield from _shown(store, "error", "nearly the same image", np.array(near, dtype=np.int64).reshape(-1, 2))
 
 
@@ -152,7 +142,7 @@ def overlaps(boxes: NDArray[np.float64], splits: NDArray[np.int64]) -> Pairs:
     shifted = moved[again] + (360, 0, 360, 0)
     which = np.concatenate([rows, rows[again]])
     pairs = which[_overlaps(np.concatenate([moved, shifted]), splits[which])]
-    return _unique([pairs[pairs[:, 0] != pairs[:, 1]]], len(boxes))
+    return unique_pairs([pairs[pairs[:, 0] != pairs[:, 1]]], len(boxes))
 
 
 def _overlaps(boxes: NDArray[np.float64], splits: NDArray[np.int64]) -> Pairs:
@@ -178,145 +168,10 @@ def _overlaps(boxes: NDArray[np.float64], splits: NDArray[np.int64]) -> Pairs:
         is_shared = (wide > 0) & (high > 0) & (wide * high > _MIN_SHARE * np.minimum(*areas))
         is_shared &= splits[first] != splits[second]
         found.append(np.stack([first[is_shared], second[is_shared]], axis=1))
-    return _unique(found, len(boxes))
-
-
-def _unique(found: list[Pairs], count: int) -> Pairs:
-    """Pairs of `count` things as a sorted (P, 2), smaller one first, each once."""
-    codes = [np.minimum(*pairs.T) * count + np.maximum(*pairs.T) for pairs in found if len(pairs)]
-    unique = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *codes]))
-    return np.stack(np.divmod(unique, count), axis=1)
+    return unique_pairs(found, len(boxes))
 
 
 def _box(value: object) -> tuple[float, float, float, float]:
     if not isinstance(value, dict):
         return (np.nan,) * 4
     return value["xmin"], value["ymin"], value["xmax"], value["ymax"]
-
-
-def near_duplicates(
-    store: Store, rows: NDArray[np.int64], splits: NDArray[np.int64], *, say: Callable[[str], None] = lambda _: None
-) -> Pairs:
-    """Pairs of rows in different splits whose images are the same but for noise, brightness or rounding.
-
-    Args:
-        store: An open store.
-        rows: To look at.
-        splits: Of every row of the store.
-        say: Called with progress.
-    """
-    packed = np.zeros((len(rows), _BYTES), dtype=np.uint8)
-    is_signed = np.zeros(len(rows), dtype=np.bool_)
-    for i, bits in _signatures(store, rows, say):
-        packed[i], is_signed[i] = bits, True
-    kept, packed = rows[is_signed], packed[is_signed]
-    pairs = similar(packed, splits[kept])
-    if len(pairs) > _MAX_CHECKED:
-        say(f"leaks: {len(pairs):,} pairs look alike, {_MAX_CHECKED:,} of them are compared")
-        pairs = pairs[np.linspace(0, len(pairs) - 1, _MAX_CHECKED).astype(np.int64)]
-    return np.array([kept[one] for one in pairs if _is_copy(store, *kept[one])], dtype=np.int64).reshape(-1, 2)
-
-
-def _signatures(
-    store: Store, rows: NDArray[np.int64], say: Callable[[str], None]
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """(position in `rows`, signature) of the images that have one."""
-    layer = _seen_layer(store)
-    begin = said = time.monotonic()
-    for done, row in enumerate(rows):
-        now = time.monotonic()
-        if now - said > _SAY_S:
-            rate = done / (now - begin)
-            say(f"leaks: {done:,} of {len(rows):,} images, {rate:,.0f}/s, {(len(rows) - done) / rate:,.0f} s left")
-            said = now
-        if store.is_valid(int(row), layer.id):
-            bits = signature(_grey(store, int(row), layer))
-            if bits is not None:
-                yield done, bits
-
-
-def _seen_layer(store: Store) -> LayerSpec:
-    """The finest optical layer; the finest one without any."""
-    layers = [layer for layer in store.spec.layers if layer.sensor not in ("map", "s1")]
-    layers = layers or [layer for layer in store.spec.layers if layer.sensor != "map"] or list(store.spec.layers)
-    return min(layers, key=lambda layer: layer.gsd_m)
-
-
-def _grey(store: Store, row: int, layer: LayerSpec) -> NDArray[np.float32]:
-    """(H, W) mean of all bands at the first date; missing pixels 0."""
-    pixels = store.read_layer(row, layer.id)[:1]
-    valid = valid_pixels(pixels, layer)
-    return np.asarray(np.where(valid, pixels, 0)[0].astype(np.float32).mean(axis=0))
-
-
-def signature(grey: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-    """18 bytes of an image (H, W); None for an image of one value, or smaller than 9 x 9."""
-    if min(grey.shape) < _CELLS or (grey == grey.flat[0]).all():
-        return None
-    grid = _cells(grey)
-    bits = np.concatenate([(np.diff(grid, axis=axis) > 0).ravel() for axis in (0, 1)])
-    # Dealt out, so that each quarter sees all of the image.
-    return np.packbits(bits.reshape(-1, _QUARTERS).T.ravel())
-
-
-def _cells(grey: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(9, 9) means."""
-    rows, cols = (np.arange(_CELLS) * n // _CELLS for n in grey.shape)
-    total = np.add.reduceat(np.add.reduceat(grey.astype(np.float64), rows, axis=0), cols, axis=1)
-    return np.asarray(
-        total / np.outer(*(np.diff([*starts, n]) for starts, n in zip((rows, cols), grey.shape, strict=True)))
-    )
-
-
-def similar(packed: NDArray[np.uint8], splits: NDArray[np.int64]) -> Pairs:
-    """Pairs (positions) in different splits whose signatures differ in at most three bits.
-
-    All of them, as long as no more than 256 signatures share a quarter and there are less than two million.
-
-    Args:
-        packed: (N, 18) from `signature`.
-        splits: (N,).
-    """
-    bits = np.unpackbits(packed, axis=1).reshape(len(packed), _QUARTERS, 8 * packed.shape[1] // _QUARTERS)
-    found: list[Pairs] = []
-    total = 0
-    for quarter in range(_QUARTERS):
-        words = np.packbits(bits[:, quarter], axis=1).astype(np.uint64)
-        value = words @ (np.uint64(256) ** np.arange(words.shape[1], dtype=np.uint64))
-        order = np.argsort(value, kind="stable")
-        for ahead in range(1, min(_LOOK_AHEAD, len(order) - 1) + 1):
-            same = value[order[:-ahead]] == value[order[ahead:]]
-            if not same.any():
-                break
-            first, second = order[:-ahead][same], order[ahead:][same]
-            apart = splits[first] != splits[second]
-            first, second = first[apart], second[apart]
-            differing = np.bitwise_count(packed[first] ^ packed[second]).sum(axis=1)
-            close = differing <= MAX_BITS
-            found.append(np.stack([first[close], second[close]], axis=1))
-            total += len(found[-1])
-            if total > _MAX_SIMILAR:
-                break
-    return _unique(found, len(packed))
-
-
-def _is_copy(store: Store, first: int, second: int) -> bool:
-    """Whether fine detail agrees too: two calm seas look alike in coarse cells only."""
-    layer = _seen_layer(store)
-    images = [_grey(store, int(row), layer) for row in (first, second)]
-    if images[0].shape != images[1].shape:
-        return False
-    one, other = (_detail(image) for image in images)
-    scale = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return scale > 0 and float((one * other).sum()) / scale > _MIN_CORRELATION
-
-
-def _detail(grey: NDArray[np.float32]) -> NDArray[np.float64]:
-    rows, cols = (np.arange(n) * _CELLS // n for n in grey.shape)
-    rows, cols = np.minimum(rows, _CELLS - 1), np.minimum(cols, _CELLS - 1)
-    sums = np.zeros((_CELLS, _CELLS))
-    counts = np.zeros((_CELLS, _CELLS))
-    where = np.ix_(rows, cols)
-    np.add.at(sums, where, grey.astype(np.float64))
-    np.add.at(counts, where, 1)
-    return np.asarray(grey - (sums / np.maximum(counts, 1))[where])

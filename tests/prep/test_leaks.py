@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seamo.store.alike import MAX_BITS, is_copy, signature, similar
 from seamo.store.reader import open_store
-from seamo_prep.leaks import MAX_BITS, _is_copy, overlaps, signature, similar
+from seamo_prep.leaks import overlaps
 from tests.prep.demo_stores import build_quietly
 
 
@@ -78,8 +79,8 @@ def test_signature_is_about_cells() -> None:
 def test_real_images_are_not_taken_for_one_another(samples: Path, tmp_path: Path) -> None:
     store = open_store(build_quietly("eurosat", samples / "eurosat_ms", tmp_path).path)
     rows = [row for row in range(len(store)) if store.read_label(row) == 9][:12]  # calm water looks alike
-    assert all(_is_copy(store, row, row) for row in rows)
-    assert not any(_is_copy(store, a, b) for a, b in combinations(rows, 2))
+    assert all(is_copy(store, row, row) for row in rows)
+    assert not any(is_copy(store, a, b) for a, b in combinations(rows, 2))
 
 
 @pytest.mark.parametrize("seed", range(3))
