@@ -1,6 +1,7 @@
 """The program `seamo-bench` with its verbs. Nothing heavy is imported before it is needed."""
 
 from seamo.options import program
+from seamo_bench.cli.audit import audit
 from seamo_bench.cli.compare import compare
 from seamo_bench.cli.explain import explain
 from seamo_bench.cli.figures import figures
@@ -33,6 +34,7 @@ app.command()(compare)
 app.command()(why)
 app.command()(spatial)
 app.command()(seasons)
+app.command()(audit)
 app.command()(reproduce)
 app.add_typer(weights, name="weights")
 app.command()(verify)
