@@ -1,8 +1,8 @@
 """Every fenced block of every page runs, or says above itself why not; guides run here, on small synthetic stores.
 
 Pages with tests of their own: tutorials (`test_tutorials.py`), own data (`test_guide_own_data.py`), a team's day
-(`test_team.py`), why two numbers differ (`test_why.py`), the store's format (`test_doctests.py`), testing
-(`test_testing_page.py`).
+(`test_team.py`), why two numbers differ (`test_why.py`), the label audit (`test_audit.py`), the store's format
+(`test_doctests.py`), testing (`test_testing_page.py`).
 """
 
 import re
@@ -34,7 +34,7 @@ PAGES = sorted((ROOT / "docs").rglob("*.md")) + [
         "examples/README.md",
     )
 ]
-ELSEWHERE = {"guide-own-data.md", "guide-team.md", "store.md", "testing.md", "why.md"}
+ELSEWHERE = {"audit.md", "guide-own-data.md", "guide-team.md", "store.md", "testing.md", "why.md"}
 # Page -> what of the world below it works with, and how many commands and pieces of Python run at least.
 GUIDES = {
     "README.md": ("stores runs", 1),

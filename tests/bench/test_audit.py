@@ -31,6 +31,8 @@ from seamo_bench.suites.suite import Row, Suite
 from seamo_bench.tasks.trials import task_facts
 from tests.bench.bench_store import build_store, toy_samples, toy_spec
 from tests.bench.test_report import HOSTILE
+from tests.conftest import ROOT
+from tests.pages import blocks_of, run_guide
 
 torch.set_num_threads(1)
 NAMES = ("Forest", "River", "Highway", "Pasture")
@@ -370,3 +372,16 @@ def test_copies_with_other_labels_are_looked_for_in_sets_of_labels(tmp_path: Pat
     (pair,) = alike_with_other_labels(store, task_facts(store, "hash-60-20-20"))
     assert pair.keys == ("s0001", "s0005")
     assert pair.labels == ("class 0, class 1", "class 1, class 2")
+
+
+@pytest.mark.soak
+def test_the_page_runs_and_finds_what_it_planted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """5 % of the labels of a synthetic EuroSAT change places: 70 % of them stand in the first tenth of the list."""
+    monkeypatch.chdir(tmp_path)
+    blocks = blocks_of((ROOT / "docs" / "audit.md").read_text("utf-8"))
+    assert run_guide([one for one in blocks if "RESULTS" not in one.text], monkeypatch, capfd) == 6
+    found, planted_there = map(int, capfd.readouterr().out.strip().splitlines()[-1].split(" of "))
+    assert planted_there > 40
+    assert found >= 0.7 * planted_there
