@@ -6,6 +6,7 @@ from seamo_bench.cli.compare import compare
 from seamo_bench.cli.explain import explain
 from seamo_bench.cli.figures import figures
 from seamo_bench.cli.list import list_things
+from seamo_bench.cli.overlap import overlap
 from seamo_bench.cli.plan import plan
 from seamo_bench.cli.predict import predict
 from seamo_bench.cli.referee import referee
@@ -35,6 +36,7 @@ app.command()(why)
 app.command()(spatial)
 app.command()(seasons)
 app.command()(audit)
+app.command()(overlap)
 app.command()(reproduce)
 app.add_typer(weights, name="weights")
 app.command()(verify)

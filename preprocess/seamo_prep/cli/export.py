@@ -15,15 +15,37 @@ def export(
     *,
     croissant: Annotated[bool, typer.Option("--croissant", help="One store as Croissant 1.0 (JSON-LD).")] = False,
     stac: Annotated[bool, typer.Option("--stac", help="All samples as STAC-GeoParquet.")] = False,
+    footprints: Annotated[
+        bool, typer.Option("--footprints", help="One store's places and days, a row a sample.")
+    ] = False,
     card: Annotated[bool, typer.Option("--card", help="One store's data card for Hugging Face.")] = False,
     output: Annotated[Path, typer.Option("-o", "--output", help="FILE.json, FILE.parquet or README.md.")],
     json: Json = False,
 ) -> None:
     """Describe stores in the forms that catalogues and other tools read."""
-    if croissant + stac + card != 1:
-        raise UsageError("one form at a time", fix="Say --croissant, --stac or --card.")
-    rows = _stac(place, output) if stac else _one(place, output, card=card)
+    if croissant + stac + footprints + card != 1:
+        raise UsageError("one form at a time", fix="Say --croissant, --stac, --footprints or --card.")
+    if stac:
+        rows = _stac(place, output)
+    else:
+        rows = _footprints(place, output) if footprints else _one(place, output, card=card)
     show(rows, json=json, text=lambda: str(output))
+
+
+def _footprints(place: str, output: Path) -> list[dict[str, Any]]:
+    from seamo.store.placelist import footprints_of, write_footprints
+    from seamo_prep.exchange.facts import one_store_at
+
+    if output.suffix != ".parquet":
+        raise UsageError("is no .parquet", str(output), "Footprints are written as Parquet.")
+    store = one_store_at(place)
+    found, rows = footprints_of(store, store.rows("all"))
+    if not len(found):
+        raise UsageError("no sample has a place, so there is no footprint", store.title)
+    if len(rows) < len(store):
+        remark(f"{store.title}: {len(store) - len(rows):,} samples left out, they cannot be read or have no place")
+    write_footprints(output, found)
+    return [{"id": store.title, "file": str(output), "footprints": len(found), "dated": found.num_dated}]
 
 
 def _one(place: str, output: Path, *, card: bool) -> list[dict[str, Any]]:

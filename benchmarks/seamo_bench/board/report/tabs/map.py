@@ -23,7 +23,7 @@ _LINES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)  # s
 
 
 @dataclass(frozen=True, slots=True)
-class _Ground:
+class Ground:
     """What lies under the cells: the drawing's size, lines with their degrees, the coast, and where a place is."""
 
     width: int
@@ -62,7 +62,7 @@ def _map(atlas: Atlas, grid: Grid, outline: Coast | None) -> dict[str, object]:
     better = metric(name).higher_is_better
     counts = grid.counts.tolist()
     spots = [_spot(lon, lat, grid.step) for lon, lat in grid.corners.tolist()]
-    ground = _ground(grid, outline)
+    ground = ground_of(grid, outline)
     least = max(LEAST, sorted(counts)[len(counts) // 2])  # those with fewer would head every list of the worst
     cells = [
         {
@@ -72,7 +72,7 @@ def _map(atlas: Atlas, grid: Grid, outline: Coast | None) -> dict[str, object]:
             "hint": f"{spot}: {title} {_score(name, float(shown[k]))}, n = {count:,}",
             "box": box,
         }
-        for k, (box, count, spot) in enumerate(zip(_boxes(grid, ground), counts, spots, strict=True))
+        for k, (box, count, spot) in enumerate(zip(boxes_of(grid, ground), counts, spots, strict=True))
     ]
     options = [
         (row, " ".join("x" if math.isnan(score) else f"{score:.4g}" for score in scores.tolist()))
@@ -126,7 +126,7 @@ def _legend(name: str, low: float, high: float, *, better: bool) -> list[tuple[i
     return parts if high > low else parts[-1:]
 
 
-def _ground(grid: Grid, outline: Coast | None) -> _Ground:
+def ground_of(grid: Grid, outline: Coast | None) -> Ground:
     width, left, right, top, bottom = 760, 56, 20, 14, 30
     # Some land around the samples, so that a reader knows where that is.
     margin = max(grid.step, 0.15 * float(np.ptp(grid.corners, axis=0).max())) if outline else grid.step
@@ -159,10 +159,10 @@ def _ground(grid: Grid, outline: Coast | None) -> _Ground:
     drawn = outline.path((west, south, east, north), x, y) if outline else ""
     frame = (x(west), float(top), plot_w, plot_h)
     cell = (max(7.0, grid.step * squeeze * scale), max(7.0, grid.step * scale))
-    return _Ground(round(left + plot_w + right), round(plot_h + top + bottom), frame, lines, labels, drawn, x, y, cell)
+    return Ground(round(left + plot_w + right), round(plot_h + top + bottom), frame, lines, labels, drawn, x, y, cell)
 
 
-def _boxes(grid: Grid, ground: _Ground) -> list[tuple[float, float, float, float]]:
+def boxes_of(grid: Grid, ground: Ground) -> list[tuple[float, float, float, float]]:
     """Left, top, width and height of a rectangle for each cell: the more samples, the larger."""
     boxes, most = [], int(grid.counts.max())
     wide, tall = ground.cell

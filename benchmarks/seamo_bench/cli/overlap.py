@@ -1,0 +1,99 @@
+"""`seamo-bench overlap`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seamo.errors import UsageError
+from seamo.options import Json
+from seamo.progress import Progress
+from seamo.terminal import names, remark, say, show
+from seamo_bench.cli.arguments import ResultsArgument, Stores
+
+if TYPE_CHECKING:
+    from seamo_bench.board.overlap import OverlapRow, PartScore, ScoreGap
+
+
+def overlap(
+    results: ResultsArgument,
+    *,
+    stores: Stores,
+    footprints: Annotated[
+        Path | None, typer.Option("--footprints", help="Folder of lists, <corpus>.parquet or .csv; see the page.")
+    ] = None,
+    days: Annotated[
+        int, typer.Option(min=-1, help="Count only images at most so many days apart; -1: days do not count.")
+    ] = -1,
+    backbones: Annotated[str, typer.Option("--backbones", help="Where the records' own runs are: RUN,...")] = "",
+    as_json: Json = False,
+) -> None:
+    """Which test samples lie where a backbone was pretrained, and its score with and without them.
+
+    What is found is kept beside the records, and the report shows it. Where a corpus has no list here, that is said:
+    its samples count as unknown, never as clean.
+    """
+    progress = Progress(sys.stderr, title="overlap", keep=False)
+
+    from seamo_bench.questions.overlap import overlaps
+    from seamo_bench.questions.seen import Shelf
+    from seamo_bench.records.answers import write_answer
+    from seamo_bench.records.record import read_records
+    from seamo_bench.tasks.stores import check_root
+    from seamo_bench.why.sides import names_by_id
+
+    if not results.is_dir():
+        raise UsageError("is no folder of results on this disk", str(results), "Bring them here first.")
+    if footprints is not None and not footprints.is_dir():
+        raise UsageError("is no folder", f"--footprints {footprints}", "Put the lists into one, named by corpus.")
+    check_root(stores)
+    shelf = Shelf(stores, footprints, dict(names_by_id(names(backbones))))
+    found = read_records(results)
+    answer, left = overlaps(found, results, shelf, days=None if days < 0 else days, progress=progress.report)
+    progress.close()
+    write_answer(results, answer)
+    for line in left:
+        remark(f"left out: {line}")
+    if as_json:
+        show([row.model_dump(mode="json") for row in answer.rows], json=True)
+        return
+    show([_line(row) for row in answer.rows], json=False)
+    for row in answer.rows:
+        for one in row.corpora:
+            if one.origin == "unknown":
+                say(f"{row.title}: {one.id} is unknown: {one.note}")
+    made_up = sorted({row.dataset for row in answer.rows if row.synthetic})
+    if made_up:
+        say(f"Synthetic data: {', '.join(made_up)}.")
+
+
+def _line(row: "OverlapRow") -> dict[str, str]:
+    return {
+        "data": row.dataset,
+        "backbone": row.row,
+        "pretrained on": ", ".join(one.id for one in row.corpora) or "nothing",
+        "touched": f"{row.touched:,}",
+        "clean": f"{row.clean:,}",
+        "unknown": f"{row.unknown:,}",
+        "score": _score(row, row.whole),
+        "without": _score(row, row.rest),
+        "difference": _gap(row, row.gap) or row.note,
+        "beyond floors": _gap(row, row.beyond),
+    }
+
+
+def _score(row: "OverlapRow", one: "PartScore | None") -> str:
+    from seamo_bench.board.tables import number
+
+    return "" if one is None else number(row.metric, one.value)
+
+
+def _gap(row: "OverlapRow", one: "ScoreGap | None") -> str:
+    from seamo_bench.board.tables import number
+
+    if one is None:
+        return ""
+    if one.low is None or one.high is None:
+        return f"{number(row.metric, one.value)} [no interval]"
+    return f"{number(row.metric, one.value)} [{number(row.metric, one.low)}, {number(row.metric, one.high)}]"
