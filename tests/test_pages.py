@@ -50,6 +50,7 @@ GUIDES = {
     "docs/guide-cluster.md": ("bucket stores", 2),
     "docs/guide-prepare.md": ("raw", 15),
     "docs/guide-pretrain.md": ("stores region", 8),
+    "docs/overlap.md": ("", 8),
     "docs/referee.md": ("stores", 4),
     "docs/report.md": ("stores results", 2),
     "docs/reference/python.md": ("stores", 5),

@@ -20,7 +20,7 @@ from seamo_bench.board.report import write_report
 from seamo_bench.predictions import ClassPredictions, Scoring, TilePredictions
 from seamo_bench.questions.corpora import CORPORA, corpus_of
 from seamo_bench.questions.overlap import EXAMPLES, overlaps
-from seamo_bench.questions.seen import Shelf
+from seamo_bench.questions.seen import SeenShelf
 from seamo_bench.questions.touching import touching
 from seamo_bench.records import record as r
 from seamo_bench.records.answers import read_answers, write_answer
@@ -394,7 +394,7 @@ def put(
 
 def rows_of(results: Path, root: Path, **more: object) -> dict[str, board.OverlapRow]:
     lists = more.pop("lists", None)
-    shelf = Shelf(root, lists)  # type: ignore[arg-type]
+    shelf = SeenShelf(root, lists)  # type: ignore[arg-type]
     answer, _ = overlaps(r.read_records(results), results, shelf, resamples=200, **more)  # type: ignore[arg-type]
     return {row.row: row for row in answer.rows}
 

@@ -37,7 +37,7 @@ def overlap(
     progress = Progress(sys.stderr, title="overlap", keep=False)
 
     from seamo_bench.questions.overlap import overlaps
-    from seamo_bench.questions.seen import Shelf
+    from seamo_bench.questions.seen import SeenShelf
     from seamo_bench.records.answers import write_answer
     from seamo_bench.records.record import read_records
     from seamo_bench.tasks.stores import check_root
@@ -48,7 +48,7 @@ def overlap(
     if footprints is not None and not footprints.is_dir():
         raise UsageError("is no folder", f"--footprints {footprints}", "Put the lists into one, named by corpus.")
     check_root(stores)
-    shelf = Shelf(stores, footprints, dict(names_by_id(names(backbones))))
+    shelf = SeenShelf(stores, footprints, dict(names_by_id(names(backbones))))
     found = read_records(results)
     answer, left = overlaps(found, results, shelf, days=None if days < 0 else days, progress=progress.report)
     progress.close()

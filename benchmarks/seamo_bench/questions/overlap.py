@@ -30,7 +30,7 @@ from seamo_bench.board.overlap import (
 from seamo_bench.facts import scoring_of
 from seamo_bench.predictions import Ints, Strings
 from seamo_bench.protocol import Progress
-from seamo_bench.questions.seen import SeenPlaces, Shelf, seen_by
+from seamo_bench.questions.seen import SeenPlaces, SeenShelf, seen_by
 from seamo_bench.questions.touching import touching
 from seamo_bench.records.answers import Answer
 from seamo_bench.records.record import Record, RecordSet
@@ -63,7 +63,7 @@ class _Tested:
 def overlaps(
     found: RecordSet,
     results: Path,
-    shelf: Shelf,
+    shelf: SeenShelf,
     *,
     days: int | None = None,
     resamples: int = RESAMPLES,
@@ -114,7 +114,7 @@ def _column_rows(
     column: Column,
     sides: Mapping[str, Sequence[Record]],
     results: Path,
-    shelf: Shelf,
+    shelf: SeenShelf,
     tested: dict[tuple[str, ...], _Tested],
     *,
     days: int | None,
@@ -135,7 +135,7 @@ def _column_rows(
     return made
 
 
-def _seen(shelf: Shelf, records: Sequence[Record]) -> tuple[SeenPlaces, ...]:
+def _seen(shelf: SeenShelf, records: Sequence[Record]) -> tuple[SeenPlaces, ...]:
     """What any of the pretrainings of a row saw, each corpus once."""
     return tuple({place.corpus: place for record in records for place in seen_by(shelf, record)}.values())
 

@@ -30,7 +30,7 @@ class SeenPlaces:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shelf:
+class SeenShelf:
     """Where footprints are looked for, and those that were read.
 
     Args:
@@ -46,7 +46,7 @@ class Shelf:
     opened: list[Store] = field(default_factory=list)
 
 
-def seen_by(shelf: Shelf, record: Record) -> tuple[SeenPlaces, ...]:
+def seen_by(shelf: SeenShelf, record: Record) -> tuple[SeenPlaces, ...]:
     """What the backbone of a record was pretrained on; empty if it has learnt nothing from images.
 
     Raises:
@@ -74,7 +74,7 @@ def _unknown(name: str, note: str) -> SeenPlaces:
     return SeenPlaces(SeenData(id=name, origin="unknown", note=note))
 
 
-def _own_store(shelf: Shelf, record: Record) -> SeenPlaces | None:
+def _own_store(shelf: SeenShelf, record: Record) -> SeenPlaces | None:
     """The very store that a run of ours was pretrained on, by its content, and the split of it that was used."""
     told = record.about.pretraining
     if _CONTENT not in told:
@@ -89,7 +89,7 @@ def _own_store(shelf: Shelf, record: Record) -> SeenPlaces | None:
     return shelf.read[known]
 
 
-def _stores(shelf: Shelf) -> list[Store]:
+def _stores(shelf: SeenShelf) -> list[Store]:
     """All stores of the root that can be opened."""
     if not shelf.opened:
         for name in sorted(dataset_ids(shelf.root)):
@@ -113,13 +113,13 @@ def _of_store(store: Store, name: str, split: str) -> SeenPlaces:
     return SeenPlaces(facts, found)
 
 
-def _of_corpus(shelf: Shelf, name: str, *, is_ours: bool) -> SeenPlaces:
+def _of_corpus(shelf: SeenShelf, name: str, *, is_ours: bool) -> SeenPlaces:
     if ("corpus", name) not in shelf.read:
         shelf.read["corpus", name] = _listed(shelf, name) or _elsewhere(shelf, name, is_ours=is_ours)
     return shelf.read["corpus", name]
 
 
-def _listed(shelf: Shelf, name: str) -> SeenPlaces | None:
+def _listed(shelf: SeenShelf, name: str) -> SeenPlaces | None:
     if shelf.lists is None:
         return None
     for end in ("parquet", "csv"):
@@ -133,7 +133,7 @@ def _listed(shelf: Shelf, name: str) -> SeenPlaces | None:
     return None
 
 
-def _elsewhere(shelf: Shelf, name: str, *, is_ours: bool) -> SeenPlaces:
+def _elsewhere(shelf: SeenShelf, name: str, *, is_ours: bool) -> SeenPlaces:
     known = corpus_of(name)
     if known.places == "photographs":
         return SeenPlaces(SeenData(id=name, origin="photographs", note=known.where))

@@ -23,7 +23,7 @@ _LINES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)  # s
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class MapGround:
     """What lies under the cells: the drawing's size, lines with their degrees, the coast, and where a place is."""
 
     width: int
@@ -126,7 +126,8 @@ def _legend(name: str, low: float, high: float, *, better: bool) -> list[tuple[i
     return parts if high > low else parts[-1:]
 
 
-def ground_of(grid: Grid, outline: Coast | None) -> Ground:
+def ground_of(grid: Grid, outline: Coast | None) -> MapGround:
+    """The drawing under cells: its size, a graticule, and the coast where an outline is given."""
     width, left, right, top, bottom = 760, 56, 20, 14, 30
     # Some land around the samples, so that a reader knows where that is.
     margin = max(grid.step, 0.15 * float(np.ptp(grid.corners, axis=0).max())) if outline else grid.step
@@ -159,10 +160,12 @@ def ground_of(grid: Grid, outline: Coast | None) -> Ground:
     drawn = outline.path((west, south, east, north), x, y) if outline else ""
     frame = (x(west), float(top), plot_w, plot_h)
     cell = (max(7.0, grid.step * squeeze * scale), max(7.0, grid.step * scale))
-    return Ground(round(left + plot_w + right), round(plot_h + top + bottom), frame, lines, labels, drawn, x, y, cell)
+    return MapGround(
+        round(left + plot_w + right), round(plot_h + top + bottom), frame, lines, labels, drawn, x, y, cell
+    )
 
 
-def boxes_of(grid: Grid, ground: Ground) -> list[tuple[float, float, float, float]]:
+def boxes_of(grid: Grid, ground: MapGround) -> list[tuple[float, float, float, float]]:
     """Left, top, width and height of a rectangle for each cell: the more samples, the larger."""
     boxes, most = [], int(grid.counts.max())
     wide, tall = ground.cell

@@ -24,7 +24,7 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
     answers = read_answers(page.results, KIND, OverlapRow, version=VERSION, known=known)
     order = {row.id: at for at, row in enumerate(page.made.rows)}
     outline = coast()
-    parts = []
+    parts: list[dict[str, object]] = []
     for head in heads:
         for answer in answers:
             mine = [row for row in answer.rows if row.column == head.column.id and row.row in order]
