@@ -92,7 +92,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("features", "suites", "board"),
     ("runs", "predict"),
     ("paper",),
-    ("why", "questions"),
+    ("why",),
+    ("questions",),
     ("cli",),
 )
 LOOSE = {"card", "facts", "family", "network", "predictions", "protocol", "weights"}  # contracts, alone at the root

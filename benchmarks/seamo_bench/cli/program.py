@@ -3,6 +3,8 @@
 from seamo.options import program
 from seamo_bench.cli.audit import audit
 from seamo_bench.cli.compare import compare
+from seamo_bench.cli.contested import contested
+from seamo_bench.cli.expectations import expectations
 from seamo_bench.cli.explain import explain
 from seamo_bench.cli.figures import figures
 from seamo_bench.cli.list import list_things
@@ -37,6 +39,8 @@ app.command()(spatial)
 app.command()(seasons)
 app.command()(audit)
 app.command()(overlap)
+app.command()(contested)
+app.command()(expectations)
 app.command()(reproduce)
 app.add_typer(weights, name="weights")
 app.command()(verify)

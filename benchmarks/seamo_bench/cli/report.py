@@ -26,6 +26,7 @@ def report(
     progress = Progress(sys.stderr, title="report", keep=False)
 
     from seamo_bench.board.report import write_report
+    from seamo_bench.questions.expectations import judged_board
     from seamo_bench.records.fetched import results_on_disk
 
     with results_on_disk(results) as folder:
@@ -38,6 +39,7 @@ def report(
             mixed=mixed,
             figures=figures,
             progress=progress.report,
+            judge=judged_board,
         )
     progress.close()
     if not found.records:

@@ -22,6 +22,7 @@ from seamo.errors import ProtocolError
 from seamo_bench.predictions import ClassPredictions, Floats, Predictions, Scoring, take
 from seamo_bench.scores.distributions import mcnemar_exact, t_cdf, t_quantile, wilson
 from seamo_bench.scores.measures.classification import top_k_hits
+from seamo_bench.scores.metric import Metric
 from seamo_bench.scores.metrics import metric
 from seamo_bench.scores.replicates import RESAMPLES, Replicates, check_paired, replicate
 
@@ -120,10 +121,10 @@ def sampling(
     return mean_of([replicate(run, name, scoring, resamples=resamples, seed=seed) for run in runs], parents=parents)
 
 
-def mean_of(runs: Sequence[Replicates], *, parents: Sequence[str] = ()) -> Sampling:
-    """`sampling` from replicates."""
+def mean_of(runs: Sequence[Replicates], *, parents: Sequence[str] = (), definition: Metric | None = None) -> Sampling:
+    """`sampling` from replicates; `definition`: of a metric that is in no list."""
     made = _combine([runs], [1.0], [parents])
-    named = metric(runs[0].metric)
+    named = definition or metric(runs[0].metric)
     right = made.value * made.num_units if named.hits and made.unit == "samples" else None
     return replace(made, bounds=named.bounds, successes=right)
 

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from seamo.addresses import disk_path
 from seamo.discovery import own_modules
 from seamo.errors import ProtocolError
 from seamo.identity import write_atomically
+from seamo_bench.board.expectations import Scorecard
 from seamo_bench.board.leaderboard import Head, Table, build_table
 from seamo_bench.board.report import tabs
 from seamo_bench.board.report.atlas import make_atlases
@@ -42,6 +43,7 @@ def write_report(
     resamples: int = RESAMPLES,
     figures: Path | None = None,
     progress: Progress | None = None,
+    judge: Callable[[Table], Scorecard] | None = None,
 ) -> None:
     """Read a results folder and write the page. A folder without records makes a page that says so.
 
@@ -56,6 +58,7 @@ def write_report(
         resamples: Of the bootstrap.
         figures: Folder of PNG files to put into the page.
         progress: Called with (done, total, what) now and then.
+        judge: Makes the scorecard of the six expectations (`seamo_bench.questions.expectations.judged_board`).
 
     Raises:
         ProtocolError: If records cannot share a column, or the folder of figures has no figure.
@@ -79,6 +82,7 @@ def write_report(
         mixed=mixed,
         resamples=resamples,
         progress=said,
+        scorecard=judge(made) if judge and found.records else None,
     )
     write_atomically(output, render(page, title=title).encode("utf-8"))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seamo_bench.board.expectations import Scorecard
 from seamo_bench.board.leaderboard import Head, Table
 from seamo_bench.board.report.atlas import Atlas
 from seamo_bench.board.report.commands import Commands
@@ -31,6 +32,7 @@ class Page:
         mixed: Whether columns may hold records that cannot be compared.
         resamples: Of the bootstrap.
         progress: Called with (done, total, what) now and then.
+        scorecard: The six expectations; None where nobody asked for them.
     """
 
     made: Table
@@ -45,6 +47,7 @@ class Page:
     mixed: bool
     resamples: int
     progress: Progress
+    scorecard: Scorecard | None = None
 
 
 @dataclass(frozen=True, slots=True)

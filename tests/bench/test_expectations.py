@@ -1,0 +1,260 @@
+"""The six expectations: each met, partly met, not met and not known on planted records, cards and published numbers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seamo_bench import facts as f
+from seamo_bench.board.expectations import EXPECTATIONS, Elsewhere, Known, Place, Terms, to_objects
+from seamo_bench.board.judging import scorecard
+from seamo_bench.board.leaderboard import build_table
+from seamo_bench.board.report import write_report
+from seamo_bench.predictions import ClassPredictions
+from seamo_bench.questions.expectations import judged_board, terms_of
+from seamo_bench.records.record import About, read_records, write_record
+from seamo_bench.suites.suite import load_suite
+from seamo_bench.zoo.catalogue import cards
+
+IDS = [one.id for one in EXPECTATIONS]
+CORE = (Place("eurosat", "linear", 1.0), Place("bigearthnet-v1", "knn", 1.0, ("s2",)))
+LICENSED = {"mine": Terms("MIT", "weights"), "other": Terms("MIT", "weights")}
+
+
+def predictions(name: str, n: int = 120) -> ClassPredictions:
+    labels = np.random.default_rng(1).integers(0, 4, n)
+    rng = np.random.default_rng(sum(map(ord, name)))
+    guess = np.where(rng.random(n) < 0.7, labels, (labels + 1) % 4)
+    return ClassPredictions(np.array([f"k{i:03d}" for i in range(n)]), labels, np.eye(4, dtype=np.float32)[guess])
+
+
+def put(folder: Path, name: str, *, store="eurosat", protocol="linear", seed=0, code="1.0", version=1, **more):
+    """A record of a model; `status`, `inputs`, `fraction`, `synthetic`, `floor`, `family`, `pretraining` as asked."""
+    status = more.pop("status", "ok")
+    made = f.Facts(
+        stores=(f.StoreFacts(id=store, content=more.pop("content", "c" * 64), synthetic=more.pop("synthetic", False)),),
+        split=f.SplitFacts(
+            scheme="official",
+            lists={"train": "1" * 64, "test": "2" * 64},
+            fraction=more.pop("fraction", 1.0),
+        ),
+        task=f.TaskFacts(kind="single-label", classes=("a", "b", "c", "d"), label_space=store),
+        backbone=f.BackboneFacts(id=name, card="d" * 64, weights="w"),
+        protocol=f.ProtocolFacts(id=protocol, version=version, params=more.pop("params", {})),
+        inputs=more.pop("inputs", ""),
+        seed=seed,
+    )
+    return write_record(
+        folder,
+        made,
+        about=About(stores=(store.title(),), backbone=name.title(), **more),
+        status=status,
+        reason="" if status == "ok" else "the store lacks a band",
+        predictions=predictions(f"{name}{seed}") if status == "ok" else None,
+        environment={"seamo": code},
+    )
+
+
+def judged(folder: Path, *, terms=LICENSED, core=CORE, published=(), drawing=("linear",), mixed=False):
+    """(model -> expectation -> cell), the leaderboard's own under ``."""
+    table = build_table(read_records(folder), folder, resamples=50, mixed=mixed)
+    found = scorecard(table, Known(terms, core, published, frozenset(drawing)))
+    cells = {one.name: dict(zip(IDS, one.cells, strict=True)) for one in found.models}
+    assert all(list(one) == [cell.expectation for cell in one.values()] for one in cells.values())
+    return cells | {"": dict(zip(IDS, found.board, strict=True))}
+
+
+@pytest.mark.parametrize(
+    ("terms", "met"),
+    [
+        ({"mine": Terms("MIT", "weights")}, "met"),
+        ({"mine": Terms("", "nothing")}, "met"),
+        ({"mine": Terms("GPL-3.0 (repository)", "code")}, "partly"),
+        ({"mine": Terms("", "weights")}, "not met"),
+        ({"mine": Terms("", "unknown")}, "not known"),
+        ({}, "not known"),
+    ],
+)
+def test_a_licence_is_named_or_it_is_not(tmp_path: Path, terms, met) -> None:
+    record = put(tmp_path, "mine")
+    cell = judged(tmp_path, terms=terms)["mine"]["licence"]
+    assert cell.met == met
+    assert cell.records == (record.key,)
+
+
+def test_cards_say_what_they_say() -> None:
+    """Read from the catalogue by hand: what is named, what is not, and what needs nothing."""
+    listed = {name: found.card for name, found in cards().items()}
+    for card in listed.values():
+        terms = terms_of(card)
+        if card.availability == "none needed":
+            assert terms == Terms("", "nothing")
+        elif card.weights is None:
+            assert terms.scope == "unknown"
+        elif card.weights.licence in ("MIT", "Apache-2.0", "CC-BY-4.0", "CC-BY-NC-4.0", "ODC-BY", "dinov3-license"):
+            assert terms == Terms(card.weights.licence, "weights")
+        elif "(repository)" in card.weights.licence:
+            assert terms.scope == "code"
+        else:
+            assert card.weights.licence == "none stated" or card.weights.licence.startswith("unknown")
+            assert terms == Terms("", "weights")
+    assert terms_of(listed["croma-base-s2"]) == Terms(listed["croma-base-s2"].weights.licence, "weights")
+
+
+def test_the_core_is_whole_in_part_or_not_there(tmp_path: Path) -> None:
+    put(tmp_path, "mine")
+    put(tmp_path, "mine", store="bigearthnet-v1", protocol="knn", inputs="s2")
+    put(tmp_path, "part")
+    put(tmp_path, "part", store="bigearthnet-v1", protocol="knn", inputs="s1")  # another sensor's
+    put(tmp_path, "told")
+    put(tmp_path, "told", store="bigearthnet-v1", protocol="knn", inputs="s2", status="impossible")
+    put(tmp_path, "broken")
+    put(tmp_path, "broken", store="bigearthnet-v1", protocol="knn", inputs="s2", status="failed")
+    put(tmp_path, "none", store="dfc2020")
+    cells = judged(tmp_path)
+    assert {name: cells[name]["core"].met for name in ("mine", "part", "told", "broken", "none")} == {
+        "mine": "met",
+        "part": "partly",
+        "told": "met",
+        "broken": "partly",
+        "none": "not met",
+    }
+    assert "not run: bigearthnet-v1 s2 knn" in cells["part"]["core"].evidence
+    assert len(cells["mine"]["core"].records) == 2
+    assert cells[""]["core"].met == "partly"
+    assert cells[""]["core"].evidence[-1] == "0 of 2 core evaluations have a score of every model"
+
+
+def test_synthetic_data_is_no_core_evaluation(tmp_path: Path) -> None:
+    put(tmp_path, "mine", synthetic=True)
+    cell = judged(tmp_path, core=CORE[:1])["mine"]["core"]
+    assert cell.met == "partly"
+    assert "synthetic" in cell.evidence[-1]
+
+
+def test_published_numbers_are_run_again_or_stand_as_copied(tmp_path: Path) -> None:
+    put(tmp_path, "mine")
+    put(tmp_path, "other", synthetic=True, store="dfc2020")
+    here, there = Elsewhere("T1/x", "mine", CORE[0]), Elsewhere("T1/y", "mine", Place("eurosat", "knn", 1.0))
+    of_other = Elsewhere("T2", "other", Place("dfc2020", "linear", 1.0))
+    assert judged(tmp_path, published=(here,))["mine"]["copied"].met == "met"
+    some = judged(tmp_path, published=(here, there, of_other))
+    assert some["mine"]["copied"].met == "partly"
+    assert "1 of 2 numbers" in some["mine"]["copied"].evidence[1]
+    assert some["other"]["copied"].met == "partly", "a synthetic store is not what was published about"
+    assert judged(tmp_path)["other"]["copied"].met == "met"
+
+
+def test_variance_needs_seeds_where_a_run_draws(tmp_path: Path) -> None:
+    put(tmp_path, "lone")
+    for seed in range(2):
+        put(tmp_path, "twice", seed=seed)
+    put(tmp_path, "still", protocol="knn")
+    put(tmp_path, "tenth", protocol="knn", fraction=0.1)
+    cells = judged(tmp_path)
+    met = {name: cells[name]["variance"].met for name in ("lone", "twice", "still", "tenth")}
+    assert met == {"lone": "partly", "twice": "met", "still": "met", "tenth": "partly"}
+
+
+def test_one_harness_is_one_version_of_everything(tmp_path: Path) -> None:
+    put(tmp_path, "mine")
+    assert judged(tmp_path)[""]["harness"].met == "met"
+    put(tmp_path, "mine", protocol="knn", code="2.0")
+    cells = judged(tmp_path)
+    assert (cells["mine"]["harness"].met, cells[""]["harness"].met) == ("partly", "partly")
+    put(tmp_path, "other", params={"k": 5}, version=2)
+    cells = judged(tmp_path)
+    assert cells["other"]["harness"].met == "met"
+    assert cells[""]["harness"].met == "not met", "two versions of a protocol in two columns"
+    assert any("protocol linear: version 1, version 2" in line for line in cells[""]["harness"].evidence)
+
+
+def controlled(folder: Path) -> None:
+    put(folder, "mine", family="vit", pretraining={"data": "a", "loss": "x"})
+    put(folder, "stats", floor="image statistics", family="statistics")
+    put(folder, "twin", floor="random init", family="vit")
+    put(folder, "scratch", floor="supervised", family="unet")
+    put(folder, "sibling", family="vit", pretraining={"data": "b", "loss": "x"})
+
+
+def test_controls_are_all_there(tmp_path: Path) -> None:
+    controlled(tmp_path)
+    cells = judged(tmp_path)
+    assert cells["mine"]["controls"].met == "met"
+    assert len(cells["mine"]["controls"].records) == 5
+    assert cells["twin"]["controls"].evidence == ("is a control itself: random init",)
+
+
+@pytest.mark.parametrize(
+    ("instead", "lacks"),
+    [
+        ({"name": "twin", "floor": "random init", "family": "resnet"}, "untrained"),
+        ({"name": "sibling", "family": "vit", "pretraining": {"data": "b", "loss": "y"}}, "another pretraining"),
+        ({"name": "stats", "floor": "image statistics", "protocol": "knn"}, "image statistics"),
+        ({"name": "scratch", "floor": "supervised", "store": "dfc2020"}, "labels alone"),
+    ],
+    ids=["another family", "two steps away", "another column", "another data set"],
+)
+def test_what_is_no_control_of_it_does_not_count(tmp_path: Path, instead, lacks) -> None:
+    controlled(tmp_path)
+    for path in tmp_path.glob("*.json"):
+        if json.loads(path.read_text())["facts"]["backbone"]["id"] == instead["name"]:
+            path.unlink()
+    put(tmp_path, instead.pop("name"), **instead)
+    cell = judged(tmp_path)["mine"]["controls"]
+    assert cell.met == "partly"
+    (missing,) = [line for line in cell.evidence if "in 0 of" in line]
+    assert lacks in missing
+
+
+def test_a_model_alone_has_no_controls_and_floors_are_no_models(tmp_path: Path) -> None:
+    put(tmp_path, "mine")
+    cells = judged(tmp_path)
+    assert cells["mine"]["controls"].met == "not met"
+    assert cells[""]["licence"].evidence[0] == "met by 1 of 1 models"
+    put(tmp_path, "stats", floor="image statistics")
+    assert judged(tmp_path)[""]["licence"].evidence[0] == "met by 1 of 1 models"
+
+
+def test_many_models_are_named_a_few_and_counted(tmp_path: Path) -> None:
+    for number in range(7):
+        put(tmp_path, f"model{number}")
+    said = judged(tmp_path, terms={})[""]["licence"]
+    assert said.met == "not met"
+    assert "and 3 more" in said.evidence[1]
+
+
+def test_ours_is_asked_of_the_catalogue_the_suite_and_what_is_published(tmp_path: Path) -> None:
+    put(tmp_path, "croma-base-s2", protocol="logreg")
+    put(tmp_path, "croma-base-s2+no-such-quirk", protocol="knn")
+    put(tmp_path, "a-run-of-ours", protocol="knn")
+    found = judged_board(build_table(read_records(tmp_path), tmp_path, resamples=50))
+    cells = {one.name: dict(zip(IDS, one.cells, strict=True)) for one in found.models}
+    assert cells["croma-base-s2"]["licence"].met == "met"
+    assert cells["croma-base-s2+no-such-quirk"]["licence"].met == "met", "quirks share the weights"
+    assert cells["a-run-of-ours"]["licence"].met == "not known"
+    rows = len({(row.store, row.protocol, row.fraction, row.inputs) for row in load_suite("core").rows})
+    assert cells["croma-base-s2"]["core"].evidence[0] == f"1 of {rows} core evaluations have a score here"
+    assert cells["croma-base-s2"]["variance"].met == "met"
+    assert "numbers that others published" in cells["croma-base-s2"]["copied"].evidence[1]
+    plain = to_objects(found)
+    assert len({row["id"] for row in plain}) == len(plain) == 6 * 4
+
+
+def test_the_command_and_the_page(tmp_path: Path, call) -> None:
+    results = tmp_path / "results"
+    put(results, "mine", synthetic=True)
+    status, said = call("expectations", results, "--json")
+    assert status == 0
+    rows, _ = json.JSONDecoder().raw_decode(said[said.index("[\n") :])
+    assert {row["model"] for row in rows} == {"mine", "leaderboard"}
+    assert rows[0]["notes"][0].startswith("SYNTHETIC")
+    status, said = call("expectations", results)
+    assert status == 0
+    assert "The leaderboard" in said
+    write_report(results, tmp_path / "without.html", resamples=50)
+    assert "Six expectations" not in (tmp_path / "without.html").read_text()
+    status, said = call("report", results, "-o", tmp_path / "r.html")
+    assert status == 0, said
+    assert "Six expectations, by what is here" in (tmp_path / "r.html").read_text()
