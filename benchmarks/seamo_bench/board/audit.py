@@ -33,7 +33,7 @@ from seamo_bench.scores.confident import swap_tests
 from seamo_bench.scores.distributions import holm
 from seamo_bench.scores.intervals import Interval, difference_of, interval, mean_of
 from seamo_bench.scores.metrics import PRIMARY, mean_of_folds, prepare
-from seamo_bench.scores.replicates import Replicates, is_folded, under_weights
+from seamo_bench.scores.replicates import Replicates, is_folded, replicate_by
 
 _ABOVE_CHANCE = {"single-label": "balanced_accuracy", "multi-label": "macro_ap"}
 
@@ -232,7 +232,7 @@ def _chance(run: ClassPredictions, keys: Strings, labels: Ints, row: str) -> Flo
 
 def _estimated(votes: Ballot, whole: ClassPredictions) -> Interval:
     """Estimated wrong labels with an interval over scenes (samples, where there are none), models as they are."""
-    made = under_weights(whole, estimated_wrong(votes), "share of wrong labels")
+    made = replicate_by(whole, lambda _: estimated_wrong(votes), "share of wrong labels")
     nothing = replace(made, value=0.0, values=np.zeros_like(made.values))
     known = difference_of([made], [nothing])
     share = interval(replace(known, bounds=(0.0, 1.0), successes=made.value * made.num_units))
@@ -272,7 +272,7 @@ def change_without(run: ClassPredictions, suspects: set[str], name: str, scoring
     if not is_folded(run):
         ordered = take(run, np.argsort(run.keys, kind="stable"))
         weighted, keep = prepare(name, ordered, scoring), _kept(ordered, suspects)
-        made = under_weights(ordered, lambda weights: weighted(weights * keep) - weighted(weights), name)
+        made = replicate_by(ordered, lambda _: lambda weights: weighted(weights * keep) - weighted(weights), name)
         return float(weighted(np.ones((1, len(run.keys))))[0]), made
     scores = []
     for part in fold_parts(run):
