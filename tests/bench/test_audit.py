@@ -15,7 +15,7 @@ from PIL import Image
 from seamo.errors import ProtocolError, UsageError
 from seamo_bench import facts as f
 from seamo_bench.board.audit import audit_labels, change_without, find_asked, ranking, row_of_audit, swaps_of
-from seamo_bench.board.audit_rows import KIND, VERSION, AuditRow, Suspect
+from seamo_bench.board.audit_rows import KIND, VERSION, AuditRow, Suspect, headline
 from seamo_bench.board.report import write_report
 from seamo_bench.predictions import ClassPredictions, Scoring, TilePredictions, fold_parts, take
 from seamo_bench.protocol import silent
@@ -30,7 +30,7 @@ from seamo_bench.scores.metrics import compute
 from seamo_bench.suites.suite import Row, Suite
 from seamo_bench.tasks.trials import task_facts
 from tests.bench.bench_store import build_store, toy_samples, toy_spec
-from tests.bench.test_report import HOSTILE
+from tests.bench.test_report import HOSTILE, Page
 from tests.conftest import ROOT
 from tests.pages import blocks_of, run_guide
 
@@ -357,6 +357,11 @@ def test_the_report_shows_what_was_found(
     assert f"{row.suspects:,} of 120 samples" in page
     assert "SYNTHETIC" in page
     assert "<script>alert" not in page
+    parsed = Page(page)  # whose tags close
+    assert all(attrs.get("scope") in ("col", "row") for tag, attrs in parsed.tags if tag == "th")
+    assert headline(row) in parsed.text
+    assert "Few models (2)" in parsed.text
+    assert ("details", {"class": "col", "data-col": "0", "open": None}) in parsed.tags
     assert "&lt;script&gt;alert" in page
     next(path for path in results.glob("*.npz")).unlink()  # a record that is gone: the answer is out of date
     write_report(results, tmp_path / "less.html", resamples=50)

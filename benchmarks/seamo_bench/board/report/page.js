@@ -86,7 +86,8 @@ function filter() {
   passes.column = board.columns.map((column) =>
     ["dataset", "protocol", "fraction"].every((name) => !state[name] || column[name] === state[name]));
   for (const one of all("[data-row]")) one.toggleAttribute("data-off", !passes.row[one.dataset.row]);
-  for (const one of all("[data-col]")) one.toggleAttribute("data-off", !passes.column[one.dataset.col]);
+  for (const one of all("[data-col]"))
+    one.toggleAttribute("data-off", !one.dataset.col.split(" ").some((column) => passes.column[column]));
   for (const one of all("[data-pair]"))
     one.toggleAttribute("data-off", !one.dataset.pair.split(" ").some((row) => passes.row[row]));
   for (const { section, blocks, nothing } of sections.map(parts)) {
