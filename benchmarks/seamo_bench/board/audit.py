@@ -167,16 +167,9 @@ def audit_labels(asked: AuditQuestion, results: Path, *, progress: Progress = si
     labels = sample.labels[first]
     good, left_out = _better_than_chance(cells, labels, results)
     if not good:
-        raise ProtocolError(f"no model is better than chance, so none can judge a label: {'; '.join(left_out)}",
-                            asked.dataset)  # fmt: skip
-
-    def chances() -> Iterator[Floats]:
-        for number, (row, columns) in enumerate(sorted(good.items())):
-            progress(number, len(good), f"votes on {asked.dataset}")
-            yield np.mean([_chance(run, keys, labels, row) for own in columns.values() for run in
-                           _classes_of(load_runs(own, results))], axis=0)  # fmt: skip
-
-    votes = count_votes(chances(), questions_of(labels))
+        said = f"no model is better than chance, so none can judge a label: {'; '.join(left_out)}"
+        raise ProtocolError(said, asked.dataset)
+    votes = count_votes(_chances(good, keys, labels, results, progress), questions_of(labels))
     is_suspect = np.asarray(votes.contradicted.any(axis=1))
     units = sample.units[first] if len(sample.units) else sample.units
     whole = ClassPredictions(keys, labels, votes.chance.reshape(len(keys), -1), "probabilities", units)
@@ -212,6 +205,20 @@ def _better_than_chance(
             else:
                 said.append(f"{row} with {column.protocol} is not better than chance and does not vote")
     return good, said
+
+
+def _chances(
+    good: Mapping[str, Mapping[Column, Sequence[Record]]],
+    keys: Strings,
+    labels: Ints,
+    results: Path,
+    progress: Progress,
+) -> Iterator[Floats]:
+    """(N, Q, C) of each model, the mean over its columns and seeds; one model in memory at a time."""
+    for number, (row, columns) in enumerate(sorted(good.items())):
+        progress(number, len(good), "models that vote")
+        runs = [run for own in columns.values() for run in _classes_of(load_runs(own, results))]
+        yield np.mean([_chance(run, keys, labels, row) for run in runs], axis=0)
 
 
 def _chance(run: ClassPredictions, keys: Strings, labels: Ints, row: str) -> Floats:
@@ -256,8 +263,14 @@ def _scores_without(
             score = float(np.mean([whole for whole, _ in pairs]))
             if np.isfinite(score) and np.isfinite(change.value):
                 ends = Ranged(value=change.value, low=change.low, high=change.high)
-                yield Without(model=row, protocol=column.protocol, metric=name, all=score,
-                              without=score + change.value, difference=ends)  # fmt: skip
+                yield Without(
+                    model=row,
+                    protocol=column.protocol,
+                    metric=name,
+                    all=score,
+                    without=score + change.value,
+                    difference=ends,
+                )
 
 
 def change_without(run: ClassPredictions, suspects: set[str], name: str, scoring: Scoring) -> tuple[float, Replicates]:
