@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "docs" / "figures" / "demo.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- figures: make readme-figures writes from here -->\n", "<!-- to here -->\n"
-WORLDS, SEEDS = (303, 404), (10, 11, 12)
+WORLDS, SEEDS = (505, 606), (20, 21, 22)
 PROTOCOLS = ("logreg", "knn")
 MEAN = "seamo-demo-pretrain-statistics-tiles"
 POOLINGS = {"mean": MEAN, "mean + std": f"{MEAN}-mean-std"}
@@ -25,7 +25,7 @@ ROWS = {
     "texture-statistics": "statistics + autocorrelation + band ratios",
     "tokenizer-statistics": "tokenizer, untrained, mean + std",
     **{
-        f"{row}{twin}": f"{title} ({{seeds}} seeds), {pooling}"
+        f"{row}{twin}": f"{title} ({{seeds}}), {pooling}"
         for pooling, row in POOLINGS.items()
         for twin, title in (("", "SeaMo, pretrained"), ("-random", "the same network, random weights"))
     },
@@ -48,10 +48,11 @@ def table(kept: Mapping[str, Any]) -> str:
         f"| backbone | {' | '.join(f'`{protocol}`, world {world}' for world, protocol in columns)} |",
         f"|---|{'---|' * len(columns)}",
     ]
+    seeds = f"{len(kept['seeds'])} seed" + "s" * (len(kept["seeds"]) > 1)
     for backbone, title in ROWS.items():
         cells = [kept["worlds"][world]["scores"][backbone][protocol] for world, protocol in columns]
         shown = " | ".join(f"{100 * mid:.1f} [{100 * low:.1f}, {100 * high:.1f}]" for mid, low, high in cells)
-        lines.append(f"| {title.format(seeds=len(kept['seeds']))} | {shown} |")
+        lines.append(f"| {title.format(seeds=seeds)} | {shown} |")
     told = []
     for pooling in POOLINGS:
         gains = [kept["worlds"][world]["gains"][pooling][protocol][:3] for world, protocol in columns]
@@ -59,7 +60,8 @@ def table(kept: Mapping[str, Any]) -> str:
         lines.append(f"| *pretrained minus random weights, {pooling}* | {shown} |")
         above, below = sum(low > 0 for _, low, _ in gains), sum(high < 0 for _, _, high in gains)
         told.append(f"with {pooling} {above} of {len(gains)} intervals lie above 0 and {below} below")
-    lines += ["", f"Differences are paired over samples and seeds: {'; '.join(told)}. {losses(kept)}"]
+    paired = "samples and seeds" if len(kept["seeds"]) > 1 else "samples, and one seed says nothing of others"
+    lines += ["", f"Differences are paired over {paired}: {'; '.join(told)}. {losses(kept)}"]
     return "\n".join(lines) + "\n"
 
 

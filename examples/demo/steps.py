@@ -44,7 +44,7 @@ def first_act(folder: Path, world: int) -> list[Step]:
         Step(
             "archive",
             "a synthetic archive: 1,070 GeoTIFFs in the folders of EuroSAT, with its split lists",
-            (f"seamo-prep demo {at}/raw --size small --only eurosat --form land --seed {world}",),
+            (f"seamo-prep demo {at}/raw --size small --only eurosat --seed {world}",),
             seconds=8,
             makes=folder / "raw" / "eurosat",
         ),
@@ -88,7 +88,7 @@ def second_act(folder: Path, world: int, seed: int) -> list[Step]:
             "places",
             "places to learn from: 256 synthetic ones of SSL4EO-S12, four dates, optical and radar, without labels",
             (
-                f"seamo-prep demo {at}/raw --size small --only ssl4eo-s12 --form land --seed {world}",
+                f"seamo-prep demo {at}/raw --size small --only ssl4eo-s12 --seed {world}",
                 f"seamo-prep build ssl4eo-s12 --raw {at}/raw --store {at}/stores",
             ),
             seconds=27,
@@ -96,9 +96,9 @@ def second_act(folder: Path, world: int, seed: int) -> list[Step]:
         ),
         Step(
             "pretrain",
-            "the pretraining: a SeaMo of 0.7 M parameters, on single optical dates, then two sensors in four seasons",
+            "the pretraining: stage 1 of a small SeaMo, on single optical dates",
             (f"seamo pretrain seamo-demo --set seed={seed} --resume --store {at}/stores/ssl4eo-s12 --out {run}",),
-            seconds=140,
+            seconds=135,
             makes=folder / "runs" / f"seamo-demo-seed{seed}" / "final",
         ),
         Step(
