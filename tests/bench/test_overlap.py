@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -318,9 +319,9 @@ def test_scenes_are_the_units_where_they_are_known() -> None:
 
 
 def test_no_gap_is_found_where_there_is_none() -> None:
-    """In 95 of 100 worlds without an effect the interval holds 0; allow what chance does to 100."""
+    """In 95 % of worlds without an effect the interval holds 0; allow what chance does to 50."""
     held = 0
-    for seed in range(100):
+    for seed in range(50):
         touched = np.random.default_rng(seed).random(300) < 0.3
         runs = runs_of(300, (0.7, 0.7), touched, 2, 1000 + seed)
         found = board.gap_of(
@@ -330,7 +331,7 @@ def test_no_gap_is_found_where_there_is_none() -> None:
         assert found.low is not None
         assert found.high is not None
         held += found.low <= 0 <= found.high
-    assert held >= 88
+    assert held >= 43  # fewer: three times in a thousand
 
 
 def test_what_floors_gain_on_the_same_samples_is_taken_off() -> None:
@@ -556,25 +557,32 @@ def test_what_is_known_of_corpora_covers_every_card() -> None:
 # The command and the report --------------------------------------------------------------------------------
 
 
-def test_the_command_keeps_what_it_found_and_the_report_shows_it(here, call, results: Path, root: Path) -> None:  # type: ignore[no-untyped-def]
-    status, said = call("overlap", results, "--stores", root)
+def test_the_command_keeps_what_it_found_and_the_report_shows_it(
+    here: Path, call: Callable[..., tuple[int, str]], root: Path
+) -> None:
+    toy, made = opened(root, "toy"), here / "results"
+    put(made, toy, "saw", (1.0, 0.5), content=opened(root, "corpus").content)
+    status, said = call("overlap", made, "--stores", root)
     assert status == 0, said
-    assert "croma-base-s2: ssl4eo-s12 is unknown: no list" in said
-    assert "Synthetic data: " in said
-    status, text = call("overlap", results, "--stores", root, "--json")
+    assert "Synthetic data: Toy synthetic (90 samples)." in said
+    put(made, toy, "croma-base-s2", (0.8, 0.7))
+    put(made, toy, "stats", (0.6, 0.6), floor="image statistics")
+    status, text = call("overlap", made, "--stores", root, "--json")
+    assert status == 0, text
     rows = {row["row"]: row for row in json.loads(text[: text.rindex("]") + 1])}
-    assert rows["saw"]["touched"] == 30
-    known = [one.key for one in r.read_records(results).records]
-    (answer,) = read_answers(results, board.KIND, board.OverlapRow, version=board.VERSION, known=known)
-    assert {row.row for row in answer.rows} == set(rows)
-    assert answer.rows == tuple(board.OverlapRow.model_validate(rows[row.row]) for row in answer.rows)
-    write_report(results, here / "page.html")
+    assert [rows[name]["touched"] for name in ("saw", "croma-base-s2", "stats")] == [30, 0, 0]
+    known = [one.key for one in r.read_records(made).records]
+    answers = read_answers(made, board.KIND, board.OverlapRow, version=board.VERSION, known=known)
+    assert sorted(len(answer.records) for answer in answers) == [1, 3]
+    write_report(made, here / "page.html", resamples=50)
     page = Page((here / "page.html").read_text("utf-8"))
     assert "overlap" in page.ids
-    assert "30 of 90 test samples (33.3 %) lie where corpus has images" in page.text
+    assert page.text.count("30 of 90 test samples (33.3 %) lie where corpus has images") == 1  # the newer answer alone
+    assert "beyond floors" in page.text
+    assert "Floors: stats." in page.text
     assert "s0000" in page.text
     assert "cannot be said of 90" in page.text
-    status, said = call("overlap", results, "--stores", root, "--footprints", here / "nowhere")
+    status, said = call("overlap", made, "--stores", root, "--footprints", here / "nowhere")
     assert status == 2
     assert "is no folder" in said
 

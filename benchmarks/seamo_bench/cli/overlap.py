@@ -41,14 +41,14 @@ def overlap(
     from seamo_bench.records.answers import write_answer
     from seamo_bench.records.record import read_records
     from seamo_bench.tasks.stores import check_root
-    from seamo_bench.why.sides import names_by_id
+    from seamo_bench.zoo.catalogue import find_card
 
     if not results.is_dir():
         raise UsageError("is no folder of results on this disk", str(results), "Bring them here first.")
     if footprints is not None and not footprints.is_dir():
         raise UsageError("is no folder", f"--footprints {footprints}", "Put the lists into one, named by corpus.")
     check_root(stores)
-    shelf = SeenShelf(stores, footprints, dict(names_by_id(names(backbones))))
+    shelf = SeenShelf(stores, footprints, {find_card(name).card.id: name for name in names(backbones)})
     found = read_records(results)
     answer, left = overlaps(found, results, shelf, days=None if days < 0 else days, progress=progress.report)
     progress.close()

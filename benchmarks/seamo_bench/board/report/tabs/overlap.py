@@ -20,14 +20,13 @@ EXAMPLES = 10
 
 def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
     """A table a column, and a drawer with a map for every backbone that has seen places of the test."""
-    known = [record.key for record in page.found.records]
-    answers = read_answers(page.results, KIND, OverlapRow, version=VERSION, known=known)
+    asked = _by_days(page)
     order = {row.id: at for at, row in enumerate(page.made.rows)}
     outline = coast()
     parts: list[dict[str, object]] = []
     for head in heads:
-        for answer in answers:
-            mine = [row for row in answer.rows if row.column == head.column.id and row.row in order]
+        for days, rows in asked.items():
+            mine = [row for row in rows if row.column == head.column.id and row.row in order]
             if not mine:
                 continue
             mine.sort(key=lambda row: order[row.row])
@@ -36,7 +35,7 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
                 {
                     "head": head,
                     "chips": chips(page.made, head),
-                    "when": _when(answer.asked.get("days")),
+                    "when": _when(days),
                     "lines": [_line(row) for row in mine],
                     "drawers": [_drawer(row, outline, f"{len(parts)}-{at}") for at, row in enumerate(drawn[:DRAWERS])],
                     "more": len(drawn[DRAWERS:]),
@@ -44,6 +43,16 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
                 }
             )
     return {"parts": parts, "source": SOURCE if outline else ""} if parts else None
+
+
+def _by_days(page: Page) -> dict[object, list[OverlapRow]]:
+    """Days that were asked for -> rows; of two answers about one backbone and column the one of more records."""
+    known = [record.key for record in page.found.records]
+    answers = read_answers(page.results, KIND, OverlapRow, version=VERSION, known=known)
+    found: dict[object, dict[tuple[str, str], OverlapRow]] = {}
+    for answer in sorted(answers, key=lambda one: len(one.records)):
+        found.setdefault(answer.asked.get("days"), {}).update({(row.column, row.row): row for row in answer.rows})
+    return {days: list(rows.values()) for days, rows in found.items()}
 
 
 def _when(days: object) -> str:
