@@ -27,7 +27,7 @@ from seamo_bench.board.overlap import (
     gaps_of,
     part_score,
 )
-from seamo_bench.facts import scoring_of
+from seamo_bench.facts import keys_sha256, scoring_of
 from seamo_bench.predictions import Ints, Strings
 from seamo_bench.protocol import Progress
 from seamo_bench.questions.seen import SeenPlaces, SeenShelf, seen_by
@@ -123,7 +123,7 @@ def _column_rows(
     runs = {row: load_runs(records, results) for row, records in sides.items()}
     keys = np.unique(next(iter(runs.values())).predictions[0].keys)
     first = next(iter(sides.values()))[0]
-    known = (*(one.content for one in first.facts.stores), first.facts.split.lists.get("test", column.id))
+    known = (*(one.content for one in first.facts.stores), keys_sha256(keys.tolist()))  # tiles, or scenes of them
     if known not in tested:
         tested[known] = _tested(open_facts(shelf.root, first.facts), keys)
     seen = {row: _seen(shelf, records) for row, records in sides.items()}
