@@ -18,7 +18,7 @@ def _apply(trained: Trained) -> "Scores":
 
 PROTOCOL = Protocol(
     id="finetune",
-    version=2,
+    version=3,
     title="Fine-tuning: AdamW, layer decay, warm-up and cosine; base learning rate chosen on validation",
     tasks=("single-label", "multi-label"),
     needs="network",
