@@ -56,6 +56,7 @@ GUIDES = {
     "docs/reference/python.md": ("stores", 5),
     "docs/roots.md": ("stores tar", 6),
     "docs/seasons.md": ("", 9),
+    "docs/spatial.md": ("", 3),
     "docs/synthetic-world.md": ("", 3),
     "docs/use.md": ("stores runs", 6),
 }

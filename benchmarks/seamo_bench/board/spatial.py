@@ -6,6 +6,7 @@ sides at once, and the part that each side's own training samples have in its sc
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ KIND, VERSION = "spatial", 1  # of the answers that hold distances, and of the m
 HALF_WAY_KM = 20_038.0  # no two places are farther apart
 UNIT_KM = 20  # blocks that intervals resample where the split scheme names none
 FEW_SAMPLES = 30  # in a bin of distances; with fewer there is no interval
+
+_log = logging.getLogger(__name__)
 
 
 class DistanceBin(Value):
@@ -101,21 +104,23 @@ def spatial_gaps(
 ) -> tuple[SpatialGap, ...]:
     """Every model and question that has records under a spatial scheme and under one that is none.
 
+    A pair whose records cannot be compared, or whose predictions are missing, is logged and left out.
+
     Args:
         records: Of a results folder.
         results: The folder.
         metric: The task's primary one if empty.
         resamples: Of the bootstrap.
         tell: Called with (done, total).
-
-    Raises:
-        ProtocolError: If records of one side cannot share a column, or predictions are missing.
     """
     wanted = list(_sides(records))
     found = []
     for number, (others, spatial) in enumerate(wanted):
         tell(number, len(wanted))
-        found.append(_gap(others, spatial, results, metric, resamples))
+        try:
+            found.append(_gap(others, spatial, results, metric, resamples))
+        except ProtocolError as error:  # one pair of many
+            _log.warning("left out: %s on %s: %s", row_of(spatial[0]), column_of(spatial[0]).id, error)
     tell(len(wanted), len(wanted))
     return tuple(found)
 
@@ -156,6 +161,9 @@ def _question(record: Record) -> str:
 def _gap(others: list[Record], spatial: list[Record], results: Path, metric: str, resamples: int) -> SpatialGap:
     for side in (others, spatial):
         check_comparable(side, column_of(side[0]).id)
+    models = {one.facts.backbone for one in (*others, *spatial)}
+    if len(models) > len({one.id for one in models}):
+        raise ProtocolError("the weights or the card differ between the two splits")
     first, scheme = spatial[0], parse_spatial(spatial[0].facts.split.scheme)
     side_km = scheme.block_km if scheme else UNIT_KM
     name, scoring = metric or PRIMARY[first.facts.task.kind], scoring_of(first.facts)

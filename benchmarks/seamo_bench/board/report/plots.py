@@ -175,13 +175,22 @@ def scatter(dots: Sequence[Dot], metric: str, score: str, axis: Axis) -> Scatter
     )
 
 
-def lines_plot(scores: Mapping[BoardRow, Mapping[float, Interval]], metric: str, score: str) -> LabelPlot:
+def lines_plot(
+    scores: Mapping[BoardRow, Mapping[float, Interval]],
+    metric: str,
+    score: str,
+    *,
+    by: str = "the share of labels",
+    tick: Callable[[float], str] = lambda share: f"{100 * share:g} %",
+) -> LabelPlot:
     """Scores with their intervals over shares of the labels, on a logarithmic axis; backbones stand a little apart.
 
     Args:
         scores: Row -> share (above 0) -> finite score; at least two shares altogether.
         metric: Of the scores.
         score: Its title.
+        by: What they are over, if not shares of the labels.
+        tick: Text of one of these.
     """
     shares = sorted({share for points in scores.values() for share in points})
     ends = [end for points in scores.values() for one in points.values() for end in _ends(one)]
@@ -205,15 +214,15 @@ def lines_plot(scores: Mapping[BoardRow, Mapping[float, Interval]], metric: str,
             for (at, _), one in zip(dots, (points[share] for share in sorted(points)), strict=True)
             if one.low is not None and one.high is not None
         ]
-        said = "; ".join(f"{100 * share:g} %: {interval_text(metric, points[share])}" for share in sorted(points))
+        said = "; ".join(f"{tick(share)}: {interval_text(metric, points[share])}" for share in sorted(points))
         path = "M" + "L".join(f"{at:.1f} {height:.1f}" for at, height in dots)
         label_x = dots[-1][0] + 10 + 14 * (position % 2)  # of two that end close together both can be read
         lines.append(LabelLine(row, path, dots, bars, label_x, dots[-1][1] + 4, f"{row.title}: {score} {said}"))
     return LabelPlot(
-        f"{score} against the share of labels",
+        f"{score} against {by}",
         lines,
-        [(x(share), f"{100 * share:g} %") for share in shares],
-        [(y(tick), number(metric, tick)) for tick in _ticks(low, high)],
+        [(x(share), tick(share)) for share in shares],
+        [(y(value), number(metric, value)) for value in _ticks(low, high)],
     )
 
 
