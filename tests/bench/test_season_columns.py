@@ -214,3 +214,31 @@ def test_a_place_is_what_one_scene_shows_of_one_spot():
     scenes = np.array(["x", "x", "x", "y", "x", "", "x"])
     found = same_places(Dated(np.arange(7), np.array(list("abcdefg")), scenes, days[:, None], boxes))
     assert found.tolist() == ["b", "b", "c", "d", "e", "f", "g"]  # named by its earliest image
+
+
+def test_tiles_of_a_scene_of_one_day_are_places_of_their_own():
+    boxes = np.repeat([[10.00, 50.00, 10.02, 50.02]], 3, axis=0)
+    days = np.repeat(np.datetime64("2020-01-01"), 3)[:, None]
+    assert same_places(Dated(np.arange(3), np.array(list("abc")), np.repeat("x", 3), days, boxes)).tolist() == [*"abc"]
+
+
+def test_spots_are_those_of_a_slow_reading():
+    rng = np.random.default_rng(4)
+    corner = rng.uniform(0, 5, (60, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(0.5, 1.5, (60, 2))], axis=1)
+    days = np.datetime64("2020-01-01") + rng.permutation(60)
+    keys = np.array([f"k{i:02d}" for i in range(60)])
+    found = same_places(Dated(np.arange(60), keys, np.repeat("x", 60), days[:, None], boxes))
+    firsts, slow = [], {}
+    for i in np.argsort(days).tolist():
+        for j in firsts:
+            (ax, ay, bx, by), (cx, cy, dx, dy) = boxes[i].tolist(), boxes[j].tolist()
+            mine, theirs = ((ax + bx) / 2, (ay + by) / 2), ((cx + dx) / 2, (cy + dy) / 2)
+            if cx <= mine[0] <= dx and cy <= mine[1] <= dy and ax <= theirs[0] <= bx and ay <= theirs[1] <= by:
+                slow[i] = j
+                break
+        else:
+            firsts.append(i)
+            slow[i] = i
+    assert found.tolist() == [f"k{slow[i]:02d}" for i in range(60)]
+    assert 10 < len(firsts) < 60

@@ -245,14 +245,14 @@ rows:
     assert one.probe.chance == 0.5
 
 
-def test_what_has_no_dates_or_a_model_a_fold_is_left_out_and_said(tmp_path):
+def test_what_has_no_dates_or_a_model_a_fold_is_left_out_and_said(tmp_path, call):
     spec = toy_spec(bands=FOUR)
     build_store(tmp_path / "stores", spec, toy_samples(spec, 60))
     text = "id: s\nrows: [{store: toy, protocol: knn}]"
     results, records = run(tmp_path, text, tmp_path / "stores", backbones=("image-statistics",))
     rows, left = ask(tmp_path, results)
     assert not rows
-    assert [one.where for one in left] == ["image-statistics on toy/knn/1/6a58bd"]
+    assert [(one.row, one.column) for one in left] == [("image-statistics", "toy/knn/1/6a58bd")]
     assert "says no dates" in left[0].why
     record, facts = records["knn", "toy"], records["knn", "toy"].facts
     folded = record.model_copy(
@@ -261,6 +261,11 @@ def test_what_has_no_dates_or_a_model_a_fold_is_left_out_and_said(tmp_path):
     ((answer, left),) = q.seasons_of([folded], results, q.Ground(tmp_path / "stores"))
     assert answer is None
     assert "a model a fold" in left[0].why
+    status, said = call("seasons", results, "--stores", tmp_path / "stores")
+    assert status == 0
+    assert "1 x " in said
+    assert "says no dates" in said
+    assert "no row has dates" in said
 
 
 def test_a_trained_network_is_applied_to_every_date(tmp_path):

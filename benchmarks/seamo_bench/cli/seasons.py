@@ -10,14 +10,14 @@ from seamo.errors import UsageError
 from seamo.escapes import printable
 from seamo.options import Json
 from seamo.terminal import names, remark, show
-from seamo_bench.cli.arguments import WEIGHTS, Device, ResultsArgument, Stores, Threads, Weights, chosen_device
+from seamo_bench.cli.arguments import WEIGHTS, Device, Stores, Threads, Weights, chosen_device
 
 if TYPE_CHECKING:
     from seamo_bench.board.seasons import SeasonRow
 
 
 def seasons(
-    results: ResultsArgument,
+    results: Annotated[Path, typer.Argument(help="Folder of records, on this disk.")],
     *,
     stores: Stores = Path("stores"),
     column: Annotated[str, typer.Option("--column", help="Only columns whose id begins so; default: all.")] = "",
@@ -40,6 +40,7 @@ def seasons(
         raise UsageError("the answer is kept beside the records, so they must be on this disk", str(results))
     from seamo_bench.records.answers import write_answer
     from seamo_bench.records.layout import is_shared
+    from seamo_bench.records.reasons import Because, grouped
     from seamo_bench.records.record import read_records
     from seamo_bench.runs.threads import limit_threads
     from seamo_bench.tasks.stores import check_root
@@ -61,14 +62,15 @@ def seasons(
     runs = dict(names_by_id(names(backbones)))
     ground = Ground(stores, weights, runs, chosen_device(device), batch_size, progress.inner)
     rows: list[SeasonRow] = []
+    not_asked: list[Because] = []
     for answer, left in seasons_of(wanted, folder, ground):
-        progress.end()
-        for one in left:
-            remark(f"not asked: {one.where}: {one.why}")
+        not_asked += [Because(one.why, one.row, one.column) for one in left]
         if answer is not None:
             write_answer(folder, answer)
             rows += answer.rows
     progress.end()
+    for line in grouped(not_asked, most=20):
+        remark(line)
     show([_object(row) for row in rows], json=as_json, text=lambda: _text(rows))
 
 

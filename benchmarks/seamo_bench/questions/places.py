@@ -1,5 +1,6 @@
 """Which test images are of one place, and when and where they were taken: from a store's index, without pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,15 +35,20 @@ class Dated:
         return np.asarray(self.boxes[:, [1, 3]].mean(axis=1), dtype=np.float64)
 
 
-def dated_rows(store: Samples, rows: Rows, stack: str, *, times: int) -> Dated:
+def dated_rows(store: Samples, rows: Rows, stacks: Sequence[str], *, times: int) -> Dated:
     """Read dates and places of some rows.
 
     Args:
         store: The store.
         rows: Ascending.
-        stack: Whose dates count.
+        stacks: That are read; the dates are the first one's. Of several dates a sample one is there if all stacks that
+            have dates have it.
         times: How many of them are looked at.
     """
+    days = [store.dates_of(rows, stack)[:, :times].astype("datetime64[D]") for stack in stacks]
+    for other in days[1:] if times > 1 else ():
+        if not np.isnat(other).all():
+            days[0][np.isnat(other)] = np.datetime64("NaT")
     frame = store.read_index(["key", "scene", "bbox"]).iloc[rows]
     boxes = np.full((len(rows), 4), np.nan)
     for i, box in enumerate(frame["bbox"]):
@@ -52,7 +58,7 @@ def dated_rows(store: Samples, rows: Rows, stack: str, *, times: int) -> Dated:
         rows,
         frame["key"].to_numpy(dtype=np.str_),
         frame["scene"].fillna("").to_numpy(dtype=np.str_),
-        store.dates_of(rows, stack)[:, :times].astype("datetime64[D]"),
+        days[0],
         boxes,
     )
 
@@ -60,30 +66,37 @@ def dated_rows(store: Samples, rows: Rows, stack: str, *, times: int) -> Dated:
 def same_places(images: Dated) -> Strings:
     """(n,) name of the place of every image: of one scene those that show one spot, else each for itself.
 
-    Two images show one spot if the centre of each lies in the other; what has no coordinates is a place of its own.
+    Two images show one spot if the centre of each lies in the other; what has no coordinates is a place of its own, and
+    so is every image of a scene of one day.
     Tiles that were cut from one scene side by side therefore are places of their own, too. A place is named by the key
     of its earliest image.
     """
     found = images.keys.copy()
     known = np.flatnonzero((images.scenes != "") & ~np.isnan(images.boxes).any(axis=1))
     order = known[np.lexsort((images.keys[known], images.days[known, 0], images.scenes[known]))]
-    firsts: list[int] = []
-    scene = ""
-    for i in order.tolist():
-        if images.scenes[i] != scene:
-            scene, firsts = str(images.scenes[i]), []
-        near = next((one for one in firsts if _one_spot(images.boxes[one], images.boxes[i])), None)
-        if near is None:
-            firsts.append(i)
-        else:
-            found[i] = images.keys[near]
+    starts = np.unique(images.scenes[order], return_index=True)[1]
+    for mine in np.split(order, starts[1:]) if len(order) else []:
+        days = images.days[mine, 0]
+        if (days != days[0]).any():  # many data sets cut thousands of tiles from a scene of one day
+            found[mine] = images.keys[mine[_spots(images.boxes[mine])]]
     return found
 
 
-def _one_spot(a: Floats, b: Floats) -> bool:
-    return _holds(a, b) and _holds(b, a)
+def _spots(boxes: Floats) -> NDArray[np.int64]:
+    """(n,) of every box the first one that shows its spot, itself if none before does."""
+    centres = np.stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, [1, 3]].mean(axis=1)], axis=1)
+    found = np.arange(len(boxes))
+    firsts: list[int] = []
+    for i in range(len(boxes)):
+        near = _holds(boxes[firsts], centres[i : i + 1]) & _holds(boxes[i : i + 1], centres[firsts])
+        if near.any():
+            found[i] = firsts[int(near.argmax())]
+        else:
+            firsts.append(i)
+    return found
 
 
-def _holds(box: Floats, other: Floats) -> bool:
-    x, y = other[[0, 2]].mean(), other[[1, 3]].mean()
-    return bool(box[0] <= x <= box[2] and box[1] <= y <= box[3])
+def _holds(boxes: Floats, points: Floats) -> NDArray[np.bool_]:
+    """Whether boxes hold points, edges included, one by one or one against all."""
+    inside = (boxes[:, :2] <= points) & (points <= boxes[:, 2:])
+    return np.asarray(inside.all(axis=1))

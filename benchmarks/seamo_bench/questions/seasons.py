@@ -72,11 +72,13 @@ class NotAsked:
     """A cell that has no answer.
 
     Args:
-        where: Its row and column.
+        row: Its row.
+        column: Id of its column.
         why: As a sentence.
     """
 
-    where: str
+    row: str
+    column: str
     why: str
 
 
@@ -111,7 +113,7 @@ def seasons_of(
                 rows.append(_cell(mine, stores.of(mine[0].facts), results, ground))
                 answered += [record.key for record in mine]
             except SeamoError as error:
-                left.append(NotAsked(f"{row} on {column}", str(error)))
+                left.append(NotAsked(row, column, str(error)))
         some = next(iter(cells.values()))[0].facts
         asked: dict[str, Scalar] = {"column": column, "stores": " ".join(one.content for one in some.stores)}
         answer = Answer(KIND, VERSION, MADE_BY, asked, tuple(sorted(answered)), tuple(rows)) if rows else None
@@ -146,8 +148,7 @@ def _cell(records: Sequence[Record], store: Samples, results: Path, ground: Grou
     work = Work(torch.device(ground.device), ground.batch_size, progress=ground.progress)
     ordered = sorted(records, key=lambda one: (one.facts.backbone.id, one.facts.seed, one.facts.split.salt, one.key))
     seen = [_again(record, store, results, ground, work) for record in _one_a_backbone(ordered)]
-    stack = seen[0].wiring.sensors[0].stack
-    dated = dated_rows(store, rows, stack, times=seen[0].times)
+    dated = dated_rows(store, rows, [one.stack for one in seen[0].wiring.sensors], times=seen[0].times)
     if np.isnat(dated.days).all():
         raise UsageError("its store says no dates", facts.stores[0].id, "Build it from an archive that has them.")
     spots = dated.keys if seen[0].times > 1 else same_places(dated)
