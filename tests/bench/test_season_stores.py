@@ -263,8 +263,7 @@ def test_what_has_no_dates_or_a_model_a_fold_is_left_out_and_said(tmp_path, call
     assert "a model a fold" in left[0].why
     status, said = call("seasons", results, "--stores", tmp_path / "stores")
     assert status == 0
-    assert "1 x " in said
-    assert "says no dates" in said
+    assert "1  toy: its store says no dates" in said
     assert "no row has dates" in said
 
 

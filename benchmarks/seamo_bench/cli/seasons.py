@@ -69,7 +69,7 @@ def seasons(
             write_answer(folder, answer)
             rows += answer.rows
     progress.end()
-    for line in grouped(not_asked, most=20):
+    for line in ["not asked:", *grouped(not_asked, most=20)] if not_asked else []:
         remark(line)
     show([_object(row) for row in rows], json=as_json, text=lambda: _text(rows))
 
