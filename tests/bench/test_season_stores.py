@@ -90,7 +90,7 @@ def ask(root, results, **options):
 def worlds(tmp_path_factory):
     """Of a world without seasons and of one with them and planted flips: root, results, which places turn."""
     made = {}
-    for name, seasons, share, count in (("still", False, 0.0, 56), ("seasons", True, PLANTED, 120)):
+    for name, seasons, share, count in (("still", False, 0.0, 40), ("seasons", True, PLANTED, 104)):
         root = tmp_path_factory.mktemp(name)
         turned = world_store(root, seasons=seasons, share=share, count=count)
         results, records = run(root, SUITE, root / "stores", backbones=("image-statistics",))

@@ -40,7 +40,7 @@ _GIVEN = "features"  # under which features that are known take the place of ima
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stored:
+class RecordOnStore:
     """The backbone of a record, fitted to its store as in the run.
 
     Args:
@@ -112,7 +112,7 @@ def wiring_again(record: Record, store: Samples, source: BackboneSource) -> Wiri
 
 def stored(
     record: Record, store: Samples, features: Path, work: Work, *, name: str = "", weights: Path = Path("weights")
-) -> Stored:
+) -> RecordOnStore:
     """Load the backbone of a record for its store.
 
     Args:
@@ -130,10 +130,10 @@ def stored(
     found, card, file = same_backbone(record, name, weights)
     source = BackboneSource(found.family, card, file)
     wiring = wiring_again(record, store, source)
-    return Stored(record, store, load_source(source, wiring), wiring, features, work)
+    return RecordOnStore(record, store, load_source(source, wiring), wiring, features, work)
 
 
-def features_on(one: Stored, rows: Rows, there: NDArray[np.bool_]) -> Floats:
+def features_on(one: RecordOnStore, rows: Rows, there: NDArray[np.bool_]) -> Floats:
     """Pooled features of some rows on every date.
 
     Args:
@@ -154,7 +154,7 @@ def features_on(one: Stored, rows: Rows, there: NDArray[np.bool_]) -> Floats:
     return np.full((*there.shape, 1), np.nan, dtype=np.float32) if found is None else found
 
 
-def scores_on(one: Stored, path: Path, rows: Rows, there: NDArray[np.bool_]) -> Floats:
+def scores_on(one: RecordOnStore, path: Path, rows: Rows, there: NDArray[np.bool_]) -> Floats:
     """What a record's head says of some rows on every date.
 
     Args:
@@ -209,12 +209,12 @@ class _Known(Network):
         return Features(inputs[_GIVEN])
 
 
-def _first(one: Stored, rows: Rows) -> Mapping[str, Tensor]:
+def _first(one: RecordOnStore, rows: Rows) -> Mapping[str, Tensor]:
     loader = Loader(one.store, rows[:1], 1, layers=one.wiring.layers, shuffle=False)
     return one.backbone.adapter(next(iter(loader))) if one.backbone.adapter else {}
 
 
-def _of_images(one: Stored, scores: "Scores", rows: Rows, times: int) -> Iterator[tuple[Rows, int, Floats]]:
+def _of_images(one: RecordOnStore, scores: "Scores", rows: Rows, times: int) -> Iterator[tuple[Rows, int, Floats]]:
     """(positions in `rows`, date, logits), until every row was there on every date."""
     adapter, done = Adapter(one.wiring), 0
     for batch in Loader(

@@ -32,7 +32,7 @@ from seamo_bench.board.seasons import (
 )
 from seamo_bench.facts import Facts, Scalar, scoring_of
 from seamo_bench.features.cache import Work
-from seamo_bench.predict.stored import Stored, features_on, scores_on, stored
+from seamo_bench.predict.stored import RecordOnStore, features_on, scores_on, stored
 from seamo_bench.predictions import ClassPredictions, Floats, Predictions, Strings, TilePredictions
 from seamo_bench.protocol import Progress, Rows, silent
 from seamo_bench.questions.places import Dated, dated_rows, same_places
@@ -180,7 +180,7 @@ def _one_a_backbone(records: Sequence[Record]) -> list[Record]:
     return list({one.facts.backbone.id: one for one in reversed(records)}.values())[::-1]
 
 
-def _again(record: Record, store: Samples, results: Path, ground: Ground, work: Work) -> Stored:
+def _again(record: Record, store: Samples, results: Path, ground: Ground, work: Work) -> RecordOnStore:
     own = record.facts.backbone.id
     return stored(record, store, results / "features", work, name=ground.names.get(own, own), weights=ground.weights)
 
@@ -254,7 +254,7 @@ class _Looked:
         records: Sequence[Record],
         runs: Sequence[Predictions],
         results: Path,
-        seen: Sequence[Stored],
+        seen: Sequence[RecordOnStore],
     ) -> tuple[DatedImages, tuple[Predictions, ...], str]:
         """The images that are predicted, their predictions by every run, and why no flips can be asked for."""
         if self.times == 1 or isinstance(self.first, TilePredictions):
@@ -287,7 +287,7 @@ class _Looked:
         days = self.dated.days[row, slot]
         return DatedImages(keys, spots, units if len(np.unique(units)) > 1 else spots, days, self.seasons[row, slot])
 
-    def _every_date(self, record: Record, run: Predictions, one: Stored, results: Path) -> ClassPredictions:
+    def _every_date(self, record: Record, run: Predictions, one: RecordOnStore, results: Path) -> ClassPredictions:
         """Predictions of every date's image; the head must give the run's own ones again."""
         there = ~np.isnat(self.dated.days)
         logits = scores_on(one, results / f"{record.key}.json", self.dated.rows, there)
@@ -324,7 +324,7 @@ def _ordered(run: Predictions, first: Predictions, at: NDArray[np.int64], images
     return ClassPredictions(images.keys, run.labels[mine], run.scores[mine], run.scale, images.units)
 
 
-def _of_features(one: Stored, looked: _Looked) -> tuple[SeasonFigure, SeasonFigure]:
+def _of_features(one: RecordOnStore, looked: _Looked) -> tuple[SeasonFigure, SeasonFigure]:
     """Season read off the frozen features, and places found again, of at most `PLACES` places."""
     spots, where = np.unique(looked.spots, return_inverse=True)
     kept = np.arange(len(spots))
