@@ -57,8 +57,13 @@ _OWN: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }  # fmt: skip
-# Printed name -> metric -> what it is called there.
-_MICRO = {"top1": "micro F1, which is the share of right samples", "oa": "micro F1, which is the share of right pixels"}
+# What the lists of metrics say of these is for their own pages.
+_WORDS = {
+    "f1_positive_tilewise": "F1 (tiles): tiles counted one by one without stitching, overlaps more than once",
+    "miou_present_tilewise": "mIoU (tiles): tiles counted one by one without stitching, overlaps more than once",
+    "oa": "micro F1, which is the share of right pixels",
+}
+_MICRO_F1 = {"top1": "micro F1, which is the share of right samples"}
 
 
 class ReadAs(Value):
@@ -170,7 +175,7 @@ def contest(
     stores = " + ".join(record.about.stores)
     return Contest(
         question,
-        f"{row_of(record)} | {stores} | {', '.join(words)}",
+        f"{row_of(record)} | {stores} | {', '.join(words)} ({record.key[:8]})",
         printed or metric(PRIMARY[facts.task.kind]).title,
         tuple(readings),
         tuple(keys) or (record.key,),
@@ -195,7 +200,7 @@ def _averages(record: Record, predictions: Predictions, printed: str, resamples:
         if lacks_field or (is_folded(predictions) and name in listed):
             continue
         known = _measured(predictions, named, scoring, resamples, is_listed=name not in listed)
-        title = _MICRO.get(name, "") if printed == "F1" else ""
+        title = _WORDS.get(name) or (_MICRO_F1.get(name, "") if printed == "F1" else "")
         readings.append(_reading(named, known, title=title, ours=name == PRIMARY[scoring.kind]))
     return contest("average", record, readings, printed=printed)
 
@@ -261,19 +266,16 @@ def _tenths(predictions: Predictions, name: str, scoring: Scoring) -> list[ReadA
     for draw in range(DRAWS):
         value = float(compute(name, take(predictions, drawn(predictions.keys.tolist(), draw)), scoring)[0])
         values += [value] if math.isfinite(value) else []
-    users, source = CONTESTED["test tenth"]
     note = f"one of {DRAWS} draws: no interval"
-    return [
-        ReadAs(
-            id=f"{words} tenth",
-            title=f"a tenth of the list, the {words} of {DRAWS} draws",
-            value=which(values) if values else None,
-            note=note,
-            users=users,
-            source=source,
-        )
-        for words, which in (("lowest", min), ("highest", max))
-    ]
+    found = []
+    for words, which in (("lowest", min), ("highest", max)):
+        users, source = CONTESTED["test tenth"] if words == "lowest" else ("", "")
+        title = f"a tenth of the list, the {words} of {DRAWS} draws"
+        value = which(values) if values else None
+        found.append(
+            ReadAs(id=f"{words} tenth", title=title, value=value, note=note, users=users, source=source)
+        )  # fmt: skip
+    return found
 
 
 def drawn(keys: Sequence[str], draw: int) -> Ints:
