@@ -83,6 +83,13 @@ def test_a_licence_is_named_or_it_is_not(tmp_path: Path, terms, met) -> None:
     assert cell.records == (record.key,)
 
 
+def test_an_untrained_network_needs_no_licence(tmp_path: Path) -> None:
+    put(tmp_path, "mine")
+    put(tmp_path, "twin", floor="random init")
+    cells = judged(tmp_path, terms={})
+    assert (cells["twin"]["licence"].met, cells["mine"]["licence"].met) == ("met", "not known")
+
+
 def test_cards_say_what_they_say() -> None:
     """Read from the catalogue by hand: what is named, what is not, and what needs nothing."""
     listed = {name: found.card for name, found in cards().items()}
@@ -221,7 +228,8 @@ def test_many_models_are_named_a_few_and_counted(tmp_path: Path) -> None:
     for number in range(7):
         put(tmp_path, f"model{number}")
     said = judged(tmp_path, terms={})[""]["licence"]
-    assert said.met == "not met"
+    assert said.met == "not known"
+    assert judged(tmp_path, terms={"model0": Terms("", "weights")})[""]["licence"].met == "not met"
     assert "and 3 more" in said.evidence[1]
 
 

@@ -96,6 +96,8 @@ def _licence(one: _Model, known: Known) -> Judged:
     ids = sorted({record.facts.backbone.id for record in one.records})
     terms = [known.terms.get(name) for name in ids]
     keys = _keys(one.records)
+    if one.floor == "random init":
+        return Judged("licence", "met", ("its weights were drawn here",), keys)
     if any(term is None or term.scope == "unknown" for term in terms):
         said = [f"no card here says under which licence the weights of {_some(ids)} are"]
         return Judged("licence", "not known", tuple(said), keys)
@@ -261,6 +263,8 @@ def _board(models: Sequence[_Model], judged: Sequence[JudgedModel], known: Known
         met = _degree(len(good), len(mine))
         if met == "not met" and some:
             met = "partly"
+        if all(cell.met == "not known" for _, cell in mine):
+            met = "not known"
         keys = sorted({key for _, cell in mine for key in cell.records})
         cells.append(Judged(expectation.id, met, tuple(said), tuple(keys)))
     return tuple(cells)
