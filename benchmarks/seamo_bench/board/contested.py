@@ -271,10 +271,8 @@ def _tenths(predictions: Predictions, name: str, scoring: Scoring) -> list[ReadA
     for words, which in (("lowest", min), ("highest", max)):
         users, source = CONTESTED["test tenth"] if words == "lowest" else ("", "")
         title = f"a tenth of the list, the {words} of {DRAWS} draws"
-        value = which(values) if values else None
-        found.append(
-            ReadAs(id=f"{words} tenth", title=title, value=value, note=note, users=users, source=source)
-        )  # fmt: skip
+        end = which(values) if values else None
+        found.append(ReadAs(id=f"{words} tenth", title=title, value=end, note=note, users=users, source=source))
     return found
 
 
