@@ -15,8 +15,8 @@ from seamo_bench.cli.referee import referee
 from seamo_bench.cli.report import report
 from seamo_bench.cli.reproduce import reproduce
 from seamo_bench.cli.run import run
-from seamo_bench.cli.spatial import spatial
 from seamo_bench.cli.seasons import seasons
+from seamo_bench.cli.spatial import spatial
 from seamo_bench.cli.study import study
 from seamo_bench.cli.submit import submit
 from seamo_bench.cli.table import table
