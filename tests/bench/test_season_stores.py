@@ -79,7 +79,9 @@ def world_store(root, *, seasons, share, count):
 def ask(root, results, **options):
     """Rows by (backbone, protocol), and what was not asked."""
     rows, left = {}, []
-    for answer, without in q.seasons_of(read_records(results).records, results, q.Ground(root / "stores", **options)):
+    for answer, without in q.seasons_of(
+        read_records(results).records, results, q.SeasonSources(root / "stores", **options)
+    ):
         left += without
         for row in answer.rows if answer else ():
             rows[row.row, row.column.split("/")[1]] = row
@@ -90,7 +92,7 @@ def ask(root, results, **options):
 def worlds(tmp_path_factory):
     """Of a world without seasons and of one with them and planted flips: root, results, which places turn."""
     made = {}
-    for name, seasons, share, count in (("still", False, 0.0, 40), ("seasons", True, PLANTED, 104)):
+    for name, seasons, share, count in (("still", False, 0.0, 56), ("seasons", True, PLANTED, 104)):
         root = tmp_path_factory.mktemp(name)
         turned = world_store(root, seasons=seasons, share=share, count=count)
         results, records = run(root, SUITE, root / "stores", backbones=("image-statistics",))
@@ -149,7 +151,7 @@ def test_features_are_those_of_the_run_and_of_a_slow_reading(worlds):
     store = q._Stores(root / "stores").of(record.facts)
     predictions = load_predictions(record, results)
     rows, _ = q.rows_of(predictions, store)
-    ground = q.Ground(root / "stores")
+    ground = q.SeasonSources(root / "stores")
     one = q._again(record, store, results, ground, q.Work(torch.device("cpu")))
     there = np.ones((len(rows), 5), dtype=bool)
     found = q.features_on(one, rows, there)
@@ -258,7 +260,7 @@ def test_what_has_no_dates_or_a_model_a_fold_is_left_out_and_said(tmp_path, call
     folded = record.model_copy(
         update={"facts": facts.model_copy(update={"split": facts.split.model_copy(update={"scheme": "cv5x5"})})}
     )
-    ((answer, left),) = q.seasons_of([folded], results, q.Ground(tmp_path / "stores"))
+    ((answer, left),) = q.seasons_of([folded], results, q.SeasonSources(tmp_path / "stores"))
     assert answer is None
     assert "a model a fold" in left[0].why
     status, said = call("seasons", results, "--stores", tmp_path / "stores")

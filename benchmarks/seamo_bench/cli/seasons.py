@@ -52,7 +52,7 @@ def seasons(
     limit_threads(threads)
     from seamo_bench.board.compare import column_of
     from seamo_bench.cli.cells import Cells
-    from seamo_bench.questions.seasons import Ground, seasons_of
+    from seamo_bench.questions.seasons import SeasonSources, seasons_of
     from seamo_bench.why.sides import names_by_id
 
     wanted = [one for one in found.records if column_of(one).id.startswith(column)]
@@ -60,10 +60,10 @@ def seasons(
         raise UsageError("no record with a score", column or str(results), "Run a suite first.")
     progress = Cells()
     runs = dict(names_by_id(names(backbones)))
-    ground = Ground(stores, weights, runs, chosen_device(device), batch_size, progress.inner)
+    sources = SeasonSources(stores, weights, runs, chosen_device(device), batch_size, progress.inner)
     rows: list[SeasonRow] = []
     not_asked: list[Because] = []
-    for answer, left in seasons_of(wanted, folder, ground):
+    for answer, left in seasons_of(wanted, folder, sources):
         not_asked += [Because(one.why, one.row, one.column) for one in left]
         if answer is not None:
             write_answer(folder, answer)

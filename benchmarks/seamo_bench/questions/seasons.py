@@ -47,7 +47,7 @@ MADE_BY = "seamo-bench seasons RESULTS --stores STORES"
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class SeasonSources:
     """Where the pixels, the weights and the machine are.
 
     Args:
@@ -83,14 +83,14 @@ class NotAsked:
 
 
 def seasons_of(
-    records: Sequence[Record], results: Path, ground: Ground
+    records: Sequence[Record], results: Path, sources: SeasonSources
 ) -> Iterator[tuple[Answer[SeasonRow] | None, tuple[NotAsked, ...]]]:
     """Ask column by column.
 
     Args:
         records: Of a folder of results.
         results: The folder, on this disk.
-        ground: Where the rest is.
+        sources: Where the rest is.
 
     Yields:
         The answer of a column (None where it has no row), and which of its cells have none and why.
@@ -101,16 +101,16 @@ def seasons_of(
             columns.setdefault(column_of(record).id, {}).setdefault(row_of(record), []).append(record)
     total = sum(map(len, columns.values()))
     done = 0
-    stores = _Stores(ground.stores)
+    stores = _Stores(sources.stores)
     for column, cells in columns.items():
         rows: list[SeasonRow] = []
         left: list[NotAsked] = []
         answered: list[str] = []
         for row, mine in cells.items():
-            ground.progress(done, total, f"{row} on {column}")
+            sources.progress(done, total, f"{row} on {column}")
             done += 1
             try:
-                rows.append(_cell(mine, stores.of(mine[0].facts), results, ground))
+                rows.append(_cell(mine, stores.of(mine[0].facts), results, sources))
                 answered += [record.key for record in mine]
             except SeamoError as error:
                 left.append(NotAsked(row, column, str(error)))
@@ -118,7 +118,7 @@ def seasons_of(
         asked: dict[str, Scalar] = {"column": column, "stores": " ".join(one.content for one in some.stores)}
         answer = Answer(KIND, VERSION, MADE_BY, asked, tuple(sorted(answered)), tuple(rows)) if rows else None
         yield answer, tuple(left)
-    ground.progress(total, total, "")
+    sources.progress(total, total, "")
 
 
 @dataclass(slots=True, eq=False)
@@ -135,7 +135,7 @@ class _Stores:
         return self.known[1]
 
 
-def _cell(records: Sequence[Record], store: Samples, results: Path, ground: Ground) -> SeasonRow:
+def _cell(records: Sequence[Record], store: Samples, results: Path, sources: SeasonSources) -> SeasonRow:
     """One backbone in one column, all its seeds."""
     facts = records[0].facts
     if facts.task.kind == "change":
@@ -145,9 +145,9 @@ def _cell(records: Sequence[Record], store: Samples, results: Path, ground: Grou
     runs = load_runs(records, results)
     first = runs.predictions[0]
     rows, of = rows_of(first, store)
-    work = Work(torch.device(ground.device), ground.batch_size, progress=ground.progress)
+    work = Work(torch.device(sources.device), sources.batch_size, progress=sources.progress)
     ordered = sorted(records, key=lambda one: (one.facts.backbone.id, one.facts.seed, one.facts.split.salt, one.key))
-    seen = [_again(record, store, results, ground, work) for record in _one_a_backbone(ordered)]
+    seen = [_again(record, store, results, sources, work) for record in _one_a_backbone(ordered)]
     dated = dated_rows(store, rows, [one.stack for one in seen[0].wiring.sensors], times=seen[0].times)
     if np.isnat(dated.days).all():
         raise UsageError("its store says no dates", facts.stores[0].id, "Build it from an archive that has them.")
@@ -180,9 +180,9 @@ def _one_a_backbone(records: Sequence[Record]) -> list[Record]:
     return list({one.facts.backbone.id: one for one in reversed(records)}.values())[::-1]
 
 
-def _again(record: Record, store: Samples, results: Path, ground: Ground, work: Work) -> RecordOnStore:
+def _again(record: Record, store: Samples, results: Path, sources: SeasonSources, work: Work) -> RecordOnStore:
     own = record.facts.backbone.id
-    return stored(record, store, results / "features", work, name=ground.names.get(own, own), weights=ground.weights)
+    return stored(record, store, results / "features", work, name=sources.names.get(own, own), weights=sources.weights)
 
 
 def rows_of(predictions: Predictions, store: Samples) -> tuple[Rows, NDArray[np.int64]]:
