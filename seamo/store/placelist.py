@@ -7,10 +7,14 @@ box (`seamo.store.footprints`), which is larger and never smaller.
 A file of them is Parquet or CSV with `id`, `west`, `south`, `east`, `north` and, where known, `begin` and `end` (UTC
 days); Parquet may have `corners` (eight numbers), which count instead of the box. GeoParquet with a `bbox` covering
 and STAC-GeoParquet are read, too.
+
+How many images of the data set are not in a list is kept with it, as nobody can say where those lie: in the metadata
+of Parquet (`unplaced`; STAC-GeoParquet of ours says what it left out), or as rows whose four sides are empty.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ _COVERING = ("xmin", "ymin", "xmax", "ymax")
 _BEGINS, _ENDS = ("begin", "start_datetime", "datetime"), ("end", "end_datetime", "datetime")
 # One WKB polygon of five points, as almost every footprint of an index is.
 _WKB = np.dtype([("head", "u1", (13,)), ("xy", "<f8", (5, 2))])
+_UNPLACED = "unplaced"
 _FORM = "It needs id, west, south, east and north (degrees), and may have begin and end (UTC days)."
 
 
@@ -44,12 +49,14 @@ class Footprints:
         corners: (N, 4, 2) longitude and latitude in degrees, in order around the footprint. Longitudes of one
             footprint run on without a jump: they begin within -180..180 and may end beyond 180.
         begin, end: (N,) first and last day (UTC) of its images, NaT where unknown.
+        unplaced: How many more images there are, whose place is not known.
     """
 
     ids: NDArray[np.str_]
     corners: Degrees
     begin: Days
     end: Days
+    unplaced: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -82,14 +89,14 @@ def of_boxes(
     """
     west, south, east, north = np.asarray(boxes, dtype=np.float64).reshape(-1, 4).T
     within = (abs(west) <= 180) & (abs(east) <= 180) & (abs(south) <= 90) & (abs(north) <= 90)
-    bad = ~(within & (south < north) & (west != east))  # NaN is not within
+    unrolled = np.where(east < west, east + 360, east)
+    bad = ~(within & (south < north) & (west < unrolled))  # NaN is not within; 180 and -180 are one meridian
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         box = f"{west[first]:g}, {south[first]:g}, {east[first]:g}, {north[first]:g}"
         what = f"{int(bad.sum()):,} footprints have no area in longitude and latitude, first {ids[first]}: {box}"
         raise UsageError(what, where, "A place without a size is no footprint: give its west, south, east and north.")
-    east = np.where(east < west, east + 360, east)
-    corners = np.stack([west, south, east, south, east, north, west, north], axis=1).reshape(-1, 4, 2)
+    corners = np.stack([west, south, unrolled, south, unrolled, north, west, north], axis=1).reshape(-1, 4, 2)
     nothing = np.full(len(west), "NaT", dtype="datetime64[D]")
     return Footprints(
         np.asarray(ids, dtype=np.str_), corners, nothing if begin is None else begin, nothing if end is None else end
@@ -97,9 +104,10 @@ def of_boxes(
 
 
 def footprints_of(store: Samples, rows: NDArray[np.int64]) -> tuple[Footprints, NDArray[np.int64]]:
-    """Footprints of some samples of a store, and their rows; those without a georeference are left out."""
+    """Footprints of some samples of a store, and their rows; those without a georeference are `unplaced`."""
     frame = store.read_index(["key", "footprint", "bbox"]).iloc[rows]
     there = frame["footprint"].notna().to_numpy()
+    unplaced = int((~there).sum())
     frame, rows = frame[there], rows[there]
     boxes = np.array([[box[name] for name in _COVERING] for box in frame["bbox"]]).reshape(-1, 4)
     begin, end = _days_of(store, rows)
@@ -108,7 +116,7 @@ def footprints_of(store: Samples, rows: NDArray[np.int64]) -> tuple[Footprints, 
     plain = np.array([len(one) == _WKB.itemsize for one in shapes], dtype=bool)
     points = np.frombuffer(b"".join(one for one in shapes if len(one) == _WKB.itemsize), dtype=_WKB)["xy"][:, :4]
     found.corners[plain] = points
-    return found, rows
+    return replace(found, unplaced=unplaced), rows
 
 
 def _days_of(store: Samples, rows: NDArray[np.int64]) -> tuple[Days, Days]:
@@ -137,7 +145,7 @@ def write_footprints(path: Path, found: Footprints) -> None:
             "end": pa.array(found.end.astype("datetime64[D]"), pa.date32()),
             "corners": corners,
         }
-    )
+    ).replace_schema_metadata({_UNPLACED: str(found.unplaced)})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     write_output(path, sink.getvalue().to_pybytes(), error=UsageError)
@@ -149,18 +157,35 @@ def read_footprints(path: Path) -> Footprints:
     Raises:
         UsageError: If the file is none, or a footprint in it has no area.
     """
+    unplaced = 0
     try:
         if path.suffix == ".csv":
             frame = pd.read_csv(path, dtype={"id": str, "begin": str, "end": str})
         else:
+            unplaced = _unplaced(pq.read_metadata(path).metadata or {})
             names = pq.read_schema(path).names
             known = ("id", *_SIDES, "bbox", "corners", *dict.fromkeys((*_BEGINS, *_ENDS)))
             frame = pq.read_table(path, columns=[name for name in known if name in names]).to_pandas()
-        return _read(frame, path.name)
-    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+        if "west" in frame:
+            placed = frame[list(_SIDES)].notna().any(axis=1)
+            unplaced += int((~placed).sum())
+            frame = frame[placed]
+        return replace(_read(frame, path.name), unplaced=unplaced)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, pa.ArrowException) as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"is no list of footprints ({error})", str(path), _FORM) from error
+
+
+def _unplaced(metadata: Mapping[bytes, bytes]) -> int:
+    """Images that a list says it leaves out: one of ours, or STAC-GeoParquet of ours."""
+    found = int(metadata.get(_UNPLACED.encode(), b"0"))
+    stac = json.loads(metadata.get(b"stac-geoparquet", b"{}"))
+    for collection in stac.get("collections", {}).values():
+        found += sum(int(count) for count in collection.get("seamo:left_out", {}).values())
+    if found < 0:
+        raise ValueError(f"{found} images without a place")
+    return found
 
 
 def _read(frame: Any, where: str) -> Footprints:
@@ -173,7 +198,8 @@ def _read(frame: Any, where: str) -> Footprints:
     if "corners" not in frame:
         return found
     corners = np.stack(frame["corners"].to_list()).astype(np.float64).reshape(-1, 4, 2) if len(frame) else found.corners
-    if not np.allclose(np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1), found.boxes, atol=1e-9):
+    around = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    if not np.allclose(around, found.boxes, rtol=0, atol=1e-9):
         raise UsageError("corners lie elsewhere than their boxes", where, "Leave the column `corners` out.")
     return Footprints(found.ids, corners, found.begin, found.end)
 

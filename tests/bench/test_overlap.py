@@ -19,12 +19,15 @@ from seamo_bench.board import overlap as board
 from seamo_bench.board.compare import Runs, column_of
 from seamo_bench.board.report import write_report
 from seamo_bench.predictions import ClassPredictions, Scoring, TilePredictions
+from seamo_bench.questions import overlap as questions
+from seamo_bench.questions import seen
 from seamo_bench.questions.corpora import CORPORA, corpus_of
 from seamo_bench.questions.overlap import EXAMPLES, overlaps
 from seamo_bench.questions.seen import SeenShelf
 from seamo_bench.questions.touching import touching
 from seamo_bench.records import record as r
 from seamo_bench.records.answers import read_answers, write_answer
+from seamo_bench.records.layout import PREDICTIONS, RECORDS, is_shared
 from seamo_bench.scores.metrics import compute
 from seamo_bench.tasks.stores import find_build, store_facts
 from seamo_bench.zoo.catalogue import cards
@@ -89,7 +92,7 @@ def test_what_touches_is_what_shares_area(seed: int) -> None:
 
 
 def only(known: Footprints, k: int) -> dict[str, np.ndarray]:
-    return {field.name: getattr(known, field.name)[k : k + 1] for field in dataclasses.fields(known)}
+    return {name: getattr(known, name)[k : k + 1] for name in ("ids", "corners", "begin", "end")}
 
 
 def test_edges_corners_and_sizes() -> None:
@@ -183,9 +186,8 @@ def test_neighbours_of_one_grid_do_not_touch_and_shifted_ones_do(root: Path) -> 
     wide = whole.corners[0].max(axis=0) - whole.corners[0].min(axis=0)
     assert whole.boxes[0, 2] > whole.boxes[1, 0]  # as boxes, neighbours do overlap: the grid is turned against north
     for k in range(0, 90, 7):
-        others = np.delete(np.arange(90), k)
-        rest = Footprints(*(getattr(whole, field.name)[others] for field in dataclasses.fields(whole)))
-        one = Footprints(*(getattr(whole, field.name)[k : k + 1] for field in dataclasses.fields(whole)))
+        one = dataclasses.replace(whole, **only(whole, k))
+        rest = Footprints(*(np.delete(getattr(whole, name), k, axis=0) for name in ("ids", "corners", "begin", "end")))
         assert touching(one, rest).tolist() == [-1], k
         pushed = dataclasses.replace(one, corners=one.corners + 0.5 * wide)
         assert touching(pushed, rest)[0] >= 0
@@ -229,6 +231,7 @@ def test_lists_are_read_as_they_were_written(tmp_path: Path, root: Path) -> None
     [
         ("id,west,south,east,north\na,10,50,10,50\n", "have no area"),
         ("id,west,south,east,north\na,10,50,11,95\n", "have no area"),
+        ("id,west,south,east,north\na,180,50,-180,51\n", "have no area"),
         ("id,west,south,east,north\na,10,50,,51\n", "have no area"),
         ("id,lon,lat\na,10,50\n", "is no list of footprints"),
         ("id,west,south,east,north,begin\na,10,50,11,51,soon\n", "is no list of footprints"),
@@ -373,6 +376,8 @@ def put(
     split: str = "all",
     floor: str = "",
     folds: bool = False,
+    weights: str = "",
+    told: dict[str, str] | None = None,
 ) -> r.Record:
     """A record of all samples of a store, right with one rate on its first 30 samples and with another elsewhere."""
     n = len(store)
@@ -384,12 +389,13 @@ def put(
         stores=(store_facts(store),),
         split=f.SplitFacts(scheme="cv" if folds else "all", lists={"test": "2" * 64}),
         task=f.TaskFacts(kind="single-label", classes=("a", "b", "c")),
-        backbone=f.BackboneFacts(id=name, card="d" * 64),
+        backbone=f.BackboneFacts(id=name, card="d" * 64, weights=weights),
         protocol=f.ProtocolFacts(id="linear", version=1),
         seed=seed,
     )
-    told = {"pretrained_on.content": json.dumps(content), "data.split": json.dumps(split)} if content else {}
-    about = r.About(stores=(store.title,), backbone=name, floor=floor, pretraining=told)  # type: ignore[arg-type]
+    if content:
+        told = {"pretrained_on.content": json.dumps(content), "data.split": json.dumps(split)}
+    about = r.About(stores=(store.title,), backbone=name, floor=floor, pretraining=told or {})  # type: ignore[arg-type]
     return r.write_record(results, facts, about=about, predictions=guesses(keys, labels, right, **more))
 
 
@@ -408,7 +414,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     for seed in range(2):
         put(made, toy, "saw", (1.0, 0.5), seed=seed, content=corpus.content)
     put(made, toy, "elsewhere", (0.7, 0.7), content=beside.content)
-    put(made, toy, "stats", (0.6, 0.6), floor="image statistics")
+    put(made, toy, "texture-statistics", (0.6, 0.6), floor="image statistics")
     for name in ("croma-base-s2", "resnet50-in1k", "somebodys", "clay-v1.5"):
         put(made, toy, name, (0.8, 0.7))
     return made
@@ -416,7 +422,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
 
 def test_planted_overlaps_are_counted_sample_by_sample(results: Path, root: Path) -> None:
     rows = rows_of(results, root)
-    saw, elsewhere, stats = rows["saw"], rows["elsewhere"], rows["stats"]
+    saw, elsewhere, stats = rows["saw"], rows["elsewhere"], rows["texture-statistics"]
     assert (saw.samples, saw.touched, saw.clean, saw.unknown) == (90, 30, 60, 0)
     assert [(one.id, one.origin, one.footprints, one.touched) for one in saw.corpora] == [("corpus", "store", 30, 30)]
     assert [one.key for one in saw.examples] == [f"s{i:04d}" for i in range(EXAMPLES)]
@@ -450,7 +456,7 @@ def test_scores_with_and_without_are_those_of_the_same_predictions(results: Path
     assert (saw.part.samples, saw.rest.samples, saw.whole.samples) == (30, 60, 90)
     assert saw.gap.low is not None
     assert saw.gap.low > 0
-    assert saw.floors == ("stats",)
+    assert saw.floors == ("texture-statistics",)
     assert saw.synthetic
 
 
@@ -566,11 +572,11 @@ def test_the_command_keeps_what_it_found_and_the_report_shows_it(
     assert status == 0, said
     assert "Synthetic data: Toy synthetic (90 samples)." in said
     put(made, toy, "croma-base-s2", (0.8, 0.7))
-    put(made, toy, "stats", (0.6, 0.6), floor="image statistics")
+    put(made, toy, "texture-statistics", (0.6, 0.6), floor="image statistics")
     status, text = call("overlap", made, "--stores", root, "--json")
     assert status == 0, text
     rows = {row["row"]: row for row in json.loads(text[: text.rindex("]") + 1])}
-    assert [rows[name]["touched"] for name in ("saw", "croma-base-s2", "stats")] == [30, 0, 0]
+    assert [rows[name]["touched"] for name in ("saw", "croma-base-s2", "texture-statistics")] == [30, 0, 0]
     known = [one.key for one in r.read_records(made).records]
     answers = read_answers(made, board.KIND, board.OverlapRow, version=board.VERSION, known=known)
     assert sorted(len(answer.records) for answer in answers) == [1, 3]
@@ -578,13 +584,173 @@ def test_the_command_keeps_what_it_found_and_the_report_shows_it(
     page = Page((here / "page.html").read_text("utf-8"))
     assert "overlap" in page.ids
     assert page.text.count("30 of 90 test samples (33.3 %) lie where corpus has images") == 1  # the newer answer alone
+    assert "newer record" not in page.text
     assert "beyond floors" in page.text
-    assert "Floors: stats." in page.text
+    assert "Floors: texture-statistics." in page.text
     assert "s0000" in page.text
     assert "cannot be said of 90" in page.text
     status, said = call("overlap", made, "--stores", root, "--footprints", here / "nowhere")
     assert status == 2
     assert "is no folder" in said
+
+
+def test_a_record_s_own_word_makes_no_backbone_clean(root: Path, tmp_path: Path) -> None:
+    toy = opened(root, "toy")
+    for name in ("croma-base-s2", "croma-base-s2+a-quirk", "somebodys"):
+        put(tmp_path, toy, name, (0.8, 0.7), floor="random init")
+    put(tmp_path, toy, "softcon-vitb14-s2", (0.8, 0.7), content=opened(root, "beside").content)
+    put(tmp_path, toy, "resnet18", (0.8, 0.7), weights="a" * 64)  # from a checkpoint of nobody knows what
+    put(tmp_path, toy, "pixel-values", (0.6, 0.6))
+    rows = rows_of(tmp_path, root)
+    clean = {name: row.clean for name, row in rows.items()}
+    assert clean.pop("pixel-values") == 90
+    assert set(clean.values()) == {0}, clean
+    assert rows["softcon-vitb14-s2"].corpora[0].id == "ssl4eo-s12"
+    assert all(row.floors in ((), ("pixel-values",)) for row in rows.values())
+
+
+def test_words_that_cannot_be_read_are_unknown_and_stop_no_other_row(root: Path, tmp_path: Path) -> None:
+    toy = opened(root, "toy")
+    content = json.dumps(opened(root, "corpus").content)
+    for at, told in enumerate(
+        [{"pretrained_on.content": "{"}, {"pretrained_on.content": "[" * 100_000},
+         {"pretrained_on.content": content, "data.split": "no JSON"},
+         {"pretrained_on.content": content, "data.split": '"nowhere"'},
+         {"pretrained_on.content": content, "data.split": "[1]"}]
+    ):  # fmt: skip
+        put(tmp_path, toy, f"run{at}", (0.8, 0.7), told=told)
+    put(tmp_path, toy, "saw", (0.9, 0.5), content=opened(root, "corpus").content)
+    rows = rows_of(tmp_path, root)
+    assert rows.pop("saw").touched == 30
+    assert {(row.touched, row.clean, row.unknown) for row in rows.values()} == {(0, 0, 90)}
+    assert len(rows) == 5
+
+
+def half_placed(root: Path, n: int, name: str) -> Store:
+    """A store as `placed_store` makes it, of which every second sample has no place."""
+    spec = bench_store.toy_spec()
+    spec = spec.model_copy(update={"id": name, "title": name.title()})
+    samples = bench_store.toy_samples(spec, n)
+    for i in range(0, n, 2):
+        x, y = 600_000.0 + 80.0 * (i % 10), 5_400_000.0 - 80.0 * (i // 10)
+        samples[i] = dataclasses.replace(samples[i], geo=GeoRef(UTM, (10.0, 0.0, x, 0.0, -10.0, y)))
+    return bench_store.build_store(root, spec, samples)
+
+
+def test_images_of_a_corpus_without_a_place_leave_no_sample_clean(
+    here: Path, call: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    stores, made, lists = tmp_path / "stores", tmp_path / "results", here / "lists"
+    toy, half = placed_store(stores, 30), half_placed(stores, 20, "half")
+    put(made, toy, "saw", (0.9, 0.5), content=half.content)
+    put(made, toy, "croma-base-s2", (0.9, 0.5))
+    row = rows_of(made, stores)["saw"]
+    assert (row.touched, row.clean, row.unknown) == (10, 0, 20)
+    assert [(one.footprints, one.unplaced) for one in row.corpora] == [(10, 10)]
+    assert "cannot be said of 20: 10 images of half have no place" in row.flag
+    where = lists / "ssl4eo-s12.parquet"
+    monkeypatch.setattr("sys.argv", ["seamo-prep", "export", str(half.url), "--footprints", "-o", str(where)])
+    with pytest.raises(SystemExit) as end:
+        prep()
+    assert not end.value.code
+    assert "of 10 samples no place is known" in capsys.readouterr().err
+    assert read_footprints(where).unplaced == 10
+    row = rows_of(made, stores, lists=lists)["croma-base-s2"]
+    assert (row.touched, row.clean, row.unknown, row.corpora[0].origin) == (10, 0, 20, "list")
+    known = read_footprints(where)
+    boxed = [
+        f"{one}" + "".join(f",{side:.9f}" for side in box) for one, box in zip(known.ids, known.boxes, strict=True)
+    ]
+    where.unlink()
+    where.with_suffix(".csv").write_text("\n".join(["id,west,south,east,north", *boxed, "nowhere,,,,", ""]))
+    row = rows_of(made, stores, lists=lists)["croma-base-s2"]
+    assert (row.touched >= 10, row.clean, row.corpora[0].unplaced) == (True, 0, 1)  # boxes reach over neighbours
+    status, said = call("overlap", made, "--stores", stores, "--footprints", lists)
+    assert status == 0, said
+    assert "croma-base-s2: ssl4eo-s12 is partly unknown" in said
+
+
+def test_a_damaged_corpus_is_unknown(tmp_path: Path) -> None:
+    stores, made = tmp_path / "stores", tmp_path / "results"
+    toy, corpus = placed_store(stores, 30), placed_store(stores, 10, name="corpus")
+    put(made, toy, "saw", (0.9, 0.5), content=corpus.content)
+    assert rows_of(made, stores)["saw"].touched == 10
+    index = Path(corpus.url) / "index.parquet"
+    index.write_bytes(index.read_bytes() + b"\0")
+    row = rows_of(made, stores)["saw"]
+    assert (row.touched, row.clean, row.unknown) == (0, 0, 30)
+
+
+def test_stores_of_equal_facts_are_two_and_a_run_of_ours_is_not_the_published_corpus(
+    root: Path, tmp_path: Path
+) -> None:
+    put(tmp_path, opened(root, "toy"), "somebodys", (0.9, 0.5))
+    (record,) = r.read_records(tmp_path).records
+    shelf = SeenShelf(root)
+    ours, published = (seen._of_corpus(shelf, "corpus", is_ours=which) for which in (True, False))
+    assert ours is not published
+    assert "not what it was pretrained on" in published.corpus.note
+    facts = board.SeenData(id="corpus", origin="store", footprints=1)
+    places = [seen.SeenPlaces(facts, boxes((10 + k, 50, 11 + k, 51))) for k in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(questions, "seen_by", lambda _shelf, _record: places)
+        assert questions._seen(shelf, [record, record]) == tuple(places)
+
+
+def test_what_was_asked_with_lists_stands_beside_what_was_asked_without(
+    here: Path, call: Callable[..., tuple[int, str]], root: Path
+) -> None:
+    toy, made, lists = opened(root, "toy"), here / "results", here / "lists"
+    put(made, toy, "croma-base-s2", (0.8, 0.7))
+    lists.mkdir()
+    write_footprints(lists / "ssl4eo-s12.parquet", footprints_of(toy, np.arange(40))[0])
+    for more in ((), ("--footprints", lists), ()):
+        assert call("overlap", made, "--stores", root, *more)[0] == 0
+    asked = [one.asked["lists"] for one in read_answers(made, board.KIND, board.OverlapRow, version=board.VERSION)]
+    assert sorted(map(len, asked)) == [0, len("ssl4eo-s12.parquet (sha256 0123456789abcdef)")]
+    put(made, toy, "croma-base-s2", (0.8, 0.7), seed=1)
+    write_report(made, here / "page.html", resamples=50)
+    text = Page((here / "page.html").read_text("utf-8")).text
+    assert "Lists: ssl4eo-s12.parquet (sha256" in text
+    assert "Lists: none." in text
+    assert text.count("1 newer record of the leaderboard not in it: make it again") == 2
+
+
+def test_a_repository_is_refused_and_shows_no_answer(
+    here: Path, call: Callable[..., tuple[int, str]], root: Path
+) -> None:
+    made = here / "results"
+    record = put(made, opened(root, "toy"), "texture-statistics", (0.6, 0.6))
+    assert call("overlap", made, "--stores", root)[0] == 0
+    asked = {"version": board.VERSION, "known": [record.key]}
+    assert read_answers(made, board.KIND, board.OverlapRow, **asked)  # type: ignore[arg-type]
+    for name in (RECORDS, PREDICTIONS):
+        (made / name).mkdir()
+    assert is_shared(made)
+    assert not read_answers(made, board.KIND, board.OverlapRow, **asked)  # type: ignore[arg-type]
+    status, said = call("overlap", made, "--stores", root)
+    assert status == 2
+    assert "is a results repository" in said
+    status, said = call("overlap", "https://example.org/results", "--stores", root)
+    assert status == 2
+    assert "on this disk" in said
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"metric": "nothing"}, {"clean": 7}, {"step": 0.0}, {"cells": [{"touched": -1}]}, {"cells": [{"clean": 10**15}]},
+     {"cells": [{"south": -95.0}]}, {"touched": -1, "clean": 11}],
+)  # fmt: skip
+def test_a_row_that_cannot_be_is_none(wrong: dict[str, object]) -> None:
+    cell = {"west": 10.0, "south": 50.0, "touched": 1, "clean": 0, "unknown": 0}
+    row = {"column": "c", "dataset": "d", "protocol": "linear", "metric": "top1", "row": "m", "title": "m",
+           "records": ("k",), "samples": 10, "touched": 2, "clean": 8, "unknown": 0, "cells": [cell]}  # fmt: skip
+    assert board.OverlapRow.model_validate(row)
+    if isinstance(cells := wrong.get("cells"), list):
+        wrong = {"cells": [{**cell, **cells[0]}]}
+    with pytest.raises(ValueError, match=r"metric|samples|greater|globe"):
+        board.OverlapRow.model_validate({**row, **wrong})
 
 
 def test_hostile_words_are_shown_as_words_and_without_an_answer_there_is_no_tab(tmp_path: Path) -> None:

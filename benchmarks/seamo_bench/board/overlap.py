@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from seamo_bench.board.compare import Runs
 from seamo_bench.facts import Value
@@ -27,9 +27,10 @@ from seamo_bench.scores.intervals import (
     p_value,
     sampling,
 )
+from seamo_bench.scores.metrics import metrics
 from seamo_bench.scores.replicates import RESAMPLES, Replicates, is_folded, replicate_gap
 
-KIND, VERSION = "overlap", 1
+KIND, VERSION = "overlap", 2
 LEVEL = 0.95
 # Where the footprints come from; `photographs`: no images of the Earth from above; `unknown`: nobody here can say.
 Origin = Literal["list", "store", "photographs", "unknown"]
@@ -43,16 +44,23 @@ class SeenData(Value):
         origin: Of its footprints.
         footprints: How many there are.
         dated: How many of them have a day.
+        unplaced: Its images whose place is not known: they may lie anywhere.
         touched: Test samples that share area with one of them.
         note: Where the list came from, or why there is none.
     """
 
     id: str
     origin: Origin
-    footprints: int = 0
-    dated: int = 0
-    touched: int = 0
+    footprints: int = Field(default=0, ge=0)
+    dated: int = Field(default=0, ge=0)
+    unplaced: int = Field(default=0, ge=0)
+    touched: int = Field(default=0, ge=0)
     note: str = ""
+
+    @property
+    def is_partly_unknown(self) -> bool:
+        """Whether a sample that none of its footprints touches may have been seen all the same."""
+        return self.origin == "unknown" or self.unplaced > 0
 
 
 class PartScore(Value):
@@ -89,9 +97,14 @@ class OverlapCell(Value):
 
     west: float
     south: float
-    touched: int
-    clean: int
-    unknown: int
+    touched: int = Field(ge=0)
+    clean: int = Field(ge=0)
+    unknown: int = Field(ge=0)
+
+    @property
+    def samples(self) -> int:
+        """All of them."""
+        return self.touched + self.clean + self.unknown
 
 
 class OverlapRow(Value):
@@ -106,7 +119,7 @@ class OverlapRow(Value):
         records: Keys of the records behind it.
         corpora: What it was pretrained on.
         samples: Test samples; `touched` share area with a footprint, `clean` with none of any corpus, of the rest it is
-            `unknown` because they have no place, or a corpus has no list.
+            `unknown` because they have no place, or a corpus has no list or one that lacks some of its images.
         whole, rest, part: Scores of all test samples, of those that are not touched, and of those that are.
         gap: Score of all minus that of those that are not touched: what the touched ones add to the number.
         beyond: `gap` minus the mean one of `floors` on the same samples.
@@ -141,8 +154,28 @@ class OverlapRow(Value):
     flag: str = ""
     note: str = ""
     examples: tuple[TouchedSample, ...] = ()
-    step: float = 1.0
+    step: float = Field(default=1.0, gt=0, le=360)
     cells: tuple[OverlapCell, ...] = ()
+
+    @field_validator("metric")
+    @classmethod
+    def _is_metric(cls, name: str) -> str:
+        if name not in metrics():
+            raise ValueError(f"no metric {name!r}")
+        return name
+
+    def _holds(self, cell: OverlapCell) -> bool:
+        return cell.west + self.step > -180 and cell.west <= 180 and cell.south + self.step > -90 and cell.south <= 90
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "OverlapRow":
+        if self.touched + self.clean + self.unknown != self.samples:
+            raise ValueError("touched, clean and unknown samples are not all samples")
+        if sum(cell.samples for cell in self.cells) > self.samples:
+            raise ValueError("the cells of the map hold more samples than there are")
+        if any(not self._holds(cell) for cell in self.cells):
+            raise ValueError("a cell of the map lies beside the globe")
+        return self
 
 
 def are_in(run: Predictions, keys: Strings) -> NDArray[np.bool_]:

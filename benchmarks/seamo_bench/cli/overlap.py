@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seamo.addresses import disk_path
 from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.progress import Progress
 from seamo.terminal import names, remark, say, show
-from seamo_bench.cli.arguments import ResultsArgument, Stores
+from seamo_bench.cli.arguments import Stores
 
 if TYPE_CHECKING:
     from seamo_bench.board.overlap import OverlapRow, PartScore, ScoreGap
 
 
 def overlap(
-    results: ResultsArgument,
+    results: Annotated[Path, typer.Argument(help="Folder of records, on this disk.")],
     *,
     stores: Stores,
     footprints: Annotated[
@@ -39,20 +40,24 @@ def overlap(
     from seamo_bench.questions.overlap import overlaps
     from seamo_bench.questions.seen import SeenShelf
     from seamo_bench.records.answers import write_answer
+    from seamo_bench.records.layout import is_shared
     from seamo_bench.records.record import read_records
     from seamo_bench.tasks.stores import check_root
     from seamo_bench.zoo.catalogue import find_card
 
-    if not results.is_dir():
+    folder = disk_path(results)
+    if folder is None or not folder.is_dir():
         raise UsageError("is no folder of results on this disk", str(results), "Bring them here first.")
+    if is_shared(folder):
+        raise UsageError("is a results repository", str(results), "Ask of the folder that `run` wrote to.")
     if footprints is not None and not footprints.is_dir():
         raise UsageError("is no folder", f"--footprints {footprints}", "Put the lists into one, named by corpus.")
     check_root(stores)
     shelf = SeenShelf(stores, footprints, {find_card(name).card.id: name for name in names(backbones)})
-    found = read_records(results)
-    answer, left = overlaps(found, results, shelf, days=None if days < 0 else days, progress=progress.report)
+    found = read_records(folder)
+    answer, left = overlaps(found, folder, shelf, days=None if days < 0 else days, progress=progress.report)
     progress.close()
-    write_answer(results, answer)
+    write_answer(folder, answer)
     for line in left:
         remark(f"left out: {line}")
     if as_json:
@@ -61,8 +66,8 @@ def overlap(
     show([_line(row) for row in answer.rows], json=False)
     for row in answer.rows:
         for one in row.corpora:
-            if one.origin == "unknown":
-                say(f"{row.title}: {one.id} is unknown: {one.note}")
+            if one.is_partly_unknown:
+                say(f"{row.title}: {one.id} is {'partly ' if one.unplaced else ''}unknown: {one.note}")
     made_up = sorted({row.dataset for row in answer.rows if row.synthetic})
     if made_up:
         say(f"Synthetic data: {', '.join(made_up)}.")

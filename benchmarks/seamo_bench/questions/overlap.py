@@ -27,7 +27,7 @@ from seamo_bench.board.overlap import (
     gaps_of,
     part_score,
 )
-from seamo_bench.facts import keys_sha256, scoring_of
+from seamo_bench.facts import Scalar, keys_sha256, scoring_of
 from seamo_bench.predictions import Ints, Strings
 from seamo_bench.protocol import Progress
 from seamo_bench.questions.seen import SeenPlaces, SeenShelf, seen_by
@@ -107,7 +107,10 @@ def overlaps(
     command = "seamo-bench overlap RESULTS --stores STORES"
     command += " --footprints LISTS" if shelf.lists is not None else ""
     command += "" if days is None else f" --days {days}"
-    return Answer(KIND, VERSION, command, {"days": days}, judged, tuple(rows)), tuple(left)
+    command += " --backbones RUN,..." if shelf.named else ""
+    lists = ", ".join(f"{name} (sha256 {sha256})" for name, sha256 in sorted(shelf.digests.items()))
+    asked: dict[str, Scalar] = {"days": days, "lists": lists, "backbones": ", ".join(sorted(shelf.named))}
+    return Answer(KIND, VERSION, command, asked, judged, tuple(rows)), tuple(left)
 
 
 def _column_rows(
@@ -137,7 +140,8 @@ def _column_rows(
 
 def _seen(shelf: SeenShelf, records: Sequence[Record]) -> tuple[SeenPlaces, ...]:
     """What any of the pretrainings of a row saw, each corpus once."""
-    return tuple({place.corpus: place for record in records for place in seen_by(shelf, record)}.values())
+    places = [place for record in records for place in seen_by(shelf, record)]
+    return tuple({place.corpus if place.footprints is None else id(place): place for place in places}.values())
 
 
 def _tested(store: Samples, keys: Strings) -> _Tested:
@@ -175,7 +179,7 @@ def _counted(
     number = len(tested.keys)
     placed = np.zeros(number, dtype=bool)
     placed[tested.of] = True
-    lost = any(one.corpus.origin == "unknown" for one in seen)
+    lost = any(one.corpus.is_partly_unknown for one in seen)
     state = np.full(number, _UNKNOWN if lost else _CLEAN)
     if any(one.footprints is not None for one in seen):
         state[~placed] = _UNKNOWN
@@ -229,8 +233,9 @@ def _flag(corpora: Sequence[SeenData], state: Ints, days: int | None) -> str:
         share = 100 * touched / len(state)
         said.append(f"{touched:,} of {len(state):,} test samples ({share:.3g} %) lie where {where} has images{when}")
     if unknown:
-        lost = [one.id for one in corpora if one.origin == "unknown"]
-        why = f"where {' and '.join(lost)} lies is not known here" if lost else "they have no place"
+        lost = [f"where {one.id} lies is not known here" for one in corpora if one.origin == "unknown"]
+        lost += [f"{one.unplaced:,} images of {one.id} have no place" for one in corpora if one.unplaced]
+        why = " and ".join(lost) or "they have no place"
         many = "whether the others were seen" if touched else "whether test samples were seen"
         said.append(f"{many} cannot be said of {unknown:,}: {why}")
     return "; ".join(said)

@@ -5,19 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seamo.addresses import join
 from seamo.errors import StoreError, UsageError
+from seamo.identity import file_sha256
+from seamo.store.check import differing_files
 from seamo.store.placelist import Footprints, footprints_of, read_footprints
 from seamo.store.reader import Store, open_store
 from seamo.store.roots import dataset_ids, store_urls
-from seamo_bench.board.overlap import SeenData
-from seamo_bench.card import owner_of
+from seamo_bench.board.overlap import Origin, SeenData
+from seamo_bench.card import BackboneCard, owner_of
 from seamo_bench.questions.corpora import corpus_of
 from seamo_bench.records.record import Record
 from seamo_bench.tasks.stores import find_build
 from seamo_bench.zoo.catalogue import cards, find_card
 
-_UNLEARNT = ("image statistics", "random init")
 _CONTENT, _SPLIT = "pretrained_on.content", "data.split"  # of a SeaMo run, as its records tell them
 
 
@@ -37,6 +41,7 @@ class SeenShelf:
         root: Address of a folder of stores.
         lists: Folder of files named by corpus id; None: there is none.
         named: Backbone id -> the name that it is called by here (a SeaMo run's folder).
+        digests: Name of a list that was read -> the first digits of its sha256.
     """
 
     root: Path
@@ -44,49 +49,73 @@ class SeenShelf:
     named: Mapping[str, str] = field(default_factory=dict)
     read: dict[tuple[str, ...], SeenPlaces] = field(default_factory=dict)
     opened: list[Store] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 def seen_by(shelf: SeenShelf, record: Record) -> tuple[SeenPlaces, ...]:
-    """What the backbone of a record was pretrained on; empty if it has learnt nothing from images.
+    """What the backbone of a record was pretrained on; empty if its card says that it has learnt nothing.
+
+    Where a card is here, it alone decides: what a record tells beside its facts is in no key, so anybody may have
+    written it. Without one a record's word can make places known, never clean: a floor without a card is unknown.
 
     Raises:
         UsageError: If a list is none.
     """
-    if record.about.floor in _UNLEARNT:
+    name = record.facts.backbone.id
+    card = _card_of(shelf, name)
+    if card is not None and card.availability == "none needed":
+        if record.facts.backbone.weights:
+            return (_unknown(name, "it began from weights, and what those saw is not known"),)
         return ()
-    own = _own_store(shelf, record)
+    told = record.about.pretraining if card is None else dict(card.pretraining)
+    own = _own_store(shelf, name, told)
     if own is not None:
         return (own,)
-    name = record.facts.backbone.id
-    if name not in shelf.named and owner_of(name) not in cards():
+    if card is None:
         fix = "is no listed backbone, and the store that it was pretrained on is not here: name its run by --backbones"
         return (_unknown(name, fix),)
-    card = find_card(shelf.named.get(name, owner_of(name))).card
-    if card.availability == "none needed":
-        return ()
     if not card.pretrained_on:
         return (_unknown(name, "its card does not say what it was pretrained on"),)
-    is_ours = _CONTENT in record.about.pretraining
-    return tuple(_of_corpus(shelf, one, is_ours=is_ours) for one in card.pretrained_on)
+    return tuple(_of_corpus(shelf, one, is_ours=_CONTENT in told) for one in card.pretrained_on)
+
+
+def _card_of(shelf: SeenShelf, name: str) -> BackboneCard | None:
+    """The listed card (quirks unsee nothing), or that of a run that was named."""
+    if owner_of(name) in cards():
+        return find_card(owner_of(name)).card
+    return find_card(shelf.named[name]).card if name in shelf.named else None
 
 
 def _unknown(name: str, note: str) -> SeenPlaces:
     return SeenPlaces(SeenData(id=name, origin="unknown", note=note))
 
 
-def _own_store(shelf: SeenShelf, record: Record) -> SeenPlaces | None:
+def _own_store(shelf: SeenShelf, name: str, told: Mapping[str, str]) -> SeenPlaces | None:
     """The very store that a run of ours was pretrained on, by its content, and the split of it that was used."""
-    told = record.about.pretraining
     if _CONTENT not in told:
         return None
-    content, split = json.loads(told[_CONTENT]), json.loads(told.get(_SPLIT, '"all"'))
+    try:
+        content, split = json.loads(told[_CONTENT]), json.loads(told.get(_SPLIT, '"all"'))
+    except (ValueError, RecursionError):
+        return _unknown(name, "what it says of its pretraining cannot be read")
     known = ("content", str(content), str(split))
     if known not in shelf.read:
-        store = next((one for one in _stores(shelf) if one.content == content), None)
-        if store is None:
+        same = [one for one in _stores(shelf) if one.content == content]
+        if not same:
             return None
-        shelf.read[known] = _of_store(store, store.spec.id, str(split))
+        store = next((one for one in same if not _damage(one)), None)
+        if store is None:
+            return _unknown(name, f"{same[0].title} is damaged: {_damage(same[0])}")
+        if split not in ("all", *filter(None, store.meta.counts.splits)):
+            return _unknown(name, f"{store.title} has no split {split}")
+        shelf.read[known] = _of_store(store, store.spec.id, str(split), store.rows(str(split)))
     return shelf.read[known]
+
+
+def _damage(store: Store) -> str:
+    """What is wrong with the files of a store that places are read from; empty if nothing is."""
+    wrong = next(differing_files(store), None)
+    return f"{wrong.where} {wrong.what}" if wrong is not None else ""
 
 
 def _stores(shelf: SeenShelf) -> list[Store]:
@@ -101,22 +130,27 @@ def _stores(shelf: SeenShelf) -> list[Store]:
     return shelf.opened
 
 
-def _of_store(store: Store, name: str, split: str) -> SeenPlaces:
-    rows = store.rows(split)
-    found, placed = footprints_of(store, rows)
-    said = [store.title + ("" if split == "all" else f", split {split}")]
-    if len(placed) < len(rows):
-        said.append(f"{len(rows) - len(placed):,} of {len(rows):,} samples have no place")
+def _of_store(store: Store, name: str, split: str, rows: NDArray[np.int64]) -> SeenPlaces:
+    found, _ = footprints_of(store, rows)
     if not len(found):
         return _unknown(name, f"no sample of {store.title} has a place")
-    facts = SeenData(id=name, origin="store", footprints=len(found), dated=found.num_dated, note="; ".join(said))
+    return _known(name, "store", found, store.title + ("" if split == "all" else f", split {split}"))
+
+
+def _known(name: str, origin: Origin, found: Footprints, note: str) -> SeenPlaces:
+    if found.unplaced:
+        note += f"; {found.unplaced:,} of {len(found) + found.unplaced:,} images have no place"
+    facts = SeenData(
+        id=name, origin=origin, footprints=len(found), dated=found.num_dated, unplaced=found.unplaced, note=note
+    )
     return SeenPlaces(facts, found)
 
 
 def _of_corpus(shelf: SeenShelf, name: str, *, is_ours: bool) -> SeenPlaces:
-    if ("corpus", name) not in shelf.read:
-        shelf.read["corpus", name] = _listed(shelf, name) or _elsewhere(shelf, name, is_ours=is_ours)
-    return shelf.read["corpus", name]
+    known = ("corpus", name, str(is_ours))  # a run of ours saw its own store of it, not the published data
+    if known not in shelf.read:
+        shelf.read[known] = _listed(shelf, name) or _elsewhere(shelf, name, is_ours=is_ours)
+    return shelf.read[known]
 
 
 def _listed(shelf: SeenShelf, name: str) -> SeenPlaces | None:
@@ -128,8 +162,8 @@ def _listed(shelf: SeenShelf, name: str) -> SeenPlaces | None:
             found = read_footprints(path)
             if not len(found):
                 raise UsageError("holds no footprint", str(path), "Leave the file out: its places are then unknown.")
-            facts = SeenData(id=name, origin="list", footprints=len(found), dated=found.num_dated, note=path.name)
-            return SeenPlaces(facts, found)
+            shelf.digests[path.name] = file_sha256(path)[:16]
+            return _known(name, "list", found, path.name)
     return None
 
 
@@ -150,5 +184,8 @@ def _elsewhere(shelf: SeenShelf, name: str, *, is_ours: bool) -> SeenPlaces:
         if store.meta.synthetic is not None or store.meta.subset:
             what = "synthetic" if store.meta.synthetic is not None else "a subset"
             return _unknown(name, f"the store of {dataset} here is {what}: not what it was pretrained on")
-        return _of_store(store, name, "all")
+        if damage := _damage(store):
+            return _unknown(name, f"the store of {dataset} here is damaged: {damage}")
+        # Those that could not be read here may have been seen all the same.
+        return _of_store(store, name, "all", np.arange(len(store)))
     return _unknown(name, f"no list {name}.parquet and no store of it here; {known.where}")

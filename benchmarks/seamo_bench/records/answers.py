@@ -18,6 +18,7 @@ from seamo.errors import ProtocolError, SeamoError
 from seamo.identity import digest, write_atomically
 from seamo.seal import open_document, seal_document
 from seamo_bench.facts import Scalar, Value
+from seamo_bench.records.layout import is_shared
 
 FOLDER = "answers"
 _KIND = r"[a-z][a-z-]{0,31}"
@@ -86,6 +87,8 @@ def read_answers(
 ) -> tuple[Answer[Row], ...]:
     """Answers of one kind in the order of their files; what is damaged, older or of other records is logged and left.
 
+    Of a results repository there are none.
+
     Args:
         results: Folder of the results, on this disk.
         kind: Which question.
@@ -93,6 +96,8 @@ def read_answers(
         version: Of the method that makes them now.
         known: Keys of the records that are there: answers that rest on others are out of date. None: not asked.
     """
+    if is_shared(results):  # a repository holds what was handed in: nobody here has made its answers
+        return ()
     there = None if known is None else set(known)
     found = []
     for path in sorted((results / FOLDER).glob(f"{kind}-*.json")):

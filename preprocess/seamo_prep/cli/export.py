@@ -33,19 +33,27 @@ def export(
 
 
 def _footprints(place: str, output: Path) -> list[dict[str, Any]]:
+    from dataclasses import replace
+
+    import numpy as np
+
     from seamo.store.placelist import footprints_of, write_footprints
     from seamo_prep.exchange.facts import one_store_at
 
     if output.suffix != ".parquet":
         raise UsageError("is no .parquet", str(output), "Footprints are written as Parquet.")
     store = one_store_at(place)
-    found, rows = footprints_of(store, store.rows("all"))
+    found, _ = footprints_of(store, np.arange(len(store)))
     if not len(found):
         raise UsageError("no sample has a place, so there is no footprint", store.title)
-    if len(rows) < len(store):
-        remark(f"{store.title}: {len(store) - len(rows):,} samples left out, they cannot be read or have no place")
+    if store.meta.subset:  # of one sample at least the place is not known
+        missing = max(1, (store.meta.counts.published or 0) - len(store))
+        found = replace(found, unplaced=found.unplaced + missing)
+    if found.unplaced:
+        remark(f"{store.title}: of {found.unplaced:,} samples no place is known, which the list says")
     write_footprints(output, found)
-    return [{"id": store.title, "file": str(output), "footprints": len(found), "dated": found.num_dated}]
+    counts = {"footprints": len(found), "dated": found.num_dated, "unplaced": found.unplaced}
+    return [{"id": store.title, "file": str(output), **counts}]
 
 
 def _one(place: str, output: Path, *, card: bool) -> list[dict[str, Any]]:

@@ -165,11 +165,20 @@ def ground_of(grid: Grid, outline: Coast | None) -> MapGround:
     )
 
 
-def boxes_of(grid: Grid, ground: MapGround) -> list[tuple[float, float, float, float]]:
-    """Left, top, width and height of a rectangle for each cell: the more samples, the larger."""
-    boxes, most = [], int(grid.counts.max())
+def boxes_of(
+    grid: Grid, ground: MapGround, counts: Sequence[int] | None = None
+) -> list[tuple[float, float, float, float]]:
+    """Left, top, width and height of a rectangle for each cell: the more samples, the larger.
+
+    Args:
+        grid: The cells.
+        ground: What lies under them.
+        counts: Samples of each cell; None: those of the grid.
+    """
+    counts = grid.counts.tolist() if counts is None else counts
+    boxes, most = [], max(1, *counts)
     wide, tall = ground.cell
-    for (lon, lat), count in zip((grid.corners + grid.step / 2).tolist(), grid.counts.tolist(), strict=True):
+    for (lon, lat), count in zip((grid.corners + grid.step / 2).tolist(), counts, strict=True):
         part = 0.4 + 0.6 * math.sqrt(count / most)  # of the cell's sides
         w, h = max(5.0, part * wide), max(5.0, part * tall)
         boxes.append((ground.x(lon) - w / 2, ground.y(lat) - h / 2, w, h))

@@ -11,6 +11,7 @@ from seamo_bench.board.report.coast import SOURCE, Coast, coast
 from seamo_bench.board.report.columns import chips
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.report.tabs.map import SHADES, boxes_of, ground_of
+from seamo_bench.board.report.words import plural
 from seamo_bench.board.tables import number
 from seamo_bench.records.answers import read_answers
 
@@ -20,12 +21,13 @@ EXAMPLES = 10
 
 def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
     """A table a column, and a drawer with a map for every backbone that has seen places of the test."""
-    asked = _by_days(page)
+    asked = _by_question(page)
     order = {row.id: at for at, row in enumerate(page.made.rows)}
+    titles = {row.id: row.title for row in page.made.rows}
     outline = coast()
     parts: list[dict[str, object]] = []
     for head in heads:
-        for days, rows in asked.items():
+        for question, rows in asked.items():
             mine = [row for row in rows if row.column == head.column.id and row.row in order]
             if not mine:
                 continue
@@ -35,9 +37,12 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
                 {
                     "head": head,
                     "chips": chips(page.made, head),
-                    "when": _when(days),
-                    "lines": [_line(row) for row in mine],
-                    "drawers": [_drawer(row, outline, f"{len(parts)}-{at}") for at, row in enumerate(drawn[:DRAWERS])],
+                    "when": _when(question, several=len(asked) > 1),
+                    "lines": [_line(row, titles[row.row], _outdated(page, head, row)) for row in mine],
+                    "drawers": [
+                        _drawer(row, titles[row.row], outline, f"{len(parts)}-{at}")
+                        for at, row in enumerate(drawn[:DRAWERS])
+                    ],
                     "more": len(drawn[DRAWERS:]),
                     "floors": sorted({floor for row in mine for floor in row.floors}),
                 }
@@ -45,23 +50,49 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
     return {"parts": parts, "source": SOURCE if outline else ""} if parts else None
 
 
-def _by_days(page: Page) -> dict[object, list[OverlapRow]]:
-    """Days that were asked for -> rows; of two answers about one backbone and column the one of more records."""
+def _by_question(page: Page) -> dict[tuple[object, str, str], list[OverlapRow]]:
+    """Days, lists and runs that were asked with -> rows; of two about one backbone and column that of more records.
+
+    What was asked with other lists stands apart: which of them is right, nobody can say here.
+    """
     known = [record.key for record in page.found.records]
     answers = read_answers(page.results, KIND, OverlapRow, version=VERSION, known=known)
-    found: dict[object, dict[tuple[str, str], OverlapRow]] = {}
-    for answer in sorted(answers, key=lambda one: len(one.records)):
-        found.setdefault(answer.asked.get("days"), {}).update({(row.column, row.row): row for row in answer.rows})
-    return {days: list(rows.values()) for days, rows in found.items()}
+    found: dict[tuple[object, str, str], dict[tuple[str, str], OverlapRow]] = {}
+    for answer in sorted(answers, key=lambda one: len(one.records)):  # of a row's own records alone, the most floors
+        days, lists, runs = (answer.asked.get(name) for name in ("days", "lists", "backbones"))
+        rows = found.setdefault((days, str(lists or ""), str(runs or "")), {})
+        for row in answer.rows:
+            before = rows.get((row.column, row.row))
+            if before is None or len(row.records) >= len(before.records):
+                rows[row.column, row.row] = row
+    return {question: list(rows.values()) for question, rows in found.items()}
 
 
-def _when(days: object) -> str:
-    return "" if days is None else f"Only images at most {days} days apart count; without a day the place decides."
+def _when(question: tuple[object, str, str], *, several: bool) -> str:
+    days, lists, runs = question
+    said = [] if days is None else [f"Only images at most {days} days apart count; without a day the place decides."]
+    if lists or several:
+        said.append(f"Lists: {lists or 'none'}.")
+    if runs:
+        said.append(f"Runs that were named: {runs}.")
+    return " ".join(said)
 
 
-def _line(row: OverlapRow) -> dict[str, object]:
+def _outdated(page: Page, head: Head, row: OverlapRow) -> str:
+    """What the leaderboard's cell has that the row has not, or the other way, as a sentence; empty if they agree."""
+    cell = page.made.cells.get((row.row, head.column))
+    now = {record.key for record in cell.records} if cell is not None else set[str]()
+    newer, gone = len(now - set(row.records)), len(set(row.records) - now)
+    if newer:
+        return f"{plural(newer, 'newer record')} of the leaderboard not in it: make it again"
+    return f"{plural(gone, 'record')} in it that the leaderboard leaves out: make it again" if gone else ""
+
+
+def _line(row: OverlapRow, title: str, outdated: str) -> dict[str, object]:
     return {
         "row": row,
+        "title": title,
+        "know": "; ".join(one for one in (outdated, row.flag, row.note) if one),
         "corpora": ", ".join(one.id for one in row.corpora) or "nothing",
         "whole": _score(row, row.whole),
         "rest": _score(row, row.rest),
@@ -87,15 +118,15 @@ def _ends(row: OverlapRow, low: float | None, high: float | None) -> str:
     return "no interval" if low is None or high is None else f"{number(row.metric, low)} to {number(row.metric, high)}"
 
 
-def _drawer(row: OverlapRow, outline: Coast | None, place: str) -> dict[str, object]:
-    cells = row.cells
+def _drawer(row: OverlapRow, title: str, outline: Coast | None, place: str) -> dict[str, object]:
+    cells = [cell for cell in row.cells if cell.samples]
     corners = np.array([(cell.west, cell.south) for cell in cells], dtype=np.float64).reshape(-1, 2)
-    codes = np.repeat(np.arange(len(cells)), [cell.touched + cell.clean + cell.unknown for cell in cells])
-    grid = Grid(row.step, corners, codes)
+    grid = Grid(row.step, corners, np.empty(0, dtype=np.int64))
     under = ground_of(grid, outline) if cells else None
-    marks = boxes_of(grid, under) if under else []
+    marks = boxes_of(grid, under, [cell.samples for cell in cells]) if under else []
     return {
         "row": row,
+        "title": title,
         "place": place,
         "ground": under,
         "cells": [
