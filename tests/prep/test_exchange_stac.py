@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from seamo.errors import StoreError, UsageError
 from seamo.licences import hub_licence, spdx_of
 from seamo.store.columns import IndexColumns
+from seamo.store.placelist import read_footprints
 from seamo.store.reader import Store, open_store
 from seamo.store.table import row_groups, table_bytes
 from seamo.testing.stores import tiny_store
@@ -86,6 +87,8 @@ def test_what_has_no_place_or_date_is_counted_and_left_out(odd: Store, tmp_path:
     assert sorted(rows) == ["tiny_000", "tiny_003", "tiny_004", "tiny_005", "tiny_006"]
     (facts,) = collections.values()
     assert facts["seamo:left_out"] == {"without a date": 1, "without a georeference": 1}
+    listed = read_footprints(tmp_path / "items.parquet")  # as a list of places it lacks them, and says so
+    assert (len(listed), listed.unplaced) == (5, 2)
     assert facts["seamo:samples"] == 7
     assert facts["seamo:synthetic"] is True
     assert rows["tiny_003"]["datetime"].isoformat() == "2020-02-29T12:00:00+00:00"  # the only one of its dates

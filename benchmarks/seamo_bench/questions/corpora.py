@@ -38,7 +38,8 @@ _CORPORA = (
     Corpus(
         "ssl4eo-s12-v1.1",
         "public",
-        "train_metadata.parquet beside the data (arXiv 2503.00168): column `geometry`, `time` of every date",
+        "train_metadata.parquet beside the data (arXiv 2503.00168): `geometry` and `time` of every date, which "
+        "must be rewritten as sides and days",
     ),
     Corpus("bigearthnet-s2", "public", _BEN, ("bigearthnet-v1",)),
     Corpus("bigearthnet-mm", "public", _BEN, ("bigearthnet-v1",)),
