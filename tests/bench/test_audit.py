@@ -14,12 +14,13 @@ from PIL import Image
 
 from seamo.errors import ProtocolError, UsageError
 from seamo_bench import facts as f
-from seamo_bench.board.audit import audit_labels, change_without, find_asked, ranking, row_of_audit, swaps_of
+from seamo_bench.board.audit import audit_labels, change_without, ranking, row_of_audit, swaps_of
+from seamo_bench.board.audit_asked import find_asked
 from seamo_bench.board.audit_rows import KIND, VERSION, AuditRow, Suspect, headline
 from seamo_bench.board.report import write_report
 from seamo_bench.predictions import ClassPredictions, Scoring, TilePredictions, fold_parts, take
 from seamo_bench.protocol import silent
-from seamo_bench.questions.audit import alike_with_other_labels
+from seamo_bench.questions.audit import alike_with_other_labels, audit
 from seamo_bench.records import record as r
 from seamo_bench.records.answers import read_answers, write_answer
 from seamo_bench.runs.estimate import CPU
@@ -80,8 +81,8 @@ def put(folder: Path, name: str, run: ClassPredictions | TilePredictions, **chan
             lists={"all": "1" * 64, "folds": "2" * 64} if folded else {"test": "3" * 64},
             fraction=float(changes.get("fraction", 1.0)),  # type: ignore[arg-type]
         ),
-        task=f.TaskFacts(kind=kind, classes=NAMES),  # type: ignore[arg-type]
-        backbone=f.BackboneFacts(id=name, card="d" * 64),
+        task=f.TaskFacts(kind=kind, classes=NAMES, label_space=str(changes.get("space", ""))),  # type: ignore[arg-type]
+        backbone=f.BackboneFacts(id=name, card="d" * 64, weights=str(changes.get("weights", ""))),
         protocol=f.ProtocolFacts(id=str(changes.get("protocol", "linear")), version=1),
         seed=int(changes.get("seed", 0)),  # type: ignore[call-overload]
     )
@@ -245,6 +246,22 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     ]
     with pytest.raises(UsageError, match="nowhere"):
         find_asked(r.read_records(tmp_path).records, ["nowhere"])
+
+
+@pytest.mark.parametrize("bad", [{"dataset": "../../escaped"}, {"dataset": "/escaped"}, {"space": "../../escaped"}])
+def test_a_name_in_a_record_is_no_path(tmp_path: Path, bad: dict[str, str]) -> None:
+    truth, labels, _ = planted(9)
+    put(tmp_path / "results", "a", predicted(labels, truth, 1))
+    put(tmp_path / "results", "b", predicted(labels, truth, 2), **bad)
+    records = r.read_records(tmp_path / "results").records
+    said: list[str] = []
+    out = tmp_path / "one/two/out"
+    (found,) = audit(records, tmp_path / "results", out, tell=said.append)
+    assert found.row.models == ("a",)
+    assert any("no name of a file" in line for line in said)
+    assert {path.parent for path in tmp_path.rglob("*.csv")} == {out / "fields"}
+    with pytest.raises(ProtocolError, match="no name of a file"):
+        audit([one for one in records if one.facts.backbone.id == "b"], tmp_path / "results", out)
 
 
 # With stores ---------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seamo.errors import ProtocolError, UsageError
+from seamo.errors import ProtocolError
+from seamo_bench.board.audit_asked import ABOVE_CHANCE, AuditQuestion
 from seamo_bench.board.audit_rows import LISTED, NO_LABEL, AuditRow, Ranged, Suspect, Swap, Without
 from seamo_bench.board.compare import Column, Runs, cell_sampling, column_of, load_runs, row_of
 from seamo_bench.facts import scoring_of
@@ -34,18 +35,6 @@ from seamo_bench.scores.distributions import holm
 from seamo_bench.scores.intervals import Interval, difference_of, interval, mean_of
 from seamo_bench.scores.metrics import PRIMARY, mean_of_folds, prepare
 from seamo_bench.scores.replicates import Replicates, is_folded, replicate_by
-
-_ABOVE_CHANCE = {"single-label": "balanced_accuracy", "multi-label": "macro_ap"}
-
-
-@dataclass(frozen=True, slots=True)
-class AuditQuestion:
-    """Records whose predictions say something of the same labels."""
-
-    dataset: str
-    label_space: str
-    scheme: str
-    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,76 +65,6 @@ class LabelAudit:
     def classes(self) -> tuple[str, ...]:
         """Names in the order of ids."""
         return self.asked.records[0].facts.task.classes
-
-
-def find_asked(
-    records: Sequence[Record], datasets: Sequence[str] = ()
-) -> tuple[tuple[AuditQuestion, ...], tuple[str, ...]]:
-    """What can be audited, a data set and label space each, and sentences on what is left out.
-
-    Of several splits the one that reaches most samples is taken, then the one of most models.
-
-    Args:
-        records: Of a results folder.
-        datasets: Ids that are asked for; empty = all.
-
-    Raises:
-        UsageError: If nothing is scored on one of them.
-    """
-    done = [one for one in records if one.status == "ok"]
-    known = sorted({column_of(one).dataset for one in done})
-    for name in datasets:
-        if name not in known:
-            raise UsageError(f"no score on {name!r} among the records", fix=f"There are {', '.join(known) or 'none'}.")
-    groups: dict[tuple[str, str], dict[tuple[str, ...], list[Record]]] = {}
-    notes = []
-    for one in done:
-        facts, dataset = one.facts, column_of(one).dataset
-        if datasets and dataset not in datasets:
-            continue
-        if facts.task.kind not in _ABOVE_CHANCE:
-            notes.append(
-                f"{dataset}: masks are not audited; a mask has a label a pixel, and records keep counts of them."
-            )
-            continue
-        lists = facts.split.lists
-        same = (*(store.content for store in facts.stores), facts.split.scheme, lists.get("all") or lists["test"])
-        groups.setdefault((dataset, facts.task.label_space), {}).setdefault(same, []).append(one)
-    found = []
-    for (dataset, space), splits in sorted(groups.items()):
-        ordered = sorted(splits.items(), key=lambda item: (-_samples(item[1][0]), -len(_rows(item[1])), item[0]))
-        mine, said = _alike(ordered[0][1])
-        scheme = mine[0].facts.split.scheme
-        found.append(AuditQuestion(dataset, space, scheme, tuple(mine)))
-        notes += [f"{dataset}: {sentence}" for sentence in said]
-        notes += [
-            f"{dataset}: {len(rest)} record(s) of split {rest[0].facts.split.scheme} are left out; those of {scheme} "
-            "reach more samples, or are of more models or of another store."
-            for _, rest in ordered[1:]
-        ]
-    return tuple(found), tuple(dict.fromkeys(notes))
-
-
-def _samples(record: Record) -> int:
-    counts = record.about.samples
-    return counts.get("all", counts.get("test", 0))
-
-
-def _rows(records: Sequence[Record]) -> set[str]:
-    return {row_of(one) for one in records}
-
-
-def _alike(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Those with most labels and, where there are any, of the full budget: the others know less of the same samples."""
-    notes = []
-    share = max(one.facts.split.fraction for one in records)
-    mine = [one for one in records if one.facts.split.fraction == share]
-    full = [one for one in mine if one.facts.budget == "full"]
-    if len(mine) < len(records):
-        notes.append(f"{len(records) - len(mine)} record(s) with fewer training labels do not vote.")
-    if full and len(full) < len(mine):
-        notes.append(f"{len(mine) - len(full)} record(s) of demo budget do not vote.")
-    return sorted(full or mine, key=lambda one: one.key), notes
 
 
 def audit_labels(asked: AuditQuestion, results: Path, *, progress: Progress = silent) -> LabelAudit:
@@ -193,7 +112,7 @@ def _better_than_chance(
     cells: Mapping[str, Mapping[Column, Sequence[Record]]], labels: Ints, results: Path
 ) -> tuple[dict[str, dict[Column, Sequence[Record]]], list[str]]:
     """Row -> its columns whose 95 % interval lies above chance, and what is said of the others."""
-    name = _ABOVE_CHANCE["single-label" if labels.ndim == 1 else "multi-label"]
+    name = ABOVE_CHANCE["single-label" if labels.ndim == 1 else "multi-label"]
     chance = float(labels[:, labels.any(axis=0)].mean()) if labels.ndim == 2 else 1 / len(np.unique(labels))
     good: dict[str, dict[Column, Sequence[Record]]] = {}
     said = []

@@ -17,7 +17,8 @@ from seamo.escapes import csv_text
 from seamo.identity import write_atomically
 from seamo.store.alike import near_duplicates
 from seamo.store.samples import Samples
-from seamo_bench.board.audit import AuditQuestion, LabelAudit, audit_labels, find_asked, ranking, row_of_audit
+from seamo_bench.board.audit import LabelAudit, audit_labels, ranking, row_of_audit
+from seamo_bench.board.audit_asked import AuditQuestion, find_asked
 from seamo_bench.board.audit_rows import KIND, VERSION, AuditRow
 from seamo_bench.facts import TaskFacts
 from seamo_bench.protocol import Progress, silent
