@@ -125,7 +125,9 @@ def test_votes_are_those_of_a_loop(several: bool) -> None:
         assert (votes.suggested == 1 - labels).all()
         pairs = np.stack([1 - raw[0], raw[0]], axis=2).reshape(-1, 2)
         np.testing.assert_allclose(chances[0].reshape(-1, 2), calibrated(pairs, labels.ravel()))
-    order = sorted(range(n), key=lambda i: (votes.margin[i].min(), i))
+    count = votes.truth.shape[1]
+    asked = [[q for q in range(count) if against[i, q] >= 3] or list(range(count)) for i in range(n)]
+    order = sorted(range(n), key=lambda i: (min(votes.margin[i, q] for q in asked[i]), i))
     assert votes.order.tolist() == order
     share = estimated_wrong(votes)(np.ones((1, n)))[0]
     want = [

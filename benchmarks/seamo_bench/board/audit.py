@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo.errors import ProtocolError
+from seamo.identity import digest
 from seamo_bench.board.audit_asked import ABOVE_CHANCE, AuditQuestion
 from seamo_bench.board.audit_rows import LISTED, NO_LABEL, AuditRow, Ranged, Suspect, Swap, Without
-from seamo_bench.board.compare import Column, Runs, cell_sampling, column_of, load_runs, row_of
+from seamo_bench.board.compare import Column, cell_runs, cell_sampling, check_comparable, column_of, row_of
 from seamo_bench.facts import scoring_of
 from seamo_bench.predictions import (
     ClassPredictions,
@@ -25,16 +26,15 @@ from seamo_bench.predictions import (
     Strings,
     fold_parts,
     probabilities,
-    take,
 )
 from seamo_bench.protocol import Progress, silent
-from seamo_bench.records.record import Record
+from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.scores.ballot import Ballot, chances_of, count_votes, estimated_wrong, questions_of
 from seamo_bench.scores.confident import swap_tests
 from seamo_bench.scores.distributions import holm
-from seamo_bench.scores.intervals import Interval, difference_of, interval, mean_of
+from seamo_bench.scores.intervals import Interval, Sampling, difference_of, interval, mean_of, number_of
 from seamo_bench.scores.metrics import PRIMARY, mean_of_folds, prepare
-from seamo_bench.scores.replicates import Replicates, is_folded, replicate_by
+from seamo_bench.scores.replicates import Replicates, is_folded, replicate_by, replicate_gap
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class LabelAudit:
         keys: (N,) sorted.
         votes: Of N samples in that order.
         models: Who voted, V names.
-        left_out: Who did not, and why.
+        left_out: Who did not, whose records or scores are left out, and why.
         is_suspect: (N,).
         wrong: Estimated number of wrong labels.
         without: Scores with and without the suspects.
@@ -76,84 +76,159 @@ def audit_labels(asked: AuditQuestion, results: Path, *, progress: Progress = si
         progress: Called with (done, total, what).
 
     Raises:
-        ProtocolError: If no model is better than chance, or predictions are missing, changed or of other labels.
+        ProtocolError: If no model is better than chance, or records are of two sets of labels, as many models of each.
     """
-    cells: dict[str, dict[Column, list[Record]]] = {}
-    for one in asked.records:
-        cells.setdefault(row_of(one), {}).setdefault(column_of(one), []).append(one)
-    sample = _classes_of(load_runs(asked.records[:1], results))[0]
-    keys, first = np.unique(sample.keys, return_index=True)
-    labels = sample.labels[first]
-    good, left_out = _better_than_chance(cells, labels, results)
+    records, truth, left_out = _of_the_same_labels(asked, results)
+    name = ABOVE_CHANCE["single-label" if truth.labels.ndim == 1 else "multi-label"]
+    cells, said = _cells(records, results, name)
+    good, bad = _better_than_chance(cells, truth.labels)
+    left_out += [*said, *bad]
     if not good:
-        said = f"no model is better than chance, so none can judge a label: {'; '.join(left_out)}"
-        raise ProtocolError(said, asked.dataset)
-    votes = count_votes(_chances(good, keys, labels, results, progress), questions_of(labels))
+        told = f"no model is better than chance, so none can judge a label: {'; '.join(left_out)}"
+        raise ProtocolError(told, asked.dataset)
+    votes = count_votes(_chances(good, truth, results, progress), questions_of(truth.labels))
     is_suspect = np.asarray(votes.contradicted.any(axis=1))
-    units = sample.units[first] if len(sample.units) else sample.units
-    whole = ClassPredictions(keys, labels, votes.chance.reshape(len(keys), -1), "probabilities", units)
+    chance = votes.chance.reshape(len(truth.keys), -1)
+    whole = ClassPredictions(truth.keys, truth.labels, chance, "probabilities", truth.units)
+    without, unscored = _scores_without(cells, results, truth.keys[is_suspect], progress)
     return LabelAudit(
         asked=asked,
-        keys=keys,
+        keys=truth.keys,
         votes=votes,
         models=tuple(sorted(good)),
-        left_out=tuple(left_out),
+        left_out=(*left_out, *unscored),
         is_suspect=is_suspect,
         wrong=_estimated(votes, whole),
-        without=tuple(_scores_without(cells, results, set(keys[is_suspect].tolist()), progress)),
+        without=without,
     )
 
 
-def _classes_of(runs: Runs) -> list[ClassPredictions]:
-    return [run for run in runs.predictions if isinstance(run, ClassPredictions)]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Truth:
+    """Sorted keys (N,), each once, with their labels and scenes."""
+
+    keys: Strings
+    labels: Ints
+    units: Strings
 
 
-def _better_than_chance(
-    cells: Mapping[str, Mapping[Column, Sequence[Record]]], labels: Ints, results: Path
-) -> tuple[dict[str, dict[Column, Sequence[Record]]], list[str]]:
-    """Row -> its columns whose 95 % interval lies above chance, and what is said of the others."""
-    name = ABOVE_CHANCE["single-label" if labels.ndim == 1 else "multi-label"]
-    chance = float(labels[:, labels.any(axis=0)].mean()) if labels.ndim == 2 else 1 / len(np.unique(labels))
-    good: dict[str, dict[Column, Sequence[Record]]] = {}
+def _truth_of(record: Record, results: Path) -> _Truth:
+    run = _classes_of(load_predictions(record, results))
+    keys, first, at = np.unique(run.keys, return_index=True, return_inverse=True)
+    if (run.labels[first][at] != run.labels).any():
+        raise ProtocolError("gives a sample two labels", record.key)
+    return _Truth(keys, run.labels[first], run.units[first] if len(run.units) else run.units)
+
+
+def _classes_of(run: Predictions) -> ClassPredictions:
+    assert isinstance(run, ClassPredictions)  # noqa: S101 - masks are not asked about, and records hold their task
+    return run
+
+
+def _of_the_same_labels(asked: AuditQuestion, results: Path) -> tuple[list[Record], _Truth, list[str]]:
+    """The records that were scored against the labels of most models, those labels, and what is said of the others.
+
+    Raises:
+        ProtocolError: If none can be read, or as many models know other labels: nobody here can say which are right.
+    """
+    groups: dict[str, list[Record]] = {}
+    truths: dict[str, _Truth] = {}
     said = []
-    for row, columns in sorted(cells.items()):
-        for column, own in sorted(columns.items()):
-            known = interval(cell_sampling(own, results, name))
-            if (known.low if known.low is not None else known.value) > chance:
-                good.setdefault(row, {})[column] = own
-            else:
-                said.append(f"{row} with {column.protocol} is not better than chance and does not vote")
+    for one in asked.records:
+        try:
+            truth = _truth_of(one, results)
+        except ProtocolError as error:
+            said.append(f"a record of {row_of(one)} ({one.key[:12]}) is left out: {error.what}")
+            continue
+        content = digest([truth.keys.tolist(), truth.labels.tolist()])
+        truths.setdefault(content, truth)
+        groups.setdefault(content, []).append(one)
+    if not groups:
+        raise ProtocolError("; ".join(said), asked.dataset)
+    ordered = sorted(groups, key=lambda content: -len({row_of(one) for one in groups[content]}))
+    sizes = [len({row_of(one) for one in groups[content]}) for content in ordered]
+    if sizes[0] in sizes[1:]:
+        rows = ", ".join(row_of(groups[content][0]) for content in ordered)
+        what = f"was tested on {len(ordered)} sets of samples and labels, as many models on each ({rows})"
+        raise ProtocolError(what, asked.dataset, "Move the wrong records away.")
+    for content in ordered[1:]:
+        said += [
+            f"a record of {row_of(one)} ({one.key[:12]}) is left out: it was not tested on the samples and labels of "
+            "the other models"
+            for one in groups[content]
+        ]
+    return groups[ordered[0]], truths[ordered[0]], said
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cell:
+    """One model under one protocol: the records that are averaged, and what tells whether it is better than chance."""
+
+    row: str
+    column: Column
+    records: tuple[Record, ...]
+    known: Interval
+
+    @property
+    def words(self) -> str:
+        return f"{self.row} with {self.column.protocol}"
+
+
+def _cells(records: Sequence[Record], results: Path, name: str) -> tuple[list[_Cell], list[str]]:
+    """Cells whose records may be averaged, in the order of their rows, and what is said of the others.
+
+    Records of one cell must be comparable; those of two models need not: each votes for itself.
+    """
+    found: dict[tuple[str, Column], list[Record]] = {}
+    for one in records:
+        found.setdefault((row_of(one), column_of(one)), []).append(one)
+    cells, said = [], []
+    for (row, column), own in sorted(found.items()):
+        try:
+            check_comparable(own, column.id)
+            known = _sure(cell_sampling(own, results, name))
+        except ProtocolError as error:
+            said.append(f"{row} with {column.protocol} is left out: {error.what}")
+            continue
+        cells.append(_Cell(row, column, tuple(own), known))
+    return cells, said
+
+
+def _sure(known: Sampling) -> Interval:
+    """Its interval; of a score that is 1 in every resample or fold Wilson's over those, as a share of them has it."""
+    return interval(replace(known, successes=known.num_units) if known.value == 1 else known)
+
+
+def _better_than_chance(cells: Sequence[_Cell], labels: Ints) -> tuple[dict[str, list[_Cell]], list[str]]:
+    """Row -> its cells whose 95 % interval lies above chance, and what is said of the others."""
+    chance = float(labels[:, labels.any(axis=0)].mean()) if labels.ndim == 2 else 1 / len(np.unique(labels))
+    good: dict[str, list[_Cell]] = {}
+    said = []
+    for one in cells:
+        if one.known.low is None:
+            said.append(f"{one.words} has no interval, so it cannot be told from chance and does not vote")
+        elif one.known.low > chance:
+            good.setdefault(one.row, []).append(one)
+        else:
+            said.append(f"{one.words} is not better than chance and does not vote")
     return good, said
 
 
-def _chances(
-    good: Mapping[str, Mapping[Column, Sequence[Record]]],
-    keys: Strings,
-    labels: Ints,
-    results: Path,
-    progress: Progress,
-) -> Iterator[Floats]:
+def _chances(good: Mapping[str, Sequence[_Cell]], truth: _Truth, results: Path, progress: Progress) -> Iterator[Floats]:
     """(N, Q, C) of each model, the mean over its columns and seeds; one model in memory at a time."""
-    for number, (row, columns) in enumerate(sorted(good.items())):
+    for number, (_, cells) in enumerate(sorted(good.items())):
         progress(number, len(good), "models that vote")
-        runs = [run for own in columns.values() for run in _classes_of(load_runs(own, results))]
-        yield np.mean([_chance(run, keys, labels, row) for run in runs], axis=0)
+        records = [one for cell in cells for one in cell.records]
+        yield np.mean([_chance(_classes_of(load_predictions(one, results)), truth.keys) for one in records], axis=0)
 
 
-def _chance(run: ClassPredictions, keys: Strings, labels: Ints, row: str) -> Floats:
-    """(N, Q, C) calibrated probabilities by key; of a cross-validation scheme the mean over repeats.
-
-    Raises:
-        ProtocolError: If the run was not tested on these samples and labels.
-    """
-    at = np.minimum(np.searchsorted(keys, run.keys), len(keys) - 1)
-    count = np.bincount(at, minlength=len(keys))
-    if (keys[at] != run.keys).any() or not count.all() or (labels[at] != run.labels).any():
-        raise ProtocolError("was not tested on the samples and labels of the other models", row)
+def _chance(run: ClassPredictions, keys: Strings) -> Floats:
+    """(N, Q, C) calibrated probabilities by key; of a cross-validation scheme the mean over repeats."""
+    at = np.searchsorted(keys, run.keys)
     made = chances_of(probabilities(run), run.labels)
     total = np.zeros((len(keys), *made.shape[1:]))
     np.add.at(total, at, made)
-    return np.asarray(total / count[:, None, None])
+    return np.asarray(total / np.bincount(at, minlength=len(keys))[:, None, None])
 
 
 def _estimated(votes: Ballot, whole: ClassPredictions) -> Interval:
@@ -168,57 +243,56 @@ def _estimated(votes: Ballot, whole: ClassPredictions) -> Interval:
 
 
 def _scores_without(
-    cells: Mapping[str, Mapping[Column, Sequence[Record]]], results: Path, suspects: set[str], progress: Progress
-) -> Iterator[Without]:
-    for number, (row, columns) in enumerate(sorted(cells.items())):
+    cells: Sequence[_Cell], results: Path, suspects: Strings, progress: Progress
+) -> tuple[tuple[Without, ...], list[str]]:
+    """Of each cell its score as the leaderboard has it, the change, and what is said of those that have none."""
+    found, said = [], []
+    for number, one in enumerate(cells):
         progress(number, len(cells), "scores without suspects")
-        for column, own in sorted(columns.items()):
-            scoring = scoring_of(own[0].facts)
-            name = PRIMARY[scoring.kind]
-            runs = load_runs(own, results)
-            pairs = [change_without(run, suspects, name, scoring) for run in _classes_of(runs)]
-            known = replace(mean_of([change for _, change in pairs], parents=runs.parents), bounds=None, successes=None)
-            change = interval(known)
-            score = float(np.mean([whole for whole, _ in pairs]))
-            if np.isfinite(score) and np.isfinite(change.value):
-                ends = Ranged(value=change.value, low=change.low, high=change.high)
-                yield Without(
-                    model=row,
-                    protocol=column.protocol,
-                    metric=name,
-                    all=score,
-                    without=score + change.value,
-                    difference=ends,
-                )
+        scoring = scoring_of(one.records[0].facts)
+        name = PRIMARY[scoring.kind]
+        runs = cell_runs(one.records, results, name)
+        changes = [
+            change_without(_classes_of(load_predictions(record, results)), suspects, whole, scoring)
+            for record, whole in zip(runs.records, runs.replicates, strict=True)
+        ]
+        score = mean_of(runs.replicates, parents=runs.parents).value
+        change = interval(number_of(changes, parents=runs.parents))
+        if not np.isfinite(score) or not np.isfinite(change.value):
+            said.append(f"{one.words} has no score without the suspects")
+            continue
+        found.append(
+            Without(
+                model=one.row,
+                protocol=one.column.protocol,
+                metric=name,
+                all=score,
+                without=score + change.value,
+                difference=Ranged(value=change.value, low=change.low, high=change.high),
+            )
+        )
+    return tuple(found), said
 
 
-def change_without(run: ClassPredictions, suspects: set[str], name: str, scoring: Scoring) -> tuple[float, Replicates]:
-    """A run's score, and replicates of (score without the suspects) - (score): paired, by weights of 0.
+def change_without(run: ClassPredictions, suspects: Strings, whole: Replicates, scoring: Scoring) -> Replicates:
+    """Replicates of (score without the suspects) - (score): paired, by weights of 0.
 
     Args:
         run: Its predictions.
         suspects: Keys.
-        name: Metric.
+        whole: Replicates of its score.
         scoring: The task.
     """
     if not is_folded(run):
-        ordered = take(run, np.argsort(run.keys, kind="stable"))
-        weighted, keep = prepare(name, ordered, scoring), _kept(ordered, suspects)
-        made = replicate_by(ordered, lambda _: lambda weights: weighted(weights * keep) - weighted(weights), name)
-        return float(weighted(np.ones((1, len(run.keys))))[0]), made
-    scores = []
-    for part in fold_parts(run):
-        keep = _kept(part, suspects)
-        scores.append(prepare(name, part, scoring)(np.stack([np.ones_like(keep), keep])))
-    whole, change = np.array([one[0] for one in scores]), np.array([one[1] - one[0] for one in scores])
-    folds, num_samples = len(np.unique(run.folds)), len(np.unique(run.keys))
-    made = Replicates(mean_of_folds(change), change, "folds", name, num_samples, len(change), "folds", folds, "", "")
-    return mean_of_folds(whole), made
-
-
-def _kept(run: Predictions, suspects: set[str]) -> Floats:
-    """(N,) 0 for suspects, 1 for all others."""
-    return np.array([key not in suspects for key in run.keys.tolist()], dtype=np.float64)
+        gap = replicate_gap(run, ~np.isin(run.keys, suspects), whole.metric, scoring)
+        return replace(gap, value=-gap.value, values=-gap.values)
+    # Folds hold other samples each: what is left of a fold is scored by itself, and the mean is over folds.
+    rest = [
+        float(prepare(whole.metric, part, scoring)(1.0 - np.isin(part.keys, suspects)[None])[0])
+        for part in fold_parts(run)
+    ]
+    change = np.array(rest) - whole.values
+    return replace(whole, value=mean_of_folds(change), values=change)
 
 
 def ranking(judged: LabelAudit, duplicates: Mapping[str, str] | None = None) -> Iterator[tuple[Suspect, bool]]:
@@ -229,19 +303,21 @@ def ranking(judged: LabelAudit, duplicates: Mapping[str, str] | None = None) -> 
         duplicates: Key -> key of nearly the same image with another label.
     """
     votes, near = judged.votes, duplicates or {}
-    worst = votes.margin.argmin(axis=1)
+    worst = votes.worst
     changed = votes.contradicted.copy()  # what is suggested: all that most contradict, else the nearest alternative
     quiet = np.flatnonzero(~judged.is_suspect)
     changed[quiet, worst[quiet]] = True
-    suggested, margins = votes.answered(changed), votes.margin.min(axis=1)
+    suggested = votes.answered(changed)
     for at in votes.order.tolist():
         key = str(judged.keys[at])
         one = Suspect(
             key=key,
             given=_words(judged, votes.truth[at]),
             suggested=_words(judged, suggested[at]),
-            margin=float(np.clip(margins[at], -2.0, 2.0)),  # without any other class there is no end to it
-            against=int(votes.against[at].max()),
+            margin=float(
+                np.clip(votes.margin[at, worst[at]], -2.0, 2.0)
+            ),  # without any other class there is no end to it
+            against=int(votes.against[at, worst[at]]),
             near_duplicate=near.get(key, ""),
         )
         yield one, bool(judged.is_suspect[at])

@@ -3,7 +3,7 @@
 from seamo_bench.board.tables import is_share
 from seamo_bench.facts import Value
 
-KIND, VERSION = "audit", 1
+KIND, VERSION = "audit", 2
 ALPHA = 0.05
 LISTED = 50  # suspects kept for the report; the files of the command have all of them
 FEW_MODELS = 3

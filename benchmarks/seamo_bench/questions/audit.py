@@ -86,7 +86,7 @@ def audit(
             judged = audit_labels(one, results, progress=progress)
         except ProtocolError as error:
             faults.append(str(error))
-            tell(f"{one.dataset}: not audited: {error.what}")
+            tell(f"not audited: {error}")
             continue
         several = sum(other.dataset == one.dataset for other in asked) > 1
         folder = out / (f"{one.dataset}-{one.label_space}" if several else one.dataset)

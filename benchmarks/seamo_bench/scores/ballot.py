@@ -41,9 +41,16 @@ class Ballot:
         return np.asarray(2 * self.against > self.models)
 
     @property
+    def worst(self) -> Ints:
+        """(N,) question with the least margin: of a sample that is contradicted, among those that are."""
+        contradicted = self.contradicted
+        asked = contradicted | ~contradicted.any(axis=1, keepdims=True)
+        return np.asarray(np.where(asked, self.margin, np.inf).argmin(axis=1))
+
+    @property
     def order(self) -> Ints:
-        """(N,) samples, the most suspect one first: by their worst question, then as they stand."""
-        return np.argsort(self.margin.min(axis=1), kind="stable")
+        """(N,) samples, the most suspect one first: by the margin of their worst question, then as they stand."""
+        return np.argsort(np.take_along_axis(self.margin, self.worst[:, None], axis=1)[:, 0], kind="stable")
 
     def answered(self, changed: NDArray[np.bool_]) -> Ints:
         """(N, Q) the labels' answers, or the suggested ones where `changed`, (N, Q)."""
