@@ -48,15 +48,15 @@ def find_leaks(store: Store, say: Callable[[str], None] = lambda _: None) -> Ite
     places = rows[is_there][overlaps(boxes[is_there], splits[rows[is_there]])]
     yield from _shown(store, "warning", "footprints overlap", places)
     same = {(int(a), int(b)) for a, b in exact_duplicates(store)}
-    near = [
-        one
-        for one in near_duplicates(store, rows, splits, say=lambda line: say(f"leaks: {line}"))
-        if (int(one[0]), int(one[1])) not in same
-    ]
-    yield from _shown(store, "error", "nearly the same image", np.array(near, dtype=np.int64).reshape(-1, 2))
+    found = near_duplicates(store, rows, splits, say=lambda line: say(f"leaks: {line}"))
+    near = [one for one in found.pairs if (int(one[0]), int(one[1])) not in same]
+    pairs = np.array(near, dtype=np.int64).reshape(-1, 2)
+    yield from _shown(store, "error", "nearly the same image", pairs, least="at least " if found.is_cut else "")
 
 
-def _shown(store: Store, severity: Severity, what: str, pairs: Pairs) -> Iterator[tuple[Severity, str, str]]:
+def _shown(
+    store: Store, severity: Severity, what: str, pairs: Pairs, *, least: str = ""
+) -> Iterator[tuple[Severity, str, str]]:
     if not len(pairs):
         return
     table = store.read_index(["key", "split"])
@@ -65,7 +65,7 @@ def _shown(store: Store, severity: Severity, what: str, pairs: Pairs) -> Iterato
         where = f"{keys.iloc[first]} ({splits.iloc[first]}), {keys.iloc[second]} ({splits.iloc[second]})"
         yield severity, where, f"{what} in several splits" if severity == "error" else what
     if len(pairs) > _SHOWN:
-        yield severity, "all pairs", f"{len(pairs):,} pairs: {what}"
+        yield severity, "all pairs", f"{least}{len(pairs):,} pairs: {what}"
 
 
 def exact_duplicates(store: Store) -> Pairs:

@@ -8,6 +8,7 @@ splits of a store, for example, or its labels. Copies that were shifted, turned,
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,22 @@ _MAX_CHECKED = 5000  # candidates that are compared pixel by pixel
 _SAY_S = 5.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NearPairs:
+    """Pairs that look alike.
+
+    Args:
+        pairs: (P, 2) rows.
+        is_cut: Whether some were not looked at, so that there may be more.
+    """
+
+    pairs: Pairs
+    is_cut: bool
+
+
 def near_duplicates(
     store: Samples, rows: NDArray[np.int64], groups: NDArray[np.int64], *, say: Callable[[str], None] = lambda _: None
-) -> Pairs:
+) -> NearPairs:
     """Pairs of rows in different groups whose images are the same but for noise, brightness or rounding.
 
     Args:
@@ -45,11 +59,13 @@ def near_duplicates(
     for i, bits in _signatures(store, rows, say):
         packed[i], is_signed[i] = bits, True
     kept, packed = rows[is_signed], packed[is_signed]
-    pairs = similar(packed, groups[kept])
+    found = similar(packed, groups[kept])
+    pairs, is_cut = found.pairs, found.is_cut
     if len(pairs) > _MAX_CHECKED:
         say(f"{len(pairs):,} pairs look alike, {_MAX_CHECKED:,} of them are compared")
-        pairs = pairs[np.linspace(0, len(pairs) - 1, _MAX_CHECKED).astype(np.int64)]
-    return np.array([kept[one] for one in pairs if is_copy(store, *kept[one])], dtype=np.int64).reshape(-1, 2)
+        pairs, is_cut = pairs[np.linspace(0, len(pairs) - 1, _MAX_CHECKED).astype(np.int64)], True
+    copies = np.array([kept[one] for one in pairs if is_copy(store, *kept[one])], dtype=np.int64).reshape(-1, 2)
+    return NearPairs(copies, is_cut)
 
 
 def _signatures(
@@ -103,10 +119,11 @@ def _cells(grey: NDArray[np.float32]) -> NDArray[np.float64]:
     )
 
 
-def similar(packed: NDArray[np.uint8], groups: NDArray[np.int64]) -> Pairs:
+def similar(packed: NDArray[np.uint8], groups: NDArray[np.int64]) -> NearPairs:
     """Pairs (positions) in different groups whose signatures differ in at most three bits.
 
-    All of them, as long as no more than 256 signatures share a quarter and there are less than two million.
+    All of them, as long as no more than 256 signatures share a quarter and there are less than two million; else the
+    result says that it is cut.
 
     Args:
         packed: (N, 18) from `signature`.
@@ -114,7 +131,7 @@ def similar(packed: NDArray[np.uint8], groups: NDArray[np.int64]) -> Pairs:
     """
     bits = np.unpackbits(packed, axis=1).reshape(len(packed), _QUARTERS, 8 * packed.shape[1] // _QUARTERS)
     found: list[Pairs] = []
-    total = 0
+    total, is_cut = 0, False
     for quarter in range(_QUARTERS):
         words = np.packbits(bits[:, quarter], axis=1).astype(np.uint64)
         value = words @ (np.uint64(256) ** np.arange(words.shape[1], dtype=np.uint64))
@@ -131,8 +148,11 @@ def similar(packed: NDArray[np.uint8], groups: NDArray[np.int64]) -> Pairs:
             found.append(np.stack([first[close], second[close]], axis=1))
             total += len(found[-1])
             if total > _MAX_SIMILAR:
+                is_cut = True
                 break
-    return unique_pairs(found, len(packed))
+        beyond = _LOOK_AHEAD + 1
+        is_cut |= bool((value[order[:-beyond]] == value[order[beyond:]]).any())  # more of one quarter than looked at
+    return NearPairs(unique_pairs(found, len(packed)), is_cut)
 
 
 def is_copy(store: Samples, first: int, second: int) -> bool:

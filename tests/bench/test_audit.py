@@ -22,7 +22,7 @@ from seamo_bench.board.audit import (
     swaps_of,
 )
 from seamo_bench.board.audit_asked import find_asked
-from seamo_bench.board.audit_rows import KIND, VERSION, AuditRow, Suspect, headline
+from seamo_bench.board.audit_rows import KIND, VERSION, AuditRow, Suspect, duplicates_text, estimate_text, headline
 from seamo_bench.board.report import write_report
 from seamo_bench.predictions import ClassPredictions, Scoring, TilePredictions, fold_parts, take
 from seamo_bench.protocol import silent
@@ -134,6 +134,8 @@ def test_planted_errors_stand_first(tmp_path: Path, several: bool, folded: bool)
     assert judged.wrong.high is not None
     assert 0.5 * len(bad) < judged.wrong.low < judged.wrong.value < judged.wrong.high < 2 * len(bad)
     row = row_of_audit(judged)
+    marks = f" of {4 * N:,} marks, one a sample and class"
+    assert (marks in estimate_text(row)) == several
     assert row.covers == ("every sample" if folded else "the test split alone")
     assert all(one.difference.low is not None and one.difference.low > 0 for one in row.without)  # it flatters all
     for one, is_suspect in list(ranking(judged))[: len(suspects)]:
@@ -321,6 +323,9 @@ def test_the_command_lists_draws_and_alters_nothing(
     assert "SYNTHETIC" in said
     assert "flatters every model" in said
     assert "(95 % interval over samples" in said
+    (here / "bare/toy").mkdir(parents=True)
+    (here / "bare/toy/suspects.png").write_bytes(first["suspects.png"])  # of an audit with stores
+    (here / "bare/toy/near-duplicates.csv").write_bytes(first["near-duplicates.csv"])
     code, said = call("audit", folder / "results", "-o", "bare")
     assert code == 0
     assert "Without --stores" in said
@@ -373,9 +378,30 @@ def test_copies_with_other_labels_are_looked_for_in_sets_of_labels(tmp_path: Pat
     samples[5] = replace(samples[5], layers=samples[1].layers)  # (1, 2), and (0, 1)
     samples[9] = replace(samples[9], layers=samples[6].layers)  # (0,) both
     store = build_store(tmp_path, spec, samples)
-    (pair,) = alike_with_other_labels(store, task_facts(store, "hash-60-20-20"))
+    found = alike_with_other_labels(store, task_facts(store, "hash-60-20-20"))
+    (pair,) = found.pairs
+    assert not found.is_cut
     assert pair.keys == ("s0001", "s0005")
     assert pair.labels == ("class 0, class 1", "class 1, class 2")
+
+
+def test_a_count_that_was_cut_is_a_lower_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, labels, _ = planted(14)
+    put(tmp_path / "results", "a", predicted(labels, truth, 1))
+    judged = audited(tmp_path / "results")
+    assert duplicates_text(row_of_audit(judged, pairs=3)).endswith("different labels: 3.")
+    assert "different labels: at least 3." in duplicates_text(row_of_audit(judged, pairs=3, is_cut=True))
+    spec = toy_spec(size=16)
+    samples = toy_samples(spec, 12)
+    samples = [replace(one, layers=samples[0].layers) for one in samples]
+    store = build_store(tmp_path, spec, samples)
+    task = task_facts(store, "hash-60-20-20")
+    everything = alike_with_other_labels(store, task)
+    monkeypatch.setattr("seamo.store.alike._MAX_CHECKED", 5)
+    few = alike_with_other_labels(store, task)
+    assert (len(few.pairs), few.is_cut) == (5, True)
+    assert len(everything.pairs) > 5
+    assert not everything.is_cut
 
 
 @pytest.mark.soak

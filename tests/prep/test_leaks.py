@@ -41,7 +41,7 @@ def test_no_boxes() -> None:
 
 
 def test_no_image_large_enough_for_a_signature() -> None:
-    assert similar(np.empty((0, 18), dtype=np.uint8), np.empty(0, dtype=np.int64)).shape == (0, 2)
+    assert similar(np.empty((0, 18), dtype=np.uint8), np.empty(0, dtype=np.int64)).pairs.shape == (0, 2)
 
 
 def test_similar_signatures_are_those_of_all_pairs() -> None:
@@ -58,13 +58,18 @@ def test_similar_signatures_are_those_of_all_pairs() -> None:
         if splits[i] != splits[j] and np.unpackbits(packed[i] ^ packed[j]).sum() <= MAX_BITS
     ]
     assert len(expected) > 20
-    assert [tuple(pair) for pair in similar(packed, splits)] == expected
+    found = similar(packed, splits)
+    assert [tuple(pair) for pair in found.pairs] == expected
+    assert not found.is_cut
 
 
 def test_many_equal_signatures_do_not_explode() -> None:
     packed = np.zeros((3_000, 18), dtype=np.uint8)
-    pairs = similar(packed, np.arange(3_000) % 2)
-    assert 0 < len(pairs) <= 4 * 3_000 * 256
+    found = similar(packed, np.arange(3_000) % 2)
+    assert 0 < len(found.pairs) <= 4 * 3_000 * 256
+    assert found.is_cut
+    assert not similar(packed[:257], np.arange(257) % 2).is_cut  # each has met each other one
+    assert similar(packed[:258], np.arange(258) % 2).is_cut
 
 
 def test_signature_is_about_cells() -> None:

@@ -352,7 +352,11 @@ def swaps_of(judged: LabelAudit) -> tuple[Swap, ...]:
 
 
 def row_of_audit(
-    judged: LabelAudit, *, duplicates: Mapping[str, str] | None = None, pairs: int | None = None
+    judged: LabelAudit,
+    *,
+    duplicates: Mapping[str, str] | None = None,
+    pairs: int | None = None,
+    is_cut: bool = False,
 ) -> AuditRow:
     """What the report shows of an audit.
 
@@ -360,6 +364,7 @@ def row_of_audit(
         judged: The audit.
         duplicates: As in `ranking`.
         pairs: How many pairs of near duplicates have different labels; None: no store was at hand.
+        is_cut: Whether there may be more of those.
     """
     records = judged.asked.records
     stores = [store for one in records for store in one.facts.stores]
@@ -372,6 +377,7 @@ def row_of_audit(
         scheme=judged.asked.scheme,
         covers="every sample" if "all" in records[0].about.samples else "the test split alone",
         samples=len(judged.keys),
+        marks=judged.votes.truth.size,
         unit=wrong.unit,
         synthetic=any(store.synthetic for store in stores),
         subset=any(store.subset for store in stores),
@@ -384,4 +390,5 @@ def row_of_audit(
         swaps=swaps_of(judged),
         without=judged.without,
         near_duplicates=pairs,
+        is_cut=is_cut,
     )

@@ -1,13 +1,24 @@
 """What is kept of a label audit, and what it says in plain words."""
 
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
 from seamo_bench.board.tables import is_share
 from seamo_bench.facts import Value
+from seamo_bench.scores.metrics import metrics
 
 KIND, VERSION = "audit", 2
 ALPHA = 0.05
 LISTED = 50  # suspects kept for the report; the files of the command have all of them
 FEW_MODELS = 3
 NO_LABEL = "none"  # the label of a sample without any class
+
+
+def _known(name: str) -> str:
+    if name not in metrics():
+        raise ValueError(f"no metric {name!r}")
+    return name
 
 
 class Ranged(Value):
@@ -25,7 +36,7 @@ class Suspect(Value):
         key: Of the sample.
         given, suggested: Class names; several of one sample joined by `, `.
         margin: By how much the label leads, on average, thresholds taken off; below 0 another class does.
-        against: Models that contradict it.
+        against: Models that contradict it: of several labels, the one with that margin.
         near_duplicate: Key of nearly the same image with another label; empty where there is none, or none was sought.
     """
 
@@ -33,7 +44,7 @@ class Suspect(Value):
     given: str
     suggested: str
     margin: float
-    against: int
+    against: int = Field(ge=0)
     near_duplicate: str = ""
 
 
@@ -49,7 +60,7 @@ class Swap(Value):
 
     given: str
     suggested: str
-    count: int
+    count: int = Field(ge=0)
     expected: float | None
     p: float | None
 
@@ -59,7 +70,7 @@ class Without(Value):
 
     model: str
     protocol: str
-    metric: str
+    metric: Annotated[str, AfterValidator(_known)]
     all: float
     without: float
     difference: Ranged
@@ -72,17 +83,19 @@ class AuditRow(Value):
         dataset, title: Its id and title.
         scheme: Split scheme of the records.
         covers: `every sample` (cross-validated), or `the test split alone`.
-        samples: How many labels were judged.
+        samples: How many were judged.
+        marks: Labels of them that were judged: one a sample, or one a sample and class.
         unit: What the intervals resample.
         synthetic, subset, demo: What a reader must know.
         models: Who voted.
-        left_out: Who did not, and why.
+        left_out: Who did not, whose records or scores are left out, and why.
         suspects: Samples whose label more than half of the models contradict.
         wrong: Estimated wrong labels (marks of classes, of several labels a sample), what models confuse among them.
         listed: The first suspects.
         swaps: Pairs of classes among them, the largest first.
         without: Of every model.
         near_duplicates: Pairs of nearly the same image with different labels; None: no store was at hand.
+        is_cut: Whether there may be more of those, as not all that look alike were compared.
     """
 
     dataset: str
@@ -90,19 +103,21 @@ class AuditRow(Value):
     label_space: str
     scheme: str
     covers: str
-    samples: int
+    samples: int = Field(ge=0)
+    marks: int = Field(ge=0)
     unit: str
     synthetic: bool
     subset: bool
     demo: bool
     models: tuple[str, ...]
     left_out: tuple[str, ...]
-    suspects: int
+    suspects: int = Field(ge=0)
     wrong: Ranged
     listed: tuple[Suspect, ...]
     swaps: tuple[Swap, ...]
     without: tuple[Without, ...]
-    near_duplicates: int | None = None
+    near_duplicates: int | None = Field(default=None, ge=0)
+    is_cut: bool = False
 
 
 def reservations(row: AuditRow) -> tuple[str, ...]:
@@ -131,9 +146,10 @@ def estimate_text(row: AuditRow) -> str:
     wrong, ends = row.wrong, "no interval"
     if wrong.low is not None and wrong.high is not None:
         ends = f"{wrong.low:,.0f} to {wrong.high:,.0f}"
+    marks = "" if row.marks == row.samples else f" of {row.marks:,} marks, one a sample and class"
     return (
-        f"Estimated wrong labels: {wrong.value:,.0f} (95 % interval over {row.unit}: {ends}). Classes that all models "
-        "confuse count among them, so this is no count of errors that annotators made: look at the pictures."
+        f"Estimated wrong labels: {wrong.value:,.0f}{marks} (95 % interval over {row.unit}: {ends}). Classes that "
+        "all models confuse count among them, so this is no count of errors that annotators made: look at the pictures."
     )
 
 
@@ -141,7 +157,9 @@ def duplicates_text(row: AuditRow) -> str:
     """Pairs of nearly the same image with different labels."""
     if row.near_duplicates is None:
         return "Nearly the same images with different labels were not looked for: that needs the stores."
-    return f"Pairs of nearly the same image with different labels: {row.near_duplicates:,}."
+    least = "at least " if row.is_cut else ""
+    more = " More look alike than were compared." if row.is_cut else ""
+    return f"Pairs of nearly the same image with different labels: {least}{row.near_duplicates:,}.{more}"
 
 
 FLATTERS = (
@@ -164,4 +182,5 @@ def swaps_title(row: AuditRow) -> str:
     """What the pairs of classes are, and what they are held against."""
     if all(one.expected is None for one in row.swaps):  # of several labels a sample, what each mark changes with
         return "Classes that suspects lack (not NAME -> NAME), or have too much"
-    return "Classes that swap; expected is by the sizes of classes alone, p is corrected for all pairs"
+    scenes = "" if row.unit == "samples" else ", and takes samples of one scene for independent"
+    return f"Classes that swap; expected is by the sizes of classes alone, p is corrected for all pairs{scenes}"

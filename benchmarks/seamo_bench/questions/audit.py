@@ -19,7 +19,7 @@ from seamo.store.alike import near_duplicates
 from seamo.store.samples import Samples
 from seamo_bench.board.audit import LabelAudit, audit_labels, ranking, row_of_audit
 from seamo_bench.board.audit_asked import AuditQuestion, find_asked
-from seamo_bench.board.audit_rows import KIND, VERSION, AuditRow
+from seamo_bench.board.audit_rows import KIND, VERSION, AuditRow, Suspect
 from seamo_bench.facts import TaskFacts
 from seamo_bench.protocol import Progress, silent
 from seamo_bench.questions.audit_sheet import SheetCard, write_sheet
@@ -30,6 +30,7 @@ from seamo_bench.tasks.trials import labelled, labels_of
 from seamo_bench.tasks.truth import label_texts
 
 SHOWN = 48  # samples on a sheet
+_WITH_STORE = ("near-duplicates.csv", "suspects.png", "near-duplicates.png")  # what needs a store
 Tell = Callable[[str], None]
 
 
@@ -48,6 +49,14 @@ class AlikePair:
     rows: tuple[int, int]
     keys: tuple[str, str]
     labels: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AlikePairs:
+    """Pairs of nearly the same image with different labels, and whether some that look alike were not compared."""
+
+    pairs: tuple[AlikePair, ...]
+    is_cut: bool
 
 
 def audit(
@@ -113,9 +122,12 @@ def _answer(asked: AuditQuestion, row: AuditRow) -> Answer[AuditRow]:
 
 def _write(judged: LabelAudit, folder: Path, store: Samples | None, tell: Tell) -> Audited:
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = None if store is None else alike_with_other_labels(store, judged.asked.records[0].facts.task, tell)
+    for name in _WITH_STORE:
+        (folder / name).unlink(missing_ok=True)  # of an audit before, which may have been of other records
+    alike = None if store is None else alike_with_other_labels(store, judged.asked.records[0].facts.task, tell)
+    pairs = () if alike is None else alike.pairs
     near: dict[str, str] = {}
-    for pair in pairs or ():
+    for pair in pairs:
         for key, other in (pair.keys, pair.keys[::-1]):
             near.setdefault(key, other)
     listed = list(ranking(judged, near))
@@ -124,14 +136,20 @@ def _write(judged: LabelAudit, folder: Path, store: Samples | None, tell: Tell) 
         _write_csv(folder / "ranking.csv", lines, list(lines[0])),
         _write_csv(folder / "suspects.csv", [line for line in lines if line["suspect"]], list(lines[0])),
     ]
-    row = row_of_audit(judged, duplicates=near, pairs=None if pairs is None else len(pairs))
-    if store is None or pairs is None:
-        return Audited(row, tuple(files))
+    if store is None or alike is None:
+        return Audited(row_of_audit(judged, duplicates=near), tuple(files))
+    files += _write_pairs_and_sheets(judged, folder, store, alike, [one for one, bad in listed if bad])
+    return Audited(row_of_audit(judged, duplicates=near, pairs=len(pairs), is_cut=alike.is_cut), tuple(files))
+
+
+def _write_pairs_and_sheets(
+    judged: LabelAudit, folder: Path, store: Samples, alike: AlikePairs, suspects: Sequence[Suspect]
+) -> list[Path]:
+    pairs, count = alike.pairs, len(judged.models)
+    table, suspects_sheet, pairs_sheet = (folder / name for name in _WITH_STORE)
     fields = ("key_a", "label_a", "key_b", "label_b")
     told = [dict(zip(fields, (p.keys[0], p.labels[0], p.keys[1], p.labels[1]), strict=True)) for p in pairs]
-    files.append(_write_csv(folder / "near-duplicates.csv", told, fields))
-    suspects = [one for one, bad in listed if bad]
-    count = len(judged.models)
+    files = [_write_csv(table, told, fields)]
     cards = [
         SheetCard(store.row(one.key), (one.key, f"{one.given} -> {one.suggested}", f"{one.against} of {count} models"))
         for one in suspects[:SHOWN]
@@ -141,16 +159,14 @@ def _write(judged: LabelAudit, folder: Path, store: Samples | None, tell: Tell) 
         for pair in pairs[: SHOWN // 2]
         for at, key, label in zip(pair.rows, pair.keys, pair.labels, strict=True)
     ]
-    for name, shown, total, title in (
-        ("suspects.png", cards, len(suspects), "labels that most models contradict: given -> suggested"),
-        ("near-duplicates.png", twins, 2 * len(pairs), "pairs of nearly the same image with different labels"),
+    for path, shown, total, title in (
+        (suspects_sheet, cards, len(suspects), "labels that most models contradict: given -> suggested"),
+        (pairs_sheet, twins, 2 * len(pairs), "pairs of nearly the same image with different labels"),
     ):
         if shown:
-            write_sheet(folder / name, store, shown, title=title, total=total)
-            files.append(folder / name)
-        else:
-            (folder / name).unlink(missing_ok=True)  # of an audit before
-    return Audited(row, tuple(files))
+            write_sheet(path, store, shown, title=title, total=total)
+            files.append(path)
+    return files
 
 
 def _write_csv(path: Path, lines: Sequence[Mapping[str, object]], fields: Sequence[str]) -> Path:
@@ -161,7 +177,7 @@ def _write_csv(path: Path, lines: Sequence[Mapping[str, object]], fields: Sequen
     return path
 
 
-def alike_with_other_labels(store: Samples, task: TaskFacts, tell: Tell = lambda _: None) -> list[AlikePair]:
+def alike_with_other_labels(store: Samples, task: TaskFacts, tell: Tell = lambda _: None) -> AlikePairs:
     """Pairs of samples that are nearly the same image (`seamo.store.alike`) and have different labels, by rows.
 
     Args:
@@ -175,14 +191,15 @@ def alike_with_other_labels(store: Samples, task: TaskFacts, tell: Tell = lambda
     groups = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
     found = near_duplicates(store, rows, groups, say=lambda line: tell(f"near duplicates: {line}"))
     keys = store.read_columns(["key"]).column("key")
-    return [
+    pairs = tuple(
         AlikePair(
             (int(a), int(b)),
             (str(keys[int(a)].as_py()), str(keys[int(b)].as_py())),
             (_name(labels, int(a), task), _name(labels, int(b), task)),
         )
-        for a, b in found
-    ]
+        for a, b in found.pairs
+    )
+    return AlikePairs(pairs, found.is_cut)
 
 
 def _name(labels: NDArray[np.int64], row: int, task: TaskFacts) -> str:
