@@ -2,17 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from seamo.errors import ProtocolError
 from seamo_bench.board.audit import _cells, _scores_without
+from seamo_bench.board.audit_rows import KIND, VERSION, AuditRow
 from seamo_bench.board.compare import cell_sampling
+from seamo_bench.board.report import write_report
+from seamo_bench.board.report.tabs.audit import _answers
 from seamo_bench.predictions import ClassPredictions, Scoring, fold_parts, take
 from seamo_bench.protocol import silent
 from seamo_bench.questions.audit import audit
 from seamo_bench.records import record as r
+from seamo_bench.records.answers import read_answers, write_answer
 from seamo_bench.scores.ballot import Ballot
 from seamo_bench.scores.metrics import compute
 from tests.bench.test_audit import K, N, audited, planted, predicted, put, unfolded
@@ -125,3 +131,31 @@ def test_a_name_in_a_record_is_no_path(tmp_path: Path, bad: dict[str, str]) -> N
     assert {path.parent for path in tmp_path.rglob("*.csv")} == {out / "fields"}
     with pytest.raises(ProtocolError, match="no name of a file"):
         audit([one for one in records if one.facts.backbone.id == "b"], tmp_path / "results", out)
+
+
+def test_the_report_shows_one_audit_of_a_data_set_and_what_is_newer(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    truth, labels, _ = planted(15)
+
+    def shown() -> list[tuple[int, int]]:
+        page: Any = SimpleNamespace(found=r.read_records(results), results=results)
+        return [(len(answer.records), newer) for answer, newer in _answers(page)]
+
+    def make() -> None:
+        audit(r.read_records(results).records, results, tmp_path / "out")
+
+    for seed, name in enumerate(("a", "b")):
+        put(results, name, predicted(labels, truth, seed))
+    make()
+    assert shown() == [(2, 0)]
+    put(results, "c", predicted(labels, truth, 2))
+    assert shown() == [(2, 1)]
+    write_report(results, tmp_path / "page.html", resamples=50)
+    assert "records that came later and are not in it: 1. Make it again." in (tmp_path / "page.html").read_text("utf-8")
+    make()
+    assert shown() == [(3, 0)]
+    (answer,) = (one for one in read_answers(results, KIND, AuditRow, version=VERSION) if len(one.records) == 3)
+    (row,) = answer.rows
+    strange = row.model_copy(update={"without": (row.without[0].model_copy(update={"metric": "wit"}),)})
+    write_answer(results, replace(answer, rows=(strange,)))
+    assert shown() == [(2, 1)]  # the one with a metric that nobody knows is left out
