@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score
 
 from seamo.errors import ProtocolError
-from seamo_bench.predictions import ClassPredictions, Scoring, take
+from seamo_bench.predictions import ClassPredictions, Scoring, TilePredictions, take
 from seamo_bench.scores import distributions as d
 from seamo_bench.scores import intervals as iv
 from seamo_bench.scores import replicates as rp
@@ -271,6 +271,25 @@ def test_identical_predictions_differ_by_nothing():
     run = hits(np.arange(50) % 3 > 0)
     diff = iv.paired_difference([run], [run], "nll", SINGLE)
     assert (diff.interval.low, diff.interval.high, diff.p) == (0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("units", [2, 5, 12, 40])
+def test_where_all_units_say_the_same_p_is_the_sign_tests(units):
+    rows = np.arange(4 * units)
+    sides = [[hits(np.full(len(rows), right), np.char.mod("u%03d", rows // 4))] for right in (True, False)]
+    diff = iv.paired_difference(sides[0], sides[1], "top1", SINGLE)
+    assert diff.interval.value == 1
+    assert diff.p == pytest.approx(stats.binomtest(units, units).pvalue)
+    assert diff.test == f"sign test: all {units} scenes say the same"
+
+
+def test_one_image_that_decides_all_is_no_sure_difference():
+    """Resamples without the one image of change are undefined; all others say the same, of that image."""
+    sides = []
+    for hit in ([[5, 0], [0, 5]], [[5, 0], [5, 0]]):
+        sides.append([TilePredictions(keys(40), np.array([hit, *[[[10, 0], [0, 0]]] * 39]))])
+    diff = iv.paired_difference(sides[0], sides[1], "f1_positive", Scoring("change", positive=1))
+    assert (diff.interval.value, diff.p) == (1, None)
 
 
 def test_runs_on_other_samples_or_labels_are_refused():

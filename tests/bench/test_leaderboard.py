@@ -378,6 +378,33 @@ def test_what_cannot_be_tested_is_not_told_apart_from_the_best(tmp_path):
     assert (pair.difference.p, pair.difference.test) == (None, "no test: there is no error to measure with")
 
 
+def surely(kind, seed, right):
+    """A record of a model that is right on all tiles or samples, or on none."""
+    if kind == "top1":
+        labels = np.arange(40) % 4
+        made = ClassPredictions(
+            np.array([f"k{i:02d}" for i in range(40)]), labels, np.eye(4, dtype=np.float32)[(labels + 1 - right) % 4]
+        )
+        return made, facts(f"right{int(right)}", seed=seed)
+    hit = [[6, 0], [0, 4]] if right else [[0, 6], [4, 0]]
+    made = TilePredictions(np.array([f"t{i:02d}" for i in range(12)]), np.array([hit] * 12))
+    task = f.TaskFacts(kind=kind, classes=("same", "changed"), positive=1 if kind == "change" else None)
+    return made, facts(f"right{int(right)}", seed=seed).model_copy(update={"task": task})
+
+
+@pytest.mark.parametrize(("kind", "seeds"), [("change", 1), ("segmentation", 1), ("top1", 2)])
+def test_who_is_wrong_everywhere_is_not_the_best(tmp_path, kind, seeds):
+    """Every resample gives the same difference: no error, and yet nothing is surer."""
+    for right in (True, False):
+        for seed in range(seeds):
+            made, its = surely(kind, seed, right)
+            r.write_record(tmp_path, its, about=r.About(stores=(TITLE,), backbone="Any"), predictions=made)
+    cells = {row: cell for (row, _), cell in build(tmp_path).cells.items()}
+    assert (cells["right1"].interval.value, cells["right0"].interval.value) == (1, 0)
+    assert (cells["right1"].best, cells["right0"].best) == (True, False)
+    assert cells["right0"].p_worse == pytest.approx(2 / 2 ** (40 if kind == "top1" else 12))
+
+
 def test_two_classes_have_no_such_flag(results):
     found = r.read_records(results).records
     assert not any(r.is_of_one_class(one) for one in found)

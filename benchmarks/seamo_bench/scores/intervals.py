@@ -52,6 +52,7 @@ class Sampling:
         note: What the reader must know.
         successes: Right answers, set for a share of samples: with an error of 0 the interval is Wilson's.
         bounds: Smallest and largest possible value; None for a difference.
+        has_gaps: Whether a replicate is undefined: what the score is of lies in few of the units.
     """
 
     value: float
@@ -68,6 +69,7 @@ class Sampling:
     note: str = ""
     successes: float | None = None
     bounds: tuple[float, float] | None = None
+    has_gaps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,11 @@ def paired_difference(
 def by_t_test(known: Sampling, *, level: float) -> Difference:
     """A difference with the p value of its t test."""
     p = p_value(known)
-    how = "no test: there is no error to measure with" if p is None else f"t test, {known.df:.0f} degrees of freedom"
+    how = f"t test, {known.df:.0f} degrees of freedom"
+    if p is None:
+        how = "no test: there is no error to measure with"
+    elif known.error == 0 and known.value != 0:
+        how = f"sign test: all {known.num_units:,} {known.unit} say the same"
     return Difference(interval(known, level=level), p, how)
 
 
@@ -247,10 +253,16 @@ def mcnemar(a: Predictions, b: Predictions) -> float:
 
 
 def p_value(known: Sampling) -> float | None:
-    """Two-sided p of "the truth is 0" by Student's t; None where there is no error to measure with."""
+    """Two-sided p of "the truth is 0" by Student's t; None where there is no error to measure with.
+
+    Where every resample gives the same difference, t has nothing to divide by; it is the surest difference of all, not
+    an unknown one. Each unit says the same then, and p is the sign test's: 2 of the 2^U ways in which U coins fall.
+    """
     if known.error > 0:
         return min(1.0, 2 * t_cdf(-abs(known.value) / known.error, known.df))
-    return 1.0 if known.error == 0 and known.value == 0 else None
+    if known.error != 0 or (known.value != 0 and known.has_gaps):
+        return None
+    return 1.0 if known.value == 0 else 2.0 ** (1 - known.num_units)
 
 
 # The two parts of the error ------------------------------------------------------------------------------
@@ -298,6 +310,7 @@ def _combine(
         method=_method(first, counts),
         spread=spread,
         note="; ".join(part for part in (note, _about_seeds(first, counts)) if part),
+        has_gaps=not used.all(),
     )
 
 
