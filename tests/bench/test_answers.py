@@ -50,6 +50,11 @@ def test_what_is_damaged_older_or_of_other_records_is_said_and_left_out(
         assert not read_answers(tmp_path, "gap", Row, version=1)
         path.write_bytes(b"\x00")
         assert not read_answers(tmp_path, "gap", Row, version=1)
+        path.write_bytes(whole)
+        of_none = write_answer(tmp_path, answer(Row(name="x", gap=0.1), records=()))
+        assert len(read_answers(tmp_path, "gap", Row, version=1, known=["a", "b"])) == 1
+    assert f"{of_none.name} is of no record" in caplog.records.pop().getMessage()
+    of_none.unlink()
     assert len(caplog.records) == 5
     assert all(path.name in one.getMessage() for one in caplog.records)
     (tmp_path / FOLDER / "gap-other-0000.json").write_bytes(whole)

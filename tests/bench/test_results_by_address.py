@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seamo.errors import StoreError
+from seamo.errors import StoreError, UsageError
 from seamo.files import open_files
 from seamo.store.reader import open_store
 from seamo_bench.cli import main
+from seamo_bench.facts import Value
+from seamo_bench.records.answers import Answer, read_answers, write_answer
+from seamo_bench.records.fetched import check_results, results_on_disk
 from seamo_bench.records.layout import predictions_name, record_name
 from seamo_bench.records.record import read_records
 from seamo_bench.records.submit import submit
@@ -95,6 +98,27 @@ def test_a_folder_of_a_run_is_read_in_a_bucket(bucket: str, world: Path, here: P
         code, said = call(*words, bucket)
         assert (code, f"{bucket}: is no results repository" in said) == (1, True)
     assert not list((here / "tmp").iterdir())
+
+
+class Told(Value):
+    words: str
+
+
+def test_answers_come_with_a_folder_and_runs_go_on_in_it(bucket: str, world: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(world / "mine", tmp_path / "mine"))
+    key = read_records(mine).records[0].key
+    write_answer(mine, Answer("told", 1, "seamo-bench told results", {}, (key,), (Told(words="so"),)))
+    (mine / "features").mkdir(exist_ok=True)
+    (mine / "features" / "no-answer.json").write_text("{}")
+    servers.upload(mine, f"{bucket}/mine")
+    with results_on_disk(Path(f"{bucket}/mine")) as folder:
+        (found,) = read_answers(folder, "told", Told, version=1, known=[key])
+        assert not (folder / "features").exists()
+    assert [row.words for row in found.rows] == ["so"]
+    check_results(Path(f"{bucket}/mine"))  # answers are nothing strange
+    servers.upload(mine / "answers", f"{bucket}/strange/others")
+    with pytest.raises(UsageError, match="holds something else"):
+        check_results(Path(f"{bucket}/strange"))
 
 
 def test_one_record_of_a_web_server_is_verified(world: Path, here: Path, call) -> None:

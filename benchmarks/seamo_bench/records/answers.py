@@ -110,6 +110,8 @@ def read_answers(
             continue
         if one.version != version:
             _log.warning("left out: %s is of version %d, not %d: %s", path.name, one.version, version, one.made_by)
+        elif there is not None and not one.records:  # it would never be out of date
+            _log.warning("left out: %s is of no record: %s", path.name, one.made_by)
         elif there is not None and not there.issuperset(one.records):
             _log.warning("left out: %s is of records that are not here: %s", path.name, one.made_by)
         else:

@@ -11,20 +11,21 @@ from seamo.addresses import address_of, disk_path, is_web, last_name, parent
 from seamo.errors import ProtocolError, SeamoError, UsageError
 from seamo.files import Files, open_files
 from seamo.files.protocol import BLOCK
+from seamo_bench.records.answers import FOLDER as ANSWERS
 from seamo_bench.records.layout import FOLDERS, PREDICTIONS, PROTOCOLS, RECORDS, is_shared, name_there, predictions_path
 from seamo_bench.records.record import Record, parse_record, read_record
 
 _AT_ONCE = 8  # files that are asked for
 # What a run leaves below its results beside records, also in a folder that was copied to a bucket.
-_OF_RUNS = {"claims", "features", "intervals", "reproductions", "runs", "studies"}
+_OF_RUNS = {ANSWERS, "claims", "features", "intervals", "reproductions", "runs", "studies"}
 
 
 @contextmanager
 def results_on_disk(place: Path, *, head: bool = False) -> Iterator[Path]:
     """A folder of results, a results repository or one record, as a path of this disk.
 
-    Of an address it is a copy in a temporary folder, gone afterwards: all files of a repository, the records and
-    predictions of a run's folder (not its heads and features), or one record with its predictions.
+    Of an address it is a copy in a temporary folder, gone afterwards: all files of a repository, the records,
+    predictions and answers of a run's folder (not its heads and features), or one record with its predictions.
 
     Args:
         place: A path or an address.
@@ -97,6 +98,8 @@ def _all(place: Path, made: Path) -> Path:
         listed = set(files.names())
         names = [name for name in listed if "/" not in name and name.endswith(".json")]
         bring = partial(_fetch_with_predictions, files, made, listed)
+        if names:
+            names += [name for name in listed if name.endswith(".json") and name.rpartition("/")[0] == ANSWERS]
     if not names:
         raise ProtocolError("there are no results", files.url, "Run a suite, and hand its results in there.")
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -106,8 +109,10 @@ def _all(place: Path, made: Path) -> Path:
 
 
 def _fetch_with_predictions(files: Files, made: Path, listed: Set[str], name: str) -> None:
-    """A record of a run, and what it names: runs at work put more while names are listed."""
+    """An answer; or a record of a run, and what it names: runs at work put more while names are listed."""
     _fetch(files, made, name)
+    if "/" in name:
+        return
     record = parse_record((made / name).read_bytes(), made / name)
     if not isinstance(record, Record) or record.predictions is None:
         return
