@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score
 
+from seamo.seal import seal_document
 from seamo_bench import facts as f
 from seamo_bench.board import contested
-from seamo_bench.board.contested import between_records, contests_of, from_answers
+from seamo_bench.board.contested import between_records, contest, contests_of, from_answers, seeds_of
 from seamo_bench.board.contested_text import spread_text, to_objects, to_text
+from seamo_bench.board.leaderboard import build_table
 from seamo_bench.board.report import write_report
 from seamo_bench.predictions import ClassPredictions, Scoring, TilePredictions, tile_confusion
 from seamo_bench.protocol import silent
 from seamo_bench.questions.contested import DRAWS, can_be_drawn, drawn_otherwise
 from seamo_bench.records.answers import write_answer
-from seamo_bench.records.record import About, Record, load_predictions, read_records, write_record
+from seamo_bench.records.record import About, Record, read_records, write_record
 from seamo_bench.runs.estimate import CPU
 from seamo_bench.runs.notes import NOTHING
 from seamo_bench.runs.plan import Places, make_plan
@@ -278,9 +280,10 @@ def test_records_that_differ_in_their_draw_alone_are_one_contest(tmp_path: Path)
     records = read_records(tmp_path).records
     (found,) = between_records(records, tmp_path, resamples=50)
     assert (found.question, len(found.readings), len(found.records)) == ("labels", 3, 3)
-    values = [record.scores["top1"] for record in sorted(records, key=lambda one: one.facts.split.salt)]
-    assert found.ends == (min(found.ends), max(found.ends))
-    assert {reading.value for reading in found.readings} <= set(values)
+    mine = sorted((one for one in records if one.key in found.records), key=lambda one: one.facts.split.salt)
+    assert [one.value for one in found.readings] == [one.scores["top1"] for one in mine]
+    assert found.ends == (min(one.scores["top1"] for one in mine), max(one.scores["top1"] for one in mine))
+    assert not any(one.ours for one in found.readings)  # tables print the mean of the three
     assert found.synthetic
 
 
@@ -296,6 +299,45 @@ def test_whole_labels_with_several_seeds_are_no_contest(tmp_path: Path) -> None:
     put(tmp_path, seed=0)
     put(tmp_path, seed=1, right=0.9)
     assert between_records(read_records(tmp_path).records, tmp_path, resamples=50) == ()
+
+
+def test_a_star_is_what_the_table_prints(tmp_path: Path) -> None:
+    """One record a cell: its number. Several: their mean, which no reading of one of them is."""
+    put(tmp_path, backbone="lone")
+    for seed in range(2):
+        put(tmp_path, backbone="several", seed=seed, right=0.5 + 0.2 * seed)
+    found = read_records(tmp_path)
+    cells = {row: cell for (row, _), cell in build_table(found, tmp_path, resamples=50).cells.items()}
+    seeds = seeds_of(found.records)
+    for record in found.records:
+        name = record.facts.backbone.id
+        made = contested.of_record(record, tmp_path, seeds=seeds[record.key], resamples=50)
+        stars = {one.value for block in made for one in block.readings if one.ours}
+        assert stars == ({cells["lone"].interval.value} if name == "lone" else set())
+        assert all(("alone of the 2 records" in block.title) == (name == "several") for block in made)
+    assert "* is what a table here prints" in to_text(contests_of(record_of(one_label(), "single-label"), one_label()))
+
+
+def test_notes_stand_once_and_say_of_what() -> None:
+    p = replace(many_labels(), units=np.full(80, "only"))
+    (made, *_) = contests_of(record_of(p, "multi-label"), p)
+    said = to_text([made])
+    assert said.count("one of scenes alone: no interval") == 1
+    assert "note: micro mAP a batch: follows the order of the samples: no interval" in said
+
+
+def test_folds_have_no_batches_and_tiles_without_overlaps_no_reading_of_their_own() -> None:
+    p = many_labels()
+    folded = replace(p, repeats=np.zeros(80, np.int16), folds=(np.arange(80) % 2).astype(np.int16))
+    assert "f1_micro" in {one.id for one in averages(folded, "multi-label")}
+    assert contested.PER_BATCH in {one.id for one in averages(p, "multi-label")}
+    assert contested.PER_BATCH not in {one.id for one in averages(folded, "multi-label")}
+    assert "f1_positive_tilewise" not in {one.id for one in averages(masks()[2], "change")}
+
+
+def test_rounding_is_no_spread() -> None:
+    made = [contested.ReadAs(id=str(value), title="", value=value) for value in (0.1 + 0.2, 0.3)]
+    assert contest("split", record_of(one_label(), "single-label"), made).spread == 0
 
 
 # Labels drawn otherwise ----------------------------------------------------------------------------------
@@ -361,6 +403,42 @@ def test_what_draws_by_itself_or_has_no_training_list_is_not_drawn(drawn) -> Non
     assert not any(can_be_drawn(one) for one in made if one.facts.split.fraction < 1)
 
 
+def from_answers_of(folder: Path, made, answer):
+    """Of another folder with one answer."""
+    write_answer(folder, answer)
+    return from_answers(made, folder)
+
+
+def test_an_answer_that_is_odd_is_left_out(drawn, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, _, made, answer = drawn
+    assert len(from_answers_of(tmp_path / "good", made, answer)) == 1
+    plain = [one.model_dump() for one in answer.rows]
+    odd = {
+        "no fraction": [{name: value for name, value in one.items() if name != "fraction"} for one in plain],
+        "all": [one | {"fraction": 1.0} for one in plain],
+        "no number": [one | {"value": "high"} for one in plain],
+    }
+    for name, rows in odd.items():
+        path = write_answer(tmp_path / name, answer)
+        document = json.loads(path.read_bytes()) | {"rows": rows}
+        path.write_bytes(seal_document({key: value for key, value in document.items() if key != "seal"}))
+        assert not from_answers(made, tmp_path / name)
+    assert not from_answers_of(tmp_path / "of none", made, replace(answer, records=()))
+    assert len(caplog.records) == len(odd) + 1
+
+
+def test_records_of_a_protocol_that_is_gone_are_said_and_left(drawn, call, tmp_path: Path) -> None:
+    toy, _, made, _ = drawn
+    whole = next(one for one in made if one.facts.split.fraction == 1)
+    strange = whole.facts.model_copy(update={"protocol": whole.facts.protocol.model_copy(update={"id": "gone"})})
+    write_record(tmp_path, strange, about=whole.about, predictions=one_label(k=3))
+    status, said = call("contested", tmp_path, "--stores", Path(toy.path).parents[1])
+    assert status == 0, said
+    assert "not drawn: image-statistics" in said
+    status, said = call("contested", tmp_path, "--backbones", "mine")
+    assert (status, "which need --stores" in said) == (2, True)
+
+
 def test_the_command_and_the_page_show_them(drawn, call, tmp_path: Path) -> None:
     _, results, made, answer = drawn
     status, said = call("contested", results, "--json")
@@ -372,6 +450,11 @@ def test_the_command_and_the_page_show_them(drawn, call, tmp_path: Path) -> None
     whole = next(one for one in made if one.facts.split.fraction == 1)
     (found,) = from_answers(read_records(results).records, results)
     assert [one.value for one in found.readings] == [one.value for one in answer.rows]
+    assert not any(one.ours for one in found.readings)
+    more = [one.model_copy(update={"fraction": 0.5}) for one in answer.rows]
+    tenths = replace(answer, asked={"fraction": 0.5}, rows=tuple(more))
+    rows = to_objects([found, *from_answers_of(tmp_path / "two", made, tenths)])
+    assert len({row["id"] for row in rows}) == len(rows) == 2 * len(answer.rows)
     assert found.records == (whole.key,)
     status, said = call("contested", results, "--question", "labels")
     assert status == 0
@@ -381,7 +464,6 @@ def test_the_command_and_the_page_show_them(drawn, call, tmp_path: Path) -> None
     page = (tmp_path / "r.html").read_text()
     assert "What the same predictions may be printed as" in page
     assert "the first of the list in the order of its keys" in page
-    assert load_predictions(whole, results) is not None
 
 
 def test_what_is_asked_wrongly_is_refused(drawn, call) -> None:
@@ -406,7 +488,6 @@ def test_objects_hold_everything() -> None:
     assert row["question"] == "average"
     assert row["printed_as"] == "mAP"
     assert row["ours"]
-    assert contested.VERSION == 1
 
 
 def test_the_suite_asks_for_splits_and_tenths() -> None:

@@ -10,14 +10,6 @@ CONTESTED: dict[str, tuple[str, str]] = {
         "the code of Daudt et al. adds up the counts of all test images",
         "https://github.com/rcdaudt/fully_convolutional_change_detection",
     ),
-    "micro_ap": (
-        "users ask CROMA's authors whether its mAP is micro or macro",
-        "https://github.com/antofuller/CROMA/issues/7",
-    ),
-    "macro_ap": (
-        "users ask CROMA's authors whether its mAP is micro or macro",
-        "https://github.com/antofuller/CROMA/issues/7",
-    ),
     "micro_ap_per_batch": (
         "SeCo, SSL4EO-S12 and SpectralGPT average over batches",
         "https://github.com/zhu-xlab/SSL4EO-S12",
@@ -37,13 +29,5 @@ CONTESTED: dict[str, tuple[str, str]] = {
     "seco": (
         "SeCo, SSL4EO-S12 and FGMAE draw with replacement from seed 42, in the order of the index",
         "https://github.com/ServiceNow/seasonal-contrast",
-    ),
-    "labels": (
-        "users ask SpectralGPT's authors which tenth of BigEarthNet it was",
-        "https://github.com/danfenghong/IEEE_TPAMI_SpectralGPT/issues/30",
-    ),
-    "more": (
-        "Copernicus-Bench once read more training samples than it said: about 5 % higher scores",
-        "https://github.com/zhu-xlab/Copernicus-FM/issues/2",
     ),
 }

@@ -8,16 +8,17 @@ Numpy only; of records and predictions alone, but for tenths that nobody has run
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from seamo_bench.board.citations import CONTESTED
-from seamo_bench.board.compare import cell_sampling, row_of
+from seamo_bench.board.compare import Column, cell_sampling, column_of, row_of
 from seamo_bench.facts import Value, scoring_of
-from seamo_bench.predictions import ClassPredictions, Ints, Predictions, Scoring, take
+from seamo_bench.predictions import ClassPredictions, Ints, Predictions, Scoring, TilePredictions, take
 from seamo_bench.records.answers import read_answers
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.scores.intervals import Interval, interval, mean_of
@@ -38,6 +39,8 @@ RESAMPLES = 200  # there are many readings, and none of them is the result
 DRAWS = 20  # of a tenth of the test list
 SHARE_OF_TEST = 0.1
 BATCH = 64
+_FEW = 4  # readings that a note names
+_TINY = 1e-12  # of a score: rounding
 PER_BATCH = f"micro_ap_per_batch_{BATCH}"
 # Task -> what is printed -> the readings of it.
 _OWN: dict[str, dict[str, tuple[str, ...]]] = {
@@ -77,7 +80,7 @@ class ReadAs(Value):
         note: What a reader must know.
         users: Who reads it so; empty where we know of nobody in particular.
         source: Where that can be looked up.
-        ours: Whether tables here print it.
+        ours: Whether it is the number that a table here prints.
     """
 
     id: str
@@ -95,6 +98,7 @@ class Drawn(Value):
     """What one model scores on one draw of a part of the labels (`seamo_bench.questions.contested`).
 
     Args:
+        fraction: Share of the labels.
         rule: By which it was drawn.
         title: In words.
         draw: Its number; None where the rule draws nothing.
@@ -105,6 +109,7 @@ class Drawn(Value):
         users, source: As of `ReadAs`.
     """
 
+    fraction: float = Field(gt=0, lt=1)
     rule: str
     title: str
     draw: int | None
@@ -126,7 +131,7 @@ class Contest:
         question: What differs between the readings.
         title: Row, data and protocol.
         printed: What all of them may be printed as: F1, mAP; the metric's title where that is one.
-        readings: In order; the one that tables print first.
+        readings: In order.
         records: Keys behind it.
         synthetic, subset: Of the data.
     """
@@ -147,21 +152,55 @@ class Contest:
 
     @property
     def spread(self) -> float:
-        """How far apart they are; 0 with fewer than two."""
-        return self.ends[1] - self.ends[0] if self.ends else 0.0
+        """How far apart they are; 0 with fewer than two, and where rounding alone is between them."""
+        apart = self.ends[1] - self.ends[0] if self.ends else 0.0
+        return apart if apart > _TINY else 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know, each once: of all readings, or of the one or the few that are named before it."""
+        told: dict[str, list[str]] = {}
+        for one in self.readings:
+            if one.note:
+                told.setdefault(one.note, []).append(one.title.partition(":")[0])
+        return tuple(_note(note, names, len(self.readings)) for note, names in told.items())
 
 
-def contests_of(record: Record, predictions: Predictions, *, resamples: int = RESAMPLES) -> tuple[Contest, ...]:
+def _note(note: str, names: Sequence[str], count: int) -> str:
+    if len(names) == count:
+        return note
+    return f"{' and '.join(names) if len(names) < _FEW else f'{len(names)} of {count} readings'}: {note}"
+
+
+def contests_of(
+    record: Record, predictions: Predictions, *, seeds: int = 1, resamples: int = RESAMPLES
+) -> tuple[Contest, ...]:
     """What one record's stored predictions answer: which average, and which test samples.
 
     Args:
         record: That ended well.
         predictions: Its own.
+        seeds: Records whose mean tables print in its place (`seeds_of`): with several, no reading is that number.
         resamples: Of the bootstrap.
     """
     kind = record.facts.task.kind
     averages = [_averages(record, predictions, printed, resamples) for printed in _OWN[kind]]
-    return (*averages, _lists(record, predictions, resamples))
+    made = (*averages, _lists(record, predictions, resamples))
+    return made if seeds == 1 else tuple(_of_one_seed(one, record, seeds) for one in made)
+
+
+def seeds_of(records: Iterable[Record]) -> dict[str, int]:
+    """Key of each record that ended well -> how many are in its cell of a table, itself among them."""
+    cells: dict[tuple[Column, str], list[str]] = {}
+    for record in records:
+        if record.status == "ok":
+            cells.setdefault((column_of(record), row_of(record)), []).append(record.key)
+    return {key: len(mine) for mine in cells.values() for key in mine}
+
+
+def _of_one_seed(made: Contest, record: Record, seeds: int) -> Contest:
+    title = f"{made.title}, seed {record.facts.seed} alone of the {seeds} records that tables average"
+    return replace(made, title=title, readings=tuple(one.model_copy(update={"ours": False}) for one in made.readings))
 
 
 def contest(
@@ -193,8 +232,11 @@ def _averages(record: Record, predictions: Predictions, printed: str, resamples:
     readings = []
     for name in _OWN[scoring.kind][printed]:
         if name == PER_BATCH:
-            readings += [_per_batch(predictions)] if isinstance(predictions, ClassPredictions) else []
+            if isinstance(predictions, ClassPredictions) and not is_folded(predictions):
+                readings.append(_per_batch(predictions))
             continue
+        if name.endswith("_tilewise") and isinstance(predictions, TilePredictions) and not len(predictions.tilewise):
+            continue  # nothing was stitched
         named = listed.get(name) or metric(name)
         lacks_field = bool(named.needs) and getattr(scoring, named.needs) is None
         if lacks_field or (is_folded(predictions) and name in listed):
@@ -327,7 +369,6 @@ def _draws(group: Sequence[Record], results: Path, resamples: int) -> Contest:
         split = record.facts.split
         title = f"{100 * split.fraction:g} % by our rule, draw {split.salt}"
         readings.append(ReadAs(id=f"{split.rule} {split.salt}", title=title, **_numbers(known), note=known.note))
-    readings[0] = readings[0].model_copy(update={"ours": True})
     return contest("labels", group[0], readings, keys=[record.key for record in group])
 
 
@@ -351,27 +392,26 @@ def from_answers(records: Sequence[Record], results: Path) -> tuple[Contest, ...
     by_key = {record.key: record for record in records}
     found = []
     for answer in read_answers(results, KIND, Drawn, version=VERSION, known=tuple(by_key)):
-        share = f"{100 * float(answer.asked['fraction'] or 0):g} %"
-        readings = [_drawn(one, share) for one in answer.rows]
+        readings = [_drawn(one) for one in answer.rows]
         found.append(contest("labels", by_key[answer.records[0]], readings))
     return tuple(found)
 
 
-def _drawn(one: Drawn, share: str) -> ReadAs:
+def _drawn(one: Drawn) -> ReadAs:
+    share = f"{100 * one.fraction:g} %"
     twice = "" if one.distinct == one.train else f", {one.distinct:,} of them distinct"
     number = "" if one.draw is None else f", draw {one.draw}"
     return ReadAs(
-        id=f"{one.rule}{'' if one.draw is None else f' {one.draw}'}",
+        id=f"{share} {one.rule}{'' if one.draw is None else f' {one.draw}'}",
         title=f"{share} {one.title}{number}: {one.train:,} training samples{twice}, of {one.classes} classes",
         value=one.value,
         low=one.low,
         high=one.high,
         users=one.users,
         source=one.source,
-        ours=one.rule == "ours" and one.draw == 0,
     )
 
 
-def of_record(record: Record, results: Path, *, resamples: int = RESAMPLES) -> tuple[Contest, ...]:
+def of_record(record: Record, results: Path, *, seeds: int = 1, resamples: int = RESAMPLES) -> tuple[Contest, ...]:
     """`contests_of` with the predictions from the folder."""
-    return contests_of(record, load_predictions(record, results), resamples=resamples)
+    return contests_of(record, load_predictions(record, results), seeds=seeds, resamples=resamples)

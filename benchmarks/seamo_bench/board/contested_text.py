@@ -9,9 +9,20 @@ from seamo_bench.board.report.words import plural
 from seamo_bench.board.tables import number
 from seamo_bench.scores.metric import SHARE
 
-LEGEND = (
-    "Percent, with 95 % intervals. * what tables here print. A block is of one model: nothing but the reading differs."
+LEGEND = "Percent, with 95 % intervals."
+# What a block's readings have in common; of what was asked.
+SAME = "Which average, which test samples: the same predictions, read otherwise; * is what a table here prints."
+OTHER = (
+    "Which labels, which split: one model, trained or tested on other samples each time. No star there: "
+    "tables average draws, and have a column for every split."
 )
+
+
+def legend(found: Sequence[Contest]) -> str:
+    """What holds of the blocks that are there."""
+    asked = {one.question for one in found}
+    told = [SAME] * bool(asked & {"average", "test list"}) + [OTHER] * bool(asked & {"labels", "split"})
+    return " ".join([LEGEND, *told])
 
 
 def reading_text(one: ReadAs) -> str:
@@ -69,10 +80,11 @@ def to_text(found: Sequence[Contest]) -> str:
             mark = "*" if reading.ours else " "
             users = f" ({reading.users}: {reading.source})" if reading.users else ""
             lines.append(printable(f"  {mark} {reading_text(reading):<{width}}  {reading.title}{users}"))
+        lines += [printable(f"    note: {note}") for note in one.notes]
         lines.append("")
     if alike := len(found) - len(apart):
         lines.append(f"{plural(alike, 'block')} of equal readings left out; --json has them.")
-    return "\n".join([*lines, LEGEND])
+    return "\n".join([*lines, legend(apart)])
 
 
 def _limits(one: Contest) -> list[str]:

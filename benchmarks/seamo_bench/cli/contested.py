@@ -8,7 +8,7 @@ import typer
 from seamo.addresses import disk_path
 from seamo.errors import UsageError
 from seamo.options import Json
-from seamo.terminal import remark, show
+from seamo.terminal import names, remark, show
 from seamo_bench.cli.arguments import WEIGHTS, Device, ResultsArgument, Threads, Weights
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def contested(
         Path | None, typer.Option("--stores", help="Folder of stores: draw the labels as others do, and run that.")
     ] = None,
     fraction: Annotated[float, typer.Option(help="Share of the labels that is drawn then.")] = 0.1,
+    backbones: Annotated[str, typer.Option("--backbones", help="Where the records' own runs are: RUN,...")] = "",
     weights: Weights = WEIGHTS,
     device: Device = "auto",
     threads: Threads = 0,
@@ -35,7 +36,7 @@ def contested(
     Nothing is run without --stores; with it, every record of frozen features with all labels is run again on parts of
     the labels drawn by other rules, and the answers are kept among the results.
     """
-    from seamo_bench.board.contested import QUESTIONS, between_records, from_answers, of_record
+    from seamo_bench.board.contested import QUESTIONS, between_records, from_answers, of_record, seeds_of
     from seamo_bench.board.contested_text import to_objects, to_text
     from seamo_bench.cli.cells import Cells
     from seamo_bench.records.fetched import check_results, results_on_disk
@@ -45,6 +46,8 @@ def contested(
         raise UsageError(f"no question {question!r}", "--question", f"There are {', '.join(QUESTIONS)}.")
     if not 0 < fraction < 1:
         raise UsageError("is not between 0 and 1", f"--fraction {fraction:g}", "A tenth is 0.1.")
+    if backbones and stores is None:
+        raise UsageError("--backbones is for runs, which need --stores")
     if stores is not None:
         check_results(results)
         if disk_path(results) is None:
@@ -53,12 +56,14 @@ def contested(
         records = read_records(folder).records
         done = [record for record in records if record.status == "ok"]
         if stores is not None:
-            _draw(done, folder, stores, weights, fraction=fraction, device=device, threads=threads)
+            own = names(backbones)
+            _draw(done, folder, stores, weights, own, fraction=fraction, device=device, threads=threads)
         progress = Cells()
         found: list[Contest] = []
+        seeds = seeds_of(done)
         for number, record in enumerate(done):
             progress.cell(number, len(done), record.facts.backbone.id)
-            found += of_record(record, folder)
+            found += of_record(record, folder, seeds=seeds[record.key])
         found += [*between_records(records, folder), *from_answers(records, folder)]
         progress.end()
     found = [one for one in found if len(one.readings) > 1 and question in ("", one.question)]
@@ -68,7 +73,15 @@ def contested(
 
 
 def _draw(
-    done: "list[Record]", folder: Path, stores: Path, weights: Path, *, fraction: float, device: str, threads: int
+    done: "list[Record]",
+    folder: Path,
+    stores: Path,
+    weights: Path,
+    own: "tuple[str, ...]",
+    *,
+    fraction: float,
+    device: str,
+    threads: int,
 ) -> None:
     """Run what can be drawn, and keep the answers; what cannot be run here is said and left."""
     from seamo.errors import SeamoError
@@ -81,15 +94,18 @@ def _draw(
     from seamo_bench.runs.threads import limit_threads
     from seamo_bench.tasks.stores import check_root
     from seamo_bench.why.between import Bench
+    from seamo_bench.why.sides import names_by_id
 
     check_root(stores)
     limit_threads(threads)
     progress = Cells()
-    bench = Bench(Places(stores, folder, weights), {}, Machine(chosen_device(device)), inner=progress.inner)
-    wanted = [record for record in done if can_be_drawn(record)]
-    for number, record in enumerate(wanted):
-        progress.cell(number, len(wanted), record.facts.backbone.id)
+    places = Places(stores, folder, weights)
+    bench = Bench(places, dict(names_by_id(own)), Machine(chosen_device(device)), inner=progress.inner)
+    for number, record in enumerate(done):
+        progress.cell(number, len(done), record.facts.backbone.id)
         try:
+            if not can_be_drawn(record):
+                continue
             write_answer(folder, drawn_otherwise(record, bench, fraction=fraction))
         except SeamoError as error:  # one record of many
             remark(f"not drawn: {record.facts.backbone.id}: {error}")

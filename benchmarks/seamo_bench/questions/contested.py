@@ -78,7 +78,7 @@ def _seco(rows: Rows, _labels: NDArray[Any], count: int, _draw: int) -> Rows:
 
 
 _RULES = (
-    _Rule("random", "drawn from all, whatever the class", DRAWS, _at_random, "labels"),
+    _Rule("random", "drawn from all, whatever the class", DRAWS, _at_random),
     _Rule("class-equal", "the same number of every class", DRAWS, _class_equal),
     _Rule("first", "the first of the list in the order of its keys", 1, _first),
     _Rule("seco", "with replacement, seed 42, in the order of the index", 1, _seco, "seco"),
@@ -86,7 +86,11 @@ _RULES = (
 
 
 def can_be_drawn(record: Record) -> bool:
-    """Whether the tenth would be all that differs between the readings of a record."""
+    """Whether the tenth would be all that differs between the readings of a record.
+
+    Raises:
+        ProtocolError: If its protocol is not known here.
+    """
     facts = record.facts
     return (
         record.status == "ok"
@@ -117,7 +121,7 @@ def drawn_otherwise(record: Record, bench: Bench, *, fraction: float) -> Answer[
     with TemporaryDirectory(prefix="seamo-contested-") as scratch:
         made = _predicted(cell, bench, Path(scratch), [split for _, _, split in readings])
         for (rule, draw, split), predictions in zip(readings, made, strict=True):
-            rows.append(_row(record, rule, draw, split, predictions, cell.labels))
+            rows.append(_row(record, fraction, rule, draw, split, predictions, cell.labels))
     asked: dict[str, Scalar] = {"fraction": fraction, "draws": DRAWS}
     say = f"seamo-bench contested RESULTS --stores STORES --fraction {fraction:g}"
     return Answer(KIND, VERSION, say, asked, (record.key,), tuple(rows))
@@ -172,13 +176,22 @@ def _predicted(cell: Planned, bench: Bench, scratch: Path, splits: Sequence[Spli
     return [made[number] for number in range(len(splits))]
 
 
-def _row(record: Record, rule: _Rule, draw: int, split: Split, predictions: Predictions, labels: NDArray[Any]) -> Drawn:
+def _row(
+    record: Record,
+    fraction: float,
+    rule: _Rule,
+    draw: int,
+    split: Split,
+    predictions: Predictions,
+    labels: NDArray[Any],
+) -> Drawn:
     name, scoring = PRIMARY[record.facts.task.kind], scoring_of(record.facts)
     known = interval(sampling([predictions], name, scoring, resamples=RESAMPLES))
     own = labels[split.train]
     held = int((own.sum(axis=0) > 0).sum()) if own.ndim == 2 else len(np.unique(own))
     users, source = CONTESTED.get(rule.cites, ("", "")) if draw == 0 else ("", "")
     return Drawn(
+        fraction=fraction,
         rule=rule.id,
         title=rule.title,
         draw=draw if rule.draws > 1 else None,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from seamo_bench.board.contested import QUESTIONS, RESAMPLES, Contest, between_records, from_answers, of_record
-from seamo_bench.board.contested_text import reading_text, spread_text
+from seamo_bench.board.contested_text import legend, reading_text, spread_text
 from seamo_bench.board.leaderboard import Head
 from seamo_bench.board.report.columns import best_first
 from seamo_bench.board.report.links import is_safe
@@ -22,13 +22,14 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
         page.progress(number, len(heads), "reading contested numbers")
         for cell in list(best_first(page.made, head).values())[:1]:
             done = sorted((one for one in cell.records if one.status == "ok"), key=lambda one: one.key)
-            found += of_record(done[0], page.results, resamples=resamples)
+            found += of_record(done[0], page.results, seeds=len(done), resamples=resamples)
     records = page.found.records
     found += [*between_records(records, page.results, resamples=resamples), *from_answers(records, page.results)]
     apart = sorted((one for one in found if one.spread > 0), key=lambda one: -one.spread)
     if not apart:
         return None
-    return {"contests": [_shown(one) for one in apart[:MOST]], "more": len(apart) - len(apart[:MOST])}
+    shown = apart[:MOST]
+    return {"contests": [_shown(one) for one in shown], "more": len(apart) - len(shown), "legend": legend(shown)}
 
 
 def _shown(one: Contest) -> dict[str, object]:
