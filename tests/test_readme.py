@@ -46,7 +46,7 @@ def test_what_the_text_claims_follows_from_the_figures(kept):
     assert "with the mean of the tokens no further than image statistics" in README
     assert "under `logreg` no gain shows" in README
     assert "better than the mean and the nearest of what was visible" in README
-    assert "Texture statistics, which nobody trained, stay ahead of every network" in README
+    assert "Texture statistics, which nobody trained, stay ahead of every SeaMo" in README
     for world in kept["worlds"].values():
         assert all(gains["knn"][1] > 0 for gains in world["gains"].values())
         assert all(gains["logreg"][1] <= 0 for gains in world["gains"].values())

@@ -104,6 +104,17 @@ def row_of(record: Record) -> str:
     return name_of(record) if way == "native" else f"{name_of(record)} [{way}]"
 
 
+def unreal(record: Record) -> list[str]:
+    """Why a record is no measurement of the real, whole data with the full budget; empty if it is."""
+    why = ["demo budget"] if record.facts.budget == "demo" else []
+    for store, title in zip(record.facts.stores, record.about.stores, strict=False):
+        if store.synthetic:
+            why.append(f"synthetic data: {title}")
+        elif store.subset:
+            why.append(f"a subset: {title}")
+    return why
+
+
 def differences(records: Sequence[Record]) -> tuple[str, ...]:
     """What keeps records of one column from standing side by side, as sentences. Empty = nothing.
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from seamo_bench.board.compare import column_of
 from seamo_bench.records.record import Record
 
 Met = Literal["met", "partly", "not met", "not known"]
@@ -29,24 +30,29 @@ EXPECTATIONS: tuple[Expectation, ...] = (
     Expectation(
         "licence",
         "Weights under a named licence",
-        "The card of the weights names their licence; partly: it names that of the code alone.",
+        "The card of all weights names their licence; partly: it names that of the code alone. Not known: the card "
+        "does not know it, or a run had another card or other weights.",
     ),
     Expectation(
         "core",
         "Shared core evaluations",
-        "Every column of suite `core` has a score on the full data, or a record that says why it has none; partly: "
-        "some do, or on subsets, synthetic data or the demo budget.",
+        "Every column of suite `core` has a score on the full data; partly: some do, or on subsets, synthetic data or "
+        "the demo budget. A record that something cannot be run is no score: it does not tell whether that lies in the "
+        "model or in what was at hand.",
     ),
     Expectation(
         "copied",
         "Copied or run again",
         "Scores rest on predictions kept here, and every published number known of the model was run again on the same "
-        "data, protocol and share of labels; partly: some published numbers stand as copied, each with its source.",
+        "data, split and share of labels: of SeaMo's tables by the protocol that they print, of others by the one here "
+        "that is nearest to theirs; partly: some published numbers stand as copied, each with its source. Not known: "
+        "no published number of it is.",
     ),
     Expectation(
         "variance",
         "Variance",
-        "Every score has an interval, and where a run draws anything, of two seeds or more; partly: some do.",
+        "Every score has an interval, and where a run draws anything, of two seeds or more; partly: some do. Not "
+        "known: one seed of a protocol that is not installed here.",
     ),
     Expectation(
         "harness",
@@ -59,7 +65,7 @@ EXPECTATIONS: tuple[Expectation, ...] = (
         "Controls",
         "In every column of the model stand image statistics (what no network needs), an untrained network of its "
         "family (architecture), one trained on the labels alone (pretraining at all), and another pretraining that "
-        "differs in one thing (data or algorithm); partly: some of them.",
+        "differs in one thing (data or one setting; how far it was trained alone is none); partly: some of them.",
     ),
 )
 
@@ -70,46 +76,64 @@ class Terms:
 
     Args:
         licence: As it names it; empty where it says nothing.
-        scope: What the licence is of: `weights`, `code`, `nothing` where no weights are loaded, `unknown`.
+        scope: What the licence is of: `weights`, `code`, `nothing` where no weights are loaded; `unknown` where the
+            card does not know it, `changed` where a run had another card or other weights than those that are listed.
     """
 
     licence: str
-    scope: Literal["weights", "code", "nothing", "unknown"]
+    scope: Literal["weights", "code", "nothing", "unknown", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A cell of a suite or a table elsewhere: data set, protocol, share of the labels; sensors where they are named."""
+    """A column of a suite.
+
+    Args:
+        dataset: Ids joined by `+`.
+        protocol: Protocol id.
+        fraction: Of the training labels.
+        inputs: What the suite's row asks of the input, as records have it.
+        scheme: Split scheme; empty = any.
+        params: (budget, all parameters of the protocol as `Column` has them); empty = any.
+    """
 
     dataset: str
     protocol: str
     fraction: float
-    sensors: tuple[str, ...] = ()
+    inputs: str = ""
+    scheme: str = ""
+    params: tuple[tuple[str, str], ...] = ()
 
     @property
     def title(self) -> str:
         """Short."""
         share = "" if self.fraction == 1 else f" {100 * self.fraction:g} %"
-        return " ".join([self.dataset, *self.sensors, self.protocol]) + share
+        return " ".join([self.dataset, *self.inputs.split(), self.protocol]) + share
 
     def is_of(self, record: Record) -> bool:
         """Whether a record answers it."""
-        facts = record.facts
-        mine = ("+".join(store.id for store in facts.stores), facts.protocol.id, facts.split.fraction)
-        if mine != (self.dataset, self.protocol, self.fraction):
-            return False
-        fed = facts.adapter.inputs if facts.adapter is not None else ()
-        sensors = {one.sensor for one in fed} or {word.partition(":")[0] for word in facts.inputs.split()}
-        return not self.sensors or sensors == set(self.sensors)
+        mine = column_of(record)
+        return (
+            (mine.dataset, mine.protocol, mine.fraction, mine.inputs)
+            == (self.dataset, self.protocol, self.fraction, self.inputs)
+            and self.scheme in ("", mine.scheme)
+            and (not self.params or (mine.budget, mine.params) in self.params)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A published number: of which backbone, and for which place."""
+    """A published number.
+
+    Args:
+        id: Its own.
+        of: Keys of the records whose backbone it is of.
+        again: Keys of those that ran it again.
+    """
 
     id: str
-    backbone: str
-    place: Place
+    of: frozenset[str]
+    again: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,14 +143,14 @@ class Known:
     Args:
         terms: Backbone -> what its card says; without an entry nothing is known.
         core: Places of suite `core`.
-        published: Numbers that others printed.
-        drawing: Protocols that draw something (batches, first weights).
+        published: Numbers that are printed somewhere.
+        drawing: Protocol -> whether it draws something (batches, first weights); without an entry nobody knows.
     """
 
     terms: Mapping[str, Terms]
     core: tuple[Place, ...]
     published: tuple[Elsewhere, ...]
-    drawing: frozenset[str]
+    drawing: Mapping[str, bool]
 
 
 @dataclass(frozen=True, slots=True)

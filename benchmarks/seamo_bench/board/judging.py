@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from seamo_bench.board.compare import Column, name_of
+from seamo_bench.board.compare import Column, name_of, unreal
 from seamo_bench.board.expectations import EXPECTATIONS, Judged, JudgedModel, Known, Met, Place, Scorecard
 from seamo_bench.board.leaderboard import FLOORS, BoardCell, Head, Table
 from seamo_bench.records.record import Record
 
 _FEW = 4  # names in a sentence
+_FOLLOWS = {"step", "pretrained_on.samples"}  # of a pretraining: what its data and settings make of themselves
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,29 +94,33 @@ def _degree(part: int, whole: int) -> Met:
 
 
 def _licence(one: _Model, known: Known) -> Judged:
-    ids = sorted({record.facts.backbone.id for record in one.records})
-    terms = [known.terms.get(name) for name in ids]
+    """By the backbone of which least is known, or that has least."""
     keys = _keys(one.records)
     if one.floor == "random init":
         return Judged("licence", "met", ("its weights were drawn here",), keys)
-    if any(term is None or term.scope == "unknown" for term in terms):
-        said = [f"no card here says under which licence the weights of {_some(ids)} are"]
-        return Judged("licence", "not known", tuple(said), keys)
-    there = [term for term in terms if term is not None]
-    if all(term.scope == "nothing" for term in there):
-        return Judged("licence", "met", ("no weights are loaded that need a licence",), keys)
-    named = sorted({term.licence for term in there if term.licence})
-    if not named:
-        return Judged("licence", "not met", ("the publisher of the weights states no licence",), keys)
-    if any(term.scope == "code" for term in there):
-        return Judged("licence", "partly", (f"{', '.join(named)} is named for the code, not for the weights",), keys)
-    return Judged("licence", "met", (f"the weights are under {', '.join(named)}",), keys)
+    ids = sorted({record.facts.backbone.id for record in one.records})
+    terms = {name: known.terms.get(name) for name in ids}
 
+    def those(*scopes: str, named: bool) -> list[str]:
+        return [
+            name for name, of in terms.items() if of is not None and of.scope in scopes and bool(of.licence) == named
+        ]
 
-def is_real(record: Record) -> bool:
-    """Whether a record is of full data at full budget."""
-    facts = record.facts
-    return facts.budget == "full" and not any(store.synthetic or store.subset for store in facts.stores)
+    licences = ", ".join(sorted({of.licence for of in terms.values() if of is not None and of.licence}))
+    if bare := those("weights", "code", named=False):
+        met: Met = "not met"
+        said = f"the publisher states no licence of the weights of {_some(bare)}"
+    elif changed := [name for name, of in terms.items() if of is not None and of.scope == "changed"]:
+        met, said = "not known", f"runs of {_some(changed)} had another card or other weights than those listed here"
+    elif silent := [name for name, of in terms.items() if of is None or of.scope == "unknown"]:
+        met, said = "not known", f"no card here says under which licence the weights of {_some(silent)} are"
+    elif code := those("code", named=True):
+        met, said = "partly", f"{licences} is named; of {_some(code)} for the code, not for the weights"
+    elif licences:
+        met, said = "met", f"the weights are under {licences}"
+    else:
+        met, said = "met", "no weights are loaded that need a licence"
+    return Judged("licence", met, (said,), keys)
 
 
 def _core(one: _Model, known: Known) -> Judged:
@@ -123,58 +128,57 @@ def _core(one: _Model, known: Known) -> Judged:
     for place in known.core:
         if mine := [record for record in one.records if record.status != "failed" and place.is_of(record)]:
             answers[place] = mine
-    scored = [place for place, group in answers.items() if any(record.status == "ok" for record in group)]
-    real = [place for place in answers if any(map(is_real, answers[place]))]
+    scores = {place: [record for record in mine if record.status == "ok"] for place, mine in answers.items()}
+    scored = [place for place, done in scores.items() if done]
+    real = [place for place in scored if not all(map(unreal, scores[place]))]
     said = [f"{len(scored)} of {len(known.core)} core evaluations have a score here"]
     if told := len(answers) - len(scored):
-        said.append(f"cannot be run, and a record says why: {told}")
+        said.append(f"cannot be run, and a record says why, which may lie in the model or in what was at hand: {told}")
     if missing := [place.title for place in known.core if place not in answers]:
         said.append(f"not run: {_some(missing)}")
-    if len(real) < len(answers):
-        said.append(f"on synthetic data, a subset or the demo budget: {len(answers) - len(real)}")
-    full = len(real) == len(known.core) and bool(scored)
-    met: Met = "met" if full else "partly" if scored else "not met"
+    if len(real) < len(scored):
+        said.append(f"on synthetic data, a subset or the demo budget: {len(scored) - len(real)}")
+    met: Met = "not met" if not scored else "met" if len(real) == len(known.core) else "partly"
     return Judged("core", met, tuple(said), _keys(record for group in answers.values() for record in group))
 
 
 def _copied(one: _Model, known: Known) -> Judged:
-    ids = {record.facts.backbone.id for record in one.records}
-    printed = [number for number in known.published if number.backbone in ids]
-    real = [record for record in one.done if is_real(record)]
-    rerun = [number for number in printed if any(number.place.is_of(record) for record in real)]
+    keys, done = set(_keys(one.records)), set(_keys(one.done))
+    printed = [number for number in known.published if number.of & keys]
+    rerun = [number for number in printed if number.again & done]
     said = [f"runs with predictions here: {len(one.done)}; no score is copied"]
     if printed:
-        said.append(
-            f"{len(rerun)} of {len(printed)} numbers that others published of it were run again on the same data"
-        )
+        said.append(f"{len(rerun)} of {len(printed)} published numbers of it were run again on the same data and split")
         if len(rerun) < len(printed):
             said.append("the others stand as copied, with their source, in `seamo-bench reproduce`")
     else:
-        said.append("no number that others published of it is known here")
-    met: Met = "not met" if not one.done else "met" if len(rerun) == len(printed) else "partly"
-    return Judged("copied", met, tuple(said), _keys(one.done))
+        said.append("no published number of it is known here")
+    met: Met = "not known" if not printed else "not met" if not done else "partly"
+    return Judged("copied", "met" if printed and len(rerun) == len(printed) else met, tuple(said), tuple(sorted(done)))
 
 
-def _draws(record: Record, known: Known) -> bool:
-    return record.facts.protocol.id in known.drawing or record.facts.split.fraction < 1.0
+def _draws(record: Record, known: Known) -> bool | None:
+    """None where nobody knows."""
+    return True if record.facts.split.fraction < 1.0 else known.drawing.get(record.facts.protocol.id)
 
 
 def _variance(one: _Model, known: Known) -> Judged:
     scored = [(cell, cell.interval) for _, cell in one.cells if cell.interval is not None]
     with_interval = [cell for cell, interval in scored if interval.low is not None]
-    lone = [
-        head.dataset
+    single = [
+        (head.dataset, {_draws(record, known) for record in cell.records})
         for head, cell in one.cells
-        if cell.interval is not None
-        and cell.interval.num_seeds < 2
-        and cell.interval.unit != "folds"
-        and any(_draws(record, known) for record in cell.records)
+        if cell.interval is not None and cell.interval.num_seeds < 2 and cell.interval.unit != "folds"
     ]
+    lone = [name for name, draws in single if True in draws]
+    unsure = [name for name, draws in single if None in draws and True not in draws]
     said = [f"{len(with_interval)} of {len(scored)} scores have an interval"]
     if lone:
         said.append(f"scores of one seed alone, though the run draws: {len(lone)} ({_some(lone)})")
-    good = len(with_interval) == len(scored) and not lone
-    met: Met = "not met" if not with_interval else "met" if good else "partly"
+    if unsure:
+        said.append(f"scores of one seed of a protocol that is not installed here: {len(unsure)} ({_some(unsure)})")
+    whole = len(with_interval) == len(scored) and not lone
+    met: Met = "not met" if not with_interval else "partly" if not whole else "not known" if unsure else "met"
     return Judged("variance", met, tuple(said), _keys(one.done))
 
 
@@ -230,13 +234,18 @@ def _controls(one: _Model, models: Sequence[_Model]) -> Judged:
 
 
 def _is_one_step(one: _Model, other: _Model) -> bool:
-    """Whether two were pretrained alike in all but one setting that both tell."""
+    """Whether two were pretrained alike in all but one setting, or in all but the data.
+
+    How many steps were taken and how many samples there were follows from those; a stage that ended earlier is the
+    same pretraining.
+    """
     mine = [record.about.pretraining for record in one.done if record.about.pretraining]
     theirs = [record.about.pretraining for record in other.done if record.about.pretraining]
-    if not mine or not theirs:
+    if other.floor or not mine or not theirs:
         return False
-    names = mine[0].keys() | theirs[0].keys()
-    return sum(mine[0].get(name) != theirs[0].get(name) for name in names) == 1
+    names = (mine[0].keys() | theirs[0].keys()) - _FOLLOWS
+    apart = [name for name in names if mine[0].get(name) != theirs[0].get(name)]
+    return len(apart) == 1 and apart != ["stage"]
 
 
 # The whole -----------------------------------------------------------------------------------------------

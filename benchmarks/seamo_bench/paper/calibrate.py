@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from seamo.errors import ProtocolError
-from seamo_bench.board.compare import cell_sampling, check_comparable, column_of, row_of, way_of
-from seamo_bench.paper.reproduce import Reproduced, unreal
+from seamo_bench.board.compare import cell_sampling, check_comparable, column_of, row_of, unreal, way_of
+from seamo_bench.paper.reproduce import Reproduced
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.record import Record
 from seamo_bench.scores.intervals import interval

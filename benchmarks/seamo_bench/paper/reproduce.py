@@ -4,13 +4,23 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from seamo.bands import SENSORS
 from seamo.errors import UsageError
 from seamo.escapes import csv_text, markdown
-from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, name_of, row_of, way_of
+from seamo_bench.board.compare import (
+    Column,
+    cell_sampling,
+    check_comparable,
+    column_of,
+    name_of,
+    row_of,
+    unreal,
+    way_of,
+)
 from seamo_bench.facts import scoring_of
 from seamo_bench.paper.identity import SEAMO, is_seamo
 from seamo_bench.paper.needs import builds_there, needs_of
@@ -97,7 +107,7 @@ def reproduce(
     """
     if table and table not in (*TABLES, ELSEWHERE):
         raise UsageError(f"no table {table.removeprefix('T')!r}", fix=f"Tables 1 to 9, {ELSEWHERE!r}, 'calibrate'.")
-    suite = load_suite("paper").rows
+    suite = _paper_rows()
     wanted = [one for one in load_published() if one.table in ([table] if table else TABLES)]
     builds = {} if stores is None else builds_there(stores, {one.dataset for one in wanted})
     rows = []
@@ -128,7 +138,7 @@ def _one(
     if not one.backbone:
         unknown = "nothing here loads it" if one.table == ELSEWHERE else "the paper does not say which network this is"
         return Reproduced(one, "cannot be run", (unknown,))
-    mine = [record for record in records if _is_about(one, record, backbone)]
+    mine = [record for record in records if is_about(one, record, backbone)]
     done = [record for record in mine if record.status == "ok"]
     if not done:
         return _blank(one, mine)
@@ -169,7 +179,12 @@ def _one(
 
 def recipe_of(one: Published) -> Row | None:
     """The row of suite `paper` that stands for a published value; None where it has none."""
-    return _recipe(one, load_suite("paper").rows)
+    return _recipe(one, _paper_rows())
+
+
+@lru_cache(maxsize=1)
+def _paper_rows() -> tuple[Row, ...]:
+    return load_suite("paper").rows
 
 
 def stated_differences(one: Published, record: Record) -> tuple[str, ...]:
@@ -180,7 +195,31 @@ def stated_differences(one: Published, record: Record) -> tuple[str, ...]:
     return (*why, *decided, _NOT_STATED)
 
 
-def _is_about(one: Published, record: Record, backbone: str) -> bool:
+def is_run_again(one: Published, record: Record) -> bool:
+    """Whether a record has a score for what a published value was measured on, of the whole, real data.
+
+    Of the paper's tables only by what it prints of the protocol. What others printed stands beside the protocol that is
+    nearest to theirs; their split or selection must be ours.
+
+    Args:
+        one: The value.
+        record: Of any backbone.
+    """
+    if record.status != "ok" or not is_about(one, record):
+        return False
+    if one.table == ELSEWHERE:
+        return not _other_data(one, record)
+    return not _differences(recipe_of(one), record)[0]
+
+
+def is_about(one: Published, record: Record, backbone: str = "") -> bool:
+    """Whether a record is of the backbone, data, sensors, protocol and share of labels of a published value.
+
+    Args:
+        one: The value.
+        record: Scored or not.
+        backbone: Row of ours that stands for SeaMo; without, any run of it does.
+    """
     facts = record.facts
     if one.backbone != SEAMO:
         same = facts.backbone.id == one.backbone
@@ -216,23 +255,16 @@ def _blank(one: Published, mine: Sequence[Record]) -> Reproduced:
     return Reproduced(one, "not run", (f"`run paper --backbones {one.backbone}`",))
 
 
-def unreal(record: Record) -> list[str]:
-    """Why a record is no measurement of the real, whole data with the full budget; empty if it is."""
-    why = ["demo budget"] if record.facts.budget == "demo" else []
-    for store, title in zip(record.facts.stores, record.about.stores, strict=False):
-        if store.synthetic:
-            why.append(f"synthetic data: {title}")
-        elif store.subset:
-            why.append(f"a subset: {title}")
-    return why
-
-
 def _other_protocol(one: Published, record: Record) -> tuple[str, ...]:
     """Differences from a number that others published: their whole protocol is another one."""
+    return (*_other_data(one, record), f"theirs: {one.note}" if one.note else "another protocol")
+
+
+def _other_data(one: Published, record: Record) -> list[str]:
     why, scheme = unreal(record), record.facts.split.scheme
     if one.variant and one.variant != scheme:
         why.append(f"split: {scheme} instead of {one.variant}")
-    return (*why, f"theirs: {one.note}" if one.note else "another protocol")
+    return why
 
 
 def _differences(recipe: Row | None, record: Record) -> tuple[tuple[str, ...], tuple[str, ...]]:
