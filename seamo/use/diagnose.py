@@ -26,6 +26,7 @@ from seamo.use.pooled import Plan, Reading, batches_of, dates_of, inputs_of, pla
 
 SEASONS = ("winter", "spring", "summer", "autumn")
 DRAWS = 2000
+FEW_UNITS = 5  # places or scenes: a season that occurs in fewer is not asked for, nor is an interval drawn over fewer
 _TAIL = 2.5  # per cent, on either side
 _ROWS = 1024  # queries compared at once
 
@@ -36,7 +37,7 @@ class SeasonScore:
 
     Args:
         value: In [0, 1].
-        low, high: 95 % percentile bootstrap over places.
+        low, high: 95 % percentile bootstrap over places, or over scenes where places lie in scenes.
         chance: What features without any information get.
     """
 
@@ -55,12 +56,14 @@ class Retrieval:
         mean_reciprocal_rank: Mean of 1 / rank of the same place.
         places: Places in the gallery (the largest, where dates are absent).
         queries: Images that were looked for.
+        units: Independent units behind the intervals: places, or scenes.
     """
 
     recall_at_1: SeasonScore
     mean_reciprocal_rank: SeasonScore
     places: int
     queries: int
+    units: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,19 @@ class Probe:
         balanced_accuracy: Mean over the seasons of the share of their images that is recognised.
         seasons: Those that occur.
         places, images: How many.
+        units: Independent units behind it: places, or scenes.
     """
 
     balanced_accuracy: SeasonScore
     seasons: tuple[str, ...]
     places: int
     images: int
+    units: int
 
 
-def season_retrieval(features: NDArray[np.floating[Any]], rng: np.random.Generator) -> Retrieval:
+def season_retrieval(
+    features: NDArray[np.floating[Any]], rng: np.random.Generator, *, units: NDArray[np.str_] | None = None
+) -> Retrieval:
     """Look for every place, from every date, among all places on every other date.
 
     Similarity is the cosine. Ties count as their expectation under a random order, so equal features score at
@@ -88,6 +95,7 @@ def season_retrieval(features: NDArray[np.floating[Any]], rng: np.random.Generat
     Args:
         features: (N, T, D); NaN where an image is absent.
         rng: Draws the bootstrap.
+        units: (N,) scene of each place, which the bootstrap draws as a whole; None: places are drawn.
 
     Raises:
         UsageError: If no two dates have two places in common.
@@ -118,7 +126,10 @@ def season_retrieval(features: NDArray[np.floating[Any]], rng: np.random.Generat
             sums[asked, 4] += harmonic[-1] / len(gallery)
     if not sums[:, 0].any():
         raise UsageError("no two dates have two places in common", "retrieval", "Give a store of several seasons.")
-    sums = sums[sums[:, 0] > 0]
+    asked_of = sums[:, 0] > 0
+    _, unit_of = np.unique(np.arange(N)[asked_of] if units is None else units[asked_of], return_inverse=True)
+    by_place, sums = sums[asked_of], np.zeros((int(unit_of.max()) + 1, sums.shape[1]))
+    np.add.at(sums, unit_of, by_place)
 
     def share(column: int, rows: NDArray[np.int64]) -> float:
         return float(sums[rows, column].sum() / sums[rows, 0].sum())
@@ -127,24 +138,31 @@ def season_retrieval(features: NDArray[np.floating[Any]], rng: np.random.Generat
     recall, rank = (
         _score(partial(share, column), len(sums), rng, chance=share(column + 2, everyone)) for column in (1, 2)
     )
-    return Retrieval(recall, rank, places, int(sums[:, 0].sum()))
+    return Retrieval(recall, rank, places, int(sums[:, 0].sum()), len(sums))
 
 
 def season_probe(
-    features: NDArray[np.floating[Any]], seasons: NDArray[np.int64], rng: np.random.Generator, *, folds: int = 5
+    features: NDArray[np.floating[Any]],
+    seasons: NDArray[np.int64],
+    rng: np.random.Generator,
+    *,
+    folds: int = 5,
+    units: NDArray[np.str_] | None = None,
 ) -> Probe:
     """Classify the season with logistic regression (features standardised, C = 1), across places.
 
-    The images of a place are all in the same fold, so that no place is recognised in place of a season.
+    The images of a place, or of a scene where places lie in scenes, are all in the same fold, so that neither is
+    recognised in place of a season: tiles of one scene share its look and, often, its only day.
 
     Args:
         features: (N, T, D); NaN where an image is absent.
         seasons: (N, T), positions in `SEASONS`; negative where unknown.
         rng: Draws folds and bootstrap.
-        folds: At most; fewer where there are fewer places.
+        folds: At most; fewer where there are fewer units.
+        units: (N,) scene of each place; None: places stand for themselves.
 
     Raises:
-        UsageError: If there are fewer than two seasons or two places.
+        UsageError: If there are fewer than two seasons or two places, or a season is in fewer than `FEW_UNITS` units.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -153,29 +171,39 @@ def season_probe(
     usable = ~np.isnan(features).any(axis=2) & (seasons >= 0)
     place, slot = np.nonzero(usable)
     x, y = features[place, slot], seasons[place, slot]
-    groups, kinds = np.unique(place), np.unique(y)
-    if len(groups) < 2 or len(kinds) < 2:
-        raise UsageError(f"{len(kinds)} seasons at {len(groups)} places", "season probe", "It takes two of each.")
-    fold_of = np.empty(features.shape[0], dtype=np.int64)
-    fold_of[groups] = rng.permutation(len(groups)) % min(folds, len(groups))
+    groups, group = np.unique(place if units is None else units[place], return_inverse=True)
+    kinds, kind = np.unique(y, return_inverse=True)
+    counts = np.zeros((len(groups), len(kinds), 2))
+    np.add.at(counts[..., 0], (group, kind), 1)
+    _check_spread(counts[..., 0], kinds, "places" if units is None else "scenes")
+    fold_of = rng.permutation(len(groups)) % min(folds, len(groups))
     guessed = np.full(len(y), -1)
     for fold in range(min(folds, len(groups))):
-        held = fold_of[place] == fold
+        held = fold_of[group] == fold
         if len(np.unique(y[~held])) < 2:
             guessed[held] = y[~held][0]
             continue
         model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
         guessed[held] = model.fit(x[~held], y[~held]).predict(x[held])
-    counts = np.zeros((len(groups), len(kinds), 2))
-    for group, kind, right in zip(np.searchsorted(groups, place), np.searchsorted(kinds, y), guessed == y, strict=True):
-        counts[group, kind] += (1, right)
+    np.add.at(counts[..., 1], (group, kind), guessed == y)
 
     def balanced(rows: NDArray[np.int64]) -> float:
         images, right = counts[rows].sum(axis=0).T
         return float((right[images > 0] / images[images > 0]).mean())
 
     score = _score(balanced, len(groups), rng, chance=1 / len(kinds))
-    return Probe(score, tuple(SEASONS[k] for k in kinds), len(groups), len(y))
+    return Probe(score, tuple(SEASONS[k] for k in kinds), len(np.unique(place)), len(y), len(groups))
+
+
+def _check_spread(images: NDArray[np.float64], kinds: NDArray[np.int64], unit: str) -> None:
+    """Refuse seasons of too few units (U, K): what tells them apart may be what tells the units apart."""
+    if len(images) < 2 or len(kinds) < 2:
+        raise UsageError(f"{len(kinds)} seasons at {len(images)} {unit}", "season probe", "It takes two of each.")
+    spread = (images > 0).sum(axis=0)
+    rare = int(spread.argmin())
+    if spread[rare] < FEW_UNITS:
+        told = f"{SEASONS[kinds[rare]]} is in {spread[rare]} {unit} alone, of {FEW_UNITS} that it takes"
+        raise UsageError(told, "season probe", "Give more of each season.")
 
 
 def calendar_seasons(dates: NDArray[np.datetime64], latitude: NDArray[np.float64]) -> NDArray[np.int64]:

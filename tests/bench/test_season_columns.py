@@ -154,8 +154,32 @@ def test_places_of_one_scene_are_drawn_together():
         s.flip_figures(s.date_pairs(one), [predicted(one, (own + turns) % 3)], ["a"])["flips"] for one in (seen, alone)
     )
     assert (wide.units, narrow.units) == (10, 100)
+    assert (wide.unit, narrow.unit) == ("scenes", "places")
     assert wide.value == narrow.value == pytest.approx(0.3 * 0.6)
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_of_one_scene_alone_there_is_no_interval():
+    seen, classes = planted(np.random.default_rng(0), places=40, units=np.repeat("s", 40))
+    run = predicted(seen, classes)
+    run = ClassPredictions(run.keys, run.labels, run.scores, units=seen.units)
+    parts = s.season_parts(seen, [run], ["a"], name="top1", scoring=Scoring("single-label"))
+    flips = s.flip_figures(s.date_pairs(seen), [run], ["a"])
+    for one in (*(part.score for part in parts), *flips.values()):
+        assert (one.low, one.high, one.units, one.unit) == (None, None, 1, "scenes")
+        assert one.value is not None
+        assert one.note == "1 scene alone: no interval"
+
+
+def test_a_note_names_the_units_that_there_are():
+    seen, classes = planted(np.random.default_rng(1), places=12)
+    run = predicted(seen, classes)
+    run = ClassPredictions(run.keys, run.labels, run.scores, units=seen.places)
+    for part in s.season_parts(seen, [run], ["a"], name="top1", scoring=Scoring("single-label")):
+        assert (part.score.units, part.score.unit) == (12, "places")
+        assert "scenes" not in part.score.note
+    flips = s.flip_figures(s.date_pairs(seen), [run], ["a"])["flips"]
+    assert flips.note.startswith("only 12 places")
 
 
 def test_seeds_are_averaged_and_their_spread_is_in_the_interval():

@@ -15,6 +15,7 @@ from seamo.testing.world import World
 from seamo_bench.board.report import write_report
 from seamo_bench.board.seasons import KIND, VERSION, SeasonRow, known_seasons
 from seamo_bench.predictions import ClassPredictions, probabilities
+from seamo_bench.questions import season_features as f
 from seamo_bench.questions import seasons as q
 from seamo_bench.records.answers import read_answers
 from seamo_bench.records.record import load_predictions, read_records
@@ -154,7 +155,7 @@ def test_features_are_those_of_the_run_and_of_a_slow_reading(worlds):
     ground = q.SeasonSources(root / "stores")
     one = q._again(record, store, results, ground, q.Work(torch.device("cpu")))
     there = np.ones((len(rows), 5), dtype=bool)
-    found = q.features_on(one, rows, there)
+    found = f.features_on(one, rows, there)
     pixels = np.stack([store.read_layer(int(row), "s2_10m") for row in rows]).astype(np.float64)
     slow = np.concatenate([pixels.mean(axis=(3, 4)), pixels.std(axis=(3, 4))], axis=2)
     for k in range(slow.shape[2]):  # whatever the order and the normalisation
@@ -175,6 +176,85 @@ def test_a_head_that_does_not_give_its_predictions_again_is_refused(worlds):
     q._check_same(run_of, run_of, own, at, "x")
     with pytest.raises(q.UsageError, match=r"gives other classes for 100.0 % of|gives other classes for 100.0%"):
         q._check_same(turned, run_of, own, at, "x")
+
+
+def test_no_season_is_found_where_tiles_share_the_look_of_their_scene():
+    """40 scenes of 8 tiles, one day a scene, a look of its own and no season in it: folds go by scene."""
+    rng = np.random.default_rng(0)
+    scenes = np.repeat([f"s{k:02d}" for k in range(40)], 8)
+    look = np.repeat(rng.normal(size=(40, 16)), 8, axis=0)
+    features = (look + 0.1 * rng.normal(size=look.shape)).astype(np.float32)[:, None]
+    seasons = np.repeat(np.arange(40) % 4, 8)[:, None]
+    probe, recall = f.both_asked(features, seasons, scenes)
+    assert (probe.units, probe.unit, probe.chance) == (40, "scenes", 0.25)
+    assert probe.low <= 0.25
+    assert probe.value < 0.4
+    assert recall.value is None  # one date a place
+    alone = f.both_asked(features, seasons, np.arange(320).astype(np.str_))[0]
+    assert alone.low > 0.9  # what a fold of tiles would have said
+    planted = features + 3 * np.eye(16, dtype=np.float32)[seasons]
+    assert f.both_asked(planted, seasons, scenes)[0].low > 0.5  # a season that is there is found
+    few = f.both_asked(features[:144], seasons[:144], scenes[:144])[0]  # 18 scenes
+    assert (few.value, few.note) == (None, "summer is in 4 scenes alone, of 5 that it takes: no probe")
+
+
+def test_a_place_is_found_again_with_the_interval_of_scenes():
+    rng = np.random.default_rng(1)
+    features = np.repeat(rng.normal(size=(200, 1, 12)), 2, axis=1).astype(np.float32)
+    scenes = np.repeat([f"s{k:02d}" for k in range(20)], 10)
+    features[np.isin(scenes, ["s03", "s08", "s11", "s15"]), 1] = rng.normal(size=(40, 12))  # whole scenes change
+    unknown = np.full((200, 2), -1)
+    by_scene, by_place = (
+        f.both_asked(features, unknown, units)[1] for units in (scenes, np.arange(200).astype(np.str_))
+    )
+    assert by_scene.value == by_place.value
+    assert (by_scene.units, by_scene.unit, by_place.units, by_place.unit) == (20, "scenes", 200, "places")
+    assert by_scene.high - by_scene.low > 2 * (by_place.high - by_place.low)
+    few = f.both_asked(features[:40], unknown[:40], scenes[:40])[1]
+    assert (few.low, few.high, few.note) == (None, None, "4 scenes alone: no interval")
+
+
+def test_of_a_place_one_image_a_day_is_sought_spread_evenly_over_its_days():
+    rng = np.random.default_rng(2)
+    place = np.repeat(np.arange(6), 40)
+    days = np.datetime64("2020-01-01") + rng.integers(0, 25, 240)
+    days[place == 5] = np.datetime64("2020-03-03")  # all of one day
+    days[place == 4] = np.datetime64("NaT")
+    there = f.one_a_day(days[:, None], place)[:, 0]
+    assert not f.one_a_day(days[place == 4][:, None], place[place == 4]).any()
+    row = np.flatnonzero(there)
+    number = row.astype(np.float32)[:, None]
+    found, when = f.by_place(number, row % 4, days[row], place[row], 6)
+    assert found.shape == (6, 8, 1)
+    for k in range(6):
+        first = {}
+        for i in range(240):
+            if place[i] == k and not np.isnat(days[i]):
+                first.setdefault(days[i], i)
+        own = [first[day] for day in sorted(first)]
+        if len(own) > 8:
+            own = [own[round(slot * (len(own) - 1) / 7)] for slot in range(8)]
+        assert found[k, : len(own), 0].tolist() == own
+        assert np.isnan(found[k, len(own) :]).all()
+        assert when[k].tolist() == [i % 4 for i in own] + [-1] * (8 - len(own))
+    assert np.isnan(found[5, 1:]).all()
+
+
+def test_records_that_may_not_stand_together_are_not_averaged(worlds):
+    root, results, records, _ = worlds["seasons"]
+    record = records["logreg", "toy"]
+    other = record.model_copy(update={"facts": record.facts.model_copy(update={"precision": "bf16"})})
+    ((answer, left),) = q.seasons_of([record, other], results, q.SeasonSources(root / "stores"))
+    assert answer is None
+    assert "they differ in precision" in left[0].why
+
+
+def test_a_sample_that_nobody_predicted_is_refused():
+    known = np.array(["b", "a", "d"])
+    assert q._positions(known, np.array(["a", "d", "b"])).tolist() == [1, 2, 0]
+    for unknown in ("c", "e", "0"):
+        with pytest.raises(q.ProtocolError, match=f"lack 1 samples that are asked for, {unknown}"):
+            q._positions(known, np.array(["a", unknown]))
 
 
 def slow_share(keys, classes, place_of):
@@ -244,7 +324,7 @@ rows:
         assert part.images == 2
         assert part.score.value == pytest.approx(np.mean(np.diag(counts) / union))
     assert (one.flips.value, one.flips.note) == (None, "masks are not compared between dates")
-    assert one.probe.chance == 0.5
+    assert one.probe.note == "winter is in 2 scenes alone, of 5 that it takes: no probe"  # its tiles are no scenes
 
 
 def test_what_has_no_dates_or_a_model_a_fold_is_left_out_and_said(tmp_path, call):

@@ -24,7 +24,7 @@ from seamo_bench.scores.metrics import metric
 from seamo_bench.scores.replicates import replicate_mean
 
 KIND = "season"
-VERSION = 1  # of the method
+VERSION = 2  # of the method
 SEASON_NAMES = ("winter", "spring", "summer", "autumn")  # meteorological, each hemisphere's own
 MOST_DATES = 8  # of a place whose dates are paired
 _MULTI = 0.5  # probability from which a class is there
@@ -39,7 +39,8 @@ class SeasonFigure(Value):
     Args:
         value: None where it cannot be had; `note` says why.
         low, high: None where there is no interval.
-        units: Independent units behind it: places, or scenes where places lie in scenes.
+        units: Independent units behind it.
+        unit: What they are: `places`, or `scenes` where places lie in scenes.
         chance: What features without any information get.
         note: What a reader must know.
     """
@@ -48,6 +49,7 @@ class SeasonFigure(Value):
     low: float | None = None
     high: float | None = None
     units: int = 0
+    unit: str = "places"
     chance: float | None = None
     note: str = ""
 
@@ -121,6 +123,11 @@ class DatedImages:
     days: Days
     seasons: Ints
 
+    @property
+    def unit(self) -> str:
+        """What the independent units are."""
+        return unit_of(self.places, self.units)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DatePairs:
@@ -141,6 +148,26 @@ class DatePairs:
     b: Ints
     same: Ints
 
+    @property
+    def unit(self) -> str:
+        """What the independent units are."""
+        return unit_of(self.names, self.units)
+
+
+def unit_of(places: Strings, units: Strings) -> str:
+    """`scenes` where places share them, else `places`."""
+    return "scenes" if len(units) and len(np.unique(units)) < len(np.unique(places)) else "places"
+
+
+def counted(count: int, unit: str) -> str:
+    """`1 scene`, `12 places`."""
+    return f"{count:,} {unit if count != 1 else unit.removesuffix('s')}"
+
+
+def spread_dates(count: int) -> Ints:
+    """Positions of at most `MOST_DATES` of so many images in the order of their days, spread evenly."""
+    return np.linspace(0, count - 1, min(count, MOST_DATES)).round().astype(np.int64)
+
 
 def date_pairs(images: DatedImages) -> DatePairs:
     """Every pair of days of every place; of a place with more than `MOST_DATES` images, of as many spread evenly."""
@@ -150,8 +177,7 @@ def date_pairs(images: DatedImages) -> DatePairs:
     found: list[tuple[int, int, int]] = []
     kept: list[int] = []
     for mine in np.split(order, starts[1:]) if len(order) else []:
-        if len(mine) > MOST_DATES:
-            mine = mine[np.linspace(0, len(mine) - 1, MOST_DATES).round().astype(np.int64)]
+        mine = mine[spread_dates(len(mine))]
         pairs = [(int(i), int(j)) for i, j in combinations(mine, 2) if images.days[i] != images.days[j]]
         found += [(len(kept), i, j) for i, j in pairs]
         if pairs:
@@ -230,14 +256,22 @@ def _mean(
         return SeasonFigure(note=nothing)
     units = pairs.units[there] if len(pairs.units) else pairs.units
     made = [replicate_mean(pairs.names[there], one[there], units, "flips") for one in numbers]
-    return figure(number_of(made, parents=parents, bounds=bounds))
+    return figure(number_of(made, parents=parents, bounds=bounds), pairs.unit)
 
 
-def figure(known: Sampling | Interval) -> SeasonFigure:
-    """A number with its interval as an answer keeps it."""
+def figure(known: Sampling | Interval, unit: str) -> SeasonFigure:
+    """A number with its interval as an answer keeps it.
+
+    Args:
+        known: The number.
+        unit: What its independent units are; its own word is `scenes` for places, too.
+    """
     one = interval(known) if isinstance(known, Sampling) else known
     value = None if np.isnan(one.value) else float(one.value)
-    return SeasonFigure(value=value, low=one.low, high=one.high, units=one.num_units, note=one.note)
+    note = one.note.replace(one.unit, unit)
+    if one.num_units == 1:
+        note = f"{counted(1, unit)} alone: no interval"
+    return SeasonFigure(value=value, low=one.low, high=one.high, units=one.num_units, unit=unit, note=note)
 
 
 def season_parts(
@@ -257,7 +291,8 @@ def season_parts(
         rows = np.flatnonzero(images.seasons == code)
         if len(rows):
             score = part_score([take(run, rows) for run in runs], parents, name=name, scoring=scoring)
-            found.append(SeasonPart(season=season, images=len(rows), score=figure(_with_ends(score, name))))
+            shown = figure(_with_ends(score, name), images.unit)
+            found.append(SeasonPart(season=season, images=len(rows), score=shown))
     return tuple(found)
 
 
@@ -319,4 +354,5 @@ def asked_lines(row: SeasonRow) -> tuple[tuple[str, str], ...]:
 def _more(one: SeasonFigure) -> str:
     if one.value is None:
         return ""
-    return f", {one.units:,} places" + (f", chance {number('share', one.chance)}" if one.chance is not None else "")
+    chance = "" if one.chance is None else f", chance {number('share', one.chance)}"
+    return f", {counted(one.units, one.unit)}{chance}"

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seamo.errors import SeamoError, UsageError
+from seamo.errors import ProtocolError, SeamoError, UsageError
 from seamo.store.samples import Samples
-from seamo.use.diagnose import calendar_seasons, season_probe, season_retrieval, standardised
-from seamo_bench.board.compare import column_of, load_runs, row_of
+from seamo.store.splits import CV_SCHEME
+from seamo.use.diagnose import calendar_seasons
+from seamo_bench.board.compare import check_comparable, column_of, load_runs, row_of
 from seamo_bench.board.seasons import (
     KIND,
-    MOST_DATES,
     VERSION,
     DatedImages,
     Form,
@@ -32,17 +32,17 @@ from seamo_bench.board.seasons import (
 )
 from seamo_bench.facts import Facts, Scalar, scoring_of
 from seamo_bench.features.cache import Work
-from seamo_bench.predict.stored import RecordOnStore, features_on, scores_on, stored
-from seamo_bench.predictions import ClassPredictions, Floats, Predictions, Strings, TilePredictions
+from seamo_bench.predict.stored import RecordOnStore, scores_on, stored
+from seamo_bench.predictions import ClassPredictions, Predictions, Strings, TilePredictions
 from seamo_bench.protocol import Progress, Rows, silent
 from seamo_bench.questions.places import Dated, dated_rows, same_places
+from seamo_bench.questions.season_features import features_asked
 from seamo_bench.records.answers import Answer
 from seamo_bench.records.record import Record
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.tasks.stores import open_facts
 
 AGREE = 0.99  # share of its own predictions that a head must give again
-PLACES = 2000  # at most, whose features are compared
 MADE_BY = "seamo-bench seasons RESULTS --stores STORES"
 
 
@@ -137,10 +137,11 @@ class _Stores:
 
 def _cell(records: Sequence[Record], store: Samples, results: Path, sources: SeasonSources) -> SeasonRow:
     """One backbone in one column, all its seeds."""
+    check_comparable(records, column_of(records[0]).id)
     facts = records[0].facts
     if facts.task.kind == "change":
         raise UsageError("change is seen between two dates, so it has no season", facts.stores[0].id)
-    if facts.split.scheme.startswith("cv"):
+    if facts.split.scheme == CV_SCHEME:
         raise UsageError("cross-validation has a model a fold, and no season is asked of them", facts.split.scheme)
     runs = load_runs(records, results)
     first = runs.predictions[0]
@@ -159,7 +160,7 @@ def _cell(records: Sequence[Record], store: Samples, results: Path, sources: Sea
     classes = [one for one in predicted if isinstance(one, ClassPredictions)]
     flips = flip_figures(date_pairs(images), classes, runs.parents) if classes and not why else {}
     none = SeasonFigure(note=why or "masks are not compared between dates")
-    probe, recall = _of_features(seen[0], looked)
+    probe, recall = features_asked(seen[0], dated, spots, looked.seasons, looked.units)
     return SeasonRow(
         row=row_of(records[0]),
         column=column_of(records[0]).id,
@@ -249,6 +250,13 @@ class _Looked:
         """(n, T) calendar season, -1 where unknown."""
         return calendar_seasons(self.dated.days.astype("datetime64[s]"), self.dated.latitude)
 
+    @property
+    def units(self) -> Strings:
+        """(n,) scene of each row: of a mask the image that its tile is in; a place where nobody knows scenes."""
+        if len(self.first.units):
+            return self.first.units[self.of]
+        return self.first.keys[self.of] if isinstance(self.first, TilePredictions) else self.spots
+
     def predicted(
         self,
         records: Sequence[Record],
@@ -281,11 +289,9 @@ class _Looked:
 
     def _images(self, there: NDArray[np.bool_]) -> DatedImages:
         row, slot = np.nonzero(there)
-        spots = self.spots[row]
-        units = self.first.units[self.of[row]] if len(self.first.units) else np.empty(0, dtype=np.str_)
         keys = np.char.add(np.char.add(self.dated.keys[row], "@"), slot.astype(np.str_))
         days = self.dated.days[row, slot]
-        return DatedImages(keys, spots, units if len(np.unique(units)) > 1 else spots, days, self.seasons[row, slot])
+        return DatedImages(keys, self.spots[row], self.units[row], days, self.seasons[row, slot])
 
     def _every_date(self, record: Record, run: Predictions, one: RecordOnStore, results: Path) -> ClassPredictions:
         """Predictions of every date's image; the head must give the run's own ones again."""
@@ -313,7 +319,15 @@ def _check_same(
 
 def _positions(known: Strings, wanted: Strings) -> NDArray[np.int64]:
     order = np.argsort(known, kind="stable")
-    return np.asarray(order[np.searchsorted(known[order], wanted)])
+    at = order[np.searchsorted(known[order], wanted).clip(0, len(known) - 1)]
+    unknown = wanted[known[at] != wanted]
+    if len(unknown):
+        raise ProtocolError(
+            f"lack {len(unknown):,} samples that are asked for, {unknown[0]} among them",
+            "predictions",
+            "Run the cell again.",
+        )
+    return np.asarray(at)
 
 
 def _ordered(run: Predictions, first: Predictions, at: NDArray[np.int64], images: DatedImages) -> Predictions:
@@ -322,58 +336,3 @@ def _ordered(run: Predictions, first: Predictions, at: NDArray[np.int64], images
     if isinstance(run, TilePredictions):
         return TilePredictions(images.keys, run.confusion[mine], images.units)
     return ClassPredictions(images.keys, run.labels[mine], run.scores[mine], run.scale, images.units)
-
-
-def _of_features(one: RecordOnStore, looked: _Looked) -> tuple[SeasonFigure, SeasonFigure]:
-    """Season read off the frozen features, and places found again, of at most `PLACES` places."""
-    spots, where = np.unique(looked.spots, return_inverse=True)
-    kept = np.arange(len(spots))
-    if len(spots) > PLACES:
-        kept = np.sort(np.random.default_rng(0).choice(len(spots), PLACES, replace=False))
-    mine = np.flatnonzero(np.isin(where, kept))
-    there = ~np.isnat(looked.dated.days[mine])
-    try:
-        found = features_on(one, looked.dated.rows[mine], there)
-    except SeamoError as error:
-        return SeasonFigure(note=error.what), SeasonFigure(note=error.what)
-    place, seasons = np.searchsorted(kept, where[mine]), looked.seasons[mine]
-    if looked.times == 1:
-        found, seasons = _by_place(found[:, 0], seasons[:, 0], looked.dated.days[mine, 0], place, len(kept))
-    return _asked(found, seasons)
-
-
-def _asked(features: Floats, seasons: NDArray[np.int64]) -> tuple[SeasonFigure, SeasonFigure]:
-    """Probe and retrieval of (P, T, D) features, or why they cannot be asked."""
-    try:
-        probed = season_probe(features, seasons, np.random.default_rng([0, 2]))
-        score = probed.balanced_accuracy
-        probe = SeasonFigure(
-            value=score.value, low=score.low, high=score.high, units=probed.places, chance=score.chance
-        )
-    except UsageError as error:
-        probe = SeasonFigure(note=f"{error.what}: no probe")
-    try:
-        sought = season_retrieval(standardised(features), np.random.default_rng([0, 1]))
-        score = sought.recall_at_1
-        recall = SeasonFigure(
-            value=score.value, low=score.low, high=score.high, units=sought.places, chance=score.chance
-        )
-    except UsageError as error:
-        recall = SeasonFigure(note=error.what)
-    return probe, recall
-
-
-def _by_place(
-    features: Floats, seasons: NDArray[np.int64], days: NDArray[np.datetime64], place: NDArray[np.int64], count: int
-) -> tuple[Floats, NDArray[np.int64]]:
-    """Single images as (places, dates, D): each place's in the order of their days, NaN where it has fewer."""
-    order = np.lexsort((days, place))
-    sizes = np.bincount(place, minlength=count)
-    slot = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    width = min(MOST_DATES, int(sizes.max(initial=1)))
-    use = slot < width
-    out = np.full((count, width, features.shape[1]), np.nan, dtype=np.float32)
-    when = np.full((count, width), -1, dtype=np.int64)
-    out[place[order][use], slot[use]] = features[order][use]
-    when[place[order][use], slot[use]] = seasons[order][use]
-    return out, when
