@@ -8,8 +8,10 @@ import pytest
 
 from seamo.use.diagnose import SEASONS
 from seamo_bench.board import seasons as s
+from seamo_bench.board.report.tabs.seasons import _about
 from seamo_bench.predictions import ClassPredictions, Scoring
 from seamo_bench.questions.places import Dated, same_places
+from seamo_bench.questions.seasons import _of_the_first
 from seamo_bench.scores.intervals import interval, number_of
 from seamo_bench.scores.replicates import replicate_mean
 
@@ -246,6 +248,37 @@ def test_tiles_of_a_scene_of_one_day_are_places_of_their_own():
     assert same_places(Dated(np.arange(3), np.array(list("abc")), np.repeat("x", 3), days, boxes)).tolist() == [*"abc"]
 
 
+@pytest.mark.parametrize("wider", [1.0, 1.04])
+def test_tiles_with_half_an_overlap_are_places_of_their_own(wider):
+    """4 x 4 tiles of a scene on one grid, the next one half a tile on, of two days; boxes of turned grids are wider."""
+    centre = 10 + 0.01 * np.stack(np.meshgrid(np.arange(4), np.arange(4)), axis=-1).reshape(-1, 2)
+    centre = np.concatenate([centre, centre])
+    boxes = np.concatenate([centre - 0.01 * wider, centre + 0.01 * wider], axis=1)
+    days = np.datetime64("2020-01-01") + np.repeat([0, 40], 16)
+    keys = np.array([f"k{i:02d}" for i in range(32)])
+    found = same_places(Dated(np.arange(32), keys, np.repeat("x", 32), days[:, None], boxes))
+    assert found.tolist() == [f"k{i % 16:02d}" for i in range(32)]
+
+
+def test_what_was_asked_of_one_pretraining_run_says_so():
+    one = s.SeasonFigure(value=0.5, low=0.4, high=0.6, units=30, unit="scenes", chance=0.25)
+    assert _of_the_first(one, 1) == one
+    told = _of_the_first(one, 3)
+    none = s.SeasonFigure(note="no probe")
+    row = s.SeasonRow(
+        row="r", column="c", metric="top1", form="one date a place", dates=1, places=50, images=50, undated=0, parts=(),
+        flips=none, across=none, within=none, excess=none, probe=told, recall=_of_the_first(none, 3),
+    )  # fmt: skip
+    lines = dict(s.asked_lines(row))
+    read_off = "50.00 [40.00, 60.00], 30 scenes, chance 25.00 (of the first of 3 pretraining runs)"
+    assert lines["season read off the features"] == read_off
+    assert lines["place found again on another date"] == "no probe"
+    first = row.model_copy(update={"probe": none})
+    assert _about([first, row]).endswith("By chance: the probe's 25.00.")
+    other = row.model_copy(update={"probe": told.model_copy(update={"chance": 0.5})})
+    assert _about([other, row]).endswith("By chance: the probe's 25.00 to 50.00.")
+
+
 def test_spots_are_those_of_a_slow_reading():
     rng = np.random.default_rng(4)
     corner = rng.uniform(0, 5, (60, 2))
@@ -258,7 +291,10 @@ def test_spots_are_those_of_a_slow_reading():
         for j in firsts:
             (ax, ay, bx, by), (cx, cy, dx, dy) = boxes[i].tolist(), boxes[j].tolist()
             mine, theirs = ((ax + bx) / 2, (ay + by) / 2), ((cx + dx) / 2, (cy + dy) / 2)
-            if cx <= mine[0] <= dx and cy <= mine[1] <= dy and ax <= theirs[0] <= bx and ay <= theirs[1] <= by:
+            edge = [0.05 * (high - low) for low, high in ((cx, dx), (cy, dy), (ax, bx), (ay, by))]
+            in_theirs = cx + edge[0] < mine[0] < dx - edge[0] and cy + edge[1] < mine[1] < dy - edge[1]
+            in_mine = ax + edge[2] < theirs[0] < bx - edge[2] and ay + edge[3] < theirs[1] < by - edge[3]
+            if in_theirs and in_mine:
                 slow[i] = j
                 break
         else:

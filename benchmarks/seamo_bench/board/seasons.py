@@ -345,10 +345,20 @@ def asked_lines(row: SeasonRow) -> tuple[tuple[str, str], ...]:
         ("  of two seasons", row.across),
         ("  of one season", row.within),
         ("  the first minus the second", row.excess),
+    ]
+    features = [
         ("season read off the features", row.probe),
         ("place found again on another date", row.recall),
     ]
-    return (*parts, *((title, figure_text("share", one) + _more(one)) for title, one in asked))
+    return (
+        *parts,
+        *((title, figure_text("share", one) + _more(one)) for title, one in asked),
+        *((title, figure_text("share", one) + _more(one) + _told(one)) for title, one in features),
+    )
+
+
+def _told(one: SeasonFigure) -> str:
+    return f" ({one.note})" if one.note and one.value is not None else ""
 
 
 def _more(one: SeasonFigure) -> str:

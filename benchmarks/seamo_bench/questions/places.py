@@ -10,6 +10,10 @@ from seamo.store.samples import Samples
 from seamo_bench.predictions import Floats, Strings
 from seamo_bench.protocol import Rows
 
+# Tiles cut with half an overlap have their centres on one another's edges, and the box of a tile in degrees is up to a
+# twentieth wider than the tile where its grid is turned: only what lies within this share of a box is in its midst.
+INNER = 0.9
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dated:
@@ -66,8 +70,8 @@ def dated_rows(store: Samples, rows: Rows, stacks: Sequence[str], *, times: int)
 def same_places(images: Dated) -> Strings:
     """(n,) name of the place of every image: of one scene those that show one spot, else each for itself.
 
-    Two images show one spot if the centre of each lies in the other; what has no coordinates is a place of its own, and
-    so is every image of a scene of one day.
+    Two images show one spot if the centre of each lies well inside the other (`INNER`); what has no coordinates is a
+    place of its own, and so is every image of a scene of one day.
     Tiles that were cut from one scene side by side therefore are places of their own, too. A place is named by the key
     of its earliest image.
     """
@@ -97,6 +101,6 @@ def _spots(boxes: Floats) -> NDArray[np.int64]:
 
 
 def _holds(boxes: Floats, points: Floats) -> NDArray[np.bool_]:
-    """Whether boxes hold points, edges included, one by one or one against all."""
-    inside = (boxes[:, :2] <= points) & (points <= boxes[:, 2:])
-    return np.asarray(inside.all(axis=1))
+    """Whether points lie well inside boxes, one by one or one against all."""
+    centres, reach = (boxes[:, :2] + boxes[:, 2:]) / 2, INNER * (boxes[:, 2:] - boxes[:, :2]) / 2
+    return np.asarray((np.abs(points - centres) < reach).all(axis=1))

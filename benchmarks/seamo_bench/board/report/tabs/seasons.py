@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from seamo_bench.board.leaderboard import Head
 from seamo_bench.board.report.columns import chips
 from seamo_bench.board.report.page import Page, Tab
-from seamo_bench.board.seasons import SEASON_NAMES, SeasonFigure, SeasonRow, known_seasons
+from seamo_bench.board.seasons import SEASON_NAMES, SeasonFigure, SeasonRow, counted, known_seasons
 from seamo_bench.board.tables import number
 from seamo_bench.scores.metrics import metric
 
@@ -40,14 +40,17 @@ def _about(rows: Sequence[SeasonRow]) -> str:
     most = max(rows, key=lambda one: one.images)
     dates = "one date of each" if most.dates < 2 else f"up to {most.dates} dates of each ({most.form})"
     undated = f", {most.undated:,} of them in no season" if most.undated else ""
-    chances = [f"the probe's {_share(one.probe.chance)}" for one in rows[:1] if one.probe.chance is not None]
-    chances += [f"the search's {_share(one.recall.chance)}" for one in rows[:1] if one.recall.chance is not None]
+    asked = (("the probe's", [one.probe for one in rows]), ("the search's", [one.recall for one in rows]))
+    chances = [f"{whose} {_chance(figures)}" for whose, figures in asked if _chance(figures)]
     chance = f" By chance: {' and '.join(chances)}." if chances else ""
     return f"{most.places:,} test places, {dates}; {most.images:,} predicted images{undated}.{chance}"
 
 
-def _share(value: float | None) -> str:
-    return number("share", value)
+def _chance(figures: Sequence[SeasonFigure]) -> str:
+    """Of the rows that were asked; they differ where runs read dates that others lack."""
+    known = sorted({one.chance for one in figures if one.chance is not None})
+    ends = dict.fromkeys(number("share", one) for one in (known[:1] + known[-1:]))
+    return " to ".join(ends)
 
 
 def _cells(row: SeasonRow, name: str, seasons: Sequence[str]) -> list[dict[str, object]]:
@@ -69,7 +72,7 @@ def _cell(name: str, one: SeasonFigure, more: str = "") -> dict[str, object]:
     ends = "no interval"
     if one.low is not None and one.high is not None:
         ends = f"{number(name, one.low)} to {number(name, one.high)}"
-    told = "; ".join(part for part in (more, one.note) if part)
+    told = "; ".join(part for part in (more, counted(one.units, one.unit), one.note) if part)
     return {"value": one.value, "text": number(name, one.value), "ends": ends, "hint": told}
 
 
