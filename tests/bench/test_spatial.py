@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from seamo.earth import RADIUS_KM
+from seamo.errors import ProtocolError
 from seamo.sample import GeoRef
 from seamo.store.spatial import parse_spatial, spatial_splits
 from seamo.store.splits import hash_split
@@ -18,7 +19,8 @@ from seamo_bench.runs.cells import Impossible
 from seamo_bench.runs.estimate import CPU
 from seamo_bench.runs.notes import NOTHING
 from seamo_bench.runs.plan import Places, make_plan
-from seamo_bench.scores.blocks import SplitSide, block_names, in_blocks, share_units, split_difference
+from seamo_bench.scores.blocks import SplitSide, block_names, in_blocks, land_interval, share_units, split_difference
+from seamo_bench.scores.intervals import interval, sampling
 from seamo_bench.suites.suite import Row, Suite, load_suite
 from tests.bench import bench_store
 
@@ -72,7 +74,7 @@ def side(name, drawn, scheme, head):
     train, test = (np.array(splits) == one for one in ("train", "test"))
     scores = head(x[train], y[train], x[test], int(y.max()) + 1).astype(np.float32)
     run = ClassPredictions(keys[test], y[test], scores, places=places[test].astype(np.float32))
-    return SplitSide([run], train=int(train.sum()))
+    return SplitSide([run], train=int(train.sum()), test=int(test.sum()))
 
 
 def measured(seed, head, **how):
@@ -162,10 +164,10 @@ def runs_of(n, *, places=None, scenes=None, right=0.7, seed=0):
 def test_units_are_blocks_or_scenes_whichever_are_fewer():
     places = np.stack([np.linspace(10, 14, 60), np.full(60, 48.0)], axis=1)
     run = runs_of(60, places=places, scenes=[f"scene{i // 20}" for i in range(60)])
-    assert in_blocks(run, 20) is run
+    assert in_blocks(run, 20) == (run, "scenes")
     assert share_units(SplitSide([run]), SplitSide([run]), 20)[2] == "scenes"
     fine = runs_of(60, places=places, scenes=[f"scene{i}" for i in range(60)])
-    assert len(np.unique(in_blocks(fine, 20).units)) == len(np.unique(block_names(fine, 20))) < 30
+    assert len(np.unique(in_blocks(fine, 20)[0].units)) == len(np.unique(block_names(fine, 20))) < 30
     assert share_units(SplitSide([run]), SplitSide([fine]), 500)[2] == "blocks"
     places[5] = np.nan
     names = block_names(runs_of(60, places=places), 20)
@@ -176,10 +178,13 @@ def test_units_are_blocks_or_scenes_whichever_are_fewer():
 def test_few_blocks_have_a_note_and_very_few_no_interval():
     def made(blocks):
         places = np.stack([10 + np.arange(120) % blocks, np.full(120, 48.0)], axis=1)
-        sides = [SplitSide([runs_of(120, places=places, seed=seed)], train=300) for seed in (0, 1)]
+        sides = [SplitSide([runs_of(120, places=places, seed=seed)], train=300, test=120) for seed in (0, 1)]
         a, b, unit = share_units(*sides, 20)
         return split_difference(a, b, "top1", SINGLE, unit=unit).interval
 
+    assert made(1).low is None
+    assert np.isfinite(made(1).value)
+    assert "only 1 block on one side: no interval" in made(1).note
     assert made(4).low is None
     assert "only 4 blocks on one side: no interval" in made(4).note
     assert made(12).low is not None
@@ -191,14 +196,47 @@ def test_what_is_learnt_from_few_samples_is_less_sure():
     places = np.stack([10 + np.arange(200) / 10, np.full(200, 48.0)], axis=1)
     one, other = runs_of(200, places=places), runs_of(200, places=places, seed=1)
 
-    def width(train, runs=1, redrawn=False):
-        sides = [SplitSide([run] * runs, train=train, redrawn=redrawn) for run in (one, other)]
+    def width(train, runs=1, redrawn=False, test=200):
+        sides = [SplitSide([run] * runs, train=train, test=test, redrawn=redrawn) for run in (one, other)]
         found = split_difference(*share_units(*sides, 20)[:2], "top1", SINGLE).interval
         return found.high - found.low
 
     assert width(100) > width(600) > width(10**9)
     # Two runs of different samples hold that part in their spread (none here): it is not counted twice.
     assert width(100, 2, redrawn=True) < width(100, 2)
+    # Whole scenes are tested and tiles trained on: what counts is tiles on both sides, not the 200 predictions.
+    assert width(4000, test=8000) == width(100)
+    sides = share_units(*(SplitSide([run], train=train, test=200) for run, train in ((one, 100), (other, 0))), 20)
+    unsaid = split_difference(*sides[:2], "top1", SINGLE).interval
+    assert unsaid.low is None
+    assert "do not say how many samples trained" in unsaid.note
+
+
+def test_without_places_there_are_no_blocks():
+    """Keys that stood for blocks would be as many units as samples, and an interval that is too short."""
+    placed = runs_of(60, places=np.full((60, 2), 48.0))
+    for pair in ((placed, runs_of(60)), (runs_of(60), placed)):
+        with pytest.raises(ProtocolError, match="hold no places"):
+            share_units(*(SplitSide([run]) for run in pair), 20)
+
+
+def test_one_scene_has_a_score_and_no_interval():
+    places = np.stack([np.linspace(10, 14, 60), np.full(60, 48.0)], axis=1)
+    runs = [runs_of(60, places=places, scenes=["scene"] * 60, seed=seed) for seed in (0, 1)]
+    *sides, unit = share_units(*(SplitSide([run], train=90, test=60) for run in runs), 20)
+    found = split_difference(*sides, "top1", SINGLE, unit=unit)
+    assert (found.interval.low, found.p) == (None, None)
+    assert "only 1 scene on one side: no interval" in found.interval.note
+
+
+def test_an_interval_says_what_was_resampled():
+    places = np.stack([10 + np.arange(120) % 12, np.full(120, 48.0)], axis=1)
+    run, unit = in_blocks(runs_of(120, places=places), 20)
+    one = land_interval([run], "top1", SINGLE, unit=unit)
+    assert (one.num_units, one.unit) == (12, "blocks")
+    assert "only 12 blocks" in one.note
+    assert one == dataclasses.replace(interval(sampling([run], "top1", SINGLE)), unit="blocks", note=one.note,
+                                      method=one.method)  # fmt: skip
 
 
 # Records, command, report ------------------------------------------------------------------------------------------
@@ -214,7 +252,7 @@ def planted(tmp_path_factory):
     for village in range(80):
         look, label = rng.normal(0, 300, 4), int(rng.integers(3))
         east, north = rng.uniform(2e5, 8e5), rng.uniform(52e5, 57e5)
-        for tile in range(6):
+        for tile in range(12):  # enough for 30 that both splits test
             mine = label if rng.random() < 0.9 else int(rng.integers(3))
             level = 3000 + look + 20 * mine + rng.normal(0, 20, 4)
             pixels = (level[:, None, None] + rng.normal(0, 5, (4, 4, 4))).clip(0, 9999).astype(np.uint16)
@@ -259,7 +297,14 @@ def test_records_under_both_schemes_have_a_gap(results):
     assert [one.value for one in gap.scores] == pytest.approx(values)
     assert gap.train == tuple(by_scheme[one].about.samples["train"] for one in (gap.other, SPATIAL))
     both = [set(load_predictions(by_scheme[one], results).keys.tolist()) for one in (gap.other, SPATIAL)]
-    assert gap.common_samples in (0, len(both[0] & both[1]))
+    assert gap.common_samples == len(both[0] & both[1]) >= 30
+    right = []
+    for one in (gap.other, SPATIAL):
+        run = load_predictions(by_scheme[one], results)
+        here = np.isin(run.keys, sorted(both[0] & both[1]))
+        right.append((run.scores.argmax(axis=1) == run.labels)[here].mean())
+    assert gap.common.interval.value == pytest.approx(right[0] - right[1])
+    assert gap.common.interval.low is not None
     folded = by_scheme[gap.other].facts.split.model_copy(update={"scheme": "cv5x5"})
     changes = ({"precision": "bf16"}, {"inputs": "s2:B02"}, {"budget": "demo"}, {"split": folded})
     for change in changes:  # another question; and folds are no side of any

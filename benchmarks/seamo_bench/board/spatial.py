@@ -20,8 +20,8 @@ from seamo_bench.board.compare import Column, check_comparable, column_of, load_
 from seamo_bench.facts import Value, scoring_of
 from seamo_bench.predictions import ClassPredictions, Predictions, Strings, take
 from seamo_bench.records.record import Record
-from seamo_bench.scores.blocks import SplitSide, share_units, split_difference
-from seamo_bench.scores.intervals import Difference, Interval, interval, sampling
+from seamo_bench.scores.blocks import SplitSide, land_interval, share_units, split_difference
+from seamo_bench.scores.intervals import Difference, Interval
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.scores.replicates import RESAMPLES
 
@@ -75,8 +75,8 @@ class SpatialGap:
         scores: Under the other scheme, and under the spatial one.
         difference: The first minus the second.
         common: The same on the test samples of both sides, which is a paired difference; None where there are few.
-        common_samples: How many these are.
-        train, test: Samples under the other scheme, and under the spatial one.
+        common_samples: How many these are, few or not.
+        train, test: Samples under the other scheme, and under the spatial one; 0: records do not say.
         synthetic, subset: Whether any store is.
     """
 
@@ -168,11 +168,12 @@ def _gap(others: list[Record], spatial: list[Record], results: Path, metric: str
     side_km = scheme.block_km if scheme else UNIT_KM
     name, scoring = metric or PRIMARY[first.facts.task.kind], scoring_of(first.facts)
     *sides, unit = share_units(_side(others, results), _side(spatial, results), side_km)
-    parts = _common(*sides)
+    keys = _common(*sides)
+    parts = [_only(side, keys) for side in sides] if len(keys) >= FEW_SAMPLES else []
     stores = [store for record in (*others, *spatial) for store in record.facts.stores]
 
     def score(side: SplitSide) -> Interval:
-        return interval(sampling(side.runs, name, scoring, parents=side.parents, resamples=resamples))
+        return land_interval(side.runs, name, scoring, unit=unit, parents=side.parents, resamples=resamples)
 
     def minus(a: SplitSide, b: SplitSide) -> Difference:
         return split_difference(a, b, name, scoring, unit=unit, resamples=resamples)
@@ -185,9 +186,9 @@ def _gap(others: list[Record], spatial: list[Record], results: Path, metric: str
         scores=(score(sides[0]), score(sides[1])),
         difference=minus(*sides),
         common=minus(*parts) if parts else None,
-        common_samples=len(parts[0].runs[0].keys) if parts else 0,
+        common_samples=len(keys),
         train=(sides[0].train, sides[1].train),
-        test=(len(sides[0].runs[0].keys), len(sides[1].runs[0].keys)),
+        test=(sides[0].test, sides[1].test),
         synthetic=any(store.synthetic for store in stores),
         subset=any(store.subset for store in stores),
     )
@@ -195,13 +196,15 @@ def _gap(others: list[Record], spatial: list[Record], results: Path, metric: str
 
 def _side(records: list[Record], results: Path) -> SplitSide:
     runs = load_runs(records, results)
-    train = int(np.mean([record.about.samples.get("train", 0) for record in records]))
+    told = [record.about.samples for record in records]
+    known = all(one.get("train") and one.get("test") for one in told)
+    train, test = (int(np.mean([one[name] for one in told])) if known else 0 for name in ("train", "test"))
     salts = {record.facts.split.salt for record in records}
-    return SplitSide(runs.predictions, runs.parents, train, redrawn=len(salts) > 1)
+    return SplitSide(runs.predictions, runs.parents, train, test, redrawn=len(salts) > 1)
 
 
-def _common(a: SplitSide, b: SplitSide) -> tuple[SplitSide, SplitSide] | None:
-    """Both sides on the samples that both tested; None where these are few.
+def _common(a: SplitSide, b: SplitSide) -> Strings:
+    """Keys of the samples that both sides tested.
 
     Of a scene that was put together from other tiles on either side the pixels differ: it is none of them.
 
@@ -213,14 +216,14 @@ def _common(a: SplitSide, b: SplitSide) -> tuple[SplitSide, SplitSide] | None:
     same = {key for key in both if truths[0][key] == truths[1][key]}
     if same != both and isinstance(a.runs[0], ClassPredictions):
         raise ProtocolError("the two splits were not scored against the same labels", where="predictions")
-    if len(same) < FEW_SAMPLES:
-        return None
-    keys = np.array(sorted(same))
-    return _only(a, keys), _only(b, keys)
+    return np.array(sorted(same), dtype=np.str_)
 
 
 def _only(side: SplitSide, keys: Strings) -> SplitSide:
-    return replace(side, runs=[take(run, np.flatnonzero(np.isin(run.keys, keys))) for run in side.runs])
+    """A side on some of its samples; of scenes, as many of the tiles as of the scenes."""
+    test = side.test * len(keys) / len(side.runs[0].keys)
+    runs = [take(run, np.flatnonzero(np.isin(run.keys, keys))) for run in side.runs]
+    return replace(side, runs=runs, test=max(1, round(test)) if side.test else 0)
 
 
 def _truths(run: Predictions) -> dict[str, bytes]:

@@ -19,8 +19,7 @@ from seamo_bench.predictions import Floats, Predictions, TilePredictions, take
 from seamo_bench.protocol import Split
 from seamo_bench.records.answers import Answer, write_answer
 from seamo_bench.records.record import Record
-from seamo_bench.scores.blocks import in_blocks
-from seamo_bench.scores.intervals import interval, sampling
+from seamo_bench.scores.blocks import in_blocks, land_interval
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.tasks.locate import centres_of
 from seamo_bench.tasks.stores import open_facts
@@ -98,14 +97,15 @@ def _bins(group: list[Record], results: Path, measured: "_Measured", metric: str
     name, scheme = metric or PRIMARY[facts.task.kind], parse_spatial(facts.split.scheme)
     side_km = scheme.block_km if scheme else UNIT_KM
     away = measured.away(runs.predictions[0], facts)  # runs of one training list are tested on the same samples
-    placed = [in_blocks(run, side_km) for run in runs.predictions]
+    pairs = [in_blocks(run, side_km) for run in runs.predictions]
+    placed, unit = [run for run, _ in pairs], pairs[0][1]
     made = []
     for low, high in pairwise(EDGES_KM):
         parts = [take(run, np.flatnonzero((away >= low) & (away < high))) for run in placed]
         count = len(parts[0].keys)
         if not count:
             continue
-        one = interval(sampling(parts, name, scoring_of(facts), parents=runs.parents, resamples=RESAMPLES))
+        one = land_interval(parts, name, scoring_of(facts), unit=unit, parents=runs.parents, resamples=RESAMPLES)
         if count < FEW_SAMPLES:
             one = replace(one, low=None, high=None, note=f"n = {count}: no interval")
         made.append(

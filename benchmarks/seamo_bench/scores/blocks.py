@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from seamo.earth import blocks_of
 from seamo.errors import ProtocolError
 from seamo_bench.predictions import Predictions, Scoring, Strings, take
-from seamo_bench.scores.intervals import LEVEL, Difference, by_t_test, difference_of
+from seamo_bench.scores.intervals import LEVEL, Difference, Interval, by_t_test, difference_of, interval, mean_of
 from seamo_bench.scores.metrics import prepare
-from seamo_bench.scores.replicates import FEW, MANY, MANY_RESAMPLES, RESAMPLES, Replicates
+from seamo_bench.scores.replicates import FEW, MANY, MANY_RESAMPLES, RESAMPLES, Replicates, replicate
 
 _BLOCK = 4_000_000  # weights held at once (32 MB)
 _FEWEST = 5  # units on a side without which there is no interval
@@ -31,30 +31,36 @@ class SplitSide:
     Args:
         runs: Predictions of the same test samples, one a run.
         parents: The pretraining run each belongs to; empty: every run is its own.
-        train: Training samples of a run.
+        train: Training samples of a run (tiles, where whole scenes are tested); 0: unknown.
+        test: Test samples of a run, counted likewise; 0: unknown.
         redrawn: Whether each run drew training samples of its own: their part is in the spread over runs then.
     """
 
     runs: Sequence[Predictions]
     parents: Sequence[str] = ()
     train: int = 0
+    test: int = 0
     redrawn: bool = False
 
 
 def block_names(run: Predictions, side_km: float) -> Strings:
-    """(N,) block of land in which each sample's centre lies; of a sample without a place, its key."""
+    """(N,) block of land in which each sample's centre lies; of a sample without a place, its key.
+
+    Raises:
+        ProtocolError: If the predictions hold no places at all.
+    """
     if not len(run.places):
-        return run.keys
+        raise ProtocolError("hold no places, so no blocks of land", "predictions", "Run it again: they are kept now.")
     known = np.isfinite(run.places).all(axis=1)
     blocks = blocks_of(run.places.astype(np.float64), side_km)
     names = [f"block {row}/{column}" for row, column in blocks.tolist()]
     return np.where(known, np.array(names, dtype=np.str_), run.keys)
 
 
-def in_blocks(run: Predictions, side_km: float) -> Predictions:
-    """The run with what its intervals should resample: blocks of land, or its scenes where these are fewer."""
+def in_blocks(run: Predictions, side_km: float) -> tuple[Predictions, str]:
+    """The run with what its intervals should resample: blocks of land, or its scenes where these are fewer; which."""
     names = block_names(run, side_km)
-    return run if _scenes_are_fewer([run], [names]) else replace(run, units=names)
+    return (run, "scenes") if _scenes_are_fewer([run], [names]) else (replace(run, units=names), "blocks")
 
 
 def share_units(a: SplitSide, b: SplitSide, side_km: float) -> tuple[SplitSide, SplitSide, str]:
@@ -67,6 +73,30 @@ def share_units(a: SplitSide, b: SplitSide, side_km: float) -> tuple[SplitSide, 
         return replace(side, runs=[replace(run, units=block_names(run, side_km)) for run in side.runs])
 
     return placed(a), placed(b), "blocks"
+
+
+def land_interval(
+    runs: Sequence[Predictions],
+    name: str,
+    scoring: Scoring,
+    *,
+    unit: str,
+    parents: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Mean score of runs whose units are blocks or scenes (`in_blocks`), with an interval that names them rightly.
+
+    Args:
+        runs: Of the same test samples.
+        name: Metric.
+        scoring: The task.
+        unit: What the units are, in the plural.
+        parents: The pretraining run each belongs to; empty: every run is its own.
+        resamples: Of the bootstrap.
+    """
+    made = [replicate(run, name, scoring, resamples=resamples) for run in runs]
+    named = [replace(one, unit=unit) if one.unit == "scenes" else one for one in made]
+    return interval(mean_of(named, parents=parents))
 
 
 def split_difference(
@@ -98,14 +128,15 @@ def split_difference(
     drawn = _Drawing([side[0].units for side in sides], unit, resamples)
     made = [[drawn.replicates(run, at, name, scoring) for run in side] for at, side in enumerate(sides)]
     known = difference_of(made[0], made[1], parents=(a.parents, b.parents))
-    few = f"only {drawn.fewest} {unit} on one side" if drawn.fewest < FEW else ""
+    named = unit if drawn.fewest > 1 else unit.removesuffix("s")
+    few = f"only {drawn.fewest} {named} on one side" if drawn.fewest < FEW else ""
     if drawn.fewest < _FEWEST:
         return by_t_test(replace(known, error=math.nan, note=f"{few}: no interval"), level=LEVEL)
-    extra = sum(
-        _variance(replicates) * len(runs[0].keys) / max(1, side.train)
-        for side, runs, replicates in zip((a, b), sides, made, strict=True)
-        if not (side.redrawn and len(runs) > 1)
-    )
+    lasting = [(side, runs) for side, runs in zip((a, b), made, strict=True) if not (side.redrawn and len(runs) > 1)]
+    if not all(side.train and side.test for side, _ in lasting):
+        note = "the records do not say how many samples trained and tested: no interval"
+        return by_t_test(replace(known, error=math.nan, note=note), level=LEVEL)
+    extra = sum(_variance(runs) * side.test / side.train for side, runs in lasting)
     method = f"{known.method}; with the draw of training samples (Nadeau and Bengio 2003)"
     note = "; ".join(part for part in (few, known.note) if part)
     error = math.hypot(known.error, math.sqrt(extra))
@@ -145,6 +176,8 @@ class _Drawing:
         """One run, whose samples are sorted by their keys, under all weights."""
         weighted, codes = prepare(name, run, scoring), self._codes[side]
         value = float(weighted(np.ones((1, len(codes))))[0])
+        if self.fewest < 2:  # nothing to resample, and no variance of it
+            return Replicates(value, np.empty(0), "none", name, len(codes), 1, self._unit, 0, "both", "both")
         values = np.concatenate([weighted(weights[:, codes].astype(np.float64)) for weights in self._weights()])
         return Replicates(value, values, "bootstrap", name, len(codes), self.fewest, self._unit, 0, "both", "both")
 
