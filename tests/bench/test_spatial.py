@@ -13,6 +13,8 @@ from seamo.store.spatial import parse_spatial, spatial_splits
 from seamo.store.splits import hash_split
 from seamo_bench.board.spatial import KIND, VERSION, DistanceBin, spatial_gaps
 from seamo_bench.predictions import ClassPredictions, Scoring, take
+from seamo_bench.questions import spatial as questions
+from seamo_bench.questions.spatial import distance_curves
 from seamo_bench.records.answers import read_answers
 from seamo_bench.records.record import load_predictions, read_records
 from seamo_bench.runs.cells import Impossible
@@ -308,13 +310,10 @@ def test_records_under_both_schemes_have_a_gap(results):
     folded = by_scheme[gap.other].facts.split.model_copy(update={"scheme": "cv5x5"})
     changes = ({"precision": "bf16"}, {"inputs": "s2:B02"}, {"budget": "demo"}, {"split": folded})
     for change in changes:  # another question; and folds are no side of any
-        facts = by_scheme[gap.other].facts.model_copy(update=change)
-        other = by_scheme[gap.other].model_copy(update={"facts": facts})
+        other = changed(by_scheme[gap.other], **change)
         assert spatial_gaps([other, by_scheme[SPATIAL]], results) == ()
     weights = by_scheme[SPATIAL].facts.backbone.model_copy(update={"weights": "0" * 64})
-    other = by_scheme[SPATIAL].model_copy(
-        update={"facts": by_scheme[SPATIAL].facts.model_copy(update={"backbone": weights})}
-    )
+    other = changed(by_scheme[SPATIAL], backbone=weights)
     assert spatial_gaps([by_scheme[gap.other], other], results) == ()  # of other weights: logged and left out
 
 
@@ -354,6 +353,51 @@ def test_a_test_sample_is_as_far_from_what_was_learnt_as_the_slow_way_says(plant
     assert code == 0
     assert "villages" not in said
     assert "toy knn, spatial-20km-2km (synthetic)" in said
+
+
+def changed(record, **facts):
+    return record.model_copy(update={"facts": record.facts.model_copy(update=facts)})
+
+
+def test_what_is_not_of_the_store_or_not_of_a_kind_has_no_curve(planted, results):
+    folder, _ = planted
+    (record,) = [one for one in read_records(results).records if one.facts.split.scheme == SPATIAL]
+    split = record.facts.split
+    forged = split.model_copy(update={"lists": {**split.lists, "train": "0" * 64}})
+    for records, why in (
+        ([record, changed(record, precision="bf16")], "they differ in precision"),
+        ([changed(record, split=forged)], "its split lists are not the store's: train"),
+    ):
+        found = distance_curves(records, results, folder / "stores")
+        assert found.bins == ()
+        assert why in found.left_out[0]
+
+
+def test_samples_of_unknown_distance_are_counted(planted, results, monkeypatch):
+    folder, store = planted
+    (record,) = [one for one in read_records(results).records if one.facts.split.scheme == SPATIAL]
+    keys = load_predictions(record, results).keys
+    lost = np.isin(store.index["key"].to_numpy(dtype=np.str_), keys[:7])
+    places = questions.centres_of(store)
+    monkeypatch.setattr(questions, "centres_of", lambda _: np.where(lost[:, None], np.nan, places))
+    found = distance_curves([record], results, folder / "stores").bins
+    assert sum(one.samples for one in found) == len(keys) - 7
+    assert all(f"7 of {len(keys)} test samples are of unknown distance" in one.note for one in found)
+    monkeypatch.setattr(questions, "centres_of", lambda _: np.full_like(places, np.nan))
+    found = distance_curves([record], results, folder / "stores")
+    assert found.bins == ()
+    assert "of no test sample the distance" in found.left_out[0]
+
+
+def test_where_distances_cannot_be_kept_is_asked_first(tmp_path, call):
+    code, said = call("spatial", "https://nowhere.invalid/results", "--stores", tmp_path)
+    assert code == 2
+    assert "must be on this disk" in said
+    for name in ("records", "predictions"):
+        (tmp_path / "shared" / name).mkdir(parents=True)
+    code, said = call("spatial", tmp_path / "shared", "--stores", tmp_path)
+    assert code == 2
+    assert "results repository" in said
 
 
 def test_the_report_has_both(planted, results, call, tmp_path):

@@ -1,7 +1,7 @@
 """How scores fall with the distance to the nearest training sample: needs the stores, and keeps its answer."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from seamo.earth import nearest_km
-from seamo.errors import SeamoError
+from seamo.errors import ProtocolError, SeamoError
 from seamo.store.samples import Samples
 from seamo.store.spatial import parse_spatial
-from seamo_bench.board.compare import column_of, load_runs, row_of
+from seamo.store.splits import CV_SCHEME
+from seamo_bench.board.compare import check_comparable, column_of, load_runs, row_of
 from seamo_bench.board.spatial import FEW_SAMPLES, HALF_WAY_KM, KIND, UNIT_KM, VERSION, DistanceBin
 from seamo_bench.facts import Facts, Scalar, scoring_of
 from seamo_bench.predictions import Floats, Predictions, TilePredictions, take
@@ -23,7 +24,7 @@ from seamo_bench.scores.blocks import in_blocks, land_interval
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.tasks.locate import centres_of
 from seamo_bench.tasks.stores import open_facts
-from seamo_bench.tasks.trials import labels_of, make_trials
+from seamo_bench.tasks.trials import labels_of, make_trials, split_facts
 from seamo_bench.tasks.truth import scored_images
 
 EDGES_KM = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, HALF_WAY_KM)
@@ -85,27 +86,31 @@ def _groups(records: Sequence[Record]) -> Iterator[list[Record]]:
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         split = record.facts.split
-        if record.status == "ok" and not split.scheme.startswith("cv"):
+        if record.status == "ok" and split.scheme != CV_SCHEME:
             groups.setdefault((column_of(record), row_of(record), split.lists.get("train", "")), []).append(record)
     for name in sorted(groups, key=str):
         yield groups[name]
 
 
 def _bins(group: list[Record], results: Path, measured: "_Measured", metric: str) -> list[DistanceBin]:
-    first, runs = group[0], load_runs(group, results)
-    facts = first.facts
+    first, facts = group[0], group[0].facts
+    check_comparable(group, column_of(first).id)
+    runs = load_runs(group, results)
     name, scheme = metric or PRIMARY[facts.task.kind], parse_spatial(facts.split.scheme)
     side_km = scheme.block_km if scheme else UNIT_KM
-    away = measured.away(runs.predictions[0], facts)  # runs of one training list are tested on the same samples
+    away = [measured.away(run, facts) for run in runs.predictions]
+    nowhere = int((~np.isfinite(away[0])).sum())
+    if nowhere == len(away[0]):
+        raise ProtocolError("of no test sample the distance to a training sample is known", facts.stores[0].id)
+    unplaced = f"{nowhere:,} of {len(away[0]):,} test samples are of unknown distance, in no line" if nowhere else ""
     pairs = [in_blocks(run, side_km) for run in runs.predictions]
-    placed, unit = [run for run, _ in pairs], pairs[0][1]
     made = []
     for low, high in pairwise(EDGES_KM):
-        parts = [take(run, np.flatnonzero((away >= low) & (away < high))) for run in placed]
+        parts = [take(run, np.flatnonzero((km >= low) & (km < high))) for (run, _), km in zip(pairs, away, strict=True)]
         count = len(parts[0].keys)
         if not count:
             continue
-        one = land_interval(parts, name, scoring_of(facts), unit=unit, parents=runs.parents, resamples=RESAMPLES)
+        one = land_interval(parts, name, scoring_of(facts), unit=pairs[0][1], parents=runs.parents, resamples=RESAMPLES)
         if count < FEW_SAMPLES:
             one = replace(one, low=None, high=None, note=f"n = {count}: no interval")
         made.append(
@@ -121,7 +126,7 @@ def _bins(group: list[Record], results: Path, measured: "_Measured", metric: str
                 value=_finite(one.value),
                 low=_finite(one.low),
                 high=_finite(one.high),
-                note=one.note,
+                note="; ".join(part for part in (one.note, unplaced) if part),
             )
         )
     return made
@@ -131,16 +136,28 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Away:
+    """What a store says of a split: sha256 of its lists, and km of each test sample to the nearest training sample."""
+
+    lists: Mapping[str, str]
+    km: Mapping[str, float]
+
+
 @dataclass(slots=True, eq=False)
 class _Measured:
     """Distances of test samples, each store, split and list measured once."""
 
     root: str | Path
     _stores: dict[str, Samples] = field(default_factory=dict)
-    _away: dict[str, dict[str, float]] = field(default_factory=dict)
+    _away: dict[str, _Away] = field(default_factory=dict)
 
     def away(self, run: Predictions, facts: Facts) -> Floats:
-        """(N,) km from each sample, or the nearest tile of an image, to the nearest training sample; NaN: unknown."""
+        """(N,) km from each sample, or the nearest tile of an image, to the nearest training sample; NaN: unknown.
+
+        Raises:
+            ProtocolError: If the record was made of other lists of samples than the store has.
+        """
         is_image = isinstance(run, TilePredictions)
         split = facts.split
         data = f"{[one.model_dump() for one in facts.stores]} {facts.task.label_space}"
@@ -148,14 +165,21 @@ class _Measured:
         if name not in self._away:
             if data not in self._stores:
                 self._stores[data] = open_facts(self.root, facts)
-            self._away[name] = _distances(self._stores[data], facts, is_image=is_image)
+            self._away[name] = _measure(self._stores[data], facts, is_image=is_image)
         known = self._away[name]
-        return np.array([known.get(key, math.nan) for key in run.keys.tolist()])
+        wrong = sorted(one for one in {*known.lists, *split.lists} if known.lists.get(one) != split.lists.get(one))
+        if wrong:
+            what = f"its split lists are not the store's: {', '.join(wrong)}"
+            raise ProtocolError(what, facts.stores[0].id, "Was it made of another build of the store?")
+        strange = [key for key in run.keys.tolist() if key not in known.km]
+        if strange:
+            raise ProtocolError(f"{len(strange)} predictions are of no test sample, first {strange[0]}", "predictions")
+        return np.array([known.km[key] for key in run.keys.tolist()])
 
 
-def _distances(store: Samples, facts: Facts, *, is_image: bool) -> dict[str, float]:
+def _measure(store: Samples, facts: Facts, *, is_image: bool) -> _Away:
     split = facts.split
-    (trial,) = make_trials(
+    trials = make_trials(
         store,
         labels_of(store, facts.task),
         scheme=split.scheme,
@@ -163,12 +187,14 @@ def _distances(store: Samples, facts: Facts, *, is_image: bool) -> dict[str, flo
         salt=split.salt,
         budget=facts.budget,
     )
-    away = _of_rows(store, trial)
+    lists = split_facts(store, trials, scheme=split.scheme, fraction=split.fraction, salt=split.salt).lists
+    test = trials[0].test
+    away = _of_rows(store, trials[0])
     if is_image:
-        images = scored_images(store, facts.task, trial.test)
-        return {one.key: float(np.min([away[int(row)] for row in one.rows])) for one in images}
-    keys = store.read_columns(["key"]).column("key").combine_chunks().take(trial.test).to_pylist()
-    return {key: away[int(row)] for key, row in zip(keys, trial.test, strict=True)}
+        images = scored_images(store, facts.task, test)
+        return _Away(lists, {one.key: float(np.min([away[int(row)] for row in one.rows])) for one in images})
+    keys = store.read_columns(["key"]).column("key").combine_chunks().take(test).to_pylist()
+    return _Away(lists, {key: away[int(row)] for key, row in zip(keys, test, strict=True)})
 
 
 def _of_rows(store: Samples, trial: Split) -> dict[int, float]:

@@ -50,7 +50,11 @@ def block_names(run: Predictions, side_km: float) -> Strings:
         ProtocolError: If the predictions hold no places at all.
     """
     if not len(run.places):
-        raise ProtocolError("hold no places, so no blocks of land", "predictions", "Run it again: they are kept now.")
+        raise ProtocolError(
+            "hold no places, so no blocks of land",
+            "predictions",
+            "Run it again on a store that says where its samples lie.",
+        )
     known = np.isfinite(run.places).all(axis=1)
     blocks = blocks_of(run.places.astype(np.float64), side_km)
     names = [f"block {row}/{column}" for row, column in blocks.tolist()]
