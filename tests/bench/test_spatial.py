@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from seamo.errors import ProtocolError
 from seamo.sample import GeoRef
 from seamo.store.spatial import parse_spatial, spatial_splits
 from seamo.store.splits import hash_split
-from seamo_bench.board.spatial import KIND, VERSION, DistanceBin, spatial_gaps
+from seamo_bench.board.report.tabs import spatial as tab
+from seamo_bench.board.spatial import KIND, VERSION, DistanceBin, SpatialGaps, list_names, spatial_gaps, unplaced_texts
 from seamo_bench.predictions import ClassPredictions, Scoring, take
 from seamo_bench.questions import spatial as questions
 from seamo_bench.questions.spatial import distance_curves
-from seamo_bench.records.answers import read_answers
+from seamo_bench.records.answers import read_answers, write_answer
 from seamo_bench.records.record import load_predictions, read_records
 from seamo_bench.runs.cells import Impossible
 from seamo_bench.runs.estimate import CPU
@@ -289,7 +291,7 @@ def document(said):
 def test_records_under_both_schemes_have_a_gap(results):
     records = read_records(results).records
     assert len(records) == 2
-    (gap,) = spatial_gaps(records, results)
+    (gap,) = spatial_gaps(records, results).gaps
     assert (gap.other, gap.column.scheme, gap.metric) == ("hash-60-20-20", SPATIAL, "top1")
     assert gap.difference.interval.low > 0
     assert gap.synthetic
@@ -311,10 +313,16 @@ def test_records_under_both_schemes_have_a_gap(results):
     changes = ({"precision": "bf16"}, {"inputs": "s2:B02"}, {"budget": "demo"}, {"split": folded})
     for change in changes:  # another question; and folds are no side of any
         other = changed(by_scheme[gap.other], **change)
-        assert spatial_gaps([other, by_scheme[SPATIAL]], results) == ()
+        assert spatial_gaps([other, by_scheme[SPATIAL]], results) == SpatialGaps((), ())
     weights = by_scheme[SPATIAL].facts.backbone.model_copy(update={"weights": "0" * 64})
     other = changed(by_scheme[SPATIAL], backbone=weights)
-    assert spatial_gaps([by_scheme[gap.other], other], results) == ()  # of other weights: logged and left out
+    found = spatial_gaps([by_scheme[gap.other], other], results)
+    assert found.gaps == ()
+    assert "the weights or the card differ between the two splits" in found.left_out[0]
+    uncounted = [one.model_copy(update={"about": one.about.model_copy(update={"samples": {}})}) for one in records]
+    (unsure,) = spatial_gaps(uncounted, results).gaps
+    assert unsure.difference.interval.low is None
+    assert unsure.difference.interval.value == gap.difference.interval.value
 
 
 def test_a_test_sample_is_as_far_from_what_was_learnt_as_the_slow_way_says(planted, results, call):
@@ -353,6 +361,23 @@ def test_a_test_sample_is_as_far_from_what_was_learnt_as_the_slow_way_says(plant
     assert code == 0
     assert "villages" not in said
     assert "toy knn, spatial-20km-2km (synthetic)" in said
+    assert f"{gap_units(rows)} test blocks" in said
+
+
+def gap_units(rows):
+    return next(row["units"] for row in rows if row["what"] == "gap")
+
+
+def test_pairs_that_were_refused_are_told(results, call, monkeypatch):
+    def refuse(*_):
+        raise ProtocolError("refused")
+
+    monkeypatch.setattr("seamo_bench.board.spatial.check_comparable", refuse)
+    code, said = call("spatial", results)
+    assert code == 0
+    assert "no difference: image-statistics on toy/knn" in said
+    assert "every pair of splits was left out" in said
+    assert "suite spatial makes both" not in said
 
 
 def changed(record, **facts):
@@ -382,11 +407,22 @@ def test_samples_of_unknown_distance_are_counted(planted, results, monkeypatch):
     monkeypatch.setattr(questions, "centres_of", lambda _: np.where(lost[:, None], np.nan, places))
     found = distance_curves([record], results, folder / "stores").bins
     assert sum(one.samples for one in found) == len(keys) - 7
-    assert all(f"7 of {len(keys)} test samples are of unknown distance" in one.note for one in found)
+    assert all(one.unplaced == 7 for one in found)
+    assert unplaced_texts(found) == (
+        f"image-statistics on {SPATIAL}: 7 test samples are of unknown distance, and in no line",
+    )
     monkeypatch.setattr(questions, "centres_of", lambda _: np.full_like(places, np.nan))
     found = distance_curves([record], results, folder / "stores")
     assert found.bins == ()
     assert "of no test sample the distance" in found.left_out[0]
+
+
+def test_curves_of_several_training_lists_are_told_apart():
+    one = DistanceBin(row="a", column="c", scheme=SPATIAL, records=("k",), low_km=0, high_km=1, samples=40, unplaced=0,
+                      metric="top1", value=0.5, low=0.4, high=0.6)  # fmt: skip
+    other, alone = (one.model_copy(update=change) for change in ({"records": ("j",)}, {"row": "b", "records": ("i",)}))
+    assert list_names([one, other, alone]) == {("j",): "training list 1 of 2", ("k",): "training list 2 of 2"}
+    assert list_names([one, alone]) == {}
 
 
 def test_where_distances_cannot_be_kept_is_asked_first(tmp_path, call):
@@ -400,17 +436,28 @@ def test_where_distances_cannot_be_kept_is_asked_first(tmp_path, call):
     assert "results repository" in said
 
 
-def test_the_report_has_both(planted, results, call, tmp_path):
+def test_the_report_has_both(planted, results, call, tmp_path, monkeypatch):
     folder, _ = planted
+    results = shutil.copytree(results, tmp_path / "results")
     call("spatial", results, "--stores", folder / "stores")
+    (answer, *_) = read_answers(results, KIND, DistanceBin, version=VERSION)
+    other = tuple(one.model_copy(update={"records": ("! another list",), "unplaced": 3}) for one in answer.rows)
+    write_answer(results, dataclasses.replace(answer, rows=other, asked={**answer.asked, "list": 2}))
+    monkeypatch.setattr(tab, "spatial_gaps", lambda *given, **how: dataclasses.replace(
+        spatial_gaps(*given, **how), left_out=tuple(f"refused {i}" for i in range(21))))  # fmt: skip
     code, said = call("report", results, "-o", tmp_path / "report.html")
     assert code == 0, said
     page = (tmp_path / "report.html").read_text()
     assert 'id="spatial"' in page
     part = page.partition('id="spatial"')[2].partition("</section>")[0]
-    (gap,) = spatial_gaps(read_records(results).records, results)
+    (gap,) = spatial_gaps(read_records(results).records, results).gaps
     assert f"{100 * gap.difference.interval.value:.2f} [" in part
     assert "Score by distance" in part
+    assert "one of up to 2 training lists" in part
+    assert "3 test samples are of unknown distance" in part
+    assert "refused 19" in part
+    assert "refused 20" not in part
+    assert "and 1 more" in part
     assert "synthetic" in part
 
 

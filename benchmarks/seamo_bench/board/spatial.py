@@ -1,4 +1,4 @@
-"""How much of a score is nearness: the same model under a split that ignores places, minus under one of whole blocks.
+"""How much of a score is nearness: the same model under a split without blocks of land, minus under one of blocks.
 
 Where samples next to each other are alike, a split that ignores places tests what was nearly seen. Both scores come
 from records alone. Their test samples differ, so the difference is no paired one: blocks of land are resampled for both
@@ -6,8 +6,8 @@ sides at once, and the part that each side's own training samples have in its sc
 """
 
 import json
-import logging
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,20 @@ import numpy as np
 
 from seamo.errors import ProtocolError
 from seamo.store.spatial import parse_spatial
+from seamo.store.splits import CV_SCHEME
 from seamo_bench.board.compare import Column, check_comparable, column_of, load_runs, row_of
 from seamo_bench.facts import Value, scoring_of
 from seamo_bench.predictions import ClassPredictions, Predictions, Strings, take
 from seamo_bench.records.record import Record
 from seamo_bench.scores.blocks import SplitSide, land_interval, share_units, split_difference
-from seamo_bench.scores.intervals import Difference, Interval
+from seamo_bench.scores.intervals import LEVEL, Difference, Interval
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.scores.replicates import RESAMPLES
 
-KIND, VERSION = "spatial", 1  # of the answers that hold distances, and of the method that measures them
+KIND, VERSION = "spatial", 2  # of the answers that hold distances, and of the method that measures them
 HALF_WAY_KM = 20_038.0  # no two places are farther apart
 UNIT_KM = 20  # blocks that intervals resample where the split scheme names none
 FEW_SAMPLES = 30  # in a bin of distances; with fewer there is no interval
-
-_log = logging.getLogger(__name__)
 
 
 class DistanceBin(Value):
@@ -43,6 +42,7 @@ class DistanceBin(Value):
         records: Keys of the runs behind it, all with the same training samples.
         low_km, high_km: Distances from one to below the other.
         samples: Test samples in it.
+        unplaced: Test samples of the same runs whose distance is unknown: they are in no bin.
         metric: Of the score.
         value: Mean over runs; None where it is not defined.
         low, high: 95 % interval; None where there is none.
@@ -56,6 +56,7 @@ class DistanceBin(Value):
     low_km: float
     high_km: float
     samples: int
+    unplaced: int
     metric: str
     value: float | None
     low: float | None
@@ -65,7 +66,7 @@ class DistanceBin(Value):
 
 @dataclass(frozen=True, slots=True)
 class SpatialGap:
-    """One model's score under a split that ignores places minus its score under a spatial one.
+    """One model's score under a split without blocks of land minus its score under one of whole blocks.
 
     Args:
         row: Whose it is.
@@ -94,6 +95,19 @@ class SpatialGap:
     subset: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SpatialGaps:
+    """What could be compared.
+
+    Args:
+        gaps: In the order of columns.
+        left_out: Pairs of which there is no difference, and why, a sentence each.
+    """
+
+    gaps: tuple[SpatialGap, ...]
+    left_out: tuple[str, ...]
+
+
 def spatial_gaps(
     records: Sequence[Record],
     results: Path,
@@ -101,10 +115,10 @@ def spatial_gaps(
     metric: str = "",
     resamples: int = RESAMPLES,
     tell: Callable[[int, int], None] = lambda _done, _total: None,
-) -> tuple[SpatialGap, ...]:
+) -> SpatialGaps:
     """Every model and question that has records under a spatial scheme and under one that is none.
 
-    A pair whose records cannot be compared, or whose predictions are missing, is logged and left out.
+    A pair whose records cannot be compared, or whose predictions are missing, is left out.
 
     Args:
         records: Of a results folder.
@@ -114,22 +128,23 @@ def spatial_gaps(
         tell: Called with (done, total).
     """
     wanted = list(_sides(records))
-    found = []
+    found, left_out = [], []
     for number, (others, spatial) in enumerate(wanted):
         tell(number, len(wanted))
         try:
             found.append(_gap(others, spatial, results, metric, resamples))
         except ProtocolError as error:  # one pair of many
-            _log.warning("left out: %s on %s: %s", row_of(spatial[0]), column_of(spatial[0]).id, error)
+            schemes = [one[0].facts.split.scheme for one in (others, spatial)]
+            left_out.append(f"{row_of(spatial[0])} on {column_of(spatial[0]).id}, {' and '.join(schemes)}: {error}")
     tell(len(wanted), len(wanted))
-    return tuple(found)
+    return SpatialGaps(tuple(found), tuple(left_out))
 
 
 def _sides(records: Sequence[Record]) -> Iterator[tuple[list[Record], list[Record]]]:
     """Records of one question and model under another scheme and under a spatial one, in the order of columns."""
     questions: dict[str, dict[str, list[Record]]] = {}
     for record in records:
-        if record.status == "ok" and not record.facts.split.scheme.startswith("cv"):
+        if record.status == "ok" and record.facts.split.scheme != CV_SCHEME:
             schemes = questions.setdefault(_question(record), {})
             schemes.setdefault(record.facts.split.scheme, []).append(record)
     ordered = sorted(questions.values(), key=lambda one: _place(next(iter(one.values()))[0]))
@@ -234,3 +249,28 @@ def _truths(run: Predictions) -> dict[str, bytes]:
 def distance_text(one: DistanceBin) -> str:
     """A bin's distances in km, for readers."""
     return f"over {one.low_km:g}" if one.high_km >= HALF_WAY_KM else f"{one.low_km:g} to {one.high_km:g}"
+
+
+def bin_interval(one: DistanceBin) -> Interval:
+    """A bin's score with its interval, for what shows intervals."""
+    value = math.nan if one.value is None else one.value
+    return Interval(value, one.low, one.high, LEVEL, "", one.samples, "samples", 1, None, one.note)
+
+
+def list_names(bins: Sequence[DistanceBin]) -> Mapping[tuple[str, ...], str]:
+    """Records behind a curve -> `training list 1 of 3`, where a model has several in one column; else nothing."""
+    curves: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+    for one in bins:
+        curves.setdefault((one.row, one.column), set()).add(one.records)
+    return {
+        records: f"training list {number} of {len(lists)}"
+        for lists in curves.values()
+        if len(lists) > 1
+        for number, records in enumerate(sorted(lists), start=1)
+    }
+
+
+def unplaced_texts(bins: Sequence[DistanceBin]) -> tuple[str, ...]:
+    """Which curves are without some of the test samples, a sentence each."""
+    said = "{} on {}: {:,} test samples are of unknown distance, and in no line"
+    return tuple(dict.fromkeys(said.format(one.row, one.scheme, one.unplaced) for one in bins if one.unplaced))

@@ -14,7 +14,7 @@ from seamo.terminal import remark, show
 from seamo_bench.cli.arguments import ResultsArgument
 
 if TYPE_CHECKING:
-    from seamo_bench.board.spatial import DistanceBin, SpatialGap
+    from seamo_bench.board.spatial import DistanceBin, SpatialGap, SpatialGaps
     from seamo_bench.scores.intervals import Difference
 
 
@@ -27,7 +27,7 @@ def spatial(
     metric: Annotated[str, typer.Option(help="One metric for all columns; default: the task's.")] = "",
     as_json: Json = False,
 ) -> None:
-    """What a split that ignores places adds to a score: each model's score under it minus under blocks of land.
+    """What a split without blocks of land adds to a score: each model's score under it minus under whole blocks.
 
     From records alone; suite `spatial` makes both. With --stores also the score of test samples by the distance to the
     nearest training sample, kept with the results for the report.
@@ -43,9 +43,12 @@ def spatial(
     bins: Sequence[DistanceBin] = ()
     with results_on_disk(results) as folder:
         records = read_records(folder).records
-        gaps = spatial_gaps(
+        found = spatial_gaps(
             records, folder, metric=metric, tell=lambda done, total: progress.report(done, total, "differences")
         )
+        progress.close()
+        for line in found.left_out:
+            remark(f"no difference: {line}")
         if stores is not None:
             from seamo_bench.questions.spatial import distance_curves
             from seamo_bench.tasks.stores import check_root
@@ -59,8 +62,8 @@ def spatial(
             for line in curves.left_out:
                 remark(f"no distances: {line}")
         progress.close()
-    rows = [*({"what": "gap", **_gap(one)} for one in gaps), *({"what": "distance", **_bin(one)} for one in bins)]
-    show(rows, json=as_json, text=lambda: _text(gaps, bins))
+    rows = [*({"what": "gap", **_gap(one)} for one in found.gaps), *({"what": "distance", **_bin(one)} for one in bins)]
+    show(rows, json=as_json, text=lambda: _text(found, bins))
 
 
 def _check_kept(results: Path) -> None:
@@ -111,11 +114,12 @@ def _bin(one: "DistanceBin") -> dict[str, Any]:
     return {"id": row.pop("column"), "model": row.pop("row"), **row}
 
 
-def _text(gaps: "Sequence[SpatialGap]", bins: "Sequence[DistanceBin]") -> str:
+def _text(found: "SpatialGaps", bins: "Sequence[DistanceBin]") -> str:
     from seamo.terminal import table
-    from seamo_bench.board.spatial import distance_text
+    from seamo_bench.board.spatial import bin_interval, distance_text, list_names, unplaced_texts
     from seamo_bench.board.tables import interval_text, number, p_text
 
+    gaps, lists = found.gaps, list_names(bins)
     lines = [
         [
             one.row,
@@ -125,18 +129,31 @@ def _text(gaps: "Sequence[SpatialGap]", bins: "Sequence[DistanceBin]") -> str:
             number(one.metric, one.scores[1].value),
             interval_text(one.metric, one.difference.interval),
             p_text(one.difference.p),
-            f"{one.difference.interval.num_units} {one.difference.interval.unit}",
+            f"{one.difference.interval.num_units} test {one.difference.interval.unit}",
             f"{one.train[0]:,} / {one.train[1]:,}",
         ]
         for one in gaps
     ]
-    head = ("model", "column", "scheme", "score", "spatial", "difference", "p", "at least", "training samples")
+    head = ("model", "column", "scheme", "score", "spatial", "difference", "p", "smaller side", "training samples")
     parts = [table(head, lines, title="Score minus spatial score")] if lines else []
     parts += [f"  {note}" for note in dict.fromkeys(one.difference.interval.note for one in gaps) if note]
-    rows = [[one.row, one.column, one.scheme, distance_text(one), f"{one.samples:,}", _score(one)] for one in bins]
+    rows = [
+        [
+            one.row,
+            one.column,
+            ", ".join(filter(None, (one.scheme, lists.get(one.records, "")))),
+            distance_text(one),
+            f"{one.samples:,}",
+            interval_text(one.metric, bin_interval(one)),
+        ]
+        for one in bins
+    ]
     columns = ("model", "column", "scheme", "km to the nearest training sample", "test samples", "score")
     parts += ["", table(columns, rows, title="Score by distance")] if rows else []
-    if not gaps:
+    parts += [f"  {note}" for note in unplaced_texts(bins)]
+    if not gaps and found.left_out:
+        parts.append("no difference: every pair of splits was left out, for the reasons above")
+    elif not gaps:
         parts.append("no model has a score under a spatial scheme and under another one: suite spatial makes both")
     return "\n".join(parts)
 
@@ -146,11 +163,3 @@ def _named(one: "SpatialGap") -> str:
     share = f" {one.column.fraction:.0%}" if one.column.fraction < 1 else ""
     said = f" ({', '.join(limits)})" if limits else ""
     return f"{one.column.dataset} {one.column.protocol}{share}, {one.column.scheme}{said}"
-
-
-def _score(one: "DistanceBin") -> str:
-    from seamo_bench.board.tables import number
-
-    if one.value is None or one.low is None or one.high is None:
-        return f"{number(one.metric, one.value)} [no interval]"
-    return f"{number(one.metric, one.value)} [{number(one.metric, one.low)}, {number(one.metric, one.high)}]"

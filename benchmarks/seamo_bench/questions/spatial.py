@@ -102,7 +102,6 @@ def _bins(group: list[Record], results: Path, measured: "_Measured", metric: str
     nowhere = int((~np.isfinite(away[0])).sum())
     if nowhere == len(away[0]):
         raise ProtocolError("of no test sample the distance to a training sample is known", facts.stores[0].id)
-    unplaced = f"{nowhere:,} of {len(away[0]):,} test samples are of unknown distance, in no line" if nowhere else ""
     pairs = [in_blocks(run, side_km) for run in runs.predictions]
     made = []
     for low, high in pairwise(EDGES_KM):
@@ -122,11 +121,12 @@ def _bins(group: list[Record], results: Path, measured: "_Measured", metric: str
                 low_km=low,
                 high_km=high,
                 samples=count,
+                unplaced=nowhere,
                 metric=name,
                 value=_finite(one.value),
                 low=_finite(one.low),
                 high=_finite(one.high),
-                note="; ".join(part for part in (one.note, unplaced) if part),
+                note=one.note,
             )
         )
     return made
