@@ -141,8 +141,8 @@ MUTATIONS = (
         "finetune",
         "trained on the validation rows too",
         (
-            "_loader(context, adapter, trial.train, batch_size",
-            "_loader(context, adapter, np.concatenate([trial.train, trial.val]), batch_size",
+            "_batches(context, trial.train, batch_size",
+            "_batches(context, np.concatenate([trial.train, trial.val]), batch_size",
         ),
     ),
     protocol(

@@ -9,7 +9,7 @@ import pytest
 
 from seamo_bench import facts as f
 from seamo_bench.backbones.seamo import _pretraining
-from seamo_bench.board.expectations import EXPECTATIONS, Elsewhere, Known, Place, Terms, to_objects
+from seamo_bench.board.expectations import EXPECTATIONS, Elsewhere, Known, LicenceTerms, Place, to_objects
 from seamo_bench.board.judging import scorecard
 from seamo_bench.board.leaderboard import build_table
 from seamo_bench.board.report import write_report
@@ -25,7 +25,7 @@ from seamo_bench.zoo.catalogue import card_digest, cards, find_card
 IDS = [one.id for one in EXPECTATIONS]
 CORE = (Place("eurosat", "linear", 1.0), Place("bigearthnet-v1", "knn", 1.0, "s2"))
 DRAWING = {"linear": True, "knn": False}
-LICENSED = {"mine": Terms("MIT", "weights"), "other": Terms("MIT", "weights")}
+LICENSED = {"mine": LicenceTerms("MIT", "weights"), "other": LicenceTerms("MIT", "weights")}
 
 
 def predictions(name: str, n: int = 120) -> ClassPredictions:
@@ -75,12 +75,12 @@ def judged(folder: Path, *, terms=LICENSED, core=CORE, published=(), drawing=DRA
 @pytest.mark.parametrize(
     ("terms", "met"),
     [
-        ({"mine": Terms("MIT", "weights")}, "met"),
-        ({"mine": Terms("", "nothing")}, "met"),
-        ({"mine": Terms("GPL-3.0 (repository)", "code")}, "partly"),
-        ({"mine": Terms("", "weights")}, "not met"),
-        ({"mine": Terms("", "unknown")}, "not known"),
-        ({"mine": Terms("", "changed")}, "not known"),
+        ({"mine": LicenceTerms("MIT", "weights")}, "met"),
+        ({"mine": LicenceTerms("", "nothing")}, "met"),
+        ({"mine": LicenceTerms("GPL-3.0 (repository)", "code")}, "partly"),
+        ({"mine": LicenceTerms("", "weights")}, "not met"),
+        ({"mine": LicenceTerms("", "unknown")}, "not known"),
+        ({"mine": LicenceTerms("", "changed")}, "not known"),
         ({}, "not known"),
     ],
 )
@@ -94,18 +94,18 @@ def test_a_licence_is_named_or_it_is_not(tmp_path: Path, terms, met) -> None:
 @pytest.mark.parametrize(
     ("second", "met"),
     [
-        (Terms("MIT", "weights"), "met"),
-        (Terms("", "nothing"), "met"),
-        (Terms("MIT", "code"), "partly"),
-        (Terms("", "weights"), "not met"),
-        (Terms("", "unknown"), "not known"),
+        (LicenceTerms("MIT", "weights"), "met"),
+        (LicenceTerms("", "nothing"), "met"),
+        (LicenceTerms("MIT", "code"), "partly"),
+        (LicenceTerms("", "weights"), "not met"),
+        (LicenceTerms("", "unknown"), "not known"),
         (None, "not known"),
     ],
 )
 def test_a_group_is_as_free_as_its_least(tmp_path: Path, second, met) -> None:
     for seed in range(2):
         put(tmp_path, f"net-{seed}", group="net", pretraining_seed=seed, pretraining={"a": "1"})
-    terms = {"net-0": Terms("MIT", "weights")} | ({"net-1": second} if second else {})
+    terms = {"net-0": LicenceTerms("MIT", "weights")} | ({"net-1": second} if second else {})
     assert judged(tmp_path, terms=terms)["net"]["licence"].met == met
 
 
@@ -122,21 +122,21 @@ def test_cards_say_what_they_say() -> None:
     for card in listed.values():
         terms = terms_of(card)
         if card.availability == "none needed":
-            assert terms == Terms("", "nothing")
+            assert terms == LicenceTerms("", "nothing")
         elif card.weights is None:
             assert terms.scope == "unknown"
         elif card.weights.licence in ("MIT", "Apache-2.0", "CC-BY-4.0", "CC-BY-NC-4.0", "ODC-BY", "dinov3-license"):
-            assert terms == Terms(card.weights.licence, "weights")
+            assert terms == LicenceTerms(card.weights.licence, "weights")
         elif "(repository)" in card.weights.licence:
             assert terms.scope == "code"
         elif card.weights.licence == "unknown: see the model's page (code: Apache-2.0)":
-            assert terms == Terms("Apache-2.0", "code")
+            assert terms == LicenceTerms("Apache-2.0", "code")
         else:
             assert card.weights.licence == "none stated"
-            assert terms == Terms("", "weights")
+            assert terms == LicenceTerms("", "weights")
     bare = replace(listed["softcon-vitb14-s2"].weights, licence="unknown: see the model's page")
-    assert terms_of(replace(listed["softcon-vitb14-s2"], weights=bare)) == Terms("", "unknown")
-    assert terms_of(listed["croma-base-s2"]) == Terms(listed["croma-base-s2"].weights.licence, "weights")
+    assert terms_of(replace(listed["softcon-vitb14-s2"], weights=bare)) == LicenceTerms("", "unknown")
+    assert terms_of(listed["croma-base-s2"]) == LicenceTerms(listed["croma-base-s2"].weights.licence, "weights")
 
 
 def test_the_core_is_whole_in_part_or_not_there(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_many_models_are_named_a_few_and_counted(tmp_path: Path) -> None:
         put(tmp_path, f"model{number}")
     said = judged(tmp_path, terms={})[""]["licence"]
     assert said.met == "not known"
-    assert judged(tmp_path, terms={"model0": Terms("", "weights")})[""]["licence"].met == "not met"
+    assert judged(tmp_path, terms={"model0": LicenceTerms("", "weights")})[""]["licence"].met == "not met"
     assert "and 3 more" in said.evidence[1]
 
 

@@ -71,7 +71,7 @@ EXPECTATIONS: tuple[Expectation, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LicenceTerms:
     """What a card says of its weights.
 
     Args:
@@ -147,7 +147,7 @@ class Known:
         drawing: Protocol -> whether it draws something (batches, first weights); without an entry nobody knows.
     """
 
-    terms: Mapping[str, Terms]
+    terms: Mapping[str, LicenceTerms]
     core: tuple[Place, ...]
     published: tuple[Elsewhere, ...]
     drawing: Mapping[str, bool]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from seamo.errors import UsageError
 from seamo.manifest import shipped_manifest
-from seamo_bench.board.expectations import Elsewhere, Known, Place, Scorecard, Terms
+from seamo_bench.board.expectations import Elsewhere, Known, LicenceTerms, Place, Scorecard
 from seamo_bench.board.judging import scorecard
 from seamo_bench.board.leaderboard import Table
 from seamo_bench.card import BackboneCard, owner_of
@@ -70,14 +70,14 @@ def published_of(records: Sequence[Record]) -> tuple[Elsewhere, ...]:
     return tuple(found)
 
 
-def _terms(records: Sequence[Record]) -> dict[str, Terms]:
+def _terms(records: Sequence[Record]) -> dict[str, LicenceTerms]:
     listed = cards()
-    found: dict[str, Terms] = {}
+    found: dict[str, LicenceTerms] = {}
     for record in records:
         name = record.facts.backbone.id
         owner = listed.get(owner_of(name))
-        if owner is not None and found.get(name) != Terms("", "changed"):
-            found[name] = terms_of(owner.card) if _is_listed(record, owner) else Terms("", "changed")
+        if owner is not None and found.get(name) != LicenceTerms("", "changed"):
+            found[name] = terms_of(owner.card) if _is_listed(record, owner) else LicenceTerms("", "changed")
     return found
 
 
@@ -94,20 +94,20 @@ def _is_listed(record: Record, owner: Found) -> bool:
     return card_digest(card) == facts.backbone.card and (weights is not None or not facts.backbone.weights)
 
 
-def terms_of(card: BackboneCard) -> Terms:
+def terms_of(card: BackboneCard) -> LicenceTerms:
     """What a card says of the licence of its weights.
 
     Args:
         card: Of a listed backbone.
     """
     if card.availability == "none needed":
-        return Terms("", "nothing")
+        return LicenceTerms("", "nothing")
     if card.weights is None:
-        return Terms("", "unknown")
+        return LicenceTerms("", "unknown")
     licence = card.weights.licence
     if licence.startswith("none stated"):
-        return Terms("", "weights")
+        return LicenceTerms("", "weights")
     if licence.startswith("unknown"):
         code = _CODE.search(licence)
-        return Terms(code[1], "code") if code else Terms("", "unknown")
-    return Terms(licence, "code" if licence.endswith("(repository)") else "weights")
+        return LicenceTerms(code[1], "code") if code else LicenceTerms("", "unknown")
+    return LicenceTerms(licence, "code" if licence.endswith("(repository)") else "weights")

@@ -133,12 +133,15 @@ def cell_id(backbone: str, row: Row) -> str:
 def told_apart(cells: Sequence[Cell]) -> list[Cell]:
     """The same cells, each record once, and two of one name named by the parameters in which they differ.
 
-    Rows that differ in what the demo budget replaces are one cell there.
+    Rows that differ in what the demo budget replaces are one cell there. It has the flags of all of them.
     """
     once: dict[tuple[str, int, str], Cell] = {}
     for cell in cells:
         facts = _all_facts(cell)
-        once.setdefault((run_key(facts[0]), len(facts), cell.status), cell)
+        first = once.setdefault((run_key(facts[0]), len(facts), cell.status), cell)
+        if isinstance(first, Planned) and isinstance(cell, Planned) and cell.flags != first.flags:
+            flags = tuple(dict.fromkeys((*first.flags, *cell.flags)))
+            once[run_key(facts[0]), len(facts), cell.status] = replace(first, flags=flags)
     of_name: dict[str, list[Params]] = {}
     for cell in once.values():
         of_name.setdefault(cell.id, []).append(_all_facts(cell)[0].protocol.params)

@@ -29,7 +29,7 @@ def view(page: Page, _heads: Sequence[Head]) -> Mapping[str, object] | None:
 def _cell(one: Judged) -> dict[str, object]:
     keys = ", ".join(key[:8] for key in one.records[:FEW])
     more = f" and {len(one.records) - FEW} more" if len(one.records) > FEW else ""
-    return {"met": one.met, "evidence": one.evidence, "keys": f"{keys}{more}"}
+    return {"met": one.met, "evidence": one.evidence, "named": f"{keys}{more}"}
 
 
 TAB = Tab(id="expectations", name="Expectations", title="Six expectations, by what is here", order=94, view=view)
