@@ -428,6 +428,7 @@ def test_planted_overlaps_are_counted_sample_by_sample(results: Path, root: Path
     assert [one.key for one in saw.examples] == [f"s{i:04d}" for i in range(EXAMPLES)]
     assert all(one.footprint == one.key for one in saw.examples)  # of the corpus, at the same place
     assert "30 of 90 test samples (33.3 %) lie where corpus has images" in saw.flag
+    assert "by the word of its record" in saw.corpora[0].note
     assert sum(cell.touched for cell in saw.cells) == 30
     assert sum(cell.clean for cell in saw.cells) == 60
     assert (elsewhere.touched, elsewhere.clean, elsewhere.flag, elsewhere.gap) == (0, 90, "", None)
@@ -705,7 +706,7 @@ def test_what_was_asked_with_lists_stands_beside_what_was_asked_without(
     put(made, toy, "croma-base-s2", (0.8, 0.7))
     lists.mkdir()
     write_footprints(lists / "ssl4eo-s12.parquet", footprints_of(toy, np.arange(40))[0])
-    for more in ((), ("--footprints", lists), ()):
+    for more in (("--footprints", lists), ()):
         assert call("overlap", made, "--stores", root, *more)[0] == 0
     asked = [one.asked["lists"] for one in read_answers(made, board.KIND, board.OverlapRow, version=board.VERSION)]
     assert sorted(map(len, asked)) == [0, len("ssl4eo-s12.parquet (sha256 0123456789abcdef)")]

@@ -56,7 +56,8 @@ def seen_by(shelf: SeenShelf, record: Record) -> tuple[SeenPlaces, ...]:
     """What the backbone of a record was pretrained on; empty if its card says that it has learnt nothing.
 
     Where a card is here, it alone decides: what a record tells beside its facts is in no key, so anybody may have
-    written it. Without one a record's word can make places known, never clean: a floor without a card is unknown.
+    written it. Without one, the record is believed which store it was pretrained on, and that is said; that it is a
+    floor, it is not.
 
     Raises:
         UsageError: If a list is none.
@@ -68,7 +69,7 @@ def seen_by(shelf: SeenShelf, record: Record) -> tuple[SeenPlaces, ...]:
             return (_unknown(name, "it began from weights, and what those saw is not known"),)
         return ()
     told = record.about.pretraining if card is None else dict(card.pretraining)
-    own = _own_store(shelf, name, told)
+    own = _own_store(shelf, name, told, "" if card is not None else "; by the word of its record, its card is not here")
     if own is not None:
         return (own,)
     if card is None:
@@ -90,15 +91,22 @@ def _unknown(name: str, note: str) -> SeenPlaces:
     return SeenPlaces(SeenData(id=name, origin="unknown", note=note))
 
 
-def _own_store(shelf: SeenShelf, name: str, told: Mapping[str, str]) -> SeenPlaces | None:
-    """The very store that a run of ours was pretrained on, by its content, and the split of it that was used."""
+def _own_store(shelf: SeenShelf, name: str, told: Mapping[str, str], whose: str) -> SeenPlaces | None:
+    """The very store that a run of ours was pretrained on, by its content, and the split of it that was used.
+
+    Args:
+        shelf: Where stores are.
+        name: Of the run.
+        told: Of its pretraining.
+        whose: Word that is, for the note.
+    """
     if _CONTENT not in told:
         return None
     try:
         content, split = json.loads(told[_CONTENT]), json.loads(told.get(_SPLIT, '"all"'))
     except (ValueError, RecursionError):
         return _unknown(name, "what it says of its pretraining cannot be read")
-    known = ("content", str(content), str(split))
+    known = ("content", str(content), str(split), whose)
     if known not in shelf.read:
         same = [one for one in _stores(shelf) if one.content == content]
         if not same:
@@ -108,7 +116,7 @@ def _own_store(shelf: SeenShelf, name: str, told: Mapping[str, str]) -> SeenPlac
             return _unknown(name, f"{same[0].title} is damaged: {_damage(same[0])}")
         if split not in ("all", *filter(None, store.meta.counts.splits)):
             return _unknown(name, f"{store.title} has no split {split}")
-        shelf.read[known] = _of_store(store, store.spec.id, str(split), store.rows(str(split)))
+        shelf.read[known] = _of_store(store, store.spec.id, str(split), store.rows(str(split)), whose)
     return shelf.read[known]
 
 
@@ -130,11 +138,11 @@ def _stores(shelf: SeenShelf) -> list[Store]:
     return shelf.opened
 
 
-def _of_store(store: Store, name: str, split: str, rows: NDArray[np.int64]) -> SeenPlaces:
+def _of_store(store: Store, name: str, split: str, rows: NDArray[np.int64], whose: str = "") -> SeenPlaces:
     found, _ = footprints_of(store, rows)
     if not len(found):
         return _unknown(name, f"no sample of {store.title} has a place")
-    return _known(name, "store", found, store.title + ("" if split == "all" else f", split {split}"))
+    return _known(name, "store", found, store.title + ("" if split == "all" else f", split {split}") + whose)
 
 
 def _known(name: str, origin: Origin, found: Footprints, note: str) -> SeenPlaces:
