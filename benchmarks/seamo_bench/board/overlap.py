@@ -7,7 +7,6 @@ samples is told beside it, and taken off.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -19,12 +18,10 @@ from seamo_bench.facts import Value
 from seamo_bench.predictions import Predictions, Scoring, Strings, take
 from seamo_bench.scores.intervals import (
     Difference,
-    Sampling,
     by_t_test,
     difference_of,
     interval,
-    mean_of,
-    p_value,
+    number_of,
     sampling,
 )
 from seamo_bench.scores.metrics import metrics
@@ -210,9 +207,8 @@ def gaps_of(
 
 def gap_of(gaps: Sequence[Replicates], parents: Sequence[str]) -> ScoreGap | None:
     """Mean gap over runs with its interval; None where it is undefined."""
-    known = mean_of(gaps, parents=parents)
     # On its own scale: a difference has no bounds, and no share of it is right.
-    return _told(_unbounded(known))
+    return _told(by_t_test(number_of(gaps, parents=parents), level=LEVEL))
 
 
 def gap_beyond(
@@ -227,10 +223,6 @@ def gap_beyond(
         rows: The row of each of those.
     """
     return _told(by_t_test(difference_of(gaps, floors, parents=(parents, rows)), level=LEVEL))
-
-
-def _unbounded(known: Sampling) -> Difference:
-    return Difference(interval(replace(known, bounds=None, successes=None), level=LEVEL), p_value(known), "t test")
 
 
 def _told(found: Difference) -> ScoreGap | None:
