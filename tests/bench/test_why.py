@@ -17,14 +17,17 @@ from sklearn.preprocessing import StandardScaler
 
 from seamo.errors import ProtocolError, UsageError
 from seamo.files import open_files
+from seamo.seal import seal_document
 from seamo.store.reader import open_store
 from seamo_bench import load_backbone
 from seamo_bench.board.compare import compare
-from seamo_bench.board.explanations import kept_explanations
+from seamo_bench.board.explanations import KIND, VERSION, KeptExplanation, kept_explanations
+from seamo_bench.board.report import write_report
 from seamo_bench.facts import run_key
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.protocol import silent
-from seamo_bench.records.record import About, Record, load_predictions, read_record, write_record
+from seamo_bench.records.answers import Answer, write_answer
+from seamo_bench.records.record import About, Record, load_predictions, read_record, read_records, write_record
 from seamo_bench.runs.estimate import CPU
 from seamo_bench.runs.notes import NOTHING
 from seamo_bench.runs.plan import Places, make_plan
@@ -35,12 +38,15 @@ from seamo_bench.why.aspects import aspects_of, mixed
 from seamo_bench.why.attribution import attribute
 from seamo_bench.why.between import Bench
 from seamo_bench.why.explained import Explanation, Side, averaged, explain, side_of
+from seamo_bench.why.kept import keep_explanation
 from seamo_bench.why.shown import to_text
 from seamo_bench.why.sides import find_published, find_record, pairs_of, published_side
 from seamo_bench.why.waterfall import levels
 from seamo_bench.zoo.catalogue import find_card
 from seamo_prep.demo import write_demos
 from tests.bench.bench_store import toy_store
+from tests.bench.test_records import make_facts
+from tests.bench.test_shared_results import predictions_of
 from tests.conftest import ROOT
 from tests.prep.demo_stores import build_quietly
 
@@ -213,6 +219,7 @@ def test_micro_or_macro_is_told_from_stored_predictions_and_nothing_is_run(demo)
     per_batch = demo.why(a, b, "micro_ap", metric_b="micro_ap_per_batch_4", runs=False)
     parts = [slice(start, start + 4) for start in range(0, len(p.keys), 4)]
     by_hand = [average_precision_score(p.labels[part].ravel(), p.scores[part].ravel()) for part in parts]
+    assert f" {100 * per_batch.values[1]:.2f}\n" in to_text(per_batch)
     assert per_batch.values[1] == pytest.approx(np.mean(by_hand), abs=1e-6)
     with pytest.raises(UsageError, match="no metric 'miou_all' of a multi-label task"):
         side_of(a, demo.results, "miou_all")
@@ -485,6 +492,56 @@ def test_rows_of_two_tables_are_paired_and_equal_ones_left_out(toy, tmp_path):
     assert [one.aspects[0].name for one in mean.moved] == ["parameter C"]
     assert mean.moved[0].effect == pytest.approx(mean.difference)
     assert averaged([seeds[0], replace(seeds[1], moved=())]) is None
+    assert all(one.chance or one.no_chance for one in seeds)
+    assert set(mean.records) == {key for one in seeds for key in one.keys}
+    keep_explanation(first, mean, made_by="seamo-bench why first second --keep")
+    records = read_records(first).records
+    ((kept,),) = [one.rows for one in kept_explanations(first, records)]
+    assert (kept.low, kept.no_interval) == (None, "it is the mean of 2 seeds, each of which has one of its own")
+    gone = seeds[1].keys[0]  # the second seed is no less behind it than the first
+    assert not kept_explanations(first, tuple(one for one in records if one.key != gone))
+    with pytest.raises(UsageError, match="no record of it is there"):
+        keep_explanation(tmp_path / "elsewhere", mean, made_by="seamo-bench why")
+
+
+def test_a_number_without_a_paired_interval_says_why(toy, tmp_path):
+    a, b = (toy.made("image-statistics", store="toy", params={"C": c}) for c in (1.0, 0.01))
+    assert toy.why(a, b, runs=False).no_chance == ""
+    assert toy.why(a, b, "top1", metric_b="nll", runs=False).no_chance == "the two are of different metrics"
+    alone = replace(load_predictions(a, toy.results), units=np.full(len(load_predictions(a, toy.results).keys), "only"))
+    for one, right in ((a, alone), (b, replace(alone, scores=1 - alone.scores))):
+        write_record(tmp_path, one.facts, about=one.about, predictions=right)
+    told = explain(*(side_of(read_record(tmp_path / f"{one.key}.json"), tmp_path) for one in (a, b)))
+    assert told.no_chance == "one of scenes alone: no interval"
+    assert "No paired interval of the difference: one of scenes alone" in to_text(told)
+
+
+def test_a_kept_explanation_that_is_odd_is_left_out(tmp_path, caplog):
+    whole = {
+        "a": "A", "b": "B", "a_metric": "top1", "b_metric": "top1", "a_value": 0.5, "b_value": 0.6,
+        "changes": [{"name": "unexplained", "effect": 0.1}], "explained": 0.0, "low": None, "high": None,
+        "no_interval": "one scene", "how": "", "runs": 0, "would_run": ["A with B's split"], "notes": [],
+    }  # fmt: skip
+    record = write_record(
+        tmp_path, make_facts(), about=About(stores=("Toy (synthetic)",), backbone="Mine"), predictions=predictions_of(1)
+    )
+    path = write_answer(
+        tmp_path, Answer(KIND, VERSION, "seamo-bench why", {}, (record.key,), (KeptExplanation(**whole),))
+    )
+    assert kept_explanations(tmp_path, (record,))
+    write_report(tmp_path, tmp_path / "r.html", resamples=50)
+    page = (tmp_path / "r.html").read_text()
+    assert "No paired interval of the difference: one scene." in page
+    assert "Nothing was run for it; 1 run between the two would tell more" in page
+    document = {key: value for key, value in json.loads(path.read_bytes()).items() if key != "digest"}
+    for odd in (
+        {"low": 0.1}, {"a_value": "high"}, {"more": 1}, {"changes": [{"name": "C"}]}, {"a_metric": "gone"}
+    ):  # fmt: skip
+        path.write_bytes(seal_document(document | {"rows": [whole | odd]}))
+        assert not kept_explanations(tmp_path, (record,)), odd
+    write_report(tmp_path, tmp_path / "r.html", resamples=50)
+    assert "Why two numbers differ</h2>" not in (tmp_path / "r.html").read_text()
+    assert caplog.text.count(f"{path.name}: is no answer") == 6, caplog.text
 
 
 def test_the_command(toy, call, here):

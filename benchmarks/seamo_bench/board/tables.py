@@ -15,7 +15,7 @@ from seamo_bench.records.reasons import Because, grouped
 from seamo_bench.records.record import Flag
 from seamo_bench.scores.intervals import Interval
 from seamo_bench.scores.metric import SHARE
-from seamo_bench.scores.metrics import metric
+from seamo_bench.scores.metrics import PER_BATCH, metric
 
 _MANY = 12  # lines of reasons
 LEGEND = (
@@ -44,7 +44,7 @@ def signed(name: str, value: float) -> str:
 
 def is_share(name: str) -> bool:
     """Whether values of a metric are printed in percent."""
-    return name == SHARE or metric(name).unit == SHARE
+    return name == SHARE or name.startswith(PER_BATCH) or metric(name).unit == SHARE
 
 
 def interval_text(name: str, one: Interval) -> str:

@@ -49,6 +49,9 @@ def metrics() -> dict[str, Metric]:
     return listed
 
 
+PER_BATCH = "micro_ap_per_batch_"  # and the size of a batch: a share that stands in no list
+
+
 def metric(name: str) -> Metric:
     """One metric by name.
 
@@ -138,7 +141,7 @@ def score(predictions: Predictions, scoring: Scoring, *, batches: tuple[int, ...
     parts: list[Predictions] = list(fold_parts(predictions)) if folded else [predictions]  # type: ignore[arg-type]
     values = {name: mean_of_folds(np.array([compute(name, part, scoring)[0] for part in parts])) for name in names}
     if scoring.kind == "multi-label" and isinstance(predictions, ClassPredictions):
-        values.update({f"micro_ap_per_batch_{n}": micro_ap_per_batch(predictions, n) for n in batches})
+        values.update({f"{PER_BATCH}{n}": micro_ap_per_batch(predictions, n) for n in batches})
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 

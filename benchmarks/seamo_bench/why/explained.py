@@ -72,8 +72,10 @@ class Explanation:
         would_run: Runs that would tell more, in words.
         why_not: Runs that cannot be made, and why.
         common: Samples that both tested and their two scores on those; None where they tested the same ones, or none.
-        chance: Ends of the difference's paired 95 % interval; None of other samples or metrics.
-        keys: Of the records.
+        chance: Ends of the difference's paired 95 % interval; None where there is none.
+        no_chance: Why there is none; empty where there is one.
+        keys: Of the records; of several seeds those of the first.
+        records: Keys of all records, where several seeds are averaged; empty otherwise.
         notes: What else a reader must know.
     """
 
@@ -90,7 +92,9 @@ class Explanation:
     why_not: tuple[str, ...] = ()
     common: tuple[int, float, float] | None = None
     chance: tuple[float, float] | None = None
+    no_chance: str = ""
     keys: tuple[str, str] = ("", "")
+    records: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -165,9 +169,9 @@ def explain(a: Side, b: Side, *, bench: Bench | None = None, notes: Sequence[str
         tuple(way.would_run),
         tuple(dict.fromkeys(way.why_not)),
         _common(a, b),
-        _chance(a, b),
+        *_chance(a, b),
         tuple("" if side.record is None else side.record.key for side in (a, b)),  # type: ignore[arg-type]
-        (*way.drift(values), *notes),
+        notes=(*way.drift(values), *notes),
     )
 
 
@@ -202,7 +206,9 @@ def averaged(found: Sequence[Explanation]) -> Explanation | None:
         sum(one.runs for one in found),
         tuple(dict.fromkeys(told for one in found for told in one.would_run)),
         tuple(dict.fromkeys(told for one in found for told in one.why_not)),
+        no_chance=f"it is the mean of {count} seeds, each of which has one of its own",
         keys=first.keys,
+        records=tuple(dict.fromkeys(key for one in found for key in one.keys if key)),
         notes=tuple(dict.fromkeys(told for one in found for told in one.notes)),
     )
 
@@ -238,20 +244,24 @@ def _common(a: Side, b: Side) -> tuple[int, float, float] | None:
     return None if scores[0] is None or scores[1] is None else (len(both), scores[0], scores[1])
 
 
-def _chance(a: Side, b: Side) -> tuple[float, float] | None:
-    """Where the difference may lie given so many test samples: the paired interval that `compare` prints, turned."""
-    if a.metric != b.metric or a.metric not in metrics_for(scoring_of(a.facts)):
-        return None
+def _chance(a: Side, b: Side) -> tuple[tuple[float, float] | None, str]:
+    """Where the difference may lie given so many test samples, as `compare` has it, turned; or why that is unknown."""
+    if a.metric != b.metric:
+        return None, "the two are of different metrics"
+    if a.metric not in metrics_for(scoring_of(a.facts)):
+        return None, f"{a.metric} follows the order of the samples"
     made = []
     for side in (a, b):
         if side.record is None or side.results is None:
-            return None
+            return None, "a published number has no predictions"
         predictions = load_predictions(side.record, side.results)
         made.append(replicate(predictions, side.metric, scoring_of(side.facts)))
     if (made[0].samples, made[0].truth) != (made[1].samples, made[1].truth):
-        return None
+        return None, "the two were not tested on the same samples with the same labels"
     found = interval(difference_of([made[1]], [made[0]]))
-    return None if found.low is None or found.high is None else (found.low, found.high)
+    if found.low is None or found.high is None:
+        return None, found.note or "there is no error to measure with"
+    return (found.low, found.high), ""
 
 
 @dataclass(slots=True, eq=False)

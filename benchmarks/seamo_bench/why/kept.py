@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from seamo.errors import UsageError
 from seamo_bench.board.explanations import KIND, VERSION, Change, KeptExplanation
 from seamo_bench.records.answers import Answer, write_answer
 from seamo_bench.records.put import whole_record
@@ -19,6 +20,9 @@ def keep_explanation(results: Path, one: Explanation, *, made_by: str) -> Path:
 
     Returns:
         The file.
+
+    Raises:
+        UsageError: If none of its records is in `results`.
     """
     low, high = one.chance or (None, None)
     row = KeptExplanation(
@@ -32,10 +36,18 @@ def keep_explanation(results: Path, one: Explanation, *, made_by: str) -> Path:
         explained=one.explained,
         low=low,
         high=high,
+        no_interval=one.no_chance,
         how=one.how,
+        runs=one.runs,
+        would_run=one.would_run,
         notes=(*(f"not measured: {told}" for told in one.why_not), *one.notes),
     )
-    here = tuple(sorted({key for key in one.keys if key and whole_record(results, key) is not None}))
+    keys = one.records or tuple(filter(None, one.keys))
+    here = tuple(sorted({key for key in keys if whole_record(results, key) is not None}))
+    if not here:  # it would never be out of date
+        raise UsageError(
+            "no record of it is there, so it cannot be kept", str(results), "Bring the records of A there."
+        )
     asked = {"a": one.keys[0] or one.a, "b": one.keys[1] or one.b, "metrics": " -> ".join(one.metric)}
     return write_answer(results, Answer(KIND, VERSION, made_by, dict(asked), here, (row,)))
 

@@ -10,9 +10,9 @@ from seamo.errors import UsageError
 from seamo_bench.facts import Facts, scoring_of
 from seamo_bench.predictions import ClassPredictions, Predictions, fold_parts, take
 from seamo_bench.records.record import Record, load_predictions
-from seamo_bench.scores.metrics import compute, mean_of_folds, metrics_for, micro_ap_per_batch
+from seamo_bench.scores.metrics import PER_BATCH, compute, mean_of_folds, metrics_for, micro_ap_per_batch
 
-_PER_BATCH = re.compile(r"micro_ap_per_batch_([1-9]\d*)")
+_PER_BATCH = re.compile(rf"{PER_BATCH}([1-9]\d*)")
 
 
 def check_metric(name: str, facts: Facts) -> None:

@@ -22,6 +22,8 @@ def to_text(one: Explanation) -> str:
         low, high = (signed(one.metric[0], end) for end in one.chance)
         zero = ", which has zero in it: chance alone may make it" if one.chance[0] <= 0 <= one.chance[1] else ""
         lines.append(f"95 % interval of the difference, paired: {low} to {high}{zero}.")
+    elif one.no_chance:
+        lines.append(f"No paired interval of the difference: {one.no_chance}.")
     if one.common:
         count, ours, theirs = one.common
         scores = [number(name, value) for name, value in zip(one.metric, (ours, theirs), strict=True)]
@@ -98,5 +100,6 @@ def _object(one: Explanation) -> dict[str, Any]:
         "why_not": list(one.why_not),
         "common_samples": None if one.common is None else dict(zip(("count", "a", "b"), one.common, strict=True)),
         "interval": None if one.chance is None else list(one.chance),
+        "no_interval": one.no_chance,
         "notes": list(one.notes),
     }  # fmt: skip

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from seamo.errors import ProtocolError, SeamoError, UsageError
 from seamo_bench.board.compare import column_of, name_of, row_of
+from seamo_bench.board.tables import is_share
 from seamo_bench.facts import Facts, scoring_of
 from seamo_bench.paper.reproduce import ELSEWHERE, recipe_of, stated_differences
 from seamo_bench.records.layout import named_key, results_of
 from seamo_bench.records.record import Record, read_record, read_records
 from seamo_bench.runs.cells import Planned
 from seamo_bench.runs.plan import make_plan
-from seamo_bench.scores.metric import SHARE
-from seamo_bench.scores.metrics import metric, metrics_for
+from seamo_bench.scores.metrics import metrics_for
 from seamo_bench.suites.published import Published, load_published
 from seamo_bench.suites.suite import Row, Suite
 from seamo_bench.why.aspects import aspects_of
@@ -80,7 +80,7 @@ def published_side(one: Published, ours: Side, bench: Bench | None) -> tuple[Sid
     if bench is not None:
         facts, told = _published_facts(one, record, bench)
         notes = [*told, *notes]
-    scale = 100.0 if metric(name).unit == SHARE else 1.0
+    scale = 100.0 if is_share(name) else 1.0
     title = f"{one.model} {one.arch}".strip()
     return Side(f"{title}, {one.source}", name, facts, stated=one.value / scale), tuple(notes)
 
