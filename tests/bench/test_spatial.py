@@ -323,6 +323,13 @@ def test_records_under_both_schemes_have_a_gap(results):
     (unsure,) = spatial_gaps(uncounted, results).gaps
     assert unsure.difference.interval.low is None
     assert unsure.difference.interval.value == gap.difference.interval.value
+    tiles = [
+        one.model_copy(update={"about": one.about.model_copy(update={"samples": {"train": 100, "test": 900}})})
+        for one in records
+    ]
+    (wider,) = spatial_gaps(tiles, results).gaps  # as of whole scenes: what records count, not the predictions
+    assert (wider.train, wider.test) == ((100, 100), (900, 900))
+    assert wider.difference.interval.low < gap.difference.interval.low
 
 
 def test_a_test_sample_is_as_far_from_what_was_learnt_as_the_slow_way_says(planted, results, call):
