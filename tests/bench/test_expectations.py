@@ -9,7 +9,7 @@ import pytest
 
 from seamo_bench import facts as f
 from seamo_bench.backbones.seamo import _pretraining
-from seamo_bench.board.expectations import EXPECTATIONS, Elsewhere, Known, LicenceTerms, Place, to_objects
+from seamo_bench.board.expectations import EXPECTATIONS, Elsewhere, EvaluationPlace, Known, LicenceTerms, to_objects
 from seamo_bench.board.judging import scorecard
 from seamo_bench.board.leaderboard import build_table
 from seamo_bench.board.report import write_report
@@ -23,7 +23,7 @@ from seamo_bench.suites.suite import load_suite
 from seamo_bench.zoo.catalogue import card_digest, cards, find_card
 
 IDS = [one.id for one in EXPECTATIONS]
-CORE = (Place("eurosat", "linear", 1.0), Place("bigearthnet-v1", "knn", 1.0, "s2"))
+CORE = (EvaluationPlace("eurosat", "linear", 1.0), EvaluationPlace("bigearthnet-v1", "knn", 1.0, "s2"))
 DRAWING = {"linear": True, "knn": False}
 LICENSED = {"mine": LicenceTerms("MIT", "weights"), "other": LicenceTerms("MIT", "weights")}
 
@@ -186,7 +186,7 @@ def test_stores_that_are_not_there_meet_nothing(tmp_path: Path) -> None:
     [({}, "met"), ({"k": 7}, "not met"), ({"scheme": "hash-60-20-20"}, "not met"), ({"inputs": "s2:B02"}, "not met")],
 )
 def test_another_split_setting_or_input_is_another_question(tmp_path: Path, changed, met) -> None:
-    core = (Place("eurosat", "linear", 1.0, scheme="official", params=(("full", '{"k": 5}'),)),)
+    core = (EvaluationPlace("eurosat", "linear", 1.0, scheme="official", params=(("full", '{"k": 5}'),)),)
     params = {"k": changed.pop("k", 5)}
     put(tmp_path, "mine", params=params, **changed)
     assert judged(tmp_path, core=core)["mine"]["core"].met == met

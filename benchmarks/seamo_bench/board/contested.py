@@ -94,7 +94,7 @@ class ReadAs(Value):
     ours: bool = False
 
 
-class Drawn(Value):
+class DrawnLabels(Value):
     """What one model scores on one draw of a part of the labels (`seamo_bench.questions.contested`).
 
     Args:
@@ -391,13 +391,13 @@ def from_answers(records: Sequence[Record], results: Path) -> tuple[Contest, ...
     """
     by_key = {record.key: record for record in records}
     found = []
-    for answer in read_answers(results, KIND, Drawn, version=VERSION, known=tuple(by_key)):
+    for answer in read_answers(results, KIND, DrawnLabels, version=VERSION, known=tuple(by_key)):
         readings = [_drawn(one) for one in answer.rows]
         found.append(contest("labels", by_key[answer.records[0]], readings))
     return tuple(found)
 
 
-def _drawn(one: Drawn) -> ReadAs:
+def _drawn(one: DrawnLabels) -> ReadAs:
     share = f"{100 * one.fraction:g} %"
     twice = "" if one.distinct == one.train else f", {one.distinct:,} of them distinct"
     number = "" if one.draw is None else f", draw {one.draw}"

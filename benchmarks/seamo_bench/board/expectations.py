@@ -85,7 +85,7 @@ class LicenceTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EvaluationPlace:
     """A column of a suite.
 
     Args:
@@ -148,7 +148,7 @@ class Known:
     """
 
     terms: Mapping[str, LicenceTerms]
-    core: tuple[Place, ...]
+    core: tuple[EvaluationPlace, ...]
     published: tuple[Elsewhere, ...]
     drawing: Mapping[str, bool]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from seamo_bench.board.compare import Column, name_of, unreal
-from seamo_bench.board.expectations import EXPECTATIONS, Judged, JudgedModel, Known, Met, Place, Scorecard
+from seamo_bench.board.expectations import EXPECTATIONS, EvaluationPlace, Judged, JudgedModel, Known, Met, Scorecard
 from seamo_bench.board.leaderboard import FLOORS, BoardCell, Head, Table
 from seamo_bench.records.record import Record
 
@@ -124,7 +124,7 @@ def _licence(one: _Model, known: Known) -> Judged:
 
 
 def _core(one: _Model, known: Known) -> Judged:
-    answers: dict[Place, list[Record]] = {}
+    answers: dict[EvaluationPlace, list[Record]] = {}
     for place in known.core:
         if mine := [record for record in one.records if record.status != "failed" and place.is_of(record)]:
             answers[place] = mine

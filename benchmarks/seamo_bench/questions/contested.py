@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from seamo.errors import ProtocolError
 from seamo.store.subsets import take_seco
 from seamo_bench.board.citations import CONTESTED
-from seamo_bench.board.contested import KIND, VERSION, Drawn
+from seamo_bench.board.contested import KIND, VERSION, DrawnLabels
 from seamo_bench.facts import Scalar, scoring_of
 from seamo_bench.features.cache import FeatureCache, Work
 from seamo_bench.predictions import Predictions
@@ -103,7 +103,7 @@ def can_be_drawn(record: Record) -> bool:
     )
 
 
-def drawn_otherwise(record: Record, bench: Bench, *, fraction: float) -> Answer[Drawn]:
+def drawn_otherwise(record: Record, bench: Bench, *, fraction: float) -> Answer[DrawnLabels]:
     """What a record's model scores on a fraction of the labels, by every rule.
 
     Args:
@@ -184,13 +184,13 @@ def _row(
     split: Split,
     predictions: Predictions,
     labels: NDArray[Any],
-) -> Drawn:
+) -> DrawnLabels:
     name, scoring = PRIMARY[record.facts.task.kind], scoring_of(record.facts)
     known = interval(sampling([predictions], name, scoring, resamples=RESAMPLES))
     own = labels[split.train]
     held = int((own.sum(axis=0) > 0).sum()) if own.ndim == 2 else len(np.unique(own))
     users, source = CONTESTED.get(rule.cites, ("", "")) if draw == 0 else ("", "")
-    return Drawn(
+    return DrawnLabels(
         fraction=fraction,
         rule=rule.id,
         title=rule.title,

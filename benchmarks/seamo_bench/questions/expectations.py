@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from seamo.errors import UsageError
 from seamo.manifest import shipped_manifest
-from seamo_bench.board.expectations import Elsewhere, Known, LicenceTerms, Place, Scorecard
+from seamo_bench.board.expectations import Elsewhere, EvaluationPlace, Known, LicenceTerms, Scorecard
 from seamo_bench.board.judging import scorecard
 from seamo_bench.board.leaderboard import Table
 from seamo_bench.card import BackboneCard, owner_of
@@ -34,7 +34,7 @@ def judged_board(table: Table) -> Scorecard:
     return scorecard(table, Known(_terms(records), core, published_of(records), drawing))
 
 
-def place_of(row: Row) -> Place:
+def place_of(row: Row) -> EvaluationPlace:
     """The column that a row of a suite makes in either budget, on the store that the manifest describes.
 
     Args:
@@ -46,7 +46,7 @@ def place_of(row: Row) -> Place:
         made = ProtocolFacts(id=protocol.id, version=1, params=dict(protocol_params(protocol, row, budget)))
         params.append((budget, json.dumps(made.model_dump(mode="json")["params"], sort_keys=True)))
     scheme = row.split or shipped_manifest()[row.datasets[0]].default_split
-    return Place(row.store, row.protocol, row.fraction, row.asks, scheme, tuple(params))
+    return EvaluationPlace(row.store, row.protocol, row.fraction, row.asks, scheme, tuple(params))
 
 
 def published_of(records: Sequence[Record]) -> tuple[Elsewhere, ...]:
