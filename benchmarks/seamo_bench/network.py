@@ -1,5 +1,6 @@
 """What every backbone is: a card, a network that gives a pooled vector and dense levels, the adapter that feeds it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ class Features:
     levels: tuple[Tensor, ...] = ()
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Base of every backbone's trunk.
 
     Attributes:
@@ -36,13 +37,13 @@ class Network(nn.Module):
 
     fresh: tuple[str, ...] = ()
 
+    @abstractmethod
     def forward_features(self, inputs: Mapping[str, Tensor]) -> Features:
         """Features of normalised images.
 
         Args:
             inputs: Sensor -> (B, C, H, W), channels as the card's `InputSpec.bands`, normalised.
         """
-        raise NotImplementedError("a backbone family implements forward_features")
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -435,7 +435,7 @@ def test_curves_of_several_training_lists_are_told_apart():
 def test_where_distances_cannot_be_kept_is_asked_first(tmp_path, call):
     code, said = call("spatial", "https://nowhere.invalid/results", "--stores", tmp_path)
     assert code == 2
-    assert "must be on this disk" in said
+    assert "in a folder on this disk" in said
     for name in ("records", "predictions"):
         (tmp_path / "shared" / name).mkdir(parents=True)
     code, said = call("spatial", tmp_path / "shared", "--stores", tmp_path)

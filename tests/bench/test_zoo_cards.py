@@ -14,7 +14,7 @@ import pytest
 from seamo.errors import CheckpointError, ProtocolError, UsageError
 from seamo_bench.cli.plan_view import listing
 from seamo_bench.family import Family
-from seamo_bench.network import Network
+from seamo_bench.networks.floors import ImageStatistics
 from seamo_bench.runs.plan import Places, make_plan
 from seamo_bench.suites.suite import load_suite
 from seamo_bench.zoo.catalogue import (
@@ -181,7 +181,7 @@ def test_listing_imports_no_torch_and_no_timm() -> None:
 
 def test_a_plain_module_of_another_package_is_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
     card, seen = replace(cards()["presto"].card, weights=None, availability="none needed"), []
-    made = Network()
+    made = ImageStatistics(("s2",))
     plain = ModuleType("plain_models")
     plain.CARDS, plain.load = (card,), lambda *given: seen.append(given) or made
     plain.SELECTS_COLUMNS = False  # saying no is no yes

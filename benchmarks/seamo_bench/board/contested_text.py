@@ -6,7 +6,7 @@ from typing import Any
 from seamo.escapes import printable
 from seamo_bench.board.contested import QUESTIONS, Contest, ReadAs
 from seamo_bench.board.report.words import plural
-from seamo_bench.board.tables import number
+from seamo_bench.board.tables import interval_text, number
 from seamo_bench.scores.metric import SHARE
 
 LEGEND = "Percent, with 95 % intervals."
@@ -27,11 +27,7 @@ def legend(found: Sequence[Contest]) -> str:
 
 def reading_text(one: ReadAs) -> str:
     """`54.29 [50.00, 58.00]`, or why there is none."""
-    if one.value is None:
-        return "undefined"
-    if one.low is None or one.high is None:
-        return f"{number(SHARE, one.value)} [no interval]"
-    return f"{number(SHARE, one.value)} [{number(SHARE, one.low)}, {number(SHARE, one.high)}]"
+    return "undefined" if one.value is None else interval_text(SHARE, one)
 
 
 def spread_text(one: Contest) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seamo_bench.board.geography import FEW_SCENES, part_score
-from seamo_bench.board.tables import number
+from seamo_bench.board.tables import interval_text, number
 from seamo_bench.facts import Value
 from seamo_bench.predictions import ClassPredictions, Floats, Ints, Predictions, Scoring, Strings, probabilities, take
 from seamo_bench.records.answers import Answer, read_answers
@@ -326,11 +326,7 @@ def figure_text(name: str, one: SeasonFigure) -> str:
         name: Of the metric; `share` for what is none.
         one: The number.
     """
-    if one.value is None:
-        return one.note or "undefined"
-    if one.low is None or one.high is None:
-        return f"{number(name, one.value)} [no interval]"
-    return f"{number(name, one.value)} [{number(name, one.low)}, {number(name, one.high)}]"
+    return one.note or "undefined" if one.value is None else interval_text(name, one)
 
 
 def asked_lines(row: SeasonRow) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from html import escape
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -47,7 +47,23 @@ def is_share(name: str) -> bool:
     return name == SHARE or name.startswith(PER_BATCH) or metric(name).unit == SHARE
 
 
-def interval_text(name: str, one: Interval) -> str:
+class WithEnds(Protocol):
+    """A number and the ends of its interval, None where there are none: an `Interval`, or a row of an answer."""
+
+    @property
+    def value(self) -> float | None:
+        """The number."""
+
+    @property
+    def low(self) -> float | None:
+        """The lower end."""
+
+    @property
+    def high(self) -> float | None:
+        """The upper end."""
+
+
+def interval_text(name: str, one: WithEnds) -> str:
     """`93.10 [92.00, 94.05]`."""
     if one.low is None or one.high is None:
         return f"{number(name, one.value)} [no interval]"

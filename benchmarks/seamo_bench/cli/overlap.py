@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seamo.addresses import disk_path
 from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.progress import Progress
@@ -39,17 +38,12 @@ def overlap(
 
     from seamo_bench.questions.overlap import overlaps
     from seamo_bench.questions.seen import SeenShelf
-    from seamo_bench.records.answers import write_answer
-    from seamo_bench.records.layout import is_shared
+    from seamo_bench.records.answers import answering_folder, write_answer
     from seamo_bench.records.record import read_records
     from seamo_bench.tasks.stores import check_root
     from seamo_bench.zoo.catalogue import find_card
 
-    folder = disk_path(results)
-    if folder is None or not folder.is_dir():
-        raise UsageError("is no folder of results on this disk", str(results), "Bring them here first.")
-    if is_shared(folder):
-        raise UsageError("is a results repository", str(results), "Ask of the folder that `run` wrote to.")
+    folder = answering_folder(results)
     if footprints is not None and not footprints.is_dir():
         raise UsageError("is no folder", f"--footprints {footprints}", "Put the lists into one, named by corpus.")
     check_root(stores)
@@ -95,10 +89,6 @@ def _score(row: "OverlapRow", one: "PartScore | None") -> str:
 
 
 def _gap(row: "OverlapRow", one: "ScoreGap | None") -> str:
-    from seamo_bench.board.tables import number
+    from seamo_bench.board.tables import interval_text
 
-    if one is None:
-        return ""
-    if one.low is None or one.high is None:
-        return f"{number(row.metric, one.value)} [no interval]"
-    return f"{number(row.metric, one.value)} [{number(row.metric, one.low)}, {number(row.metric, one.high)}]"
+    return "" if one is None else interval_text(row.metric, one)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seamo.addresses import disk_path
 from seamo.errors import UsageError
 from seamo.escapes import printable
 from seamo.options import Json
@@ -35,18 +34,13 @@ def seasons(
     intervals. Trained heads are applied to dates that the run did not look at. The answer is kept in RESULTS, and
     `seamo-bench report` shows it.
     """
-    folder = disk_path(results)
-    if folder is None:
-        raise UsageError("the answer is kept beside the records, so they must be on this disk", str(results))
-    from seamo_bench.records.answers import write_answer
-    from seamo_bench.records.layout import is_shared
+    from seamo_bench.records.answers import answering_folder, write_answer
     from seamo_bench.records.reasons import Because, grouped
     from seamo_bench.records.record import read_records
     from seamo_bench.runs.threads import limit_threads
     from seamo_bench.tasks.stores import check_root
 
-    if is_shared(folder):
-        raise UsageError("is a results repository", str(results), "Ask of the folder that `run` wrote to.")
+    folder = answering_folder(results)
     found = read_records(folder)
     check_root(stores)
     limit_threads(threads)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seamo.addresses import disk_path
-from seamo.errors import UsageError
 from seamo.options import Json
 from seamo.terminal import remark, show
 from seamo_bench.cli.arguments import ResultsArgument
@@ -32,8 +30,10 @@ def spatial(
     From records alone; suite `spatial` makes both. With --stores also the score of test samples by the distance to the
     nearest training sample, kept with the results for the report.
     """
+    from seamo_bench.records.answers import answering_folder
+
     if stores is not None:
-        _check_kept(results)
+        answering_folder(results)
     from seamo.progress import Progress
     from seamo_bench.board.spatial import spatial_gaps
     from seamo_bench.records.fetched import results_on_disk
@@ -64,18 +64,6 @@ def spatial(
         progress.close()
     rows = [*({"what": "gap", **_gap(one)} for one in found.gaps), *({"what": "distance", **_bin(one)} for one in bins)]
     show(rows, json=as_json, text=lambda: _text(found, bins))
-
-
-def _check_kept(results: Path) -> None:
-    """Refuse, before any work, a place where the distances cannot be kept."""
-    folder = disk_path(results)
-    if folder is None:
-        what = "the distances are kept beside the records, so they must be on this disk"
-        raise UsageError(what, str(results), "Leave out --stores to see the differences alone.")
-    from seamo_bench.records.layout import is_shared
-
-    if is_shared(folder):
-        raise UsageError("is a results repository", str(results), "Ask of the folder that `run` wrote to.")
 
 
 def _gap(one: "SpatialGap") -> dict[str, Any]:

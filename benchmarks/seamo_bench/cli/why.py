@@ -51,8 +51,7 @@ def why(
         raise UsageError("is no .png", str(out))
     if results is not None and stores is None:
         raise UsageError("--results is for runs, which need --stores")
-    if keep and location(a) is not None:
-        raise UsageError("--keep is for results on a disk", str(a), "Copy them here first.")
+    folder = _answering(a) if keep else None
     with ExitStack() as stack:
         bench = stack.enter_context(_bench(stores, results, weights, backbones, device, threads))
         found, alone = _explained(stack, a, b, metric, metric_b, bench)
@@ -62,8 +61,8 @@ def why(
         for number, one in enumerate(found):
             path = out if len(found) == 1 else out.with_name(f"{out.stem}-{number + 1}.png")
             write_waterfall(path, one)
-    if keep:
-        _keep(a, found)
+    if folder is not None:
+        _keep(folder, found)
     from seamo_bench.why.shown import to_objects, to_text
 
     for line in alone:
@@ -71,11 +70,17 @@ def why(
     show(to_objects(found), json=as_json, text=lambda: "\n\n".join(map(to_text, found)) or "no row differs")
 
 
-def _keep(a: Path, found: "list[Explanation]") -> None:
+def _answering(a: Path) -> Path:
+    """A's folder, if answers can be kept there."""
+    from seamo_bench.records.answers import answering_folder
     from seamo_bench.records.layout import results_of
+
+    return answering_folder(a if a.is_dir() or location(a) is not None else results_of(a))
+
+
+def _keep(folder: Path, found: "list[Explanation]") -> None:
     from seamo_bench.why.kept import keep_explanation
 
-    folder = a if a.is_dir() else results_of(a)
     for one in found:
         keep_explanation(folder, one, made_by=shlex.join(["seamo-bench", *sys.argv[1:]]))
 

@@ -14,7 +14,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from seamo.errors import ProtocolError, SeamoError
+from seamo.addresses import address_of, disk_path
+from seamo.errors import ProtocolError, SeamoError, UsageError
 from seamo.identity import digest, write_atomically
 from seamo.seal import open_document, seal_document
 from seamo_bench.facts import Scalar, Value
@@ -54,6 +55,24 @@ class Answer(Generic[Row]):
     asked: dict[str, Scalar]
     records: tuple[str, ...]
     rows: tuple[Row, ...]
+
+
+def answering_folder(results: Path) -> Path:
+    """The folder of this disk beside whose records answers are kept.
+
+    Args:
+        results: As the user named it.
+
+    Raises:
+        UsageError: If it is an address or no folder, or a results repository, which holds what was handed in alone.
+    """
+    folder = disk_path(results)
+    if folder is None or not folder.is_dir():
+        what = "an answer is kept beside its records, so they must be in a folder on this disk"
+        raise UsageError(what, address_of(results), "Bring them here first.")
+    if is_shared(folder):
+        raise UsageError("is a results repository", address_of(results), "Ask of the folder that `run` wrote to.")
+    return folder
 
 
 def write_answer(results: Path, answer: Answer[Row]) -> Path:
