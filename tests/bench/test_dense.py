@@ -101,6 +101,9 @@ def test_learning_rates_by_hand():
             self.stem = torch.nn.Linear(2, 2)
             self.blocks = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(2))
 
+        def forward_features(self, inputs):
+            raise AssertionError("only its parameters count here")
+
     model = _dense.Segmenter(Net(), torch.nn.Linear(2, 3), "")
     params = {"frozen": False, "layer_decay": 0.5, "weight_decay": 0.05}
     groups = _dense_training._optimiser(model, 0.8, params).param_groups

@@ -251,6 +251,9 @@ def test_layer_decay_and_weight_decay_of_every_parameter():
             self.blocks = nn.ModuleList(nn.Linear(2, 2) for _ in range(2))
             self.norm = nn.LayerNorm(2)
 
+        def forward_features(self, inputs):
+            raise AssertionError("only its parameters count here")
+
     model = finetune.Classifier(Net(), 2, 3)
     groups = finetune.parameter_groups(model, weight_decay=0.05, decay=0.5)
     found = {id(p): (group["scale"], group["weight_decay"]) for group in groups for p in group["params"]}
