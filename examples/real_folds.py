@@ -126,6 +126,7 @@ def main() -> None:
     scores = {name: interval(kept.mean(axis=0)) for name, kept in hits.items()}
     gains = {one: interval((hits[f"pretrained, {one}"] - hits[f"random weights, {one}"]).mean(axis=0)) for one in LOOKS}
     told = {"tiles": len(keys), "repeats": args.repeats, "seed": args.seed, "scores": scores, "gains": gains}
+    np.savez(args.out / "hits.npz", **hits)  # 1.0 where right: (repeats, tiles), tiles in the order of the store
     (args.out / "figures.json").write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
     for title, rows in (("top-1, percent", scores), ("pretrained minus random weights, points", gains)):
         print(title)
