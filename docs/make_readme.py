@@ -18,6 +18,7 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- figures: make readme-figures writes from here -->\n", "<!-- to here -->\n"
 WORLDS, SEEDS = (505, 606), (20, 21, 22)
 PROTOCOLS = ("logreg", "knn")
+SCRATCH = ROOT / "docs" / "figures" / "resnet18.yaml"  # one cell, of the protocol finetune
 MEAN = "seamo-demo-pretrain-statistics-tiles"
 POOLINGS = {"mean": MEAN, "mean + std": f"{MEAN}-mean-std"}
 ROWS = {
@@ -51,7 +52,7 @@ def table(kept: Mapping[str, Any]) -> str:
     seeds = f"{len(kept['seeds'])} seed" + "s" * (len(kept["seeds"]) > 1)
     for backbone, title in ROWS.items():
         cells = [kept["worlds"][world]["scores"][backbone][protocol] for world, protocol in columns]
-        shown = " | ".join(f"{100 * mid:.1f} [{100 * low:.1f}, {100 * high:.1f}]" for mid, low, high in cells)
+        shown = " | ".join(map(_shown, cells))
         lines.append(f"| {title.format(seeds=seeds)} | {shown} |")
     told = []
     for pooling in POOLINGS:
@@ -60,9 +61,18 @@ def table(kept: Mapping[str, Any]) -> str:
         lines.append(f"| *pretrained minus random weights, {pooling}* | {shown} |")
         above, below = sum(low > 0 for _, low, _ in gains), sum(high < 0 for _, _, high in gains)
         told.append(f"with {pooling} {above} of {len(gains)} intervals lie above 0 and {below} below")
+    scratch = " and ".join(
+        f"{_shown(one['scores']['resnet18']['finetune'])} in world {world}" for world, one in kept["worlds"].items()
+    )
+    beside = f"ResNet-18, trained from scratch on the same labels by `finetune` (one seed): {scratch}."
     paired = "samples and seeds" if len(kept["seeds"]) > 1 else "samples, and one seed says nothing of others"
-    lines += ["", f"Differences are paired over {paired}: {'; '.join(told)}. {losses(kept)}"]
+    lines += ["", f"{beside} Differences are paired over {paired}: {'; '.join(told)}. {losses(kept)}"]
     return "\n".join(lines) + "\n"
+
+
+def _shown(score: Sequence[float]) -> str:
+    mid, low, high = score
+    return f"{100 * mid:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def losses(kept: Mapping[str, Any]) -> str:
@@ -86,7 +96,7 @@ def written(readme: str, kept: Mapping[str, Any]) -> str:
 def measure(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> None:
     """Run the demo in every world with every seed, below `folder/world<number>`; what was done is kept.
 
-    Then what it trained is pooled in the other way, too.
+    Then what it trained is pooled in the other way, too, and a ResNet-18 is trained from scratch.
     """
     for world in worlds:
         for seed in seeds:
@@ -97,8 +107,9 @@ def measure(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> None:
         runs = [f"{at}/runs/seamo-demo-seed{seed}@pretrain+tiles+std" for seed in seeds]
         twins = [f"{run}+random:{seed}" for run, seed in zip(runs, seeds, strict=True)]
         where = ["--stores", f"{at}/stores", "--results", f"{at}/results", "--threads", "1"]
-        command = [sys.executable, "-m", "seamo_bench.cli", "run", "first", *where]
-        subprocess.run([*command, "--backbones", ",".join(runs + twins)], check=True, cwd=ROOT)  # noqa: S603 (our own)
+        command = [sys.executable, "-m", "seamo_bench.cli", "run"]
+        for words in (["first", "--backbones", ",".join(runs + twins)], [str(SCRATCH)]):
+            subprocess.run([*command, *words, *where], check=True, cwd=ROOT)  # noqa: S603 (our own)
 
 
 def collect(folder: Path, worlds: Sequence[int], seeds: Sequence[int]) -> dict[str, Any]:

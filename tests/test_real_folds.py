@@ -28,7 +28,7 @@ def test_the_head_is_ridge_with_leave_one_out(folds):
     features = np.concatenate([features, np.full((90, 1), 3.0)], axis=1)  # a feature that never varies
     train = np.arange(90) < 60
     x = StandardScaler().fit(features[train]).transform(features)
-    penalties = 10.0 ** np.arange(-1, 3.5, 0.5) * 6
+    penalties = 10.0 ** np.arange(-6, 1.5, 0.5) * 60
     head = RidgeCV(penalties, alpha_per_target=False).fit(x[train], np.eye(3)[labels[train]])
     expected = head.predict(x).argmax(axis=1) == labels
     found = folds.ridge(features, labels, train)
