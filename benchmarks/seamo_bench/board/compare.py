@@ -186,11 +186,12 @@ class Runs:
 
 def load_runs(records: Sequence[Record], results: Path) -> Runs:
     """Load the predictions of a cell's records, several seeds or several pretrainings."""
-    ordered = _ordered(records)
+    ordered = in_order(records)
     return Runs(tuple(load_predictions(one, results) for one in ordered), _parents(ordered))
 
 
-def _ordered(records: Sequence[Record]) -> list[Record]:
+def in_order(records: Sequence[Record]) -> list[Record]:
+    """The records of a cell in the order in which `load_runs` and `cell_runs` have their runs."""
     return sorted(records, key=lambda one: (one.facts.backbone.id, one.facts.seed, one.facts.split.salt, one.key))
 
 
@@ -209,23 +210,28 @@ class CellRuns:
     parents: tuple[str, ...]
 
 
-def cell_runs(records: Sequence[Record], results: Path, name: str, *, resamples: int = RESAMPLES) -> CellRuns:
+def cell_runs(
+    records: Sequence[Record], results: Path, name: str, *, block_km: int | None = None, resamples: int = RESAMPLES
+) -> CellRuns:
     """The replicates of a cell's records under one metric, kept in the results folder once they are made."""
-    ordered = _ordered(records)
-    made = tuple(replicates_of(one, results, name, resamples=resamples) for one in ordered)
+    ordered = in_order(records)
+    made = tuple(replicates_of(one, results, name, block_km=block_km, resamples=resamples) for one in ordered)
     return CellRuns(tuple(ordered), made, _parents(ordered))
 
 
-def cell_sampling(records: Sequence[Record], results: Path, name: str, *, resamples: int = RESAMPLES) -> Sampling:
+def cell_sampling(
+    records: Sequence[Record], results: Path, name: str, *, block_km: int | None = None, resamples: int = RESAMPLES
+) -> Sampling:
     """Mean score of a cell's records with what is known of its error.
 
     Args:
         records: Of one column and one row, all ok.
         results: Their folder.
         name: Metric.
+        block_km: Side of the blocks of land that are resampled; None: as the records' split scheme says.
         resamples: Of the bootstrap.
     """
-    cell = cell_runs(records, results, name, resamples=resamples)
+    cell = cell_runs(records, results, name, block_km=block_km, resamples=resamples)
     return mean_of(cell.replicates, parents=cell.parents)
 
 

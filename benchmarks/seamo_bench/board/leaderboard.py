@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seamo.errors import ProtocolError
+from seamo.store.spatial import parse_spatial
 from seamo_bench.board.compare import (
     Column,
     cell_difference,
@@ -170,7 +171,18 @@ def build_table(
     shown = tuple(row for row in rows if any((row.id, head.column) in cells for head in heads))
     aggregates, said = ({}, ()) if mixed else _aggregates(scored, heads, unranged)
     notes = _notes(heads, shown, found, [record for group in groups.values() for record in group])
-    return Table(tuple(heads), shown, cells, (*notes, *said), aggregates, found.damaged)
+    return Table(tuple(heads), shown, cells, (*notes, *_on_land(cells), *said), aggregates, found.damaged)
+
+
+def _on_land(cells: Mapping[tuple[str, Column], BoardCell]) -> Iterator[str]:
+    """What intervals resample under each split scheme of whole blocks of land."""
+    units: dict[str, set[str]] = {}
+    for (_, column), cell in cells.items():
+        if cell.interval is not None and parse_spatial(column.scheme):
+            units.setdefault(column.scheme, set()).add(cell.interval.unit)
+    for scheme, found in sorted(units.items()):
+        names = [f"{one} of land" if one == "blocks" else one for one in sorted(found)]
+        yield f"Intervals under {scheme} resample {' or '.join(names)}."
 
 
 def _aggregates(

@@ -17,18 +17,20 @@ import numpy as np
 from seamo.errors import ProtocolError
 from seamo.store.spatial import parse_spatial
 from seamo.store.splits import CV_SCHEME
-from seamo_bench.board.compare import Column, check_comparable, column_of, load_runs, row_of
+from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, in_order, load_runs, row_of
 from seamo_bench.facts import Value, scoring_of
 from seamo_bench.predictions import ClassPredictions, Predictions, Strings, take
 from seamo_bench.records.record import Record
-from seamo_bench.scores.blocks import SplitSide, land_interval, share_units, split_difference
-from seamo_bench.scores.intervals import LEVEL, Difference, Interval
+from seamo_bench.records.replicates import kept_replicates, replicate_parts
+from seamo_bench.scores.blocks import SplitSide, share_units, split_difference
+from seamo_bench.scores.intervals import LEVEL, Difference, Interval, interval
 from seamo_bench.scores.metrics import PRIMARY
-from seamo_bench.scores.replicates import RESAMPLES
+from seamo_bench.scores.replicates import RESAMPLES, Replicates
 
 KIND, VERSION = "spatial", 2  # of the answers that hold distances, and of the method that measures them
 HALF_WAY_KM = 20_038.0  # no two places are farther apart
 UNIT_KM = 20  # blocks that intervals resample where the split scheme names none
+_NAMED = 3  # rows in a sentence
 FEW_SAMPLES = 30  # in a bin of distances; with fewer there is no interval
 
 
@@ -186,21 +188,28 @@ def _gap(others: list[Record], spatial: list[Record], results: Path, metric: str
     keys = _common(*sides)
     parts = [_only(side, keys) for side in sides] if len(keys) >= FEW_SAMPLES else []
     stores = [store for record in (*others, *spatial) for store in record.facts.stores]
+    known = [[replicate_parts(one, name, resamples) for one in in_order(side)] for side in (others, spatial)]
 
-    def score(side: SplitSide) -> Interval:
-        return land_interval(side.runs, name, scoring, unit=unit, parents=side.parents, resamples=resamples)
+    def score(side: Sequence[Record]) -> Interval:
+        return interval(cell_sampling(side, results, name, block_km=side_km, resamples=resamples))
 
-    def minus(a: SplitSide, b: SplitSide) -> Difference:
-        return split_difference(a, b, name, scoring, unit=unit, resamples=resamples)
+    def minus(a: SplitSide, b: SplitSide, which: str) -> Difference:
+        def keep(side: int, at: int, make: Callable[[], Replicates]) -> Replicates:
+            # What is drawn depends on the samples of both sides, which the first run of each tells.
+            firsts = [*known[0][0], *known[1][0]]
+            drawn = ["difference of two splits", which, side, unit, f"blocks of {side_km} km"]
+            return kept_replicates(results, [*known[side][at], *drawn, *firsts], make)
+
+        return split_difference(a, b, name, scoring, unit=unit, resamples=resamples, keep=keep)
 
     return SpatialGap(
         row=row_of(first),
         column=column_of(first),
         other=others[0].facts.split.scheme,
         metric=name,
-        scores=(score(sides[0]), score(sides[1])),
-        difference=minus(*sides),
-        common=minus(*parts) if parts else None,
+        scores=(score(others), score(spatial)),
+        difference=minus(sides[0], sides[1], "all samples"),
+        common=minus(parts[0], parts[1], "samples of both") if parts else None,
         common_samples=len(keys),
         train=(sides[0].train, sides[1].train),
         test=(sides[0].test, sides[1].test),
@@ -272,5 +281,17 @@ def list_names(bins: Sequence[DistanceBin]) -> Mapping[tuple[str, ...], str]:
 
 def unplaced_texts(bins: Sequence[DistanceBin]) -> tuple[str, ...]:
     """Which curves are without some of the test samples, a sentence each."""
-    said = "{} on {}: {:,} test samples are of unknown distance, and in no line"
-    return tuple(dict.fromkeys(said.format(one.row, one.scheme, one.unplaced) for one in bins if one.unplaced))
+    rows: dict[tuple[str, int], dict[str, None]] = {}
+    for one in bins:
+        if one.unplaced:
+            rows.setdefault((one.scheme, one.unplaced), {})[one.row] = None
+    return tuple(
+        f"{_some(list(names))} on {scheme}: {count:,} test {'sample is' if count == 1 else 'samples are'} of unknown "
+        "distance, and in no line"
+        for (scheme, count), names in rows.items()
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

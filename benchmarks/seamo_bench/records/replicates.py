@@ -1,7 +1,8 @@
 """Replicates kept beside the records, so that tables are made once and read after.
 
 `<results>/intervals/<name>.npz` holds the replicates of one record's predictions under one metric: 32 bytes of sha256,
-then an .npz that has it. The name is a hash of the predictions' sha256 and of everything that the numbers depend on.
+then an .npz that has it. The name is a hash of the predictions' sha256 and of everything that the numbers depend on; of
+a difference of two splits, of the predictions of both.
 The folder may be deleted at any time; what is damaged in it is made anew, and `verify` does not read it.
 """
 
@@ -10,15 +11,18 @@ import io
 import logging
 import os
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from seamo.errors import ProtocolError
 from seamo.identity import digest
+from seamo.store.spatial import parse_spatial
 from seamo_bench.facts import scoring_of
 from seamo_bench.records.layout import is_shared
 from seamo_bench.records.record import Record, load_predictions, predictions_file
+from seamo_bench.scores.blocks import in_blocks, with_unit
 from seamo_bench.scores.replicates import RESAMPLES, VERSION, Replicates, replicate
 
 FOLDER = "intervals"
@@ -26,28 +30,68 @@ _SEAL = hashlib.sha256().digest_size
 _log = logging.getLogger(__name__)
 
 
-def replicates_of(record: Record, results: Path, name: str, *, resamples: int = RESAMPLES) -> Replicates:
+def replicates_of(
+    record: Record, results: Path, name: str, *, block_km: int | None = None, resamples: int = RESAMPLES
+) -> Replicates:
     """The replicates of a record's score, from the folder `intervals` or made and kept there.
 
-    In a results repository none are read or kept: whoever sends a record could send them, too.
+    Under a split scheme of whole blocks of land those blocks are resampled, or scenes where these are fewer: samples of
+    one block are all in the test or none, and alike. Predictions that hold no places have their scenes or samples.
 
     Args:
         record: Of a run that is ok.
         results: Its folder.
         name: Metric.
+        block_km: Side of the blocks; None: as the record's split scheme says, 0: none.
         resamples: Of the bootstrap.
 
     Raises:
         ProtocolError: If the predictions are missing or changed.
     """
     predictions_file(record, results)  # changed predictions are refused, kept or not
-    path = results / FOLDER / f"{_name(record, name, resamples)}.npz"
-    kept = not is_shared(results)
-    found = _read(path) if kept else None
+    scheme = parse_spatial(record.facts.split.scheme)
+    side_km = block_km if block_km is not None else scheme.block_km if scheme else 0
+
+    def make() -> Replicates:
+        run = load_predictions(record, results)
+        unit = ""
+        if side_km and len(run.places):
+            run, unit = in_blocks(run, side_km)
+        made = replicate(run, name, scoring_of(record.facts), resamples=resamples)
+        return with_unit(made, unit) if unit else made
+
+    parts = replicate_parts(record, name, resamples)
+    return kept_replicates(results, [*parts, f"blocks of {side_km} km"] if side_km else parts, make)
+
+
+def replicate_parts(record: Record, name: str, resamples: int) -> list[object]:
+    """Everything that replicates of a record's score depend on but its units.
+
+    Raises:
+        ProtocolError: If the record has no predictions.
+    """
+    if record.predictions is None:
+        raise ProtocolError(f"has no predictions, it is {record.status}: {record.reason}", where=record.key)
+    task = record.facts.task
+    return [record.predictions.sha256, name, task.kind, task.background, task.positive, resamples, VERSION]
+
+
+def kept_replicates(results: Path, parts: Sequence[object], make: Callable[[], Replicates]) -> Replicates:
+    """Replicates from the folder `intervals`, or made and kept there.
+
+    In a results repository none are read or kept: whoever sends a record could send them, too.
+
+    Args:
+        results: Folder of the records.
+        parts: Everything that the numbers depend on, as plain values.
+        make: Makes them where they are not kept.
+    """
+    if is_shared(results):
+        return make()
+    path = results / FOLDER / f"{digest(list(parts))}.npz"
+    found = _read(path)
     if found is None:
-        found = replicate(load_predictions(record, results), name, scoring_of(record.facts), resamples=resamples)
-        if not kept:
-            return found
+        found = make()
         try:
             path.parent.mkdir(exist_ok=True)
             # Renamed into place, but not flushed to the disk: what a crash damages is made anew.
@@ -57,13 +101,6 @@ def replicates_of(record: Record, results: Path, name: str, *, resamples: int = 
         except OSError as error:  # a folder that cannot be written to is no reason to show no table
             _log.info("replicates are not kept: %s", error)
     return found
-
-
-def _name(record: Record, name: str, resamples: int) -> str:
-    if record.predictions is None:
-        raise ProtocolError(f"has no predictions, it is {record.status}: {record.reason}", where=record.key)
-    task = record.facts.task
-    return digest([record.predictions.sha256, name, task.kind, task.background, task.positive, resamples, VERSION])
 
 
 def _bytes(one: Replicates) -> bytes:

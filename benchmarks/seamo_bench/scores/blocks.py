@@ -7,8 +7,9 @@ at n_test / n_train of what the test samples do; it is added for each side.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from seamo_bench.scores.replicates import FEW, MANY, MANY_RESAMPLES, RESAMPLES, 
 
 _BLOCK = 4_000_000  # weights held at once (32 MB)
 _FEWEST = 5  # units on a side without which there is no interval
+Keep = Callable[[int, int, Callable[[], Replicates]], Replicates]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +43,10 @@ class SplitSide:
     train: int = 0
     test: int = 0
     redrawn: bool = False
+
+
+def _made(_side: int, _at: int, make: Callable[[], Replicates]) -> Replicates:
+    return make()
 
 
 def block_names(run: Predictions, side_km: float) -> Strings:
@@ -98,9 +104,13 @@ def land_interval(
         parents: The pretraining run each belongs to; empty: every run is its own.
         resamples: Of the bootstrap.
     """
-    made = [replicate(run, name, scoring, resamples=resamples) for run in runs]
-    named = [replace(one, unit=unit) if one.unit == "scenes" else one for one in made]
-    return interval(mean_of(named, parents=parents))
+    made = [with_unit(replicate(run, name, scoring, resamples=resamples), unit) for run in runs]
+    return interval(mean_of(made, parents=parents))
+
+
+def with_unit(made: Replicates, unit: str) -> Replicates:
+    """Replicates of a run whose units are blocks or scenes (`in_blocks`), under the name of those."""
+    return replace(made, unit=unit) if made.unit == "scenes" else made
 
 
 def split_difference(
@@ -111,6 +121,7 @@ def split_difference(
     *,
     unit: str = "blocks",
     resamples: int = RESAMPLES,
+    keep: Keep = _made,
 ) -> Difference:
     """Mean score of one model under split `a` minus that under split `b`, with its interval.
 
@@ -121,6 +132,7 @@ def split_difference(
         scoring: The task.
         unit: What the units are, in the plural.
         resamples: Of the bootstrap.
+        keep: Given side, position of a run and what makes its replicates: those, kept from before or made.
 
     Raises:
         ProtocolError: If the runs of a side do not hold the same samples.
@@ -130,7 +142,10 @@ def split_difference(
         if any(not np.array_equal(run.keys, side[0].keys) for run in side):
             raise ProtocolError("the runs were not tested on the same samples", where="predictions")
     drawn = _Drawing([side[0].units for side in sides], unit, resamples)
-    made = [[drawn.replicates(run, at, name, scoring) for run in side] for at, side in enumerate(sides)]
+    made = [
+        [keep(side, at, partial(drawn.replicates, run, side, name, scoring)) for at, run in enumerate(runs)]
+        for side, runs in enumerate(sides)
+    ]
     known = difference_of(made[0], made[1], parents=(a.parents, b.parents))
     named = unit if drawn.fewest > 1 else unit.removesuffix("s")
     few = f"only {drawn.fewest} {named} on one side" if drawn.fewest < FEW else ""
