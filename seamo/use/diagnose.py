@@ -7,7 +7,7 @@ pixels alone answer them better than chance.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import permutations
 from typing import Any, TextIO
@@ -39,12 +39,14 @@ class SeasonScore:
         value: In [0, 1].
         low, high: 95 % percentile bootstrap over places, or over scenes where places lie in scenes.
         chance: What features without any information get.
+        drawn: (`DRAWS`,) its values in the bootstrap, in the order of the draws.
     """
 
     value: float
     low: float
     high: float
     chance: float
+    drawn: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +343,7 @@ def _score(
 ) -> SeasonScore:
     drawn = [statistic(rng.integers(count, size=count)) for _ in range(DRAWS)]
     low, high = np.percentile(drawn, [_TAIL, 100 - _TAIL])
-    return SeasonScore(statistic(np.arange(count)), float(low), float(high), chance)
+    return SeasonScore(statistic(np.arange(count)), float(low), float(high), chance, np.array(drawn))
 
 
 def _plain(ask: Callable[[], Retrieval | Probe]) -> dict[str, Any]:
@@ -349,4 +351,8 @@ def _plain(ask: Callable[[], Retrieval | Probe]) -> dict[str, Any]:
         answer = ask()
     except UsageError as error:
         return {"impossible": str(error)}
-    return asdict(answer)
+    plain = asdict(answer)
+    for figure in plain.values():
+        if isinstance(figure, dict):
+            del figure["drawn"]
+    return plain

@@ -17,6 +17,7 @@ from seamo_bench.board.seasons import KIND, VERSION, SeasonRow, known_seasons
 from seamo_bench.predictions import ClassPredictions, probabilities
 from seamo_bench.questions import season_features as f
 from seamo_bench.questions import seasons as q
+from seamo_bench.questions.places import Dated
 from seamo_bench.records.answers import read_answers
 from seamo_bench.records.record import load_predictions, read_records
 from tests.bench.bench_store import build_store, toy_samples, toy_spec
@@ -178,6 +179,36 @@ def test_a_head_that_does_not_give_its_predictions_again_is_refused(worlds):
         q._check_same(turned, run_of, own, at, "x")
 
 
+def test_features_of_several_pretrainings_have_their_mean_and_their_spread_in_its_interval(monkeypatch):
+    rng = np.random.default_rng(0)
+    seasons = np.stack([np.arange(120) % 4, (np.arange(120) + 1) % 4], axis=1)
+    look = np.repeat(rng.normal(size=(120, 1, 16)), 2, axis=1) + 0.1 * rng.normal(size=(120, 2, 16))
+    runs = {"tells": look + 4 * np.eye(16)[seasons], "hides": look, "half": look + 0.5 * np.eye(16)[seasons]}
+    monkeypatch.setattr(f, "features_on", lambda one, *_: runs[one].astype(np.float32))
+    days = np.datetime64("2020-01-15") + 91 * seasons.astype("timedelta64[D]")
+    keys = np.array([f"k{i:03d}" for i in range(120)])
+    dated = Dated(np.arange(120), keys, np.repeat("", 120), days, np.zeros((120, 4)))
+
+    def asked(*names):
+        return f.features_asked(names, dated, keys, seasons, keys)
+
+    alone = {name: asked(name) for name in runs}
+    assert alone["tells"][0].value > 0.9 > 0.5 > alone["hides"][0].value
+    for which in (0, 1):
+        both = asked("tells", "hides", "half")[which]
+        parts = [alone[name][which] for name in runs]
+        assert both.value == pytest.approx(np.mean([one.value for one in parts]))
+        assert (both.pretrainings, {one.pretrainings for one in parts}) == (3, {1})
+        # Runs that differ so much: t with two degrees of freedom, and nothing else.
+        spread = np.std([one.value for one in parts], ddof=1) / np.sqrt(3)
+        assert both.high - both.low > 2 * spread
+        assert both.chance == parts[0].chance
+    same = asked("half", "half", "half")[0]  # no spread: what is left is what the places do to all alike
+    assert same.value == alone["half"][0].value
+    assert same.high - same.low == pytest.approx(alone["half"][0].high - alone["half"][0].low, rel=0.15)
+    assert "two pretraining runs: an interval can reach" in asked("tells", "hides")[0].note
+
+
 def test_no_season_is_found_where_tiles_share_the_look_of_their_scene():
     """40 scenes of 8 tiles, one day a scene, a look of its own and no season in it: folds go by scene."""
     rng = np.random.default_rng(0)
@@ -185,16 +216,16 @@ def test_no_season_is_found_where_tiles_share_the_look_of_their_scene():
     look = np.repeat(rng.normal(size=(40, 16)), 8, axis=0)
     features = (look + 0.1 * rng.normal(size=look.shape)).astype(np.float32)[:, None]
     seasons = np.repeat(np.arange(40) % 4, 8)[:, None]
-    probe, recall = f.both_asked(features, seasons, scenes)
+    probe, recall = f.both_asked([features], seasons, scenes)
     assert (probe.units, probe.unit, probe.chance) == (40, "scenes", 0.25)
     assert probe.low <= 0.25
     assert probe.value < 0.4
     assert recall.value is None  # one date a place
-    alone = f.both_asked(features, seasons, np.arange(320).astype(np.str_))[0]
+    alone = f.both_asked([features], seasons, np.arange(320).astype(np.str_))[0]
     assert alone.low > 0.9  # what a fold of tiles would have said
     planted = features + 3 * np.eye(16, dtype=np.float32)[seasons]
-    assert f.both_asked(planted, seasons, scenes)[0].low > 0.5  # a season that is there is found
-    few = f.both_asked(features[:144], seasons[:144], scenes[:144])[0]  # 18 scenes
+    assert f.both_asked([planted], seasons, scenes)[0].low > 0.5  # a season that is there is found
+    few = f.both_asked([features[:144]], seasons[:144], scenes[:144])[0]  # 18 scenes
     assert (few.value, few.note) == (None, "summer is in 4 scenes alone, of 5 that it takes: no probe")
 
 
@@ -205,12 +236,12 @@ def test_a_place_is_found_again_with_the_interval_of_scenes():
     features[np.isin(scenes, ["s03", "s08", "s11", "s15"]), 1] = rng.normal(size=(40, 12))  # whole scenes change
     unknown = np.full((200, 2), -1)
     by_scene, by_place = (
-        f.both_asked(features, unknown, units)[1] for units in (scenes, np.arange(200).astype(np.str_))
+        f.both_asked([features], unknown, units)[1] for units in (scenes, np.arange(200).astype(np.str_))
     )
     assert by_scene.value == by_place.value
     assert (by_scene.units, by_scene.unit, by_place.units, by_place.unit) == (20, "scenes", 200, "places")
     assert by_scene.high - by_scene.low > 2 * (by_place.high - by_place.low)
-    few = f.both_asked(features[:40], unknown[:40], scenes[:40])[1]
+    few = f.both_asked([features[:40]], unknown[:40], scenes[:40])[1]
     assert (few.low, few.high, few.note) == (None, None, "4 scenes alone: no interval")
 
 

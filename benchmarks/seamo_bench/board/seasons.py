@@ -24,7 +24,7 @@ from seamo_bench.scores.metrics import metric
 from seamo_bench.scores.replicates import replicate_mean
 
 KIND = "season"
-VERSION = 2  # of the method
+VERSION = 3  # of the method
 SEASON_NAMES = ("winter", "spring", "summer", "autumn")  # meteorological, each hemisphere's own
 MOST_DATES = 8  # of a place whose dates are paired
 _MULTI = 0.5  # probability from which a class is there
@@ -43,6 +43,7 @@ class SeasonFigure(Value):
         unit: What they are: `places`, or `scenes` where places lie in scenes.
         chance: What features without any information get.
         note: What a reader must know.
+        pretrainings: Pretraining runs whose features were asked; with several it is their mean.
     """
 
     value: float | None = None
@@ -52,6 +53,7 @@ class SeasonFigure(Value):
     unit: str = "places"
     chance: float | None = None
     note: str = ""
+    pretrainings: int = 1
 
 
 class SeasonPart(Value):
@@ -360,5 +362,10 @@ def _told(one: SeasonFigure) -> str:
 def _more(one: SeasonFigure) -> str:
     if one.value is None:
         return ""
-    chance = "" if one.chance is None else f", chance {number('share', one.chance)}"
-    return f", {counted(one.units, one.unit)}{chance}"
+    chance = "" if one.chance is None else f"chance {number('share', one.chance)}"
+    return "".join(f", {part}" for part in (counted(one.units, one.unit), chance, averaged(one)) if part)
+
+
+def averaged(one: SeasonFigure) -> str:
+    """Over what a number is the mean; empty where it is of one pretraining run."""
+    return f"mean of {one.pretrainings} pretraining runs" if one.pretrainings > 1 else ""

@@ -1,5 +1,7 @@
 """What frozen features say of the season and of the place: the questions of `seamo.use.diagnose`, put to a record."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,24 +11,26 @@ from seamo_bench.board.seasons import SeasonFigure, counted, spread_dates
 from seamo_bench.predict.stored import RecordOnStore, features_on
 from seamo_bench.predictions import Floats, Strings
 from seamo_bench.questions.places import Dated
+from seamo_bench.scores.intervals import interval, number_of
+from seamo_bench.scores.replicates import Replicates
 
 PLACES = 2000  # at most, whose features are compared
 
 
 def features_asked(
-    one: RecordOnStore, dated: Dated, spots: Strings, seasons: NDArray[np.int64], units: Strings
+    pretrainings: Sequence[RecordOnStore], dated: Dated, spots: Strings, seasons: NDArray[np.int64], units: Strings
 ) -> tuple[SeasonFigure, SeasonFigure]:
     """Season read off the frozen features, and places found again, of at most `PLACES` places.
 
     Args:
-        one: The record, on its store.
+        pretrainings: A record of each pretraining run of a row, on their store.
         dated: Its test rows.
         spots: (n,) place of each row.
         seasons: (n, T) calendar season, -1 where unknown.
         units: (n,) scene of each row, or its place.
 
     Returns:
-        The probe and the recall, or why they cannot be asked.
+        The probe and the recall, means over the pretraining runs, or why they cannot be asked.
     """
     names, where = np.unique(spots, return_inverse=True)
     kept = np.arange(len(names))
@@ -36,44 +40,66 @@ def features_asked(
     place = np.searchsorted(kept, where[mine])
     there = one_a_day(dated.days[mine], place)
     try:
-        found = features_on(one, dated.rows[mine], there)
+        found = [features_on(one, dated.rows[mine], there) for one in pretrainings]
     except SeamoError as error:
         return SeasonFigure(note=error.what), SeasonFigure(note=error.what)
     seasons, units = seasons[mine], units[mine]
     if there.shape[1] == 1:
         row = np.flatnonzero(there[:, 0])
-        found, seasons = by_place(found[row, 0], seasons[row, 0], dated.days[mine, 0][row], place[row], len(kept))
+        days, place = dated.days[mine, 0][row], place[row]
+        placed = [by_place(one[row, 0], seasons[row, 0], days, place, len(kept)) for one in found]
+        found, seasons = [features for features, _ in placed], placed[0][1]
         units = units[np.unique(place, return_index=True)[1]]
     return both_asked(found, seasons, units)
 
 
-def both_asked(features: Floats, seasons: NDArray[np.int64], units: Strings) -> tuple[SeasonFigure, SeasonFigure]:
-    """Probe and recall of (P, T, D) features of places in (P,) scenes, or why they cannot be asked."""
+def both_asked(
+    features: Sequence[Floats], seasons: NDArray[np.int64], units: Strings
+) -> tuple[SeasonFigure, SeasonFigure]:
+    """Probe and recall of places in (P,) scenes, or why they cannot be asked.
+
+    Args:
+        features: (P, T, D) of each pretraining run, NaN in the same places.
+        seasons: (P, T), -1 where unknown.
+        units: (P,) scenes.
+    """
     scenes = units if len(np.unique(units)) < len(units) else None
     unit = "places" if scenes is None else "scenes"
     try:
-        probed = season_probe(features, seasons, np.random.default_rng([0, 2]), units=scenes)
-        probe = _figure(probed.balanced_accuracy, probed.units, unit)
+        probed = [season_probe(one, seasons, np.random.default_rng([0, 2]), units=scenes) for one in features]
+        probe = _figure([one.balanced_accuracy for one in probed], probed[0].units, unit)
     except UsageError as error:
         probe = SeasonFigure(note=f"{error.what}: no probe")
     try:
-        sought = season_retrieval(standardised(features), np.random.default_rng([0, 1]), units=scenes)
-        recall = _figure(sought.recall_at_1, sought.units, unit)
+        sought = [season_retrieval(standardised(one), np.random.default_rng([0, 1]), units=scenes) for one in features]
+        recall = _figure([one.recall_at_1 for one in sought], sought[0].units, unit)
     except UsageError as error:
         recall = SeasonFigure(note=error.what)
     return probe, recall
 
 
-def _figure(score: SeasonScore, count: int, unit: str) -> SeasonFigure:
-    few = count < FEW_UNITS
+def _figure(scores: Sequence[SeasonScore], count: int, unit: str) -> SeasonFigure:
+    """The score of one pretraining run, or the mean over several: their spread is in the interval as that of seeds."""
+    first = scores[0]
+    value, low, high, note = first.value, first.low, first.high, ""
+    if len(scores) > 1:
+        # One seed drew the places of all of them, so that their draws go together.
+        made = [Replicates(one.value, one.drawn, "bootstrap", "share", count, count, unit, 0, "", "") for one in scores]
+        known = interval(number_of(made, bounds=(0.0, 1.0)))
+        value, low, high = known.value, known.low, known.high
+        note = known.note.replace("two seeds", "two pretraining runs")
+    if count < FEW_UNITS:
+        low = high = None
+        note = f"{counted(count, unit)} alone: no interval"
     return SeasonFigure(
-        value=score.value,
-        low=None if few else score.low,
-        high=None if few else score.high,
+        value=value,
+        low=low,
+        high=high,
         units=count,
         unit=unit,
-        chance=score.chance,
-        note=f"{counted(count, unit)} alone: no interval" if few else "",
+        chance=first.chance,
+        note=note,
+        pretrainings=len(scores),
     )
 
 

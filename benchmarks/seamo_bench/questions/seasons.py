@@ -160,8 +160,7 @@ def _cell(records: Sequence[Record], store: Samples, results: Path, sources: Sea
     classes = [one for one in predicted if isinstance(one, ClassPredictions)]
     flips = flip_figures(date_pairs(images), classes, runs.parents) if classes and not why else {}
     none = SeasonFigure(note=why or "masks are not compared between dates")
-    asked = features_asked(seen[0], dated, spots, looked.seasons, looked.units)
-    probe, recall = (_of_the_first(one, len(seen)) for one in asked)
+    probe, recall = features_asked(seen, dated, spots, looked.seasons, looked.units)
     return SeasonRow(
         row=row_of(records[0]),
         column=column_of(records[0]).id,
@@ -176,14 +175,6 @@ def _cell(records: Sequence[Record], store: Samples, results: Path, sources: Sea
         probe=probe,
         recall=recall,
     )
-
-
-def _of_the_first(one: SeasonFigure, pretrainings: int) -> SeasonFigure:
-    """Say that features were asked of one pretraining run where a row is of several."""
-    if one.value is None or pretrainings == 1:
-        return one
-    told = f"of the first of {pretrainings} pretraining runs"
-    return one.model_copy(update={"note": f"{told}; {one.note}" if one.note else told})
 
 
 def _one_a_backbone(records: Sequence[Record]) -> list[Record]:
