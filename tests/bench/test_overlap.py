@@ -600,8 +600,8 @@ def test_what_was_asked_with_lists_stands_beside_what_was_asked_without(
     put(made, toy, "croma-base-s2", (0.8, 0.7), seed=1)
     write_report(made, here / "page.html", resamples=50)
     text = Page((here / "page.html").read_text("utf-8")).text
-    assert "Lists: ssl4eo-s12.parquet (sha256" in text
-    assert "Lists: none." in text
+    assert "Lists of footprints: ssl4eo-s12.parquet (sha256" in text
+    assert "Lists of footprints: none." in text
     assert text.count("1 newer record of the leaderboard not in it: make it again") == 2
 
 

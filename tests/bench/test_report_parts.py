@@ -58,7 +58,7 @@ def test_many_columns_are_told_by_task(tmp_path):
     put(tmp_path, "good", 0.95, dataset="set-5")
     said = findings(table(tmp_path))
     assert said == [
-        "Single-label classification, 6 columns (synthetic): most often in the lead are good in 6. In 5 of 5 columns "
+        "Single-label classification, 6 columns (synthetic): led by good in 6. In 5 of 5 columns "
         "with several rows the leader is told apart from all others. In 1 a single row has a score.",
         "No floor is best, or not told apart from the best, in any of 6 columns.",
     ]

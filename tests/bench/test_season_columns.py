@@ -11,7 +11,6 @@ from seamo_bench.board import seasons as s
 from seamo_bench.board.report.tabs.seasons import _about
 from seamo_bench.predictions import ClassPredictions, Scoring
 from seamo_bench.questions.places import Dated, same_places
-from seamo_bench.questions.seasons import _of_the_first
 from seamo_bench.scores.intervals import interval, number_of
 from seamo_bench.scores.replicates import replicate_mean
 
@@ -260,23 +259,23 @@ def test_tiles_with_half_an_overlap_are_places_of_their_own(wider):
     assert found.tolist() == [f"k{i % 16:02d}" for i in range(32)]
 
 
-def test_what_was_asked_of_one_pretraining_run_says_so():
+def test_over_how_many_pretrainings_features_are_averaged_is_said():
     one = s.SeasonFigure(value=0.5, low=0.4, high=0.6, units=30, unit="scenes", chance=0.25)
-    assert _of_the_first(one, 1) == one
-    told = _of_the_first(one, 3)
+    told = one.model_copy(update={"pretrainings": 3})
+    assert (s.averaged(one), s.averaged(told)) == ("", "mean of 3 pretraining runs")
     none = s.SeasonFigure(note="no probe")
     row = s.SeasonRow(
         row="r", column="c", metric="top1", form="one date a place", dates=1, places=50, images=50, undated=0, parts=(),
-        flips=none, across=none, within=none, excess=none, probe=told, recall=_of_the_first(none, 3),
+        flips=none, across=none, within=none, excess=none, probe=told, recall=none,
     )  # fmt: skip
     lines = dict(s.asked_lines(row))
-    read_off = "50.00 [40.00, 60.00], 30 scenes, chance 25.00 (of the first of 3 pretraining runs)"
+    read_off = "50.00 [40.00, 60.00], 30 scenes, chance 25.00, mean of 3 pretraining runs"
     assert lines["season read off the features"] == read_off
     assert lines["place found again on another date"] == "no probe"
     first = row.model_copy(update={"probe": none})
-    assert _about([first, row]).endswith("By chance: the probe's 25.00.")
+    assert _about([first, row]).endswith("By chance: season read off 25.00.")
     other = row.model_copy(update={"probe": told.model_copy(update={"chance": 0.5})})
-    assert _about([other, row]).endswith("By chance: the probe's 25.00 to 50.00.")
+    assert _about([other, row]).endswith("By chance: season read off 25.00 to 50.00.")
 
 
 def test_spots_are_those_of_a_slow_reading():

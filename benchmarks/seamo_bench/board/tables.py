@@ -33,7 +33,8 @@ def number(name: str, value: float | None) -> str:
     """
     if value is None or value != value:
         return "undefined"
-    return f"{100 * value:.2f}" if is_share(name) else f"{value:.4f}"
+    text = f"{100 * value:.2f}" if is_share(name) else f"{value:.4f}"
+    return text if float(text) else text.removeprefix("-")  # of rounding there is no side
 
 
 def signed(name: str, value: float) -> str:

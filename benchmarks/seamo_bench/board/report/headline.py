@@ -119,9 +119,10 @@ def _of_task(made: Table, task: str, heads: Sequence[Head]) -> str:
     if not contested:
         where = "each" if single == len(heads) else str(single)
         return f"{title}: a single {row_word} has a score in {where}, {said}{more}; nothing is compared.{told_apart}"
-    apart = f"In {alone} of {contested} columns with several {row_word}s the leader is told apart from all others."
+    columns = plural(contested, "column")
+    apart = f"In {alone} of {columns} with several {row_word}s the leader is told apart from all others."
     lone = f" In {single} a single {row_word} has a score." if single else ""
-    return f"{title}: most often in the lead are {said}{more}. {apart}{lone}{told_apart}"
+    return f"{title}: led by {said}{more}. {apart}{lone}{told_apart}"
 
 
 def _of_floors(made: Table, heads: Sequence[Head]) -> list[str]:

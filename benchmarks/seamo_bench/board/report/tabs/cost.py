@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head
 from seamo_bench.board.report.columns import best_first, chips
 from seamo_bench.board.report.page import Page, Tab
-from seamo_bench.board.report.plots import HEIGHT, NAMES, WIDTH, Axis, Dot, scatter
+from seamo_bench.board.report.plots import HEIGHT, WIDTH, Axis, Dot, scatter
 from seamo_bench.board.tables import interval_text
 from seamo_bench.records.record import Cost
 from seamo_bench.scores.metrics import metric
@@ -82,9 +82,10 @@ def _column(
         )
     title = metric(head.metric).title
     drawable = _drawable(known, drawn) > 0 and len(dots) > 1
+    plot = scatter(dots, head.metric, title, axis) if drawable else None
     return {
-        "plot": scatter(dots, head.metric, title, axis) if drawable else None,
-        "named": len(dots) <= NAMES,
+        "plot": plot,
+        "numbered": plot is not None and any(mark.label == mark.dot.mark for mark in plot.marks),
         "metric": title,
         "amounts": [kind.head for kind in shown],
         "lines": lines,

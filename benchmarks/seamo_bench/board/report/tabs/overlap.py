@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from seamo_bench.board.geography import Grid
-from seamo_bench.board.leaderboard import Head
+from seamo_bench.board.leaderboard import BoardRow, Head
 from seamo_bench.board.overlap import KIND, VERSION, OverlapCell, OverlapRow, PartScore, ScoreGap
 from seamo_bench.board.report.coast import SOURCE, Coast, coast
 from seamo_bench.board.report.columns import chips
@@ -23,7 +23,7 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
     """A table a column, and a drawer with a map for every backbone that has seen places of the test."""
     asked = _by_question(page)
     order = {row.id: at for at, row in enumerate(page.made.rows)}
-    titles = {row.id: row.title for row in page.made.rows}
+    shown = {row.id: row for row in page.made.rows}
     outline = coast()
     parts: list[dict[str, object]] = []
     for head in heads:
@@ -38,9 +38,9 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
                     "head": head,
                     "chips": chips(page.made, head),
                     "when": _when(question, several=len(asked) > 1),
-                    "lines": [_line(row, titles[row.row], _outdated(page, head, row)) for row in mine],
+                    "lines": [_line(row, shown[row.row], _outdated(page, head, row)) for row in mine],
                     "drawers": [
-                        _drawer(row, titles[row.row], outline, f"{len(parts)}-{at}")
+                        _drawer(row, shown[row.row].title, outline, f"{len(parts)}-{at}")
                         for at, row in enumerate(drawn[:DRAWERS])
                     ],
                     "more": len(drawn[DRAWERS:]),
@@ -72,7 +72,7 @@ def _when(question: tuple[object, str, str], *, several: bool) -> str:
     days, lists, runs = question
     said = [] if days is None else [f"Only images at most {days} days apart count; without a day the place decides."]
     if lists or several:
-        said.append(f"Lists: {lists or 'none'}.")
+        said.append(f"Lists of footprints: {lists or 'none'}.")
     if runs:
         said.append(f"Runs that were named: {runs}.")
     return " ".join(said)
@@ -88,30 +88,21 @@ def _outdated(page: Page, head: Head, row: OverlapRow) -> str:
     return f"{plural(gone, 'record')} in it that the leaderboard leaves out: make it again" if gone else ""
 
 
-def _line(row: OverlapRow, title: str, outdated: str) -> dict[str, object]:
+def _line(row: OverlapRow, shown: BoardRow, outdated: str) -> dict[str, object]:
     return {
         "row": row,
-        "title": title,
+        "shown": shown,
         "know": "; ".join(one for one in (outdated, row.flag, row.note) if one),
         "corpora": ", ".join(one.id for one in row.corpora) or "nothing",
-        "whole": _score(row, row.whole),
-        "rest": _score(row, row.rest),
-        "part": _score(row, row.part),
-        "gap": _gap(row, row.gap),
-        "beyond": _gap(row, row.beyond),
+        "scores": [_score(row, one) for one in (row.whole, row.rest, row.part, row.gap, row.beyond)],
     }
 
 
-def _score(row: OverlapRow, one: PartScore | None) -> tuple[str, str]:
+def _score(row: OverlapRow, one: PartScore | ScoreGap | None) -> tuple[float | str, str, str]:
+    """What the column is sorted by, the number and the ends of its interval."""
     if one is None:
-        return "", ""
-    return number(row.metric, one.value), _ends(row, one.low, one.high)
-
-
-def _gap(row: OverlapRow, one: ScoreGap | None) -> tuple[str, str]:
-    if one is None:
-        return "", ""
-    return number(row.metric, one.value), _ends(row, one.low, one.high)
+        return "", "", ""
+    return "" if one.value is None else one.value, number(row.metric, one.value), _ends(row, one.low, one.high)
 
 
 def _ends(row: OverlapRow, low: float | None, high: float | None) -> str:

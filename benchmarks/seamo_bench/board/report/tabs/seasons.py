@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from seamo_bench.board.leaderboard import Head
 from seamo_bench.board.report.columns import chips
 from seamo_bench.board.report.page import Page, Tab
-from seamo_bench.board.seasons import SEASON_NAMES, SeasonFigure, SeasonRow, counted, known_seasons
+from seamo_bench.board.seasons import SEASON_NAMES, SeasonFigure, SeasonRow, averaged, counted, known_seasons
 from seamo_bench.board.tables import number
 from seamo_bench.scores.metrics import metric
 
 _MOST = 200  # rows of a column
+_MOST_REASONS = 12
+_ASKED = ("Flips", "Flips, two seasons", "Flips, one season", "Flips, difference", "Season read off", "Place found")
 
 
 def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
@@ -22,14 +24,17 @@ def view(page: Page, heads: Sequence[Head]) -> Mapping[str, object] | None:
         if not rows:
             continue
         seasons = [name for name in SEASON_NAMES if any(part.season == name for _, one in rows for part in one.parts)]
+        lines = [(row, _cells(one, head.metric, seasons)) for row, one in rows[:_MOST]]
+        names = (*(name.capitalize() for name in seasons), *_ASKED)
         parts.append(
             {
                 "head": head,
                 "chips": chips(page.made, head),
                 "metric": metric(head.metric).title,
-                "seasons": seasons,
+                "names": names,
                 "about": _about([one for _, one in rows]),
-                "lines": [(row, _cells(one, head.metric, seasons)) for row, one in rows[:_MOST]],
+                "lines": lines,
+                "reasons": _reasons(names, [cells for _, cells in lines]),
                 "cut": max(0, len(rows) - _MOST),
             }
         )
@@ -40,9 +45,9 @@ def _about(rows: Sequence[SeasonRow]) -> str:
     most = max(rows, key=lambda one: one.images)
     dates = "one date of each" if most.dates < 2 else f"up to {most.dates} dates of each ({most.form})"
     undated = f", {most.undated:,} of them in no season" if most.undated else ""
-    asked = (("the probe's", [one.probe for one in rows]), ("the search's", [one.recall for one in rows]))
-    chances = [f"{whose} {_chance(figures)}" for whose, figures in asked if _chance(figures)]
-    chance = f" By chance: {' and '.join(chances)}." if chances else ""
+    asked = (("season read off", [one.probe for one in rows]), ("place found", [one.recall for one in rows]))
+    chances = [f"{what} {_chance(figures)}" for what, figures in asked if _chance(figures)]
+    chance = f" By chance: {', '.join(chances)}." if chances else ""
     return f"{most.places:,} test places, {dates}; {most.images:,} predicted images{undated}.{chance}"
 
 
@@ -51,6 +56,16 @@ def _chance(figures: Sequence[SeasonFigure]) -> str:
     known = sorted({one.chance for one in figures if one.chance is not None})
     ends = dict.fromkeys(number("share", one) for one in (known[:1] + known[-1:]))
     return " to ".join(ends)
+
+
+def _reasons(names: Sequence[str], lines: Sequence[Sequence[Mapping[str, object]]]) -> list[tuple[str, str]]:
+    """Why there is no number, or no interval, in which columns, each reason once: not everybody can point at a cell."""
+    found: dict[str, dict[str, None]] = {}
+    for cells in lines:
+        for name, cell in zip(names, cells, strict=True):
+            if cell["why"]:
+                found.setdefault(str(cell["why"]), {})[name] = None
+    return [("; ".join(told), why) for why, told in found.items()][:_MOST_REASONS]
 
 
 def _cells(row: SeasonRow, name: str, seasons: Sequence[str]) -> list[dict[str, object]]:
@@ -68,12 +83,14 @@ def _cells(row: SeasonRow, name: str, seasons: Sequence[str]) -> list[dict[str, 
 
 def _cell(name: str, one: SeasonFigure, more: str = "") -> dict[str, object]:
     if one.value is None:
-        return {"value": "", "text": "-", "ends": "", "hint": one.note}
+        return {"value": "", "text": "-", "ends": "", "of": "", "hint": one.note, "why": one.note}
     ends = "no interval"
     if one.low is not None and one.high is not None:
         ends = f"{number(name, one.low)} to {number(name, one.high)}"
     told = "; ".join(part for part in (more, counted(one.units, one.unit), one.note) if part)
-    return {"value": one.value, "text": number(name, one.value), "ends": ends, "hint": told}
+    why = one.note if one.low is None else ""
+    text = number(name, one.value)
+    return {"value": one.value, "text": text, "ends": ends, "of": averaged(one), "hint": told, "why": why}
 
 
 TAB = Tab(id="seasons", name="Seasons", title="Seasons", order=72, view=view)

@@ -76,6 +76,7 @@ def _table(page: Page, head: Head, gaps: Sequence[SpatialGap]) -> dict[str, obje
                 "bar": bar(one.difference.interval, axis),
                 "p": one.difference.p,
                 "common": interval_text(one.metric, one.common.interval) if one.common else "none",
+                "common_value": one.common.interval.value if one.common else "",
                 "samples": one.common_samples,
                 "train": one.train,
                 "method": "; ".join(filter(None, (one.difference.interval.method, one.difference.interval.note))),

@@ -6,6 +6,7 @@ from seamo_bench.board.explanations import KeptExplanation, kept_explanations
 from seamo_bench.board.leaderboard import Head
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.tables import number, signed
+from seamo_bench.scores.metrics import metric, metrics
 
 _MOST = 30  # explanations on the page
 _LEFT, _WIDE = 4.0, 292.0  # of a drawing, as those of intervals
@@ -50,12 +51,20 @@ def _drawn(one: KeptExplanation) -> dict[str, object]:
         "lines": lines,
         "a_at": x(one.a_value),
         "b_at": x(one.b_value),
+        "sides": ("left", "right") if one.a_value <= one.b_value else ("right", "left"),
+        "a_metric": _title(one.a_metric),
+        "b_metric": _title(one.b_metric),
         "a_text": number(one.a_metric, one.a_value),
         "b_text": number(one.b_metric, one.b_value),
         "difference": signed(one.a_metric, one.b_value - one.a_value),
         "chance": None if one.low is None else (signed(one.a_metric, one.low), signed(one.a_metric, one.high or 0.0)),
         "has_zero": one.low is not None and one.high is not None and one.low <= 0 <= one.high,
     }
+
+
+def _title(name: str) -> str:
+    """Of a metric as other tabs name it; of a number that is no metric of the lists its own name."""
+    return metric(name).title if name in metrics() else name
 
 
 TAB = Tab(id="why", name="Why", title="Why two numbers differ", order=32, view=view)
