@@ -81,20 +81,20 @@ def both_asked(
 def _figure(scores: Sequence[SeasonScore], count: int, unit: str) -> SeasonFigure:
     """The score of one pretraining run, or the mean over several: their spread is in the interval as that of seeds."""
     first = scores[0]
-    value, low, high, note = first.value, first.low, first.high, ""
+    value, note = first.value, ""
+    ends: tuple[float | None, float | None] = first.low, first.high
     if len(scores) > 1:
         # One seed drew the places of all of them, so that their draws go together.
         made = [Replicates(one.value, one.drawn, "bootstrap", "share", count, count, unit, 0, "", "") for one in scores]
         known = interval(number_of(made, bounds=(0.0, 1.0)))
-        value, low, high = known.value, known.low, known.high
+        value, ends = known.value, (known.low, known.high)
         note = known.note.replace("two seeds", "two pretraining runs")
     if count < FEW_UNITS:
-        low = high = None
-        note = f"{counted(count, unit)} alone: no interval"
+        ends, note = (None, None), f"{counted(count, unit)} alone: no interval"
     return SeasonFigure(
         value=value,
-        low=low,
-        high=high,
+        low=ends[0],
+        high=ends[1],
         units=count,
         unit=unit,
         chance=first.chance,
