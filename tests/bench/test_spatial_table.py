@@ -1,6 +1,7 @@
 """Under a split of whole blocks of land tables resample blocks, and differences of splits are made once and kept."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy.stats import t
 
 from seamo_bench import facts as f
 from seamo_bench.board import compare as c
+from seamo_bench.board.contested import of_record
 from seamo_bench.board.leaderboard import build_table
 from seamo_bench.board.spatial import spatial_gaps
 from seamo_bench.board.tables import to_objects, to_text
@@ -118,6 +120,20 @@ def test_the_score_beside_a_difference_is_that_of_the_table(tmp_path):
     (cell,) = [one for one in to_objects(build_table(records, tmp_path)) if one["split"] == SPATIAL]
     assert (gap.scores[1].low, gap.scores[1].high) == (cell["low"], cell["high"])
     assert gap.scores[0].unit == gap.scores[1].unit == "blocks"
+
+
+def test_the_reading_with_the_star_has_the_interval_of_the_table(tmp_path):
+    """The interval is over blocks there, too, and few of them are called what they are."""
+    few = run_of(right=0.7, alike=True)
+    put(tmp_path, "one", SPATIAL, replace(few, places=(HOMES[np.arange(600) % 12]).astype(np.float32)))
+    (record,) = read_records(tmp_path).records
+    (cell,) = to_objects(build_table(read_records(tmp_path), tmp_path, resamples=300))
+    assert (cell["unit"], cell["num_units"]) == ("blocks", 12)
+    ours = [one for made in of_record(record, tmp_path, resamples=300) for one in made.readings if one.ours]
+    assert ours
+    for one in ours:
+        assert (one.value, one.low, one.high) == (cell["value"], cell["low"], cell["high"])
+        assert "only 12 blocks" in one.note
 
 
 @pytest.fixture

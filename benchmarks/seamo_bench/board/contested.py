@@ -21,6 +21,7 @@ from seamo_bench.facts import Value, scoring_of
 from seamo_bench.predictions import ClassPredictions, Ints, Predictions, Scoring, TilePredictions, take
 from seamo_bench.records.answers import read_answers
 from seamo_bench.records.record import Record, load_predictions
+from seamo_bench.scores.blocks import in_scheme_units
 from seamo_bench.scores.intervals import Interval, interval, mean_of
 from seamo_bench.scores.metric import Metric
 from seamo_bench.scores.metrics import PRIMARY, compute, metric, micro_ap_per_batch
@@ -184,9 +185,15 @@ def contests_of(
         resamples: Of the bootstrap.
     """
     kind = record.facts.task.kind
+    predictions, unit = in_scheme_units(predictions, record.facts.split.scheme)
     averages = [_averages(record, predictions, printed, resamples) for printed in _OWN[kind]]
-    made = (*averages, _lists(record, predictions, resamples))
+    made = tuple(_over(one, unit) for one in (*averages, _lists(record, predictions, resamples)))
     return made if seeds == 1 else tuple(_of_one_seed(one, record, seeds) for one in made)
+
+
+def _over(made: Contest, unit: str) -> Contest:
+    named = (one.model_copy(update={"note": one.note.replace("scenes", unit)}) for one in made.readings)
+    return replace(made, readings=tuple(named))
 
 
 def seeds_of(records: Iterable[Record]) -> dict[str, int]:
@@ -238,8 +245,7 @@ def _averages(record: Record, predictions: Predictions, printed: str, resamples:
         if name.endswith("_tilewise") and isinstance(predictions, TilePredictions) and not len(predictions.tilewise):
             continue  # nothing was stitched
         named = listed.get(name) or metric(name)
-        lacks_field = bool(named.needs) and getattr(scoring, named.needs) is None
-        if lacks_field or (is_folded(predictions) and name in listed):
+        if (named.needs and getattr(scoring, named.needs) is None) or (is_folded(predictions) and name in listed):
             continue
         known = _measured(predictions, named, scoring, resamples, is_listed=name not in listed)
         title = _WORDS.get(name) or (_MICRO_F1.get(name, "") if printed == "F1" else "")
@@ -259,9 +265,7 @@ def _measured(
 def _reading(named: Metric, known: Interval, *, title: str, ours: bool) -> ReadAs:
     users, source = CONTESTED.get(named.id, ("", ""))
     words = title or f"{named.title}: {named.definition.removesuffix('.')}"
-    return ReadAs(
-        id=named.id, title=words, **_numbers(known), note=known.note, users=users, source=source, ours=ours
-    )  # fmt: skip
+    return ReadAs(id=named.id, title=words, **_numbers(known), note=known.note, users=users, source=source, ours=ours)
 
 
 def _numbers(known: Interval) -> dict[str, Any]:
@@ -390,11 +394,8 @@ def from_answers(records: Sequence[Record], results: Path) -> tuple[Contest, ...
         results: The folder.
     """
     by_key = {record.key: record for record in records}
-    found = []
-    for answer in read_answers(results, KIND, DrawnLabels, version=VERSION, known=tuple(by_key)):
-        readings = [_drawn(one) for one in answer.rows]
-        found.append(contest("labels", by_key[answer.records[0]], readings))
-    return tuple(found)
+    answers = read_answers(results, KIND, DrawnLabels, version=VERSION, known=tuple(by_key))
+    return tuple(contest("labels", by_key[one.records[0]], map(_drawn, one.rows)) for one in answers)
 
 
 def _drawn(one: DrawnLabels) -> ReadAs:

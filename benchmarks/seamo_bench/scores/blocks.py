@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from seamo.earth import blocks_of
 from seamo.errors import ProtocolError
+from seamo.store.spatial import parse_spatial
 from seamo_bench.predictions import Predictions, Scoring, Strings, take
 from seamo_bench.scores.intervals import LEVEL, Difference, Interval, by_t_test, difference_of, interval, mean_of
 from seamo_bench.scores.metrics import prepare
@@ -71,6 +72,16 @@ def in_blocks(run: Predictions, side_km: float) -> tuple[Predictions, str]:
     """The run with what its intervals should resample: blocks of land, or its scenes where these are fewer; which."""
     names = block_names(run, side_km)
     return (run, "scenes") if _scenes_are_fewer([run], [names]) else (replace(run, units=names), "blocks")
+
+
+def in_scheme_units(run: Predictions, scheme: str) -> tuple[Predictions, str]:
+    """The run with what intervals resample under its split scheme, and what it is where it has units at all.
+
+    Under one of whole blocks of land those blocks, or scenes where these are fewer; else, or where predictions hold no
+    places, what the run has.
+    """
+    land = parse_spatial(scheme)
+    return in_blocks(run, land.block_km) if land and len(run.places) else (run, "scenes")
 
 
 def share_units(a: SplitSide, b: SplitSide, side_km: float) -> tuple[SplitSide, SplitSide, str]:
