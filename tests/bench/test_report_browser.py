@@ -174,6 +174,7 @@ def test_filters_hide_rows_and_columns_everywhere_and_stand_in_the_address(page,
         "world",
     ]
     page.key("Escape")
+    page.js("new Promise((done) => setTimeout(done, 100))")  # a dialog tells that it closed a moment later
     assert "cell=" not in page.js("location.hash")
     page.js("document.querySelector('.filters [type=reset]').click()")
     assert page.js("location.hash") == "#tab=scores-segmentation"
