@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
+from rasterio.session import DummySession
 
 from seamo.bands import COMMON_NAMES, SENSORS, Unit
 from seamo.errors import SeamoError
@@ -29,6 +31,18 @@ _MEANING = {
     Unit.REFLECTANCE_X10000: (1e-4, 0.0),
     Unit.DB_X100: (0.01, 0.0),
 }
+
+
+def gdal_settings(**options: Any) -> rasterio.Env:
+    """GDAL's settings inside a `with`, for files of this disk.
+
+    rasterio's own `Env()`, and its functions outside of one, ask boto3 for a session wherever a key of AWS is in the
+    environment: 30 ms each, and an error where AWS_PROFILE names no profile. Buckets are read by `seamo.files`.
+
+    Args:
+        options: GDAL's, by its names.
+    """
+    return rasterio.Env(session=DummySession(), **options)
 
 
 @dataclass(frozen=True, slots=True)

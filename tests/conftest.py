@@ -90,3 +90,14 @@ def proxy(bucket: str, bucket_server: str, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def no_such_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of AWS in the environment, and a profile that no file knows: boto3 makes no session then."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of-nobody")
+    monkeypatch.setenv("AWS_PROFILE", "of-nobody")
+    boto3 = pytest.importorskip("boto3", reason="without it nothing asks AWS: pip install 'seamo[aws]'")
+    with pytest.raises(Exception, match=r"profile \(of-nobody\) could not be found"):
+        boto3.Session()

@@ -289,9 +289,9 @@ def _slice(writer: StoreWriter, rows: "pd.DataFrame", k: int) -> "pd.DataFrame":
 def _write_one(
     source: ArchiveSource, rows: "pd.DataFrame", job: ShardJob, stop: threading.Event, *, is_ahead: bool = False
 ) -> None:
-    import rasterio
+    from seamo.rasterfacts import gdal_settings
 
-    with rasterio.Env():  # GDAL's settings and handlers are a thread's own
+    with gdal_settings():  # GDAL's settings and handlers are a thread's own
         samples = _samples(source, rows)
         with closing(_read_ahead(samples) if is_ahead else samples) as read:
             write_shard(job, _until(stop, read))
@@ -299,10 +299,10 @@ def _write_one(
 
 def _read_ahead(samples: Iterator[Sample | BadSample]) -> Generator[Sample | BadSample]:
     """The same samples in the same order, read in another thread."""
-    import rasterio
+    from seamo.rasterfacts import gdal_settings
 
     def following() -> Sample | BadSample | None:
-        with rasterio.Env():
+        with gdal_settings():
             return next(samples, None)
 
     with ThreadPoolExecutor(1, thread_name_prefix="read") as pool:

@@ -27,6 +27,7 @@ from seamo.rasterfacts import (
     PixelGrid,
     RasterStatements,
     declared_missing,
+    gdal_settings,
     held_nodata,
     missing_pixels,
     raster_facts,
@@ -278,7 +279,7 @@ def _gdal(where: str) -> Generator[None]:
     if sys.unraisablehook is sys.__unraisablehook__:
         sys.unraisablehook = _say_no_traceback
     try:
-        with reading(where, "cannot be decoded", _FETCH_AGAIN), warnings.catch_warnings():
+        with reading(where, "cannot be decoded", _FETCH_AGAIN), warnings.catch_warnings(), gdal_settings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said by `transform`
             yield
     except GDAL_ERRORS as error:

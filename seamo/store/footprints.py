@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform as warp_points
 
 from seamo.errors import StoreError
+from seamo.rasterfacts import gdal_settings
 
 Box = dict[str, float]
 Ring = NDArray[np.float64]  # (P, 2) longitude and latitude, counter-clockwise, the first point again at the end
@@ -50,7 +51,8 @@ def footprints(grids: Sequence[ImageGrid]) -> tuple[list[Box | None], list[bytes
     for crs, members in groups.items():
         corners = np.stack([_corners(grids[i]) for i in members])
         try:
-            lon, lat = warp_points(crs, "EPSG:4326", corners[..., 0].ravel(), corners[..., 1].ravel())
+            with gdal_settings():
+                lon, lat = warp_points(crs, "EPSG:4326", corners[..., 0].ravel(), corners[..., 1].ravel())
         except RasterioError as error:
             raise StoreError(f"coordinate system {crs!r} is not understood ({error})", grids[members[0]].key) from error
         points = np.stack([lon, lat], axis=-1).reshape(len(members), 5, 2)

@@ -21,6 +21,7 @@ from seamo.rasterfacts import (
     band_said,
     check_placed,
     check_readable,
+    gdal_settings,
     grids_apart,
     missing_pixels,
     raster_facts,
@@ -115,7 +116,7 @@ def open_imagery(
             facts = raster_facts(source)
     except (*GDAL_ERRORS, ValueError) as error:
         raise UsageError(f"cannot be opened as a raster ({error})", where) from error
-    with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), source:
+    with gdal_settings(GDAL_CACHEMAX=_CACHE_MB), source:
         names = _names(facts, bands, where)
         read = [number for number, name in enumerate(names) if name]
         check_readable(facts, unit, where, bands=read, error=UsageError)

@@ -12,6 +12,7 @@ from rasterio.enums import ColorInterp
 
 from seamo.errors import ArchiveError
 from seamo_prep import tiff
+from seamo_prep.initial.peek import peek
 from seamo_prep.rasters import decode_tiff
 from seamo_prep.tiff import write_tiff
 
@@ -289,3 +290,18 @@ def test_fewer_blocks_than_the_image_takes_are_refused(
     assert halved == 2
     with pytest.raises(ArchiveError, match="cut short"):
         decode_tiff(bytes(data), "a.tif")
+
+
+def test_gdal_reads_without_asking_for_a_profile_of_aws(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    pixels = np.arange(16, dtype=np.int16).reshape(1, 4, 4)
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", width=4, height=4, count=1, dtype="int16", compress="packbits"
+    ) as target:
+        target.write(pixels)
+    data = (tmp_path / "a.tif").read_bytes()
+    assert tiff.decode_plain(data) is None, "GDAL would not be asked"
+    request.getfixturevalue("no_such_profile")
+    np.testing.assert_array_equal(decode_tiff(data, "a.tif").pixels, pixels)
+    found, broken = peek(tmp_path, ["a.tif"], pixels=1)
+    assert list(found) == ["a.tif"]
+    assert broken == []

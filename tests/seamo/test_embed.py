@@ -534,3 +534,11 @@ def test_no_grid_is_not_the_same_grid(pretrained, tmp_path):
         with pytest.raises(UsageError, match="does not say where it lies"):
             embed_image(pretrained, Source(one, Unit.DN), tmp_path / "out.tif", others=[Source(two, Unit.DB)])
     embed_image(pretrained, Source(one, Unit.DN), tmp_path / "out.tif")  # by itself it may lie nowhere
+
+
+def test_an_image_of_this_disk_asks_for_no_profile_of_aws(pretrained, tmp_path, request):
+    path = write_image(tmp_path / "a.tif", scene(24, 24))
+    embed_image(pretrained, Source(path, Unit.DN), tmp_path / "with.tif", size=24)
+    request.getfixturevalue("no_such_profile")
+    embed_image(pretrained, Source(path, Unit.DN), tmp_path / "without.tif", size=24)
+    assert (tmp_path / "without.tif").read_bytes() == (tmp_path / "with.tif").read_bytes()

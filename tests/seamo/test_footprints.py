@@ -105,3 +105,8 @@ def test_ordinary_footprints_are_the_corners():
     assert json.loads(geo_metadata([box], [shapely.to_wkb(shape)]))["columns"]["footprint"]["geometry_types"] == [
         "Polygon"
     ]
+
+
+@pytest.mark.usefixtures("no_such_profile")
+def test_a_place_is_found_without_asking_for_a_profile_of_aws():
+    assert one(*utm(33, 0))[1].geom_type == "Polygon"

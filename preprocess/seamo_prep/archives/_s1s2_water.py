@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from seamo.bands import positions
 from seamo.errors import ArchiveError
 from seamo.manifest import DatasetSpec, LayerSpec
+from seamo.rasterfacts import gdal_settings
 from seamo.sample import IGNORE, Sample
 from seamo.testing.world import COVERS, World
 from seamo_prep.archives._tiles import (
@@ -259,7 +260,7 @@ def _demo_scene(folder: Path, world: World, scene: str, split: str) -> None:
         image[:, valid == 0] = 0
         transform = rasterio.Affine(metres, 0, left + (metres - 10), 0, -metres, top)
         for kind, pixels in zip(_KINDS, (image, water[None], valid[None]), strict=True):
-            with rasterio.open(
+            with gdal_settings(), rasterio.open(
                 folder / f"sentinel12_{sensor}_{scene}_{kind}.tif", "w", driver="COG", compress="deflate",
                 width=count, height=count, count=len(pixels), dtype=pixels.dtype, crs=f"EPSG:{place.epsg}",
                 transform=transform, blocksize=256,
@@ -267,7 +268,7 @@ def _demo_scene(folder: Path, world: World, scene: str, split: str) -> None:
                 file.write(pixels)
     coarse = np.zeros((1, side // 3, side // 3))
     for kind, dtype in (("elevation", np.int16), ("slope", np.int16)):
-        with rasterio.open(
+        with gdal_settings(), rasterio.open(
             folder / f"sentinel12_copdem30_{scene}_{kind}.tif", "w", driver="COG", compress="deflate",
             width=side // 3, height=side // 3, count=1, dtype=dtype, crs=f"EPSG:{place.epsg}",
             transform=rasterio.Affine(30, 0, left, 0, -30, top),

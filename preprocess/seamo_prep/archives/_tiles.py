@@ -21,6 +21,7 @@ from rasterio.windows import Window
 
 from seamo.errors import ArchiveError
 from seamo.manifest import LabelSpace
+from seamo.rasterfacts import gdal_settings
 from seamo.sample import IGNORE, GeoRef
 from seamo_prep.far import path_of
 from seamo_prep.unpack import Raw
@@ -115,7 +116,7 @@ class PartialRaster:
             ArchiveError: If the file is damaged.
         """
         try:
-            with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
+            with gdal_settings(GDAL_CACHEMAX=_CACHE_BYTES):
                 return np.asarray(self._source.read(window=Window(0, y0, self.facts.width, height)))
         except RasterioError as error:
             raise ArchiveError(f"cannot be decoded ({error})", self.where, _FETCH_AGAIN) from error
@@ -135,7 +136,7 @@ def open_raster(raw: Raw, name: str) -> Generator[PartialRaster]:
         raise ArchiveError("the file is not there", raw.where(name), _FETCH_AGAIN)
     with ExitStack() as stack:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), gdal_settings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said by `facts`
                 path: Any = raw.gdal_path(name)
                 if path is None:

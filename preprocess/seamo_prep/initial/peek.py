@@ -12,7 +12,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from seamo.errors import ArchiveError
-from seamo.rasterfacts import GDAL_ERRORS, RasterStatements, missing_pixels, raster_facts
+from seamo.rasterfacts import GDAL_ERRORS, RasterStatements, gdal_settings, missing_pixels, raster_facts
 from seamo_prep.rasters import check_promise
 
 _SIDE = 256  # pixels of the middle of an image that are looked at
@@ -67,7 +67,7 @@ def peek(root: Path, paths: Sequence[str], *, pixels: int) -> tuple[dict[str, Pe
 
 
 def _look(file: Path, path: str, *, with_pixels: bool) -> Peek:
-    with rasterio.open(file, driver="GTiff") as source:
+    with gdal_settings(), rasterio.open(file, driver="GTiff") as source:
         check_promise(source, file.stat().st_size, str(file))
         facts = raster_facts(source)
         if not with_pixels or any(one.startswith("complex") for one in facts.dtypes):
