@@ -12,9 +12,9 @@ from seamo.store.writer import StoreWriter
 from seamo.testing.stores import tiny_store
 
 
-def store_of(root: Path, samples: list[Sample], like: Store) -> Store:
+def store_of(root: Path, samples: list[Sample], like: Store, pack: tuple[str, ...] = ()) -> Store:
     """A store of these samples, with the spec of another."""
-    plan = BuildPlan(like.spec, "official", limit=len(samples), synthetic={"what": "synthetic, tiny"})
+    plan = BuildPlan(like.spec, "official", limit=len(samples), pack=pack, synthetic={"what": "synthetic, tiny"})
     with StoreWriter(root, plan, [sample.key for sample in samples]) as writer:
         for k in range(writer.num_shards):
             writer.write_shard(k, [samples[row] for row in writer.rows_of(k)])
@@ -36,3 +36,13 @@ def odd_store(root: Path) -> Store:
     no_code = "+proj=laea +lat_0=10 +lon_0=20 +datum=WGS84 +units=m"
     samples[6] = replace(samples[6], geo=GeoRef(no_code, (10.0, 0.0, 0.0, 0.0, -10.0, 0.0)))
     return store_of(root / "odd", samples, like)
+
+
+def packed_store(root: Path) -> Store:
+    """Four samples whose radar is packed; the first has a pixel where nothing was measured."""
+    like = tiny_store(root / "like", samples=4)
+    samples = [like[i] for i in range(4)]
+    radar = samples[0].layers["s1"].copy()
+    radar[0, 1, 2, 3] = np.nan
+    samples[0] = replace(samples[0], layers=samples[0].layers | {"s1": radar})
+    return store_of(root / "packed", samples, like, pack=("s1",))

@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 from seamo.testing.stores import tiny_store
 from seamo_prep.cli.program import app
+from seamo_prep.exchange.card import data_card
+from tests.prep.exchange_stores import packed_store
 
 
 def test_the_card_says_what_the_store_says(tmp_path: Path) -> None:
@@ -39,3 +41,9 @@ def test_a_store_moved_with_its_card_opens_by_path(tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, ["verify", str(there / "tiny" / store.meta.build), "--json"])
     assert ran.exit_code == 0, ran.output
     assert "README" not in ran.output
+
+
+def test_the_card_of_a_packed_store_says_what_lies_on_the_disk(tmp_path: Path) -> None:
+    card = data_card(packed_store(tmp_path)).replace("\\_", "_")
+    assert "| s1 | s1 | VV, VH | db | float32 (stored: int16 x 0.01) | 10 | 2 |" in card
+    assert "| s2_20m | s2 | B11 | dn | uint16 | 20 | 2 |" in card

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -13,7 +14,7 @@ from seamo.testing.stores import TinyTask, tiny_store
 from seamo_prep.cli.program import app
 from seamo_prep.exchange.croissant import croissant, croissant_bytes
 from tests import servers
-from tests.prep.exchange_stores import odd_store
+from tests.prep.exchange_stores import odd_store, packed_store
 
 
 def test_files_are_those_of_the_store(tmp_path: Path) -> None:
@@ -56,6 +57,22 @@ def test_it_says_what_the_store_says_and_no_more(tmp_path: Path) -> None:
     assert bands[4]["bands/unit"] == "dn"
     classes = next(one for one in facts["recordSet"] if one["@id"] == "classes")["data"]
     assert classes[2] == {"classes/id": 2, "classes/name": "crop"}
+
+
+def test_a_packed_layer_is_read_by_what_its_record_says(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    store = packed_store(tmp_path)
+    bands = next(one for one in croissant(store)["recordSet"] if one["@id"] == "bands")
+    said = {name.removeprefix("bands/"): value for name, value in bands["data"][-1].items()}
+    array = zarr.open_array(f"{store.path}/data.zarr/s1", mode="r")
+    assert (said["band"], said["dtype"]) == ("VH", str(array.dtype)) == ("VH", "int16")
+    stored = np.asarray(array[0, :, said["position"]], dtype=np.float64)
+    values = np.where(stored == said["missing"], np.nan, stored * said["scale"] + said["offset"])
+    np.testing.assert_array_equal(values.astype(np.float32), store[0].layers["s1"][:, said["position"]])
+    assert np.isnan(values).sum() == 1
+    assert [bands["data"][0][f"bands/{name}"] for name in ("dtype", "scale", "missing")] == ["uint16", None, None]
+    plain = next(one for one in croissant(tiny_store(tmp_path / "plain"))["recordSet"] if one["@id"] == "bands")
+    assert not {"bands/scale", "bands/offset", "bands/missing"} & {one["@id"] for one in plain["field"]}
 
 
 def test_every_plain_column_of_the_index_is_a_field(tmp_path: Path) -> None:
@@ -110,6 +127,14 @@ def test_mlcroissant_reads_the_index(task: TinyTask, tmp_path: Path) -> None:
     if task == "multi-label":
         assert [list(one["index/label"]) for one in records] == [list(one) for one in store.index["label"]]
     assert len(list(found.records("bands"))) == 7
+
+
+def test_mlcroissant_reads_how_a_layer_is_packed(tmp_path: Path) -> None:
+    mlcroissant = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed (extra dev)")
+    out = tmp_path / "croissant.json"
+    out.write_bytes(croissant_bytes(packed_store(tmp_path), tmp_path))
+    records = list(mlcroissant.Dataset(jsonld=out).records("bands"))
+    assert (records[-1]["bands/scale"], records[-1]["bands/offset"], records[-1]["bands/missing"]) == (0.01, 0, -32768)
 
 
 def test_mlcroissant_reads_samples_without_place_and_date(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from seamo_prep.exchange.facts import stores_at
 from seamo_prep.exchange.items import SeenItems, items_of, schema_of
 from seamo_prep.exchange.stac import write_stac
 from tests import servers
-from tests.prep.exchange_stores import odd_store, store_of
+from tests.prep.exchange_stores import odd_store, packed_store, store_of
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,25 @@ def test_bands_and_licence_of_a_collection(tmp_path: Path) -> None:
         "gpl-3.0",
         "other",
     ]
+
+
+def test_a_packed_layer_is_read_by_what_its_collection_says(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    store = packed_store(tmp_path)
+    rows, collections = written([store], tmp_path / "items.parquet")
+    (facts,) = collections.values()
+    said = facts["item_assets"]["s1"]
+    array = zarr.open_array(rows["tiny_000"]["assets"]["s1"]["href"], mode="r")
+    assert said["data_type"] == str(array.dtype) == "int16"
+    stored = np.asarray(array[0], dtype=np.float64)
+    values = np.where(stored == said["nodata"], np.nan, stored * said["raster:scale"] + said["raster:offset"])
+    np.testing.assert_array_equal(values.astype(np.float32), store[0].layers["s1"])
+    assert np.isnan(values).sum() == 1
+    plain = facts["item_assets"]["s2_20m"]
+    assert (plain["data_type"], plain["nodata"], "raster:scale" in plain) == ("uint16", 65535, False)
+    assert [one for one in facts["stac_extensions"] if "/raster/v2.0.0/" in one]
+    _, collections = written([tiny_store(tmp_path / "plain")], tmp_path / "plain.parquet")
+    assert "raster" not in json.dumps(collections)
 
 
 def test_the_same_store_gives_the_same_bytes(odd: Store, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import yaml
 
 from seamo.escapes import markdown, markdown_table
 from seamo.licences import hub_licence, terms_of
+from seamo.manifest import LayerSpec
 from seamo.store.reader import Store
-from seamo_prep.exchange.facts import description_of, name_of
+from seamo_prep.exchange.facts import description_of, name_of, stored_numbers
 
 _TASKS = {
     "single-label": "image-classification",
@@ -54,7 +55,15 @@ def data_card(store: Store) -> str:
         "Content": f"sha256 {meta.content}",
     }
     layers = [
-        (layer.id, layer.sensor, ", ".join(layer.bands), str(layer.unit), layer.dtype, f"{layer.gsd_m:g}", layer.times)
+        (
+            layer.id,
+            layer.sensor,
+            ", ".join(layer.bands),
+            str(layer.unit),
+            _dtype(store, layer),
+            f"{layer.gsd_m:g}",
+            layer.times,
+        )
         for layer in spec.layers
     ]
     parts = [
@@ -73,6 +82,12 @@ def data_card(store: Store) -> str:
         markdown(spec.citation.strip()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _dtype(store: Store, layer: LayerSpec) -> str:
+    """What `sample.layers` gives, and what lies on the disk where that is something else."""
+    stored = stored_numbers(store, layer)
+    return layer.dtype if stored.scale is None else f"{layer.dtype} (stored: {stored.dtype} x {stored.scale:g})"
 
 
 def _classes(store: Store) -> str:

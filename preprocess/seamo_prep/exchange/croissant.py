@@ -15,7 +15,7 @@ from seamo.addresses import disk_path, join
 from seamo.store import format as fmt
 from seamo.store.meta import folds_of
 from seamo.store.reader import Store
-from seamo_prep.exchange.facts import description_of, whole_address
+from seamo_prep.exchange.facts import description_of, stored_numbers, whole_address
 
 VERSION = "http://mlcommons.org/croissant/1.0"
 # The context that the specification prescribes.
@@ -218,6 +218,7 @@ def _data_type(kind: Any) -> str | None:
 def _bands(store: Store) -> dict[str, Any]:
     rows = []
     for layer in store.spec.layers:
+        stored = stored_numbers(store, layer)
         for position, band in enumerate(layer.bands):
             spectrum = store.meta.bands[layer.id][band]
             row = {
@@ -228,14 +229,18 @@ def _bands(store: Store) -> dict[str, Any]:
                 "band": band,
                 "gsd_m": layer.gsd_m,
                 "unit": str(layer.unit),
-                "dtype": layer.dtype,
+                "dtype": stored.dtype,
+                # The format has no properties for these: columns of ours, where a layer is packed.
+                "scale": stored.scale,
+                "offset": stored.offset,
+                "missing": None if stored.scale is None else stored.missing,
                 "dates": layer.times,
                 "wavelength_nm": spectrum.wavelength_nm,
                 "width_nm": spectrum.width_nm,
             }
             rows.append(row)
-    kinds = {"position": "sc:Integer", "dates": "sc:Integer"} | dict.fromkeys(
-        ("gsd_m", "wavelength_nm", "width_nm"), "sc:Float"
+    kinds = dict.fromkeys(("position", "dates", "missing"), "sc:Integer") | dict.fromkeys(
+        ("gsd_m", "scale", "offset", "wavelength_nm", "width_nm"), "sc:Float"
     )
     names = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
     return _inline(

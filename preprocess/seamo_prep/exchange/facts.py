@@ -1,15 +1,41 @@
 """What both forms say of a store: which stores are meant, where they are, licence, description."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from seamo.addresses import disk_path, join, last_name
 from seamo.errors import UsageError
 from seamo.files import open_files
+from seamo.manifest import LayerSpec
 from seamo.store.catalog import list_stores
 from seamo.store.format import META_NAME, VIEWS_NAME
 from seamo.store.keeping import is_gone
+from seamo.store.packing import MISSING, stored_dtype
 from seamo.store.reader import Store, open_store
 from seamo.store.roots import read_catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNumbers:
+    """What the numbers of a layer are on the disk, which is not what readers of ours give where it is packed.
+
+    Args:
+        dtype: Of the array, or of the member of a tar.
+        missing: The number where nothing was measured; None where no number says it.
+        scale, offset: stored * scale + offset is in the layer's unit; None where it is stored as it is.
+    """
+
+    dtype: str
+    missing: int | str | None
+    scale: float | None
+    offset: float | None
+
+
+def stored_numbers(store: Store, layer: LayerSpec) -> StoredNumbers:
+    """What another reader finds of a layer."""
+    how = store.meta.arrays[layer.id]
+    missing = layer.fill if how.scale is None else MISSING
+    return StoredNumbers(stored_dtype(layer, how.scale).name, missing, how.scale, how.offset)
 
 
 def stores_at(place: str | Path) -> list[Store]:

@@ -1,7 +1,7 @@
 """Stores as STAC-GeoParquet: a row a sample, and a collection a store, in the file's metadata and as JSON beside it.
 
-Sources: STAC 1.1.0 (https://github.com/radiantearth/stac-spec), its extensions EO 2.0.0 and Scientific 1.0.0, and
-https://radiantearth.github.io/stac-geoparquet-spec/.
+Sources: STAC 1.1.0 (https://github.com/radiantearth/stac-spec), its extensions EO 2.0.0, Raster 2.0.0 and
+Scientific 1.0.0, and https://radiantearth.github.io/stac-geoparquet-spec/.
 """
 
 import json
@@ -18,10 +18,11 @@ from seamo.errors import StoreError, UsageError
 from seamo.licences import spdx_of, terms_of
 from seamo.store import format as fmt
 from seamo.store.reader import Store
-from seamo_prep.exchange.facts import description_of, whole_address
+from seamo_prep.exchange.facts import description_of, stored_numbers, whole_address
 from seamo_prep.exchange.items import STAC_VERSION, TAR, WHOLE, ZARR, SeenItems, collection_id, items_of, schema_of
 
 EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 SCIENTIFIC = "https://stac-extensions.github.io/scientific/v1.0.0/schema.json"
 GEOPARQUET = "application/vnd.apache.parquet"
 _NOT_OPTICAL = ("s1", "map")  # the extension EO is of optical bands
@@ -112,10 +113,12 @@ def collection(store: Store, seen: SeenItems, file: str) -> dict[str, Any]:
     meta, spec = store.meta, store.spec
     licence = spdx_of(spec.licence)
     terms = terms_of(spec)
+    assets = _item_assets(store)
+    is_packed = any("raster:scale" in one for one in assets.values())
     facts: dict[str, Any] = {
         "type": "Collection",
         "stac_version": STAC_VERSION,
-        "stac_extensions": [EO, SCIENTIFIC],
+        "stac_extensions": [EO, *([RASTER] if is_packed else []), SCIENTIFIC],
         "id": collection_id(store),
         "title": store.title,
         "description": description_of(store),
@@ -133,7 +136,7 @@ def collection(store: Store, seen: SeenItems, file: str) -> dict[str, Any]:
                 "roles": ["collection-mirror"],
             }
         },
-        "item_assets": _item_assets(store),
+        "item_assets": assets,
         "sci:citation": spec.citation.strip(),
         "seamo:store": whole_address(store.url),
         "seamo:content": meta.content,
@@ -159,14 +162,16 @@ def _item_assets(store: Store) -> dict[str, dict[str, Any]]:
     }
     for layer in store.spec.layers:
         bands = [_band(store, layer.id, name) for name in layer.bands]
+        stored = stored_numbers(store, layer)
         found[layer.id] = {
             "title": f"{layer.sensor} {layer.product}".strip(),
             "type": media,
             "roles": ["data"],
             "gsd": layer.gsd_m,
-            "data_type": layer.dtype,
+            "data_type": stored.dtype,
             "unit": str(layer.unit),
-            **({} if layer.fill is None else {"nodata": layer.fill}),
+            **({} if stored.missing is None else {"nodata": stored.missing}),
+            **({} if stored.scale is None else {"raster:scale": stored.scale, "raster:offset": stored.offset}),
             "bands": bands,
         }
     if fmt.LABEL in fmt.stored_ids(store.spec):
