@@ -11,6 +11,7 @@ from seamo.errors import UsageError
 from seamo.inputs.torchform import Sampled, TorchBatches, Transform, default_stack
 from seamo.store.reader import open_store
 from seamo.store.samples import Samples
+from seamo.store.stacks import layer_ids
 
 
 class StoreDataModule(LightningDataModule):  # type: ignore[misc]  # lightning is an extra, and unknown to the types
@@ -19,7 +20,9 @@ class StoreDataModule(LightningDataModule):  # type: ignore[misc]  # lightning i
     Nothing is normalised: `transform` does it. Threads of the loader read; there are no worker processes. The order of
     an epoch follows from `seed` and the trainer's epoch, so a run that goes on after an epoch sees what it would have
     seen. On several devices each gets its own equal share; where a split does not divide, the last batch repeats
-    samples, as torch's DistributedSampler does, so test on one device.
+    samples, as torch's DistributedSampler does, so test on one device. Images that vary in size come in batches of one
+    size each; then train's are not all full, down to a batch of one image, so that no size is too rare to be learned
+    from.
 
     Args:
         store: A path or an address, or an open store.
@@ -59,7 +62,7 @@ class StoreDataModule(LightningDataModule):  # type: ignore[misc]  # lightning i
         self.seed, self.workers = seed, workers
 
     def train_dataloader(self) -> DataLoader[Sampled]:
-        """Train, shuffled, what does not fill a batch left out."""
+        """Train, shuffled, what does not fill a batch left out; of images that vary in size, nothing is."""
         return self._batches("train", is_train=True)
 
     def val_dataloader(self) -> DataLoader[Sampled]:
@@ -82,7 +85,9 @@ class StoreDataModule(LightningDataModule):  # type: ignore[misc]  # lightning i
             fix = "Take a smaller batch, fewer devices or a larger fraction."
             where = f"{self.store.title} split {split}"
             raise UsageError(f"has {len(rows)} samples, fewer than one batch of {self.batch * world}", where, fix)
-
+        vary = any(
+            layer.size is None for layer in self.store.spec.only_layers(layer_ids(self.store.spec, [self.stack])).layers
+        )
         loader = Loader(
             self.store,
             rows,
@@ -91,7 +96,7 @@ class StoreDataModule(LightningDataModule):  # type: ignore[misc]  # lightning i
             label_space=self.label_space,
             seed=self.seed,
             shuffle=is_train,
-            drop_last=is_train,
+            drop_last=is_train and not vary,
             rank=rank,
             world=world,
             workers=self.workers,

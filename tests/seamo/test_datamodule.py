@@ -1,9 +1,12 @@
 """A store under Lightning: each sample once, epochs in another order, the same again; skipped where it is not there."""
 
+import numpy as np
 import pytest
 import torch
 
+from seamo.sample import Sample
 from seamo.testing.stores import tiny_store
+from tests.bench.bench_store import build_store, toy_spec
 
 lightning = pytest.importorskip("lightning.pytorch", reason="lightning is an extra: pip install 'seamo[lightning]'")
 
@@ -107,3 +110,41 @@ def test_devices_share_a_split(store):
         shown.append([key for batch in data.train_dataloader() for key in batch["key"]])
     assert len(shown[0]) == len(shown[1])
     assert sorted(shown[0] + shown[1]) == sorted(store.index["key"][store.rows("train")])
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory):
+    """Images of three sizes, the largest of which no batch of 8 is filled with."""
+    spec = toy_spec(bands=("B02", "B03", "B04"))
+    spec = spec.model_copy(update={"layers": (spec.layers[0].model_copy(update={"size": None}),)})
+    sides = (8, 8, 8, 40, 40, 70)
+    rng = np.random.default_rng(1)
+    samples = [
+        Sample(
+            f"v{i:04d}", {"s2_10m": rng.integers(1, 9999, (1, 3, sides[i % 6], sides[i % 6]), "uint16")}, label=i % 3
+        )
+        for i in range(48)
+    ]
+    return build_store(tmp_path_factory.mktemp("varied"), spec, samples)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_no_size_is_too_rare_to_be_trained_on(varied, world):
+    from seamo.inputs.datamodule import StoreDataModule
+
+    class Trainer:
+        world_size, current_epoch, global_rank = world, 0, 0
+
+    shown = []
+    for rank in range(world):
+        data = StoreDataModule(varied, batch=8 // world, stack="s2")
+        data.trainer = Trainer()
+        data.trainer.global_rank = rank
+        loader = data.train_dataloader()
+        batches = list(loader)
+        assert len(loader) == len(batches)
+        for batch in batches:
+            assert len({int(key[1:]) % 6 // 3 + (int(key[1:]) % 6 == 5) for key in batch["key"]}) == 1  # one size
+        shown += [key for batch in batches for key in batch["key"]]
+    assert set(shown) == set(varied.index["key"][varied.rows("train")])
+    assert len(shown) - len(set(shown)) <= 3 * (world - 1)  # a device's share is as large as the other's
