@@ -1,5 +1,6 @@
 """The facts of a run: everything that can change its number, as frozen values, and the key that they make."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +11,7 @@ from seamo_bench.predictions import Kind, Scoring
 
 Budget = Literal["full", "demo"]
 Scalar = bool | int | float | str | None
+_ANEW = "new-tokenizer"
 
 
 class Value(BaseModel):
@@ -179,6 +181,42 @@ class Facts(Value):
     precision: str = "fp32"
     inputs: str = ""
     budget: Budget = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a row asks of the input, which `Facts.inputs` says in one line.
+
+    Args:
+        inputs: Sensors, or some of their bands.
+        size: Pixels; None: the card's.
+        anew: Whether for new tokenizers.
+
+    Example:
+        >>> Asked(("s1", "s2:B02+B03"), 224, anew=True).line
+        's1 s2:B02+B03 224 px new-tokenizer'
+        >>> asked_of("224 px new-tokenizer")
+        Asked(inputs=(), size=224, anew=True)
+    """
+
+    inputs: tuple[str, ...] = ()
+    size: int | None = None
+    anew: bool = False
+
+    @property
+    def line(self) -> str:
+        """As records and columns say it."""
+        return " ".join([*self.inputs, *([f"{self.size} px"] if self.size else []), *([_ANEW] if self.anew else [])])
+
+
+def asked_of(line: str) -> Asked:
+    """What `Asked.line` was of."""
+    words = line.split()
+    anew = _ANEW in words
+    words = [word for word in words if word != _ANEW]
+    if words[-1:] == ["px"]:
+        return Asked(tuple(words[:-2]), int(words[-2]), anew)
+    return Asked(tuple(words), None, anew)
 
 
 def run_key(facts: Facts) -> str:

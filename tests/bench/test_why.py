@@ -23,7 +23,7 @@ from seamo_bench import load_backbone
 from seamo_bench.board.compare import compare
 from seamo_bench.board.explanations import KIND, VERSION, KeptExplanation, kept_explanations
 from seamo_bench.board.report import write_report
-from seamo_bench.facts import run_key
+from seamo_bench.facts import AdapterFacts, run_key
 from seamo_bench.predictions import ClassPredictions, TilePredictions
 from seamo_bench.protocol import silent
 from seamo_bench.records.answers import Answer, write_answer
@@ -366,6 +366,17 @@ def test_facts_of_two_are_facts_of_one_and_the_other(demo):
     assert mixed(a, b, frozenset()) == a
     assert mixed(a, b, frozenset(names)) == b
     assert mixed(a, b, frozenset(["parameter C"])).split == a.split
+
+
+def test_the_size_of_the_one_is_asked_for_as_a_row_asks():
+    def of(size, seed):
+        adapter = AdapterFacts(inputs=(), missing="new-tokenizer", size=(size, size), resize=f"{size} x {size}")
+        asked = Row(store="toy", protocol="finetune", inputs=("s2:B02",), missing="new-tokenizer", seeds=1).asks
+        return make_facts(seed=seed).model_copy(update={"adapter": adapter, "inputs": asked})
+
+    a, b = of(32, 0), of(48, 1)
+    row = Row(store="toy", protocol="finetune", inputs=("s2:B02",), missing="new-tokenizer", size=48)
+    assert mixed(a, b, frozenset(["size"])).inputs == row.asks
 
 
 def shapley(names, value):

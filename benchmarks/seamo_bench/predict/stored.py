@@ -21,7 +21,7 @@ from seamo.inputs.adapter import Adapter
 from seamo.inputs.statistics import store_statistics
 from seamo.inputs.wiring import Wiring, wire
 from seamo.store.samples import Samples
-from seamo_bench.facts import adapter_facts
+from seamo_bench.facts import adapter_facts, asked_of
 from seamo_bench.features.cache import FeatureCache, Work
 from seamo_bench.features.table import Floats, Rows
 from seamo_bench.network import Backbone, Features, Network
@@ -94,7 +94,6 @@ def wiring_again(record: Record, store: Samples, source: BackboneSource) -> Wiri
     facts = record.facts
     if facts.adapter is None:
         raise ProtocolError("says nothing about its inputs", record.key)
-    asked = [word for word in re.sub(r"\d+ px", "", facts.inputs).split() if word != "new-tokenizer"]
     dated = re.match(r"dates? (\d+)", facts.adapter.resize)
     made = wire(
         source.card.expects,
@@ -103,7 +102,7 @@ def wiring_again(record: Record, store: Samples, source: BackboneSource) -> Wiri
         missing=facts.adapter.missing,  # type: ignore[arg-type]
         size=facts.adapter.size[0] or None,
         date=int(dated[1]) if dated else 0,
-        inputs=asked,
+        inputs=asked_of(facts.inputs).inputs,
     )
     if adapter_facts(made) != facts.adapter:
         raise BandError("reads this store in another way than the record says", source.card.id, "Run the cell again.")

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seamo.errors import ProtocolError
 from seamo.inputs.steps import FROM_STORE
-from seamo_bench.facts import AdapterFacts, Facts, InputFacts, SplitFacts, StepFacts
+from seamo_bench.facts import AdapterFacts, Facts, InputFacts, SplitFacts, StepFacts, asked_of
 from seamo_bench.protocols import find_protocol, protocols
 
 METRIC, TEST, SPLIT = "metric", "test samples", "split"
@@ -272,12 +272,11 @@ def mixed(a: Facts, b: Facts, chosen: frozenset[str]) -> Facts:
 
 def _asked(names: set[str], side: Any) -> str:
     """What the row asks of the input: sensors and bands with the bands, a size where the two differ in it."""
-    words = re.sub(r"\d+ px", "", side("bands").inputs).split()
-    own = re.search(r"(\d+) px", side("size").inputs)
+    size = asked_of(side("size").inputs).size
     adapter = side("size").adapter
-    if own is None and "size" in names and adapter is not None and adapter.size[0]:
-        return " ".join([*words, f"{adapter.size[0]} px"])
-    return " ".join([*words, *([own[0]] if own else [])])
+    if size is None and "size" in names and adapter is not None:
+        size = adapter.size[0] or None
+    return replace(asked_of(side("bands").inputs), size=size).line
 
 
 def _mixed_adapter(names: set[str], side: Any) -> AdapterFacts | None:

@@ -9,7 +9,7 @@ from seamo.bands import Unit
 from seamo.errors import ProtocolError
 from seamo.inputs.spec import InputSpec, Step
 from seamo.store.reader import Store
-from seamo_bench.facts import AdapterFacts, Facts, InputFacts, run_key
+from seamo_bench.facts import AdapterFacts, Facts, InputFacts, asked_of, run_key
 from seamo_bench.protocol import Progress, silent
 from seamo_bench.protocols import find_protocol
 from seamo_bench.records.put import whole_record
@@ -115,8 +115,7 @@ def _of_seed(cell: Planned, seed: int) -> Planned:
 
 def _row_of(facts: Facts, view: str) -> Row:
     """The row of a suite whose cells have these facts; `view` names its first store among others."""
-    words = re.sub(r"\d+ px", "", facts.inputs).split()
-    size = re.search(r"(\d+) px", facts.inputs)
+    asked = asked_of(facts.inputs)
     adapter = facts.adapter
     when = re.match(r"\d+", date_of(adapter.resize)) if adapter is not None else None
     known = find_protocol(facts.protocol.id).defaults
@@ -126,14 +125,14 @@ def _row_of(facts: Facts, view: str) -> Row:
     return Row(
         store=JOIN.join(store.id for store in facts.stores),
         protocol=facts.protocol.id,
-        inputs=tuple(word for word in words if word != "new-tokenizer"),
+        inputs=asked.inputs,
         split=facts.split.scheme,
         fraction=facts.split.fraction,
         params=dict(facts.protocol.params),
         label_space=facts.task.label_space,
         view=view,
         missing=None if adapter is None else adapter.missing,
-        size=int(size[1]) if size else None,
+        size=asked.size,
         date=int(when[0]) if when else 0,
         seeds=facts.seed + 1,
         precision=facts.precision,
