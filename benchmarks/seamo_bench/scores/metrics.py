@@ -136,13 +136,19 @@ def score(predictions: Predictions, scoring: Scoring, *, batches: tuple[int, ...
     Returns:
         Name -> value; None where undefined.
     """
-    names = metrics_for(scoring)
-    folded = isinstance(predictions, ClassPredictions) and len(predictions.folds) > 0
-    parts: list[Predictions] = list(fold_parts(predictions)) if folded else [predictions]  # type: ignore[arg-type]
-    values = {name: mean_of_folds(np.array([compute(name, part, scoring)[0] for part in parts])) for name in names}
-    if scoring.kind == "multi-label" and isinstance(predictions, ClassPredictions):
-        values.update({f"{PER_BATCH}{n}": micro_ap_per_batch(predictions, n) for n in batches})
-    return {name: None if np.isnan(value) else value for name, value in values.items()}
+    shares = [f"{PER_BATCH}{n}" for n in batches if scoring.kind == "multi-label"]
+    return {name: score_one(name, predictions, scoring) for name in (*metrics_for(scoring), *shares)}
+
+
+def score_one(name: str, predictions: Predictions, scoring: Scoring) -> float | None:
+    """One metric of one run, or `micro_ap_per_batch_<n>`; with folds, its mean over them. None where undefined."""
+    if name.startswith(PER_BATCH) and isinstance(predictions, ClassPredictions):
+        value = micro_ap_per_batch(predictions, int(name.removeprefix(PER_BATCH)))
+    else:
+        folded = isinstance(predictions, ClassPredictions) and len(predictions.folds) > 0
+        parts: list[Predictions] = list(fold_parts(predictions)) if folded else [predictions]  # type: ignore[arg-type]
+        value = mean_of_folds(np.array([compute(name, part, scoring)[0] for part in parts]))
+    return None if np.isnan(value) else value
 
 
 def classes_tested(predictions: Predictions) -> int:

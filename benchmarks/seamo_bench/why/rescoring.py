@@ -8,9 +8,9 @@ import numpy as np
 
 from seamo.errors import UsageError
 from seamo_bench.facts import Facts, scoring_of
-from seamo_bench.predictions import ClassPredictions, Predictions, fold_parts, take
+from seamo_bench.predictions import ClassPredictions, Predictions, take
 from seamo_bench.records.record import Record, load_predictions
-from seamo_bench.scores.metrics import PER_BATCH, compute, mean_of_folds, metrics_for, micro_ap_per_batch
+from seamo_bench.scores.metrics import PER_BATCH, metrics_for, score_one
 
 _PER_BATCH = re.compile(rf"{PER_BATCH}([1-9]\d*)")
 
@@ -44,15 +44,7 @@ def scored(record: Record, results: Path, metric: str, only: Collection[str] | N
         if found is None:
             return None
         predictions = found
-    batch = _PER_BATCH.fullmatch(metric)
-    if batch and isinstance(predictions, ClassPredictions):
-        value = micro_ap_per_batch(predictions, int(batch[1]))
-    else:
-        folded = isinstance(predictions, ClassPredictions) and len(predictions.folds) > 0
-        parts: list[Predictions] = list(fold_parts(predictions)) if folded else [predictions]  # type: ignore[arg-type]
-        scoring = scoring_of(record.facts)
-        value = mean_of_folds(np.array([compute(metric, part, scoring)[0] for part in parts]))
-    return None if np.isnan(value) else value
+    return score_one(metric, predictions, scoring_of(record.facts))
 
 
 def keys_of(record: Record, results: Path) -> frozenset[str]:
