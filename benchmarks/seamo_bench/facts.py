@@ -184,7 +184,7 @@ class Facts(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class InputAsked:
     """What a row asks of the input, which `Facts.inputs` says in one line.
 
     Args:
@@ -193,10 +193,10 @@ class Asked:
         anew: Whether for new tokenizers.
 
     Example:
-        >>> Asked(("s1", "s2:B02+B03"), 224, anew=True).line
+        >>> InputAsked(("s1", "s2:B02+B03"), 224, anew=True).line
         's1 s2:B02+B03 224 px new-tokenizer'
         >>> asked_of("224 px new-tokenizer")
-        Asked(inputs=(), size=224, anew=True)
+        InputAsked(inputs=(), size=224, anew=True)
     """
 
     inputs: tuple[str, ...] = ()
@@ -209,14 +209,14 @@ class Asked:
         return " ".join([*self.inputs, *([f"{self.size} px"] if self.size else []), *([_ANEW] if self.anew else [])])
 
 
-def asked_of(line: str) -> Asked:
-    """What `Asked.line` was of."""
+def asked_of(line: str) -> InputAsked:
+    """What `InputAsked.line` was of."""
     words = line.split()
     anew = _ANEW in words
     words = [word for word in words if word != _ANEW]
     if words[-1:] == ["px"]:
-        return Asked(tuple(words[:-2]), int(words[-2]), anew)
-    return Asked(tuple(words), None, anew)
+        return InputAsked(tuple(words[:-2]), int(words[-2]), anew)
+    return InputAsked(tuple(words), None, anew)
 
 
 def run_key(facts: Facts) -> str:

@@ -11,7 +11,7 @@ from seamo.inputs.wiring import parse_inputs
 from seamo.manifest import DatasetSpec
 from seamo.yamlfile import read_mapping
 from seamo_bench.card import MissingPolicy
-from seamo_bench.facts import Asked, Budget, Scalar
+from seamo_bench.facts import Budget, InputAsked, Scalar
 from seamo_bench.predictions import Kind
 from seamo_bench.protocol import Params, Protocol
 from seamo_bench.suites import find_suite
@@ -96,7 +96,7 @@ class Row(BaseModel):
     def asks(self) -> str:
         """What the row asks of the input beyond the card, as records and columns say it."""
         anew = self.missing == "new-tokenizer"  # no column with those that need none
-        return Asked(self.inputs, self.size, anew).line
+        return InputAsked(self.inputs, self.size, anew).line
 
 
 class Suite(BaseModel):
