@@ -74,17 +74,20 @@ def exact_duplicates(store: Store) -> Pairs:
     if not layers:
         return np.empty((0, 2), dtype=np.int64)
     columns = [f"{layer.id}.{what}" for layer in layers for what in ("length", "crc32c", "valid")]
-    table = store.read_columns(["split", "readable", *columns]).combine_chunks()
-    named = table.column("split").combine_chunks().dictionary_encode()
-    splits = named.indices.to_numpy()
-    outside = [code for code, name in enumerate(named.dictionary.to_pylist()) if name == ""]
+    splits, names = store.read_codes("split")
+    table = store.read_columns(["readable", *columns]).combine_chunks()
+    outside = [-1, *(code for code, name in enumerate(names) if name == "")]
     rows = np.flatnonzero(~np.isin(splits, outside) & table.column("readable").to_numpy())
     # Most images share not even the checksum of their first layer.
-    rows = rows[_of_equals(table.column(f"{layers[0].id}.crc32c").to_numpy()[rows])]
-    facts = np.stack([table.column(name).to_numpy()[rows].astype(np.int64) for name in columns])
-    order = np.lexsort([fact for fact in facts if len(rows) and fact.min() != fact.max()] or facts)
-    rows, facts = rows[order], facts[:, order]
-    bounds = np.flatnonzero((facts[:, 1:] != facts[:, :-1]).any(axis=0)) + 1
+    rows = rows[_of_equals(_at(table.column(f"{layers[0].id}.crc32c").to_numpy(), rows))]
+    facts = [_at(table.column(name).to_numpy(), rows) for name in columns]
+    facts = [fact for fact in facts if len(rows) and fact.min() != fact.max()] or facts[:1]  # others tell none apart
+    order = np.lexsort(facts)
+    rows, is_next = rows[order], np.zeros(max(len(rows) - 1, 0), dtype=np.bool_)
+    for fact in facts:
+        ordered = fact[order]
+        is_next |= ordered[1:] != ordered[:-1]
+    bounds = np.flatnonzero(is_next) + 1
     found: list[tuple[int, int]] = []
     for group in np.split(rows, bounds):
         if len(group) < 2 or splits[group].min() == splits[group].max():
@@ -100,6 +103,12 @@ def exact_duplicates(store: Store) -> Pairs:
             ):
                 found.append((first, other))
     return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+
+def _at(values: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Numbers of rows, ascending; no copy where these are all."""
+    found = values if len(rows) == len(values) else values[rows]
+    return found.astype(np.int64) if found.dtype.kind == "f" else found  # Arrow's, where one of them is null
 
 
 def _of_equals(values: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from seamo.errors import ManifestError, SampleError, StoreError
 from seamo.sample import IGNORE, check_sample, settle_missing
 from seamo.store import check
 from seamo.store.content import pixels_hash
+from seamo.store.few import FewRows
 from seamo.store.format import TAR_FOLDER, ZARR_NAME, label_kind
 from seamo.store.reader import Store
 from seamo_prep import labels
@@ -74,15 +75,22 @@ def verify(
     yield from _splits(store)
     say("samples: shapes, types, labels" + ("" if deep else f" (up to {_SAMPLED} of {len(store)})"))
     yield from (Finding("samples", "note", where, what) for where, what in check.infinite_pixels(store))
-    bad = list(_samples(store, deep=deep, spread=spread))
+    rows = chosen_rows(store, _LOOKED_AT if deep else _SAMPLED)
+    some = FewRows(store, rows)
+    if deep:
+        bad = list(_samples(store, store.rows("all").tolist(), spread))
+    elif len(rows) and rows[-1] >= len(store):  # more rows than store.json counts: the store names each
+        bad = list(_samples(store, rows.tolist()))
+    else:
+        bad = list(_samples(some, range(len(some))))
     yield from bad
     if any(one.severity == "error" for one in bad):
         return  # statistics of pixels that cannot be read mean nothing
     say("band physics")
-    yield from physics(store, deep=deep)
+    yield from physics(some)
     if label_kind(store.spec) != "none":
         say("labels and images")
-        yield from _labels(store, deep=deep)
+        yield from _labels(store, some)
     if deep:
         say("statistics and content")
         yield from _recomputed(store, spread)
@@ -92,26 +100,24 @@ def verify(
             yield Finding("leaks", severity, where, what)
 
 
-def chosen_rows(store: Store, *, deep: bool, most: int | None = None) -> NDArray[np.int64]:
-    """Readable rows: all of them (or `most`), or without `deep` some that are spread evenly."""
+def chosen_rows(store: Store, most: int) -> NDArray[np.int64]:
+    """Readable rows, ascending: all of them, or `most` that are spread evenly."""
     rows = store.rows("all")
-    most = most if deep else _SAMPLED
-    if most is None or len(rows) <= most:
+    if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def _counts(store: Store) -> Iterator[Finding]:
     meta = store.meta
-    table = store.read_columns(["key", "split"]).combine_chunks()
-    keys = table.column("key")
-    if len(keys) != meta.counts.samples:
-        yield Finding("counts", "error", "index.parquet", f"{len(keys)} rows instead of {meta.counts.samples}")
-    if not pc.all(pc.less(keys[:-1], keys[1:])).as_py():  # where they ascend, none stands twice
-        for key, times in _counted(keys).items():
+    rows, is_ascending = _keys(store)
+    if rows != meta.counts.samples:
+        yield Finding("counts", "error", "index.parquet", f"{rows} rows instead of {meta.counts.samples}")
+    if not is_ascending:
+        for key, times in _counted(store.read_columns(["key"]).column("key")).items():
             if times > 1:
                 yield Finding("counts", "error", key, f"the key stands {times} times")
-    found = _counted(table.column("split"))
+    found = _counted(store.read_columns(["split"]).column("split"))
     if {name: count for name, count in found.items() if count} != meta.counts.splits:
         yield Finding("counts", "error", "index.parquet", f"splits {found} instead of {meta.counts.splits}")
     expected = meta.spec.expected
@@ -134,6 +140,18 @@ def _counts(store: Store) -> Iterator[Finding]:
         yield Finding("counts", "note", meta.id, f"a subset: {meta.subset}")
     if meta.synthetic is not None:
         yield Finding("counts", "note", meta.id, "synthetic: counts are not held against the manifest")
+
+
+def _keys(store: Store) -> tuple[int, bool]:
+    """How many keys there are, and whether they ascend: then none stands twice."""
+    rows, is_ascending, last = 0, True, None
+    for piece in store.read_batches(["key"]):
+        keys = piece.column(0)
+        if last is not None and not pc.less(last, keys[0]).as_py():
+            is_ascending = False
+        is_ascending &= pc.all(pc.less(keys[:-1], keys[1:])).as_py()
+        rows, last = rows + len(keys), keys[-1]
+    return rows, is_ascending
 
 
 def _counted(values: Any) -> dict[Any, int]:
@@ -182,15 +200,15 @@ def _absent(store: Store, counts: Mapping[int, int], *, is_whole: bool) -> Itera
     yield Finding("classes", severity, store.spec.id, f"no sample of class {some}")
 
 
-def _labels(store: Store, *, deep: bool) -> Iterator[Finding]:
+def _labels(store: Store, some: FewRows) -> Iterator[Finding]:
     """Labels against names and images; masks against their images."""
-    rows = chosen_rows(store, deep=deep, most=_LOOKED_AT)
-    doubt = _doubt(len(rows))
-    found = [*labels.differing_names(store, store.rows("all")), *labels.unlike_images(store, rows)]
+    rows = range(len(some))
+    doubt = _doubt(len(some))
+    found = [*labels.differing_names(store, store.rows("all")), *labels.unlike_images(some, rows)]
     if label_kind(store.spec) == "mask":
-        counts = labels.count_masks(store, rows)
-        yield from _mask_counts(store, counts, is_all=len(rows) == len(store))
-        found += labels.turned_masks(store, rows)
+        counts = labels.count_masks(some, rows)
+        yield from _mask_counts(store, counts, is_all=len(some) == len(store))
+        found += labels.turned_masks(some, rows)
     for one in found:
         yield Finding("labels", doubt if one.is_proof else _milder(doubt), one.where, one.what)
 
@@ -222,22 +240,26 @@ def _splits(store: Store) -> Iterator[Finding]:
     """Images of identical pixels, and scenes, in more than one split."""
     for severity, where, what in same_images(store):
         yield Finding("splits", severity, where, what)
-    table = store.read_columns(["split", "scene", "readable"]).combine_chunks()
-    has_both = pc.and_(pc.not_equal(table.column("split"), ""), pc.not_equal(table.column("scene"), ""))
-    table = table.filter(pc.and_(has_both, table.column("readable")))
-    scenes, splits = (table.column(name).combine_chunks().dictionary_encode() for name in ("scene", "split"))
-    codes = scenes.indices.to_numpy().astype(np.int64) * len(splits.dictionary) + splits.indices.to_numpy()
-    seen = np.bincount(codes, minlength=len(scenes.dictionary) * len(splits.dictionary)) > 0
-    in_several = np.flatnonzero(seen.reshape(len(scenes.dictionary), -1).sum(axis=1) > 1) if len(codes) else codes
+    (splits, names), (scenes, scene_names) = store.read_codes("split"), store.read_codes("scene")
+    is_told = np.isin(splits, _told(names)) & np.isin(scenes, _told(scene_names))
+    is_told &= store.read_columns(["readable"]).column("readable").to_numpy()
+    codes = scenes[is_told] * len(names) + splits[is_told]
+    seen = np.bincount(codes, minlength=len(scene_names) * len(names)).reshape(len(scene_names), -1) > 0
+    in_several = np.flatnonzero(seen.sum(axis=1) > 1)
     if len(in_several):
-        first = min(scenes.dictionary.take(in_several).to_pylist())
-        what = f"{len(in_several)} of {len(scenes.dictionary)} scenes have samples in several splits"
+        first = min(scene_names[scene] for scene in in_several)
+        what = f"{len(in_several)} of {seen.any(axis=1).sum()} scenes have samples in several splits"
         yield Finding("splits", "note", first, what)
 
 
-def _samples(store: Store, *, deep: bool, spread: check.Spread) -> Iterator[Finding]:
+def _told(names: Sequence[str]) -> list[int]:
+    """Codes that say something."""
+    return [code for code, name in enumerate(names) if name]
+
+
+def _samples(store: Store, rows: Sequence[int], spread: check.Spread = check.here) -> Iterator[Finding]:
+    """Samples that cannot be read, or break a rule; and bands with infinite pixels."""
     infinite: Counter[str] = Counter()
-    rows = chosen_rows(store, deep=deep).tolist()
     for found, counts in spread(store, _looked_at, rows, each=check.rows_each(store)):
         yield from found
         infinite.update(counts)
@@ -263,9 +285,9 @@ def _looked_at(store: Store, rows: Sequence[int]) -> tuple[list[Finding], Counte
     return found, infinite
 
 
-def physics(store: Store, *, deep: bool) -> Iterator[Finding]:
+def physics(store: Store) -> Iterator[Finding]:
     """What the pixels of Sentinel-1 and Sentinel-2 must look like, and which exchange of bands explains it if not."""
-    rows = chosen_rows(store, deep=deep, most=_LOOKED_AT)
+    rows = np.arange(len(store))
     for where, what in doubtful_units(store, rows):
         yield Finding("physics", "error", where, f"{what}: state the right unit and build again")
     for stack in store.spec.stacks:

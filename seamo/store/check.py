@@ -1,5 +1,6 @@
 """Checking a store against itself: content, files, statistics recomputed from what is stored."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -193,9 +194,33 @@ def _damaged(home: Store, files: Sequence[tuple[str, SealedFile]], *, deep: bool
     if not deep and disk_path(home.url) is not None:  # sizes of files on a disk, where threads cost more than they save
         found = [problem(one) for one in files]
     else:
-        with ThreadPoolExecutor(_READERS) as pool:
-            found = list(pool.map(problem, files))
+        found = _in_threads(problem, files, lambda one: one[1].bytes)
     return [Mismatch(name, what) for (name, _), what in zip(files, found, strict=True) if what]
+
+
+def _in_threads(call: Callable[[Item], Found], items: Sequence[Item], size: Callable[[Item], int]) -> list[Found]:
+    """What is found for each item, in their order; the largest are begun first, so that none is waited for alone.
+
+    A few threads take one item after the other: a task an item costs more than to hash a small file.
+    """
+    todo = deque(sorted(range(len(items)), key=lambda i: -size(items[i])))
+    found: dict[int, Found] = {}
+
+    def work() -> None:
+        while True:
+            try:
+                i = todo.popleft()
+            except IndexError:  # another took the last one
+                return
+            found[i] = call(items[i])
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        try:
+            for one in [pool.submit(work) for _ in range(min(_READERS, len(items)))]:
+                one.result()
+        finally:
+            todo.clear()  # an interrupt, or what one of them raised, ends all
+    return [found[i] for i in range(len(items))]
 
 
 def strange_files(store: Store) -> Iterator[str]:

@@ -17,7 +17,7 @@ from seamo.native.scratch import Scratch
 from seamo.sample import GeoRef, Label, Sample
 from seamo.seal import SealedFile, document_digest, open_manifest
 from seamo.store import format as fmt
-from seamo.store.columns import IndexColumns
+from seamo.store.columns import HEAVY, IndexColumns
 from seamo.store.faces import Faces
 from seamo.store.meta import BUILD_AGAIN, SaidByMeta, read_meta
 from seamo.store.packing import DTYPE, unpack
@@ -124,7 +124,7 @@ class Store(SaidByMeta, Faces):
         self._origin: PixelFiles = open_files(self.pixels_url) if self.meta.pixels_in else self.files
         self._pixels: PixelFiles = self._origin
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+    def __reduce__(self) -> tuple[type["Store"], tuple[Any, ...]]:
         return Store, (self.url,)
 
     def __len__(self) -> int:
@@ -199,16 +199,19 @@ class Store(SaidByMeta, Faces):
 
         All columns of index.parquet except footprint, bbox, transform and sha256, which `read_index` gives.
         """
-        heavy = ("footprint", "bbox", "transform", "sha256")
-        return self.read_index([name for name in self._columns.names if name not in heavy])
+        return self.read_index([name for name in self._columns.names if name not in HEAVY | {"transform"}])
 
     def read_index(self, columns: list[str]) -> "pd.DataFrame":
         """Some columns of index.parquet (`footprint`: WKB bytes in WGS84)."""
         return self._columns.frame(columns)
 
-    def read_columns(self, columns: list[str]) -> Any:
-        """The same as an Arrow table: of a million rows seconds faster where there are sets."""
-        return self._columns.table(columns)
+    def read_columns(self, columns: list[str], rows: NDArray[np.int64] | None = None) -> Any:
+        """The same as an Arrow table, of `rows` (ascending) or all: of a million seconds faster where sets are."""
+        return self._columns.table(columns, rows)
+
+    def read_codes(self, column: str) -> tuple[NDArray[np.int64], list[str]]:
+        """A column of text as (N,) positions in the list of its values, -1 where there is none."""
+        return self._columns.codes(column)
 
     def read_batches(self, columns: list[str], rows: int = 65536) -> Iterator[Any]:
         """The same as Arrow record batches, in order: memory for `rows` rows at a time."""
