@@ -84,10 +84,19 @@ def spread(values: Floats, share: float) -> Floats:
     """(H, W, C) seen through a point spread: each neighbour along an axis receives `share` of a pixel's light."""
     if share == 0:
         return values
-    padded = np.pad(values, ((1, 1), (0, 0), (0, 0)), mode="edge")
-    values = (1 - 2 * share) * values + share * (padded[:-2] + padded[2:])
-    padded = np.pad(values, ((0, 0), (1, 1), (0, 0)), mode="edge")
-    return np.asarray((1 - 2 * share) * values + share * (padded[:, :-2] + padded[:, 2:]))
+    values = _spread_down(values, share)
+    return np.swapaxes(_spread_down(np.swapaxes(values, 0, 1), share), 0, 1)
+
+
+def _spread_down(values: Floats, share: float) -> Floats:
+    """Along the first axis; beyond an edge lies what lies at it."""
+    near = np.empty_like(values)
+    np.add(values[:-2], values[2:], out=near[1:-1])
+    np.add(values[0], values[1], out=near[0])
+    np.add(values[-2], values[-1], out=near[-1])
+    near *= share
+    near += (1 - 2 * share) * values
+    return near
 
 
 def strided_mean(values: Floats, step: int) -> Floats:

@@ -52,9 +52,9 @@ class Ground:
 
     Args:
         cover: (H, W) uint8, positions in `COVERS`.
-        rest: (H, W, materials) shares at rest; the drawn forms have one pure material a band here.
+        rest: (H, W, materials) shares at rest; the drawn forms have reflectance x 10000 of the 12 bands here.
         change: What the active state adds to `rest`.
-        spectra: (materials, 12) reflectance x 10000 in this place.
+        spectra: (materials, 12) reflectance x 10000 in this place; None: the shares are those of bands already.
         calendar: When its plants are green.
         day_shift: (H, W) days by which a pixel is ahead of its calendar.
         vigour: (H, W) factor of its greenness.
@@ -71,7 +71,7 @@ class Ground:
     cover: NDArray[np.uint8]
     rest: Floats
     change: Floats
-    spectra: Floats
+    spectra: Floats | None
     calendar: Calendar
     day_shift: Floats
     vigour: Floats

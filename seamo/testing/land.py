@@ -143,7 +143,7 @@ def _ground(sheet: Canvas, rng: np.random.Generator) -> Ground:
         rest=rest,
         change=change,
         ripe=ripe if ripe.any() else None,
-        spectra=np.eye(NUM_BANDS, dtype=np.float32),  # surfaces are mixed as light, not as materials
+        spectra=None,  # surfaces are mixed as light, not as materials
         calendar=Calendar(*calendar),
         day_shift=sheet.days + np.float32(rng.normal(0, 10)),
         vigour=1 + 0.15 * sheet.tone,

@@ -138,7 +138,8 @@ class Scene:
         haze = float(np.exp(sky.normal(0, 0.18)))
         rng = _rng(self, date, product)
         green = self.greenness(date)
-        shares = ground.rest + green[..., None] * ground.change
+        shares = green[..., None] * ground.change
+        shares += ground.rest
         if ground.ripe is not None:
             shares += ((1 - green) * np.clip(self._season(date, RIPE_DAYS), 0, 1))[..., None] * ground.ripe
         shares *= ground.light[..., None]
@@ -148,7 +149,11 @@ class Scene:
         mean = block_mean if self.world.form == "plain" else strided_mean
         for gsd, names in _GRIDS:
             step = gsd // 10
-            light = mean(shares, step) @ ground.spectra[:, [S2_L2A.index(name) for name in names]]
+            chosen = [S2_L2A.index(name) for name in names]
+            if ground.spectra is None:
+                light = mean(shares[..., chosen], step)
+            else:
+                light = mean(shares, step) @ ground.spectra[:, chosen]
             if gsd == 10:
                 light = spread(light, ground.blur)
             if alpha is not None:

@@ -8,6 +8,7 @@ from seamo.errors import UsageError
 from seamo.testing.arranged import ARRANGED, WIDTH, is_first
 from seamo.testing.covers import COVERS
 from seamo.testing.drawing import cells, turned
+from seamo.testing.fields import spread
 from seamo.testing.surfaces import MATERIALS, SURFACES
 from seamo.testing.world import World
 
@@ -194,3 +195,16 @@ def test_cells_are_those_of_the_nearest_point() -> None:
     same = number.ravel()[away.argmin(axis=0)] == found.ids.ravel()
     assert same.mean() > 0.97  # the search looks at the nine boxes around a pixel only
     np.testing.assert_allclose(found.border.ravel()[same], ((order[1] - order[0]) / 2)[same], atol=0.3)
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 4), (2, 3, 1), (30, 12, 2)])
+def test_the_point_spread_is_that_of_a_padded_image(shape):
+    image = np.random.default_rng(3).uniform(0, 9000, shape).astype(np.float32)
+    share = 0.12
+    padded = np.pad(image, ((1, 1), (0, 0), (0, 0)), mode="edge")
+    down = (1 - 2 * share) * image + share * (padded[:-2] + padded[2:])
+    padded = np.pad(down, ((0, 0), (1, 1), (0, 0)), mode="edge")
+    want = (1 - 2 * share) * down + share * (padded[:, :-2] + padded[:, 2:])
+    found = spread(image, share)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, want)
