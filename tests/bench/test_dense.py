@@ -31,9 +31,9 @@ from seamo_bench.suites.suite import Suite, load_suite
 from seamo_bench.tasks.trials import labels_of, make_trials, task_facts
 from tests.bench.dense_store import CLASSES, SCENE, STRIDE, TILE, dense_store, map_store, scene
 from tests.bench.test_run import quiet, same
+from tests.conftest import ROOT
 
 torch.set_num_threads(1)
-ROOT = Path(__file__).resolve().parents[2]
 PIXELS = {"head": "linear", "frozen": True, "epochs": 8, "warmup": 0, "batch": 8, "base_lrs": (0.1,), "scale_lr": False}
 
 
@@ -101,7 +101,7 @@ def test_learning_rates_by_hand():
             self.stem = torch.nn.Linear(2, 2)
             self.blocks = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(2))
 
-        def forward_features(self, inputs):
+        def forward_features(self, _inputs):
             raise AssertionError("only its parameters count here")
 
     model = _dense.Segmenter(Net(), torch.nn.Linear(2, 3), "")

@@ -251,7 +251,7 @@ def test_layer_decay_and_weight_decay_of_every_parameter():
             self.blocks = nn.ModuleList(nn.Linear(2, 2) for _ in range(2))
             self.norm = nn.LayerNorm(2)
 
-        def forward_features(self, inputs):
+        def forward_features(self, _inputs):
             raise AssertionError("only its parameters count here")
 
     model = finetune.Classifier(Net(), 2, 3)
