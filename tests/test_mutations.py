@@ -3,7 +3,8 @@
 import pytest
 
 from tests.conftest import ROOT
-from tests.mutations import MUTATIONS, Edit, check_found, main, mutated
+from tests.mutants.edits import Edit
+from tests.mutations import MUTATIONS, check_found, main, mutated
 
 
 def test_what_mutations_change_is_to_be_found() -> None:
