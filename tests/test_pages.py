@@ -1,7 +1,7 @@
 """Every fenced block of every page runs, or says above itself why not; guides run here, on small synthetic stores.
 
 Pages with tests of their own: tutorials (`test_tutorials.py`), own data (`test_guide_own_data.py`), a team's day
-(`test_team.py`), why two numbers differ (`test_why.py`), the label audit (`test_audit.py`), the store's format
+(`test_team.py`), why two numbers differ (`test_why_planted.py`), the label audit (`test_audit.py`), the store's format
 (`test_doctests.py`), testing (`test_testing_page.py`).
 """
 

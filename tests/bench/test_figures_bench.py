@@ -24,8 +24,8 @@ from seamo_bench.records.record import load_predictions, read_records, write_rec
 from seamo_bench.tasks.truth import mask_of
 from tests.bench.bench_store import build_store, toy_samples, toy_spec
 from tests.bench.dense_store import SCENE, dense_store, scene
-from tests.bench.test_predict import DENSE, FOUR, run
 from tests.bench.test_run import quiet
+from tests.bench.trained_heads import DENSE, FOUR, run
 
 torch.set_num_threads(1)
 CLASSES = """

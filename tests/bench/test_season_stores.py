@@ -22,7 +22,7 @@ from seamo_bench.records.answers import read_answers
 from seamo_bench.records.record import load_predictions, read_records
 from tests.bench.bench_store import build_store, toy_samples, toy_spec
 from tests.bench.dense_store import dense_samples, dense_spec, write_store
-from tests.bench.test_predict import run
+from tests.bench.trained_heads import run
 
 torch.set_num_threads(1)
 FOUR = ("B02", "B03", "B04", "B08")

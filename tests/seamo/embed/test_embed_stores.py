@@ -16,19 +16,10 @@ from seamo.sample import Sample
 from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan, StoreWriter
 from seamo.use import pooled
-from seamo.use.inputs import load_pretrained
 from seamo.use.parts import Parts
 from seamo.use.pooled import Reading, embed_store
-from tests.seamo.small_model import model_folder
+from tests.seamo.embed.images import BANDS, scene
 from tests.seamo.small_store import build_small_store
-from tests.seamo.test_embed import BANDS, CONFIG, scene
-
-
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "model"
-    model_folder(path, CONFIG)
-    return load_pretrained(path, device="cpu")
 
 
 def test_parts_of_something_else_are_not_used(tmp_path):
