@@ -17,7 +17,7 @@ from seamo.store import format as fmt
 from seamo.store.buildplan import BuildPlan, view8
 from seamo.store.meaning import Meaning, read_moments
 from seamo.store.moments import part_statistics
-from seamo.store.publish import put_made, seal
+from seamo.store.publish import seal
 from seamo.store.reader import Store
 from seamo.store.splits import Assignment, SampleFacts, assign
 from seamo.store.table import label_array, row_groups, table_bytes, with_meaning
@@ -36,24 +36,6 @@ def find_view(store: str | Path, view: str) -> str | None:
         return ""
     name = f"{fmt.VIEWS_NAME}/{view}"
     return name if open_files(store).exists(f"{name}/{fmt.META_NAME}") else None
-
-
-def write_view(
-    path: Path,
-    plan: BuildPlan,
-    *,
-    splits: Mapping[str, str] | Assignment | None = None,
-    labels: Mapping[str, ClassLabel] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> Path:
-    """`make_view` of a store on a disk, published there; its lock is held.
-
-    Returns:
-        The view's folder.
-    """
-    final = path / fmt.VIEWS_NAME / view8(plan)
-    put_made(final, lambda folder: make_view(path, folder, plan, splits=splits, labels=labels, provenance=provenance))
-    return final
 
 
 def make_view(

@@ -69,7 +69,8 @@ def write_zarr_metadata(
         for bucket in buckets.get(LABEL, (0,)):
             size = (bucket, bucket) if bucket or height_width is None else height_width
             name = array_name(LABEL, bucket)
-            arrays.sharded(name, size, np.dtype("uint8"), IGNORE_FILL, ("sample", f"y_{name}", f"x_{name}"), {})
+            dims = ("sample", f"y_{name}", f"x_{name}")
+            arrays.sharded(name, size, dtype=np.dtype("uint8"), fill=IGNORE_FILL, dims=dims, attributes={})
     _coordinates(root, spec, keys, dates, times)
     with warnings.catch_warnings():
         # Consolidated metadata is not in the zarr v3 specification yet; readers that do not know it ignore it.
@@ -80,13 +81,13 @@ def write_zarr_metadata(
 class _Arrays:
     def __init__(self, root: zarr.Group, num_rows: int, rows_per_shard: int, codec: CodecName) -> None:
         self._root, self._num_rows, self._rows = root, num_rows, rows_per_shard
-        settings = blosc_settings(codec)
-        self._blosc = settings
+        self._blosc = blosc_settings(codec)
 
     def sharded(
         self,
         name: str,
         inner: tuple[int, ...],
+        *,
         dtype: np.dtype[Any],
         fill: float,
         dims: tuple[str, ...],
@@ -136,7 +137,7 @@ def _layer_arrays(
         name = array_name(layer.id, bucket)
         inner = (layer.times, len(layer.bands), height, width)
         dims = ("sample", time, f"band_{layer.id}", f"y_{name}", f"x_{name}")
-        arrays.sharded(name, inner, dtype, fill, dims, attributes)
+        arrays.sharded(name, inner, dtype=dtype, fill=fill, dims=dims, attributes=attributes)
 
 
 def _coordinates(

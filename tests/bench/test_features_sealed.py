@@ -24,12 +24,12 @@ from seamo.inputs.statistics import store_statistics
 from seamo.inputs.wiring import wire
 from seamo.store.buildplan import BuildPlan
 from seamo.store.reader import Store, open_store
-from seamo.store.views import write_view
 from seamo_bench.facts import BackboneFacts
 from seamo_bench.features.cache import FeatureCache, Work, cache_name
 from seamo_bench.features.parts import notes_file, read_parts, write_part
 from seamo_bench.network import Backbone
 from tests.bench.bench_store import toy_store
+from tests.seamo.small_store import write_view
 
 torch.set_num_threads(1)
 SAMPLES = 48

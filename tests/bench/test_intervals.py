@@ -59,6 +59,12 @@ def test_comparisons_with_the_chosen_best_count_pairs():
 # Formulas
 
 
+def paired(a, b, name, scoring):
+    """The difference of two cells of runs, as tables have it."""
+    sides = [[rp.replicate(run, name, scoring) for run in side] for side in (a, b)]
+    return iv.paired_difference(*sides, lambda: (a[0], b[0]))
+
+
 def test_bootstrap_of_accuracy_is_the_binomial_standard_error():
     p = hits(np.arange(1000) % 5 > 0)
     s = iv.sampling([p], "top1", SINGLE)
@@ -216,13 +222,13 @@ def test_cv5x5_is_the_corrected_resampled_t():
 
 def test_paired_folds_and_mismatched_folds():
     a, b = folded(0, edge=0.8), folded(1)
-    diff = iv.paired_difference([a], [b], "top1", SINGLE)
+    diff = paired([a], [b], "top1", SINGLE)
     means = rp.fold_values(a, "top1", SINGLE) - rp.fold_values(b, "top1", SINGLE)
     t = means.mean() / math.sqrt((1 / 25 + 1 / 4) * means.var(ddof=1))
     assert diff.p == pytest.approx(2 * stats.t.sf(abs(t), 24))
     shuffled = ClassPredictions(b.keys[::-1], b.labels, b.scores, repeats=b.repeats, folds=b.folds)
     with pytest.raises(ProtocolError, match="do not hold the same samples"):
-        iv.paired_difference([a], [shuffled], "top1", SINGLE)
+        paired([a], [shuffled], "top1", SINGLE)
 
 
 def test_paired_difference_cancels_what_both_share():
@@ -230,14 +236,14 @@ def test_paired_difference_cancels_what_both_share():
     shared = rng.random(1000) < 0.7
     better = shared | (rng.random(1000) < 0.05)
     a, b = hits(better), hits(shared)
-    diff = iv.paired_difference([a], [b], "top1", SINGLE)
+    diff = paired([a], [b], "top1", SINGLE)
     assert diff.test == "exact McNemar"
     only = int((better & ~shared).sum())
     assert diff.p == pytest.approx(stats.binomtest(only, only).pvalue)
     assert diff.interval.low > 0
     apart = iv.interval(iv.sampling([a], "top1", SINGLE)), iv.interval(iv.sampling([b], "top1", SINGLE))
     assert diff.interval.high - diff.interval.low < 0.5 * (apart[0].high - apart[0].low)
-    back = iv.paired_difference([b], [a], "top1", SINGLE)
+    back = paired([b], [a], "top1", SINGLE)
     assert back.interval.value == pytest.approx(-diff.interval.value)
 
 
@@ -245,7 +251,7 @@ def test_paired_difference_over_seeds_knows_both_groups():
     rng = np.random.default_rng(1)
     a = [hits(rng.random(600) < share) for share in (0.80, 0.82, 0.84)]
     b = [hits(rng.random(600) < share) for share in (0.60, 0.62, 0.58)]
-    diff = iv.paired_difference(a, b, "top1", SINGLE)
+    diff = paired(a, b, "top1", SINGLE)
     means = [np.mean([score(run, SINGLE)["top1"] for run in group]) for group in (a, b)]
     assert diff.interval.value == pytest.approx(means[0] - means[1])
     assert diff.interval.low > 0
@@ -257,19 +263,19 @@ def test_difference_of_groups_is_a_t_test_with_its_interval():
     rng = np.random.default_rng(3)
     ease = rng.normal(0.8, 1, 300)
     a, b = ([hits(ease + shift + rng.normal(0, 0.6, 300) > 0) for _ in range(3)] for shift in (0.15, 0))
-    diff = iv.paired_difference(a, b, "top1", SINGLE)
+    diff = paired(a, b, "top1", SINGLE)
     known = iv.difference_of(*[[rp.replicate(run, "top1", SINGLE) for run in side] for side in (a, b)])
     assert diff.p == pytest.approx(2 * stats.t.sf(abs(known.value) / known.error, known.df))
     half = stats.t.ppf(0.975, known.df) * known.error
     assert (diff.interval.low, diff.interval.high) == pytest.approx((known.value - half, known.value + half))
     assert (diff.p < 0.05) == (diff.interval.low > 0 or diff.interval.high < 0)
-    same = iv.paired_difference(a, a, "top1", SINGLE)
+    same = paired(a, a, "top1", SINGLE)
     assert same.interval.value == 0
 
 
 def test_identical_predictions_differ_by_nothing():
     run = hits(np.arange(50) % 3 > 0)
-    diff = iv.paired_difference([run], [run], "nll", SINGLE)
+    diff = paired([run], [run], "nll", SINGLE)
     assert (diff.interval.low, diff.interval.high, diff.p) == (0.0, 0.0, 1.0)
 
 
@@ -277,7 +283,7 @@ def test_identical_predictions_differ_by_nothing():
 def test_where_all_units_say_the_same_p_is_the_sign_tests(units):
     rows = np.arange(4 * units)
     sides = [[hits(np.full(len(rows), right), np.char.mod("u%03d", rows // 4))] for right in (True, False)]
-    diff = iv.paired_difference(sides[0], sides[1], "top1", SINGLE)
+    diff = paired(sides[0], sides[1], "top1", SINGLE)
     assert diff.interval.value == 1
     assert diff.p == pytest.approx(stats.binomtest(units, units).pvalue)
     assert diff.test == f"sign test: all {units} scenes say the same"
@@ -288,7 +294,7 @@ def test_one_image_that_decides_all_is_no_sure_difference():
     sides = []
     for hit in ([[5, 0], [0, 5]], [[5, 0], [5, 0]]):
         sides.append([TilePredictions(keys(40), np.array([hit, *[[[10, 0], [0, 0]]] * 39]))])
-    diff = iv.paired_difference(sides[0], sides[1], "f1_positive", Scoring("change", positive=1))
+    diff = paired(sides[0], sides[1], "f1_positive", Scoring("change", positive=1))
     assert (diff.interval.value, diff.p) == (1, None)
 
 
@@ -318,7 +324,7 @@ def test_ends_stay_within_the_metric():
     few = hits([True, True, False])
     one = iv.interval(iv.sampling([few], "top1", SINGLE))
     assert 0 < one.low < 2 / 3 < one.high < 1
-    both = iv.paired_difference([few], [hits([False, True, False])], "top1", SINGLE).interval
+    both = paired([few], [hits([False, True, False])], "top1", SINGLE).interval
     assert both.low < 0.0  # differences are not cut at 0
 
 

@@ -15,7 +15,6 @@ from seamo.store.buildplan import BuildPlan
 from seamo.store.keeping import rebuild
 from seamo.store.reader import Store, open_store
 from seamo.store.roots import name_latest
-from seamo.store.views import write_view
 from seamo_bench.paper.examples import store_of, stores_under
 from seamo_bench.records.record import read_records
 from seamo_bench.runs.plan import Places, make_plan
@@ -26,6 +25,7 @@ from seamo_bench.tasks.stores import find_build
 from tests.bench.bench_store import toy_spec, toy_store
 from tests.bench.forging import forge
 from tests.bench.test_run import quiet
+from tests.seamo.small_store import write_view
 
 torch.set_num_threads(1)
 SYNTHETIC = {"what": "synthetic, for tests"}

@@ -1,12 +1,19 @@
 """A small synthetic store for the loader's and the training's tests: SSL4EO-S12's layers at a few pixels."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seamo.manifest import DatasetSpec, SplitSpec, shipped_manifest
 from seamo.sample import Sample
+from seamo.store.buildplan import view8
+from seamo.store.format import VIEWS_NAME
+from seamo.store.publish import put_made
 from seamo.store.reader import Store, open_store
+from seamo.store.splits import Assignment
+from seamo.store.views import ClassLabel, make_view
 from seamo.store.writer import BuildPlan, StoreWriter
 
 LAYERS = ("s2a_10m", "s2a_20m", "s2a_60m", "s1")
@@ -59,3 +66,17 @@ def build_small_store(
             writer.write_shard(k, [samples[row] for row in writer.rows_of(k)])
         path = writer.publish(splits={sample.key: "train" for sample in samples})
     return open_store(path)
+
+
+def write_view(
+    path: Path,
+    plan: BuildPlan,
+    *,
+    splits: Assignment | None = None,
+    labels: Mapping[str, ClassLabel] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Path:
+    """Other splits, label spaces or labels of a store on a disk, put below it: the view's folder."""
+    final = path / VIEWS_NAME / view8(plan)
+    put_made(final, lambda folder: make_view(path, folder, plan, splits=splits, labels=labels, provenance=provenance))
+    return final

@@ -26,9 +26,9 @@ from seamo.store.format import Layout
 from seamo.store.joined import JoinedStore
 from seamo.store.reader import Store, open_store
 from seamo.store.roots import store_urls
-from seamo.store.views import write_view
 from seamo.testing.stores import tiny_store
 from tests import servers
+from tests.seamo.small_store import write_view
 from tests.seamo.store_samples import build, mask_sample, masks_spec, seasons_sample, seasons_spec
 
 

@@ -14,12 +14,8 @@ from seamo_bench.scores.intervals import (
     LEVEL,
     Difference,
     Sampling,
-    by_t_test,
-    difference_of,
-    interval,
-    is_mcnemar,
-    mcnemar,
     mean_of,
+    paired_difference,
 )
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.scores.replicates import RESAMPLES, Replicates
@@ -186,12 +182,12 @@ class Runs:
 
 def load_runs(records: Sequence[Record], results: Path) -> Runs:
     """Load the predictions of a cell's records, several seeds or several pretrainings."""
-    ordered = in_order(records)
+    ordered = by_seed(records)
     return Runs(tuple(load_predictions(one, results) for one in ordered), _parents(ordered))
 
 
-def in_order(records: Sequence[Record]) -> list[Record]:
-    """The records of a cell in the order in which `load_runs` and `cell_runs` have their runs."""
+def by_seed(records: Iterable[Record]) -> list[Record]:
+    """Records in the order in which people count: backbones by name, then seeds."""
     return sorted(records, key=lambda one: (one.facts.backbone.id, one.facts.seed, one.facts.split.salt, one.key))
 
 
@@ -214,7 +210,7 @@ def cell_runs(
     records: Sequence[Record], results: Path, name: str, *, block_km: int | None = None, resamples: int = RESAMPLES
 ) -> CellRuns:
     """The replicates of a cell's records under one metric, kept in the results folder once they are made."""
-    ordered = in_order(records)
+    ordered = by_seed(records)
     made = tuple(replicates_of(one, results, name, block_km=block_km, resamples=resamples) for one in ordered)
     return CellRuns(tuple(ordered), made, _parents(ordered))
 
@@ -237,11 +233,12 @@ def cell_sampling(
 
 def cell_difference(a: CellRuns, b: CellRuns, results: Path, *, level: float = LEVEL) -> Difference:
     """Mean score of one cell minus another's on the same test samples, by McNemar's test where it applies."""
-    known = difference_of(a.replicates, b.replicates, parents=(a.parents, b.parents))
-    if is_mcnemar(a.replicates, b.replicates):
-        p = mcnemar(*(load_predictions(cell.records[0], results) for cell in (a, b)))
-        return Difference(interval(known, level=level), p, "exact McNemar")
-    return by_t_test(known, level=level)
+
+    def first_runs() -> tuple[Predictions, Predictions]:
+        return load_predictions(a.records[0], results), load_predictions(b.records[0], results)
+
+    parents = (a.parents, b.parents)
+    return paired_difference(a.replicates, b.replicates, first_runs, parents=parents, level=level)
 
 
 def paired_group_difference(

@@ -22,7 +22,7 @@ from seamo_bench.predictions import ClassPredictions, Ints, Predictions, Scoring
 from seamo_bench.records.answers import read_answers
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.scores.blocks import in_scheme_units
-from seamo_bench.scores.intervals import Interval, interval, mean_of
+from seamo_bench.scores.intervals import Interval, finite_or_none, interval, mean_of
 from seamo_bench.scores.metric import Metric
 from seamo_bench.scores.metrics import PRIMARY, compute, metric, micro_ap_per_batch
 from seamo_bench.scores.readings import READINGS
@@ -269,10 +269,11 @@ def _reading(named: Metric, known: Interval, *, title: str, ours: bool) -> ReadA
 
 
 def _numbers(known: Interval) -> dict[str, Any]:
-    def there(value: float | None) -> float | None:
-        return value if value is not None and math.isfinite(value) else None
-
-    return {"value": there(known.value), "low": there(known.low), "high": there(known.high)}
+    return {
+        "value": finite_or_none(known.value),
+        "low": finite_or_none(known.low),
+        "high": finite_or_none(known.high),
+    }
 
 
 def _per_batch(predictions: ClassPredictions) -> ReadAs:
@@ -281,7 +282,7 @@ def _per_batch(predictions: ClassPredictions) -> ReadAs:
     return ReadAs(
         id=PER_BATCH,
         title=f"micro mAP a batch: that of each {BATCH} samples in stored order, averaged over batches",
-        value=value if math.isfinite(value) else None,
+        value=finite_or_none(value),
         note="follows the order of the samples: no interval",
         users=users,
         source=source,

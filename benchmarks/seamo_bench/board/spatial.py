@@ -17,7 +17,7 @@ import numpy as np
 from seamo.errors import ProtocolError
 from seamo.store.spatial import parse_spatial
 from seamo.store.splits import CV_SCHEME
-from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, in_order, load_runs, row_of
+from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, by_seed, load_runs, row_of
 from seamo_bench.facts import Value, scoring_of
 from seamo_bench.predictions import ClassPredictions, Predictions, Strings, take
 from seamo_bench.records.record import Record
@@ -188,7 +188,7 @@ def _gap(others: list[Record], spatial: list[Record], results: Path, metric: str
     keys = _common(*sides)
     parts = [_only(side, keys) for side in sides] if len(keys) >= FEW_SAMPLES else []
     stores = [store for record in (*others, *spatial) for store in record.facts.stores]
-    known = [[replicate_parts(one, name, resamples) for one in in_order(side)] for side in (others, spatial)]
+    known = [[replicate_parts(one, name, resamples) for one in by_seed(side)] for side in (others, spatial)]
 
     def score(side: Sequence[Record]) -> Interval:
         return interval(cell_sampling(side, results, name, block_km=side_km, resamples=resamples))

@@ -13,6 +13,7 @@ from seamo.store.pictures import ABSENT, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Colour = tuple[int, int, int]
 _CELL = 1.75  # inches
@@ -71,6 +72,23 @@ class Sheet:
     notes: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Page:
+    """A figure that is drawn on in inches from its upper left corner."""
+
+    figure: "Figure"
+    width: float
+    height: float
+
+    def text(self, x: float, y: float, words: str, **how: Any) -> None:
+        style = {"va": "top", "color": _INK, "fontsize": 7.5, "parse_math": False, **how}  # a $ of a title is a $
+        self.figure.text(x / self.width, 1 - y / self.height, printable(words, lines=True), **style)
+
+    def axes(self, x: float, bottom: float, width: float, height: float) -> "Axes":
+        where = (x / self.width, 1 - bottom / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(where)
+
+
 def write_sheet(path: Path, sheet: Sheet) -> None:
     """Draw a sheet as a PNG, whole or not at all."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -89,62 +107,57 @@ def write_sheet(path: Path, sheet: Sheet) -> None:
     height = top + sum(heights) + bottom
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-
-    def text(x: float, y: float, words: str, **how: Any) -> None:
-        style = {"va": "top", "color": _INK, "fontsize": 7.5, "parse_math": False, **how}  # a $ of a title is a $
-        figure.text(x / width, 1 - y / height, printable(words, lines=True), **style)
-
+    page = _Page(figure, width, height)
     y = 0.12
     for line in title:
-        text(0.15, y, line, fontsize=11.5, weight="bold")
+        page.text(0.15, y, line, fontsize=11.5, weight="bold")
         y += 0.22
     for line in head:
-        text(0.15, y, line, color=_FAINT)
+        page.text(0.15, y, line, color=_FAINT)
         y += _LINE
     y = top
     for row, own in zip(sheet.rows, heights, strict=True):
-        above = _LINE * _above(row) + 0.03
-        if row.label:
-            place = y + above + _CELL / 2
-            text(
-                _SIDE / 2,
-                place,
-                "\n".join(map(shortened, row.label.splitlines())),
-                rotation=90,
-                va="center",
-                ha="center",
-                color=_FAINT,
-                fontsize=6.5,
-            )
-        for number, cell in enumerate(row.cells):
-            if cell is None:
-                continue
-            x = _SIDE + number * _CELL
-            side = _CELL - 0.08
-            for k, line in enumerate(reversed(_wrapped(cell.above))):
-                text(x + side / 2, y + above - 0.02 - k * _LINE, line, ha="center", va="bottom", fontsize=7)
-            axes = figure.add_axes((x / width, 1 - (y + above + side) / height, side / width, side / height))
-            _show(axes, cell.picture)
-            for k, line in enumerate(_lines(cell)):
-                text(x, y + above + side + 0.04 + k * _LINE, line, fontsize=6.5)
+        _draw_row(page, row, y)
         y += own
     y += 0.1
     for entries in keys:
-        x = 0.15
-        for name, colour in entries:
-            patch = figure.add_axes((x / width, 1 - (y + 0.13) / height, 0.16 / width, 0.13 / height))
-            patch.set_facecolor(_rgb(colour))
-            patch.set_xticks([])
-            patch.set_yticks([])
-            text(x + 0.22, y, name)
-            x += 0.42 + len(name) / 15.5
+        _draw_legend(page, entries, y)
         y += 0.2
     for line in notes:
-        text(0.15, y + 0.03, line, color=_FAINT, fontsize=6.5)
+        page.text(0.15, y + 0.03, line, color=_FAINT, fontsize=6.5)
         y += _LINE
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
+
+
+def _draw_row(page: _Page, row: SheetRow, y: float) -> None:
+    above = _LINE * _above(row) + 0.03
+    if row.label:
+        label = "\n".join(map(shortened, row.label.splitlines()))
+        place = y + above + _CELL / 2
+        page.text(_SIDE / 2, place, label, rotation=90, va="center", ha="center", color=_FAINT, fontsize=6.5)
+    side = _CELL - 0.08
+    for number, cell in enumerate(row.cells):
+        if cell is None:
+            continue
+        x = _SIDE + number * _CELL
+        for k, line in enumerate(reversed(_wrapped(cell.above))):
+            page.text(x + side / 2, y + above - 0.02 - k * _LINE, line, ha="center", va="bottom", fontsize=7)
+        _show(page.axes(x, y + above + side, side, side), cell.picture)
+        for k, line in enumerate(_lines(cell)):
+            page.text(x, y + above + side + 0.04 + k * _LINE, line, fontsize=6.5)
+
+
+def _draw_legend(page: _Page, entries: Sequence[tuple[str, Colour]], y: float) -> None:
+    x = 0.15
+    for name, colour in entries:
+        patch = page.axes(x, y + 0.13, 0.16, 0.13)
+        patch.set_facecolor(_rgb(colour))
+        patch.set_xticks([])
+        patch.set_yticks([])
+        page.text(x + 0.22, y, name)
+        x += 0.42 + len(name) / 15.5
 
 
 def shortened(words: str) -> str:

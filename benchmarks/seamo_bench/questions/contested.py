@@ -28,7 +28,7 @@ from seamo_bench.records.answers import Answer
 from seamo_bench.records.record import Record
 from seamo_bench.runs.cells import Planned
 from seamo_bench.runs.context import context_of
-from seamo_bench.scores.intervals import interval, sampling
+from seamo_bench.scores.intervals import finite_or_none, interval, sampling
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.tasks.trials import make_trials
 from seamo_bench.why.between import Bench, plan_facts
@@ -121,7 +121,7 @@ def drawn_otherwise(record: Record, bench: Bench, *, fraction: float) -> Answer[
     with TemporaryDirectory(prefix="seamo-contested-") as scratch:
         made = _predicted(cell, bench, Path(scratch), [split for _, _, split in readings])
         for (rule, draw, split), predictions in zip(readings, made, strict=True):
-            rows.append(_row(record, fraction, rule, draw, split, predictions, cell.labels))
+            rows.append(_row(record, fraction, rule, draw, split=split, predictions=predictions, labels=cell.labels))
     asked: dict[str, Scalar] = {"fraction": fraction, "draws": DRAWS}
     say = f"seamo-bench contested RESULTS --stores STORES --fraction {fraction:g}"
     return Answer(KIND, VERSION, say, asked, (record.key,), tuple(rows))
@@ -181,6 +181,7 @@ def _row(
     fraction: float,
     rule: _Rule,
     draw: int,
+    *,
     split: Split,
     predictions: Predictions,
     labels: NDArray[Any],
@@ -195,7 +196,7 @@ def _row(
         rule=rule.id,
         title=rule.title,
         draw=draw if rule.draws > 1 else None,
-        value=known.value if math.isfinite(known.value) else None,
+        value=finite_or_none(known.value),
         low=known.low,
         high=known.high,
         train=len(split.train),

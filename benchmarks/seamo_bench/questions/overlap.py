@@ -134,7 +134,7 @@ def _column_rows(
     made = []
     for row, records in sorted(sides.items()):
         base = _counted(column, row, records, seen[row], tested[known], days)
-        made.append(_scored(*base, results, records, runs[row], floors, resamples))
+        made.append(_scored(*base, results, records, runs=runs[row], floors=floors, resamples=resamples))
     return made
 
 
@@ -246,10 +246,12 @@ def _scored(
     touched: Strings,
     results: Path,
     records: Sequence[Record],
+    *,
     runs: Runs,
     floors: Mapping[str, Runs],
     resamples: int,
 ) -> OverlapRow:
+    """A row with its scores: of all samples, of the touched ones, of the others, and the gap between them."""
     name, scoring = row.metric, scoring_of(records[0].facts)
     known = interval(cell_sampling(records, results, name, resamples=resamples), level=LEVEL)
     value = None if np.isnan(known.value) else known.value

@@ -1,6 +1,5 @@
 """How scores fall with the distance to the nearest training sample: needs the stores, and keeps its answer."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -21,6 +20,7 @@ from seamo_bench.protocol import Split
 from seamo_bench.records.answers import Answer, write_answer
 from seamo_bench.records.record import Record
 from seamo_bench.scores.blocks import in_blocks, land_interval
+from seamo_bench.scores.intervals import finite_or_none
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.tasks.locate import centres_of
 from seamo_bench.tasks.stores import open_facts
@@ -123,17 +123,13 @@ def _bins(group: list[Record], results: Path, measured: "_Measured", metric: str
                 samples=count,
                 unplaced=nowhere,
                 metric=name,
-                value=_finite(one.value),
-                low=_finite(one.low),
-                high=_finite(one.high),
+                value=finite_or_none(one.value),
+                low=finite_or_none(one.low),
+                high=finite_or_none(one.high),
                 note=one.note,
             )
         )
     return made
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ scale for a metric without upper bound). `docs/statistics.md` has the formulas a
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -200,28 +200,36 @@ def _ends(value: float, half: float, bounds: tuple[float, float] | None) -> tupl
     return bounds[0] + width * low, bounds[0] + width * high
 
 
+def finite_or_none(value: float | None) -> float | None:
+    """A number as answers keep it, which are JSON: None where it is undefined or without end."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def paired_difference(
-    a: Sequence[Predictions],
-    b: Sequence[Predictions],
-    name: str,
-    scoring: Scoring,
+    a: Sequence[Replicates],
+    b: Sequence[Replicates],
+    first_runs: Callable[[], tuple[Predictions, Predictions]],
     *,
     parents: tuple[Sequence[str], Sequence[str]] = ((), ()),
     level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Difference:
     """Mean score of runs `a` minus that of runs `b` on the same samples.
 
     With one run each, top-1 and samples as units, p is the exact McNemar test's; else the t test's.
 
+    Args:
+        a: Replicates of the one cell's runs.
+        b: Of the other's, under the same metric.
+        first_runs: The predictions of the first run of each; asked for by McNemar's test alone.
+        parents: The pretraining run of each run of `a` and of `b`; empty: each its own.
+        level: Of the interval.
+
     Raises:
         ProtocolError: If the samples or labels differ.
     """
-    sides = [[replicate(run, name, scoring, resamples=resamples, seed=seed) for run in side] for side in (a, b)]
-    known = difference_of(sides[0], sides[1], parents=parents)
-    if is_mcnemar(sides[0], sides[1]):
-        return Difference(interval(known, level=level), mcnemar(a[0], b[0]), "exact McNemar")
+    known = difference_of(a, b, parents=parents)
+    if is_mcnemar(a, b):
+        return Difference(interval(known, level=level), mcnemar(*first_runs()), "exact McNemar")
     return by_t_test(known, level=level)
 
 

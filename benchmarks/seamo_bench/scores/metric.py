@@ -61,6 +61,12 @@ def nanmean(values: Floats) -> Floats:
     return ratio(np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1).astype(np.float64))
 
 
+def mean_of_known(values: Floats) -> Weighted:
+    """Mean of (N,) values under weights; samples whose value is NaN count for nothing."""
+    there = ~np.isnan(values)
+    return lambda weights: ratio(weights[:, there] @ values[there], weights[:, there].sum(axis=1))
+
+
 def weighted_mean(values: Floats) -> Weighted:
     """Mean of (N,) values under weights."""
     return lambda weights: ratio(weights @ values, weights.sum(axis=1))

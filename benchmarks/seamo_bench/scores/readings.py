@@ -9,7 +9,7 @@ import numpy as np
 from seamo_bench.predictions import ClassPredictions, Floats, Scoring, TilePredictions
 from seamo_bench.scores.measures.classification import average_precision, class_ap, class_counts
 from seamo_bench.scores.measures.dense import DENSE, class_iou, pooled
-from seamo_bench.scores.metric import Metric, Weighted, nanmean, ratio, weighted_mean
+from seamo_bench.scores.metric import Metric, Weighted, mean_of_known, nanmean, ratio, weighted_mean
 
 
 def _class_f1(confusion: Floats) -> Floats:
@@ -54,12 +54,7 @@ def iou_micro_pixels(p: TilePredictions, _: Scoring) -> Weighted:
 
 def miou_per_image(p: TilePredictions, _: Scoring) -> Weighted:
     """Mean over images of each one's mean IoU over the classes in its truth or prediction."""
-    return _mean_of_known(nanmean(class_iou(p.confusion.astype(np.float64))))
-
-
-def _mean_of_known(values: Floats) -> Weighted:
-    there = ~np.isnan(values)
-    return lambda weights: ratio(weights[:, there] @ values[there], weights[:, there].sum(axis=1))
+    return mean_of_known(nanmean(class_iou(p.confusion.astype(np.float64))))
 
 
 def _f1_per_image_empty(p: TilePredictions, s: Scoring, *, empty: float) -> Weighted:
@@ -90,7 +85,7 @@ def ap_samples(p: ClassPredictions, _: Scoring) -> Weighted:
     """Mean over samples of the average precision of their own ranking of classes; one without a class is left out."""
     one = np.ones((1, p.scores.shape[1]))
     own = [average_precision(scores, truth, one)[0] for scores, truth in zip(p.scores, p.labels, strict=True)]
-    return _mean_of_known(np.array(own))
+    return mean_of_known(np.array(own))
 
 
 def f1_weighted(p: ClassPredictions, _: Scoring) -> Weighted:

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from seamo_bench.board.compare import by_seed
 from seamo_bench.records.layout import named_key, record_paths
 from seamo_bench.records.record import Record
 
@@ -25,8 +26,3 @@ class Commands:
         """A line a record."""
         names = [self._names.get(record.key, f"{record.key}.json") for record in by_seed(records)]
         return "\n".join(f"seamo-bench verify {shlex.quote(f'{self._given}/{name}')}" for name in names)
-
-
-def by_seed(records: Iterable[Record]) -> list[Record]:
-    """Records in the order in which people count: backbones by name, then seeds."""
-    return sorted(records, key=lambda one: (one.facts.backbone.id, one.facts.seed, one.facts.split.salt, one.key))

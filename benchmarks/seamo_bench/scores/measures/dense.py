@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from seamo_bench.predictions import Floats, Kind, Scoring, TilePredictions
-from seamo_bench.scores.metric import Metric, Weighted, nanmean, ratio
+from seamo_bench.scores.metric import Metric, Weighted, mean_of_known, nanmean, ratio
 
 DENSE: tuple[Kind, ...] = ("segmentation", "change")
 _NOWHERE = "images without it in truth and prediction are left out."
@@ -99,19 +99,14 @@ def f1_positive(p: TilePredictions, s: Scoring) -> Weighted:
     return lambda weights: _f1(*_one_class(counts(weights), s.positive))
 
 
-def _per_image(values: Floats) -> Weighted:
-    there = ~np.isnan(values)
-    return lambda weights: ratio(weights[:, there] @ values[there], weights[:, there].sum(axis=1))
-
-
 def iou_positive_per_image(p: TilePredictions, s: Scoring) -> Weighted:
     """Mean over images of the positive class's IoU."""
-    return _per_image(_iou(*_one_class(p.confusion.astype(np.float64), s.positive)))
+    return mean_of_known(_iou(*_one_class(p.confusion.astype(np.float64), s.positive)))
 
 
 def f1_positive_per_image(p: TilePredictions, s: Scoring) -> Weighted:
     """Mean over images of the positive class's F1."""
-    return _per_image(_f1(*_one_class(p.confusion.astype(np.float64), s.positive)))
+    return mean_of_known(_f1(*_one_class(p.confusion.astype(np.float64), s.positive)))
 
 
 def _by_tile(p: TilePredictions) -> TilePredictions:

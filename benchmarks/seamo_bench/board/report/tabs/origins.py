@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from seamo_bench.board.compare import by_seed
 from seamo_bench.board.leaderboard import BoardCell, BoardRow, Head
 from seamo_bench.board.report.columns import chips, undefined_reason
-from seamo_bench.board.report.commands import by_seed
 from seamo_bench.board.report.contracts import contract_numbers
 from seamo_bench.board.report.page import Page, Tab
 from seamo_bench.board.tables import head_title, interval_text, number
