@@ -42,6 +42,9 @@ demo: $(VENV)/.demo
 readme-figures: $(VENV)/.demo
 	$(BIN)/python docs/make_readme.py --run $(DEMO)-figures
 
+# Bytecode is kept, as it is by default: hundreds of tests start a program, and each would compile our modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # One thread a worker: two of them share two cores.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
