@@ -267,7 +267,11 @@ class DatasetSpec(_Spec):
         return tuple(dict.fromkeys(layer.stack for layer in self.layers))
 
     def layer(self, layer_id: str) -> LayerSpec:
-        """One layer by id."""
+        """One layer by id.
+
+        Raises:
+            ManifestError: If there is none; names those that there are.
+        """
         for layer in self.layers:
             if layer.id == layer_id:
                 return layer
@@ -276,7 +280,11 @@ class DatasetSpec(_Spec):
         )
 
     def stack_layers(self, stack: str) -> tuple[LayerSpec, ...]:
-        """The layers of one stack, finest grid first."""
+        """The layers of one stack, finest grid first.
+
+        Raises:
+            ManifestError: If there is none; names those that there are.
+        """
         found = tuple(sorted((one for one in self.layers if one.stack == stack), key=lambda one: one.gsd_m))
         if not found:
             raise ManifestError(f"no stack {stack!r}", where=self.id, fix=f"Stacks: {', '.join(self.stacks)}.")
@@ -287,7 +295,11 @@ class DatasetSpec(_Spec):
         return self.stack_layers(stack)[0].times
 
     def label_space(self, name: str = "") -> LabelSpace:
-        """A label space by name, the task's default without one."""
+        """A label space by name, the task's default without one.
+
+        Raises:
+            ManifestError: If there is none; names those that there are.
+        """
         chosen = name or self.task.label_space
         if chosen not in self.label_spaces:
             raise ManifestError(

@@ -232,6 +232,9 @@ def tile_confusion(truth: Ints, predicted: Ints, num_classes: int, *, ignore: in
         predicted: (H, W) class ids, all inside 0..K-1 where the truth is not ignored.
         num_classes: K.
         ignore: The label space's ignore id (`seamo.sample.IGNORE`).
+
+    Raises:
+        ProtocolError: If a class id is outside 0..K-1 where the truth is not ignored.
     """
     there = truth != ignore
     pairs = truth[there].astype(np.int64) * num_classes + predicted[there]

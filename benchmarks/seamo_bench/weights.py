@@ -162,7 +162,11 @@ def _open_safetensors(path: Path) -> dict[str, Any]:
 
 
 def converted_for(path: Path) -> str:
-    """Id of the backbone that a converted file belongs to; empty for any other file."""
+    """Id of the backbone that a converted file belongs to; empty for any other file.
+
+    Raises:
+        CheckpointError: If it is cut off or damaged.
+    """
     if path.suffix != ".safetensors":
         return ""
     try:

@@ -169,6 +169,7 @@ def wire(
     Raises:
         BandError: If a sensor or a band is missing (with policy `fail`), or stands twice.
         ProtocolError: If units, sizes, dates or statistics do not fit.
+        UsageError: If there is no such policy.
     """
     policy = missing or network.missing
     if policy not in _POLICIES:

@@ -26,7 +26,7 @@ from seamo.inputs.normalise import Normalisation, normalise, parse_normalisation
 from seamo.model.checkpoint import load_model
 from seamo.model.seamo import SeaMo
 from seamo.pretrain.fetched import model_folder
-from seamo.pretrain.inputs import InputPlan
+from seamo.pretrain.inputs import InputPlan, Inputs
 from seamo.pretrain.learnt import YARDSTICKS
 from seamo.pretrain.painting import paint
 from seamo.pretrain.yardsticks import yardstick_sums
@@ -110,12 +110,9 @@ def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str =
         counted.setdefault(sensor, []).append((t, hidden))
     absent = plan.seasons * len(sensors) - len(there)
     lines = [f"{shown.title}: {shown.batch.keys[0]}{f'; {absent} images are not there' if absent else ''}"]
-    free = YARDSTICKS.index("mean")
-    trivial = sum(
-        plan.config.weight_of(s) * float(one[free] / one[-1].clamp(min=1))
-        for (s, _), one in yardstick_sums(inputs, plan.config).items()
+    lines.append(
+        f"loss {float(output.loss):.4f}, of the mean of what was visible {_loss_of_the_mean(inputs, plan):.4f}"
     )
-    lines.append(f"loss {float(output.loss):.4f}, of the mean of what was visible {trivial:.4f}")
     for title, *names in ways:
         ratios = []
         for sensor, found in counted.items():
@@ -130,6 +127,15 @@ def draw_reconstruction(path: str | Path, store: Store, out: Path, *, key: str =
         lines.append(f"PSNR of hidden pixels, all bands, {title} (of that mean): {', '.join(ratios)}")
     figure.suptitle("\n".join(lines), fontsize=9)
     save_figure(figure, out)
+
+
+def _loss_of_the_mean(inputs: Inputs, plan: InputPlan) -> float:
+    """The loss of an image whose hidden patches are the mean of what was visible."""
+    free = YARDSTICKS.index("mean")
+    return sum(
+        plan.config.weight_of(sensor) * float(one[free] / one[-1].clamp(min=1))
+        for (sensor, _), one in yardstick_sums(inputs, plan.config).items()
+    )
 
 
 def psnr(images: Sequence[tuple[Tensor, Tensor, NDArray[np.bool_]]], kind: str) -> float:

@@ -50,8 +50,8 @@ def near_duplicates(
 
     Args:
         store: An open store.
-        rows: To look at.
-        groups: Number of the group of every row of the store: its split, its label.
+        rows: (N,), to look at.
+        groups: (rows of the store,) number of the group of each: its split, its label.
         say: Called with progress.
     """
     packed = np.zeros((len(rows), _BYTES), dtype=np.uint8)

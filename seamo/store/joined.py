@@ -93,7 +93,11 @@ class JoinedStore(SaidByMeta, Faces):
         return self.parts[0].read_columns(columns).take(self._rows[0])
 
     def row(self, key: str) -> int:
-        """Row of a key."""
+        """Row of a key.
+
+        Raises:
+            StoreError: If not all of the stores have it.
+        """
         rows = np.flatnonzero(self._rows[0] == self.parts[0].row(key))
         if not len(rows):
             raise StoreError(f"no sample {key!r} in all of them", where=self.title)
@@ -104,7 +108,11 @@ class JoinedStore(SaidByMeta, Faces):
         return self.subset(split, fraction, salt).rows
 
     def subset(self, split: str, fraction: float = 1.0, salt: int | str = 0) -> Subset:
-        """Rows of a split by the first store's scheme and data set id."""
+        """Rows of a split by the first store's scheme and data set id.
+
+        Raises:
+            StoreError: If the scheme has no such split.
+        """
         index = self.index
         inside = index["readable"] if split == "all" else (index["split"] == split) & index["readable"]
         rows = np.flatnonzero(inside.to_numpy(dtype=np.bool_))

@@ -89,7 +89,11 @@ class MixedStore(SaidByMeta):
         return pa.concat_tables([part.read_columns(columns).replace_schema_metadata(None) for part in self.parts])
 
     def row(self, key: str) -> int:
-        """Row of a key that one of the stores has; of several, the first's."""
+        """Row of a key that one of the stores has; of several, the first's.
+
+        Raises:
+            StoreError: If none of them has it.
+        """
         for part, begin in zip(self.parts, self._begins, strict=False):
             try:
                 return int(begin) + part.row(key)

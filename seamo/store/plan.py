@@ -112,7 +112,11 @@ class ShardPlan:
         return self._order[self._spans[2 * index] : self._spans[2 * index + 1]]
 
     def share(self, index: int, rank: int = 0, world: int = 1) -> Share:
-        """What `rank` of `world` reads of global batch `index`."""
+        """What `rank` of `world` reads of global batch `index`.
+
+        Raises:
+            UsageError: If there is no such rank.
+        """
         if not 0 <= rank < world:
             raise UsageError(f"rank {rank} of {world}", where="ShardPlan")
         start, stop = self._spans[2 * index : 2 * index + 2].tolist()

@@ -20,7 +20,11 @@ _LETTERS = 40  # of a line above one
 
 
 def draw(samples: Samples, rows: Sequence[int], stack: str | None) -> Figure:
-    """A figure with a row for each sample, a column for each picture: see `Store.plot`."""
+    """A figure with a row for each sample, a column for each picture: see `Store.plot`.
+
+    Raises:
+        UsageError: If no sample is named.
+    """
     if not rows:
         raise UsageError("no sample is named", "store.plot", "store.plot(0), store.plot('key', 'key').")
     keys = samples.read_columns(["key"]).column("key")

@@ -145,6 +145,9 @@ def take_seco(num: int, fraction: float) -> NDArray[np.int64]:
     """The rule of SeCo, SSL4EO-S12 and FGMAE: numpy `default_rng(42)`, with replacement, in index order.
 
     About 9.5 % of the rows are distinct at 10 %. For comparison with published numbers only.
+
+    Raises:
+        UsageError: If the fraction is not in (0, 1].
     """
     if not 0.0 < fraction <= 1.0:
         raise UsageError(f"fraction {fraction} is not in (0, 1]", where="subset")

@@ -64,7 +64,11 @@ def to_timm(path: str | Path, sensor: str, *, size: int = 0) -> VisionTransforme
 
 
 def as_timm(model: SeaMo, sensor: str, *, size: int = 0) -> VisionTransformer:
-    """The same of a model in memory, which stays as it is."""
+    """The same of a model in memory, which stays as it is.
+
+    Raises:
+        UsageError: For a size that is no multiple of the patch.
+    """
     config = model.config
     side = size or config.size
     if side % config.patch:
@@ -197,7 +201,11 @@ def load_module(path: str | Path, sensor: str) -> OneSensor:
 
 
 def load_for(path: str | Path, sensor: str) -> tuple[SeaMo, dict[str, Any]]:
-    """The encoder of a model that has a sensor, and its card."""
+    """The encoder of a model that has a sensor, and its card.
+
+    Raises:
+        UsageError: If it has no such sensor.
+    """
     model, card = load_model(model_folder(path))
     if sensor not in model.config.sensors:
         raise UsageError(f"has no sensor {sensor!r}", str(path), f"It has {', '.join(model.config.sensors)}.")

@@ -144,7 +144,11 @@ def load_applied(
 
 
 def apply_of(protocol: Protocol, state: Mapping[str, NDArray[Any]], where: str) -> "Callable[[Trained], Scores]":
-    """How what a run trained is applied; a protocol on features that does not say trained a matrix, if it has one."""
+    """How what a run trained is applied; a protocol on features that does not say trained a matrix, if it has one.
+
+    Raises:
+        ProtocolError: If it did not.
+    """
     if protocol.apply is not None:
         return protocol.apply
     if protocol.needs == "features" and {"weight", "bias"} <= set(state):
@@ -153,7 +157,12 @@ def apply_of(protocol: Protocol, state: Mapping[str, NDArray[Any]], where: str) 
 
 
 def same_backbone(record: Record, name: str, weights: Path) -> tuple[Found, BackboneCard, Path | None]:
-    """The backbone of a record, its card and its weights, by their digests."""
+    """The backbone of a record, its card and its weights, by their digests.
+
+    Raises:
+        UsageError: If nothing here has its name.
+        CheckpointError: If card or weights are not those of the record.
+    """
     wanted = record.facts.backbone
     try:
         found = find_card(name or wanted.id)

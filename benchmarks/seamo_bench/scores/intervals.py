@@ -250,7 +250,11 @@ def is_mcnemar(a: Sequence[Replicates], b: Sequence[Replicates]) -> bool:
 
 
 def mcnemar(a: Predictions, b: Predictions) -> float:
-    """P value of the exact McNemar test of two runs on the same samples."""
+    """P value of the exact McNemar test of two runs on the same samples.
+
+    Raises:
+        ProtocolError: If they are of masks.
+    """
     right = []
     for run in (a, b):
         ordered = take(run, np.argsort(run.keys, kind="stable"))

@@ -233,7 +233,11 @@ def is_folded(run: Predictions) -> bool:
 
 
 def fold_values(run: Predictions, name: str, scoring: Scoring) -> Floats:
-    """(k,) score of each (repeat, fold) of one run."""
+    """(k,) score of each (repeat, fold) of one run.
+
+    Raises:
+        ProtocolError: If it was not cross-validated.
+    """
     if not isinstance(run, ClassPredictions) or not is_folded(run):
         raise ProtocolError("has no folds, the other runs have", where="predictions")
     return np.array([compute(name, part, scoring)[0] for part in fold_parts(run)])

@@ -154,7 +154,11 @@ class Stitcher:
         self._count += 1
 
     def finish(self) -> ScoredScene:
-        """The image, after its last tile."""
+        """The image, after its last tile.
+
+        Raises:
+            ProtocolError: If tiles are missing.
+        """
         if self._count != len(self._image.rows):
             raise ProtocolError(f"has {self._count} tiles instead of {len(self._image.rows)}", self._image.key)
         self._settle(self._image.size[0])

@@ -151,7 +151,11 @@ def budget_card(found: Found, budget: str) -> BackboneCard:
 
 
 def check_selection(wiring: "Wiring", family: Family) -> None:
-    """Refuse `select-columns`, `new-tokenizer` and `wavelength` for families whose input layer cannot do that."""
+    """Refuse `select-columns`, `new-tokenizer` and `wavelength` for families whose input layer cannot do that.
+
+    Raises:
+        ProtocolError: With the backbone and what its input layer cannot do.
+    """
     if wiring.way == "wavelength" and not family.wavelengths:
         raise ProtocolError("its input layer is not made from wavelengths", wiring.network.id, "Choose another policy.")
     if any(sensor.dropped for sensor in wiring.sensors) and not family.can_select:

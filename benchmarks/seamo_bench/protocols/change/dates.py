@@ -17,7 +17,12 @@ from seamo_bench.protocols.dense.tiles import DenseTask, mask_of
 
 
 def run_change(context: Context) -> Iterator[Outcome]:
-    """Seed by seed: train, choose, test; see `seamo_bench.protocols.dense.seeds`."""
+    """Seed by seed: train, choose, test; see `seamo_bench.protocols.dense.seeds`.
+
+    Raises:
+        ProtocolError: For a parameter that is none, or images of varying size.
+        TrainingError: If no learning rate has a finite loss.
+    """
     difference, weighing = context.params["difference"], context.params["class_weights"]
     if difference not in ("signed", "absolute"):
         raise ProtocolError(f"is {difference!r}, not signed or absolute", "parameter difference")

@@ -20,7 +20,12 @@ def run_dense(context: Context) -> Iterator[Outcome]:
 
 
 def run_task(task: DenseTask) -> Iterator[Outcome]:
-    """Seed by seed: train every base learning rate, choose on validation, test the chosen one."""
+    """Seed by seed: train every base learning rate, choose on validation, test the chosen one.
+
+    Raises:
+        ProtocolError: If images vary in size.
+        TrainingError: If no learning rate has a finite loss.
+    """
     context = task.context
     if task.mask_layer.size is None:
         raise ProtocolError("images of varying size are not supported by dense protocols", context.store.title)

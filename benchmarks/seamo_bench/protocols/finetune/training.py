@@ -54,7 +54,12 @@ class Classifier(nn.Module):
 
 
 def run_seeds(context: Context) -> Iterator[Outcome]:
-    """Seed by seed: train once per base learning rate, choose on validation, test the chosen one."""
+    """Seed by seed: train once per base learning rate, choose on validation, test the chosen one.
+
+    Raises:
+        ProtocolError: If the backbone has nothing to train.
+        TrainingError: If no learning rate has a finite loss.
+    """
     if not context.backbone.card.trainable:
         raise ProtocolError("has nothing to train", context.backbone.card.id)
     for seed in context.seeds:
