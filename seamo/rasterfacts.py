@@ -23,6 +23,14 @@ from seamo.bands import COMMON_NAMES, SENSORS, Unit
 from seamo.errors import SeamoError
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)  # rasterio's own, and those of GDAL that it passes on
+# Options of GDAL that change what a file says, at GDAL's own defaults. Shells set the first two to open files in
+# buckets faster: then sidecars, and with them nodata, masks and places, are passed over without a word.
+_DEFAULTS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
+    "GDAL_PAM_ENABLED": "YES",
+    "GTIFF_POINT_GEO_IGNORE": "FALSE",  # else images lie half a pixel beside
+    "GTIFF_IGNORE_READ_ERRORS": "FALSE",  # else what cannot be decoded is 0
+}
 TOLERANCE = 0.01  # pixels by which the corners of two grids may lie apart
 # What value = scale * pixel + offset means under each unit: reflectance, decibels. Other units have no such value.
 _MEANING = {
@@ -34,7 +42,9 @@ _MEANING = {
 
 
 def gdal_settings(**options: Any) -> rasterio.Env:
-    """GDAL's settings inside a `with`, for files of this disk.
+    """GDAL inside a `with` reads files of this disk as it does by itself, whatever the environment tells it.
+
+    A file is opened inside, and all that it says is asked for there: GDAL looks into sidecars when it must.
 
     rasterio's own `Env()`, and its functions outside of one, ask boto3 for a session wherever a key of AWS is in the
     environment: 30 ms each, and an error where AWS_PROFILE names no profile. Buckets are read by `seamo.files`.
@@ -42,7 +52,7 @@ def gdal_settings(**options: Any) -> rasterio.Env:
     Args:
         options: GDAL's, by its names.
     """
-    return rasterio.Env(session=DummySession(), **options)
+    return rasterio.Env(session=DummySession(), **_DEFAULTS, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class RasterStatements:
         has_mask: True if a mask inside or beside the file says which pixels are measured.
         num_gcps: Ground control points; they place a file without a transform roughly.
         has_rpcs: True if rational polynomials do.
+        pages: Images in the file, of which the first is read; overviews and masks are none.
     """
 
     grid: PixelGrid
@@ -104,6 +115,7 @@ class RasterStatements:
     has_mask: bool = False
     num_gcps: int = 0
     has_rpcs: bool = False
+    pages: int = 1
 
     @property
     def alpha(self) -> tuple[int, ...]:
@@ -142,6 +154,7 @@ def raster_facts(source: DatasetReader) -> RasterStatements:
         has_mask=any(flags and MaskFlags.alpha not in flags for flags in masks),
         num_gcps=len(source.gcps[0]),
         has_rpcs=bool(source.tags(ns="RPC")),
+        pages=max(1, len(source.subdatasets)),
     )
 
 
@@ -213,6 +226,8 @@ def check_readable(
 ) -> None:
     """Refuse pixels that do not mean what is said of them: complex, palette indices, another scale or offset.
 
+    And a file of several pages, of which one would be taken for the whole.
+
     Nothing is converted: a scale of 0.0001 with an offset of -0.1 is the unit `dn+1000`, and one says so.
 
     Args:
@@ -225,6 +240,9 @@ def check_readable(
     Raises:
         SeamoError: Of the class `error`.
     """
+    if facts.pages > 1:
+        fix = "Write its pages as the bands of one image, or as a file each."
+        raise error(f"holds {facts.pages} images (pages), of which only the first would be read", where, fix)
     for band in bands:
         if facts.dtypes[band].startswith("complex"):
             fix = "Compute the amplitude, or decibels of the intensity, first."

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -67,6 +68,7 @@ def run(name: str, module: str) -> NoReturn:
         module: Whose `app` is run: imported here, so that an interrupt while importing is answered, too.
     """
     debug = "--debug" in sys.argv[1:]
+    _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without Unicode shows what it can
     with _signals() as caught:
@@ -77,6 +79,16 @@ def run(name: str, module: str) -> NoReturn:
         finally:
             drop_scratch()
     sys.exit(status)
+
+
+def _open_closed() -> None:
+    """Give streams that were closed by whoever started us (`>&-`, some daemons) a place that nobody reads.
+
+    Else the first files that are opened take their numbers, and libraries that write to them write into those files.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in the order of their numbers
+        if getattr(sys, name) is None:  # what is opened takes the lowest number that is free
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _call(name: str, module: str, *, debug: bool) -> int:

@@ -20,6 +20,15 @@ DECIBEL = "decibel (db)"
 DECIBEL_X100 = "decibel times 100 (db*100)"
 LINEAR = "linear power, not its logarithm"
 AMPLITUDE = "digital numbers of a radar"
+# What no place can have, on either side: there stand numbers that mark what is missing, such as -9999 or -3.4e38.
+_POSSIBLE = {
+    Unit.DN: (-2_000, 100_000),
+    Unit.DN_PLUS_1000: (-2_000, 100_000),
+    Unit.REFLECTANCE_X10000: (-5_000, 100_000),
+    Unit.REFLECTANCE: (-0.5, 100),
+    Unit.DB: (-90, 90),
+    Unit.DB_X100: (-9_000, 9_000),
+}
 _CUT = 0.002  # share of pixels at 255 from which on they are cut off there, and not the brightest by chance
 _MOST = 100_000  # values that are looked at
 
@@ -46,6 +55,34 @@ def unit_doubt(unit: Unit, values: NDArray[Any]) -> str:
     looks = _optical(unit, flat) if unit not in (Unit.DB, Unit.DB_X100) else _radar(unit, flat)
     low, high = np.percentile(flat, (1, 99))
     return f"values from {low:.4g} to {high:.4g} look like {looks}, not {unit.value}" if looks else ""
+
+
+def fill_doubt(unit: Unit, values: NDArray[Any]) -> tuple[float, str] | None:
+    """A number that marks missing pixels without anybody having said so, and that as a sentence; None if there is none.
+
+    It is one that no place has in that unit, and that stands again and again.
+
+    Args:
+        unit: As stated.
+        values: As of `unit_doubt`.
+
+    Example:
+        >>> fill_doubt(Unit.DB, np.array([-14.5, -9999, -9999, -9.0]))
+        (-9999.0, '50 % of values are -9999, which no place has in db: missing pixels of which nobody said so')
+    """
+    if unit not in _POSSIBLE:
+        return None
+    flat = np.asarray(values).reshape(-1)
+    flat = flat[:: -(-flat.size // _MOST)] if flat.size else flat
+    flat = flat[np.isfinite(flat)].astype(np.float64)
+    low, high = _POSSIBLE[unit]
+    found, times = np.unique(flat[(flat < low) | (flat > high)], return_counts=True)
+    # Values that differ from each other are a matter of scale, of which `unit_doubt` speaks.
+    if not times.size or times.max() < 2 or 2 * times.max() < times.sum():
+        return None
+    value, share = float(found[times.argmax()]), 100 * times.max() / len(flat)
+    what = f"{share:.2g} % of values are {value:.9g}, which no place has in {unit.value}"
+    return value, f"{what}: missing pixels of which nobody said so"
 
 
 def _optical(unit: Unit, values: NDArray[np.float64]) -> str:

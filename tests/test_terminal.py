@@ -225,6 +225,24 @@ def test_a_closed_pipe_is_no_error_and_a_full_one_is(place: Path) -> None:
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_were_closed_before_are_none_of_the_files(tmp_path: Path, closed: str) -> None:
+    """A file that is opened would take the number of a closed stream, and what writes there would write into it."""
+    (tmp_path / "opening_program.py").write_text(
+        "import os\nfrom pathlib import Path\n"
+        "from seamo.options import program\nfrom seamo.terminal import remark, say\n"
+        "app = program('A program for tests.')\n"
+        "@app.command()\ndef opens(place: Path) -> None:\n"
+        "    place.write_text(str(os.open(os.devnull, os.O_RDONLY)))\n    say('said')\n    remark('beside')\n"
+        "@app.command()\ndef rests() -> None:\n    pass\n"
+    )
+    main = f"from seamo.terminal import run; import sys; sys.argv = ['trial', 'opens', '{tmp_path / 'number'}']; "
+    line = f"exec '{sys.executable}' -c \"{main} run('trial', 'opening_program')\" {closed}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment(tmp_path), timeout=60)
+    assert (done.returncode, "unexpected" in done.stderr) == (0, False)
+    assert int((tmp_path / "number").read_text()) > 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("words", "advice"),

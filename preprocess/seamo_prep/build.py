@@ -32,7 +32,7 @@ from seamo.store.writer import StoreWriter
 from seamo_prep.archives import Archive, folder, known_specs, load_archive, sized_spec
 from seamo_prep.engines import ArchiveSource, Engine, OnBad, Progress, Say, write_shards
 from seamo_prep.fingerprint import OwnFingerprint, check_apart, kept_hashes, own_fingerprint, own_labels
-from seamo_prep.physics import doubtful_units
+from seamo_prep.physics import doubtful_values
 from seamo_prep.splits import has_lists, official_lists
 from seamo_prep.unpack import Raw
 
@@ -224,8 +224,8 @@ def _remarks(store: Store) -> Iterator[str]:
     """What is odd about the values of a store that was just built."""
     for where, what in infinite_pixels(store):
         yield f"{where}: {what}"
-    for where, what in doubtful_units(store, store.rows("all"), most=_LOOKED_AT):
-        yield f"{where}: {what}. State the right unit and build again"
+    for where, what, fix in doubtful_values(store, store.rows("all"), most=_LOOKED_AT):
+        yield f"{where}: {what}. {fix[0].upper()}{fix[1:]}"
 
 
 def _spec(dataset_id: str, raw: str | Path, layers: tuple[str, ...]) -> DatasetSpec:

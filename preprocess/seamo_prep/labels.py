@@ -100,7 +100,7 @@ def differing_names(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> It
     if label_kind(store.spec) != "id":
         return
     names = store.spec.label_space().names
-    by_name = {_plain(name): i for i, name in enumerate(names)}
+    by_name = _plain_names(names)
     plain = lru_cache(_WORDS)(_plain)  # names of folders and beginnings of file names come again and again
     rows = np.asarray(rows, dtype=np.int64)
     some = rows[:: max(1, len(rows) // _SOME)]  # of a large store it is plain to see whether its keys say classes
@@ -119,6 +119,15 @@ def differing_names(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> It
         example = f"a {names[named]} is labelled {names[label]}"
         what = f"{len(wrong):,} of {len(said):,} samples have the name of another class ({example})"
         yield LabelOddity(key, what, is_proof=True)
+
+
+def _plain_names(names: Sequence[str]) -> dict[str, int]:
+    """Class by what is left of its name in a key; not where that is nothing, or the same of several names.
+
+    Keys are ASCII: a name with letters of another script stands in none of them.
+    """
+    plain = [_plain(name) if name.isascii() else "" for name in names]
+    return {name: i for i, name in enumerate(plain) if name and plain.count(name) == 1}
 
 
 def _named_class(key: str, by_name: Mapping[str, int], plain: Callable[[str], str]) -> int | None:

@@ -17,7 +17,7 @@ from seamo.bands import SENSORS, Unit, band
 from seamo.manifest import LayerSpec
 from seamo.sample import valid_pixels
 from seamo.store.reader import Store
-from seamo.units import unit_doubt
+from seamo.units import fill_doubt, unit_doubt
 
 Floats = NDArray[np.float64]
 
@@ -202,8 +202,8 @@ def _in_dn(seen: Seen) -> Seen:
     return replace(seen, **parts)
 
 
-def doubtful_units(store: Store, rows: NDArray[np.int64], *, most: int = UNIT_ROWS) -> Iterator[tuple[str, str]]:
-    """(layer, what) where the values of some samples are not in the unit that the store states.
+def doubtful_values(store: Store, rows: NDArray[np.int64], *, most: int = UNIT_ROWS) -> Iterator[tuple[str, str, str]]:
+    """(layer, what, what to do) where values are not in the unit that the store states, or none but an unsaid fill.
 
     Args:
         store: The store.
@@ -221,8 +221,13 @@ def doubtful_units(store: Store, rows: NDArray[np.int64], *, most: int = UNIT_RO
                 valid = valid_pixels(pixels, layer)
                 there = pixels.reshape(-1) if valid.all() else pixels[valid]
                 values.append(there[:: -(-there.size // _PIXELS) or 1].copy())
-        if values and (what := unit_doubt(layer.unit, np.concatenate(values))):
-            yield layer.id, what
+        measured = np.concatenate(values) if values else np.empty(0)
+        if (fill := fill_doubt(layer.unit, measured)) is not None:
+            fix = f"state {fill[0]:.9g} as the layer's fill, or as nodata in the files, and build again"
+            yield layer.id, fill[1], fix
+            measured = measured[measured != fill[0]]
+        if what := unit_doubt(layer.unit, measured):
+            yield layer.id, what, "state the right unit and build again"
 
 
 def explain(seen: Seen, layer: LayerSpec) -> str:

@@ -19,16 +19,18 @@ from seamo.sample import IGNORE, check_sample, settle_missing
 from seamo.store import check
 from seamo.store.content import pixels_hash
 from seamo.store.few import FewRows
-from seamo.store.format import TAR_FOLDER, ZARR_NAME, label_kind
+from seamo.store.format import TAR_FOLDER, ZARR_NAME, finest_layer, label_kind
 from seamo.store.reader import Store
 from seamo_prep import labels
+from seamo_prep.ground import pixel_sizes
 from seamo_prep.leaks import find_leaks, same_images
-from seamo_prep.physics import doubtful_units, explain, observe, oddities
+from seamo_prep.physics import doubtful_values, explain, observe, oddities
 
 Severity = Literal["error", "warning", "note"]
 ENOUGH = 64  # samples from which on a physical oddity is an error
 VERY_FEW = 16  # samples below which it is a note
 _IGNORED = 0.5  # share of mask pixels
+_FAR_SIZE = 1.5  # pixels in degrees are narrower towards the poles: by as much at 64 degrees
 _SAMPLED = 256  # samples that are decoded without --deep
 _LOOKED_AT = 2048  # samples that physics and labels look at with --deep
 
@@ -86,6 +88,7 @@ def verify(
     yield from bad
     if any(one.severity == "error" for one in bad):
         return  # statistics of pixels that cannot be read mean nothing
+    yield from _pixel_sizes(some)
     say("band physics")
     yield from physics(some)
     if label_kind(store.spec) != "none":
@@ -268,6 +271,15 @@ def _samples(store: Store, rows: Sequence[int], spread: check.Spread = check.her
         yield Finding("samples", "warning", where, what)
 
 
+def _pixel_sizes(store: Store) -> Iterator[Finding]:
+    """Pixels on the ground against the layer's `gsd_m`, by which records are applied to other images."""
+    layer, sizes = finest_layer(store.spec), pixel_sizes(store, np.arange(len(store)))
+    size = float(np.nanmedian(sizes)) if np.isfinite(sizes).any() else layer.gsd_m
+    if not 1 / _FAR_SIZE <= size / layer.gsd_m <= _FAR_SIZE:
+        what = f"pixels of {size:.3g} m by what the files say, and gsd_m is {layer.gsd_m:g}: correct it and build again"
+        yield Finding("samples", "warning", layer.id, what)
+
+
 def _looked_at(store: Store, rows: Sequence[int]) -> tuple[list[Finding], Counter[str]]:
     """Samples that cannot be read, or break a rule; and how many pixels of each band are infinite."""
     found, infinite = [], Counter[str]()
@@ -288,8 +300,8 @@ def _looked_at(store: Store, rows: Sequence[int]) -> tuple[list[Finding], Counte
 def physics(store: Store) -> Iterator[Finding]:
     """What the pixels of Sentinel-1 and Sentinel-2 must look like, and which exchange of bands explains it if not."""
     rows = np.arange(len(store))
-    for where, what in doubtful_units(store, rows):
-        yield Finding("physics", "error", where, f"{what}: state the right unit and build again")
+    for where, what, fix in doubtful_values(store, rows):
+        yield Finding("physics", "error", where, f"{what}: {fix}")
     for stack in store.spec.stacks:
         layer = store.spec.stack_layers(stack)[0]
         seen = observe(store, stack, rows) if layer.sensor != "map" else None

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as warp_points
 
 from seamo.errors import StoreError
@@ -24,6 +24,7 @@ Ring = NDArray[np.float64]  # (P, 2) longitude and latitude, counter-clockwise, 
 # One WKB polygon of five points: byte order 1, type 3, one ring, five points, 93 bytes.
 _WKB = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("xy", "<f8", (5, 2))])
 _POLYGON, _MULTIPOLYGON = 3, 6
+_PROJ = "PROJ reads the data of another installation: unset PROJ_DATA and PROJ_LIB."
 
 
 class ImageGrid(NamedTuple):
@@ -53,8 +54,9 @@ def footprints(grids: Sequence[ImageGrid]) -> tuple[list[Box | None], list[bytes
         try:
             with gdal_settings():
                 lon, lat = warp_points(crs, "EPSG:4326", corners[..., 0].ravel(), corners[..., 1].ravel())
-        except RasterioError as error:
-            raise StoreError(f"coordinate system {crs!r} is not understood ({error})", grids[members[0]].key) from error
+        except (RasterioError, CRSError) as error:
+            what = f"coordinate system {crs!r} is not understood ({error})"
+            raise StoreError(what, grids[members[0]].key, _PROJ if "proj.db" in str(error) else "") from error
         points = np.stack([lon, lat], axis=-1).reshape(len(members), 5, 2)
         wkb = np.zeros(len(members), dtype=_WKB)
         wkb["order"], wkb["type"], wkb["rings"], wkb["points"], wkb["xy"] = 1, _POLYGON, 1, 5, points

@@ -110,7 +110,7 @@ def open_imagery(
     """
     where = str(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), gdal_settings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the output has no place then, either
             source = rasterio.open(path)
             facts = raster_facts(source)

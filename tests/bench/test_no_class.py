@@ -1,4 +1,7 @@
-"""Images without any class: negatives where the data set says so, else left out and counted, never without a word."""
+"""Images without any class: negatives where the data set says so, else left out and counted, never without a word.
+
+So are tested images without any pixel.
+"""
 
 import numpy as np
 import pytest
@@ -157,6 +160,28 @@ def test_tiles_whose_pixels_are_all_ignored_are_counted(tmp_path):
     places = Places(tmp_path / "stores", tmp_path / "results", tmp_path / "weights")
     (cell,) = make_plan(load_suite(str(suite)), ("pixel-values",), places)
     assert any(flag.text == "left out: 1 sample without any class of own (test 1)" for flag in cell.flags)
+
+
+def test_tested_images_without_any_pixel_are_counted(tmp_path):
+    spec = toy_spec()
+    root, suite = tmp_path / "stores", tmp_path / "suite.yaml"
+    store = build_store(tmp_path / "whole", spec, toy_samples(spec, N))
+    tested = set(store.index["key"][store.rows("test")][:2])
+    fills = {layer.id: layer.fill_value for layer in spec.layers}
+    blank = [
+        Sample(one.key, {k: np.full_like(v, fills[k]) for k, v in one.layers.items()}, label=one.label)
+        if one.key in tested else one
+        for one in toy_samples(spec, N)
+    ]  # fmt: skip
+    build_store(root, spec, blank)
+    row = f"store: {spec.id}, protocol: knn"
+    suite.write_text(f"id: b\nrows:\n  - {{{row}}}\n  - {{{row}, split: cv5x5}}\n")
+    for stores, count in ((tmp_path / "whole", 0), (root, 2)):
+        places = Places(stores, tmp_path / "results", tmp_path / "weights")
+        for cell in make_plan(load_suite(str(suite)), ("image-statistics",), places):
+            total = N if cell.row.split == "cv5x5" else len(store.rows("test"))
+            want = f"{count} of {total} test samples hold no measured pixel: what is said of them is a guess"
+            assert [flag.text for flag in cell.flags if "measured" in flag.text] == [want] * bool(count)
 
 
 def test_the_field_is_of_multi_label_tasks_and_moves_no_address():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seamo.manifest import shipped_manifest
-from seamo.sample import Sample, valid_pixels
+from seamo.sample import GeoRef, Sample, valid_pixels
 from seamo.seal import seal_document
 from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan
@@ -109,3 +109,50 @@ def test_rows_that_are_not_counted_are_named(tmp_path: Path) -> None:
     told = [one.what for one in verify(open_store(store.path), deep=False, leaks=False, say=lambda _: None)
             if one.severity == "error"]  # fmt: skip
     assert told == ["12 rows instead of 10", "there is no row 10 of 10", "there is no row 11 of 10"]
+
+
+def wrong(root: Path, samples: list[Sample], spec=SPEC, severity: str = "error") -> list[str]:
+    store = open_store(build(root, BuildPlan(spec, "none"), samples))
+    found = verify(store, deep=False, leaks=False, say=lambda _: None)
+    return [f"{one.where}: {one.what}" for one in found if one.severity == severity]
+
+
+def test_a_fill_of_which_nobody_said_so_is_an_error(tmp_path: Path) -> None:
+    samples = [one for one in seasons_samples(8) if isinstance(one, Sample) and "s1" in one.layers]
+    assert not any("s1:" in one for one in wrong(tmp_path / "right", samples))
+    for one in samples:
+        pixels = one.layers["s1"]
+        pixels[:, :, :, :6] = np.where(np.isnan(pixels[:, :, :, :6]), np.nan, -9999)
+    (said,) = [one for one in wrong(tmp_path / "wrong", samples) if "s1:" in one]
+    assert "25 % of values are -9999, which no place has in db" in said
+    assert said.endswith("state -9999 as the layer's fill, or as nodata in the files, and build again")
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "size"),
+    [
+        ("EPSG:32633", (3.0, 0, 500_000, 0, -3.0, 5_000_000), "3 m"),
+        ("EPSG:32633", (10.0, 0, 500_000, 0, -10.0, 5_000_000), ""),
+        ("EPSG:32633", (7.0711, 7.0711, 500_000, 7.0711, -7.0711, 5_000_000), ""),  # turned by 45 degrees
+        ("EPSG:2263", (10.0, 0, 980_000, 0, -10.0, 200_000), "3.05 m"),  # feet
+        ("EPSG:4326", (9e-5, 0, 3, 0, -9e-5, 45), ""),  # 10 m by 7.1 m
+        ("EPSG:4326", (10.0, 0, -60, 0, -10.0, 30), "1.0[0-9]e\\+06 m"),
+        ("EPSG:3857", (20.0, 0, 1_000_000, 0, -20.0, 8_399_738), ""),  # at 60 degrees 20 are 10
+        ("EPSG:4326", (9e-5, 0, 179.99999, 0, -9e-5, 0), ""),  # across the antimeridian
+    ],
+)
+def test_pixels_of_another_size_than_the_layer_says(crs: str, transform, size: str, tmp_path: Path) -> None:
+    samples = [replace(one, geo=GeoRef(crs, transform)) for one in seasons_samples(6) if isinstance(one, Sample)]
+    said = [one for one in wrong(tmp_path, samples, severity="warning") if "gsd_m" in one]
+    assert len(said) == bool(size)
+    assert not size or re.search(f"pixels of {size} by what the files say, and gsd_m is 10", said[0])
+
+
+@pytest.mark.parametrize("names", [("水", "森林", "農地"), ("<1", ">1", "crop"), ("Wald", "Wälder", "see")])
+def test_keys_say_no_class_whose_name_is_not_in_them(names: tuple[str, ...], tmp_path: Path) -> None:
+    spec = seasons_spec(label_spaces={"toy": {"classes": [{"name": name} for name in names]}})
+    samples = [
+        replace(one, key=f"1/{number:03d}", label=number % 3)
+        for number, one in enumerate(one for one in seasons_samples(70) if isinstance(one, Sample))
+    ]
+    assert not any("name of another class" in one for one in wrong(tmp_path, samples, spec))

@@ -1,12 +1,16 @@
 """Footprints across the antimeridian and around the poles, as shapely reads them."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import shapely
 
+from seamo.errors import StoreError
 from seamo.sample import GeoRef
 from seamo.store.footprints import ImageGrid, footprints, geo_metadata
 from seamo.store.reader import open_store
@@ -110,3 +114,26 @@ def test_ordinary_footprints_are_the_corners():
 @pytest.mark.usefixtures("no_such_profile")
 def test_a_place_is_found_without_asking_for_a_profile_of_aws():
     assert one(*utm(33, 0))[1].geom_type == "Polygon"
+
+
+def test_a_system_that_nobody_knows_is_one_message():
+    with pytest.raises(StoreError, match="coordinate system 'EPSG:99999' is not understood"):
+        one("EPSG:99999", utm(33, 0)[1])
+
+
+def test_the_data_of_another_proj_are_named(tmp_path):
+    """PROJ_DATA of another installation is what GIS programs and conda leave in a shell."""
+    program = (
+        "from seamo.store.footprints import ImageGrid, footprints\n"
+        "try:\n    footprints([ImageGrid('k', 'EPSG:32633', (10, 0, 5e5, 0, -10, 5e6), 9, 9)])\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    surroundings = {
+        **os.environ,
+        "PROJ_DATA": str(tmp_path),
+        "PROJ_LIB": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=surroundings, timeout=60)
+    assert done.stdout.startswith("StoreError k: coordinate system 'EPSG:32633' is not understood")
+    assert "unset PROJ_DATA and PROJ_LIB" in done.stdout

@@ -12,7 +12,7 @@ from seamo.bands import Unit
 from seamo.errors import UsageError
 from seamo.inputs.check import refuse_unit
 from seamo.inputs.units import conversion, is_convertible
-from seamo.units import unit_doubt
+from seamo.units import fill_doubt, unit_doubt
 
 RNG = np.random.default_rng(0)
 GROUND = np.clip(RNG.lognormal(-2.2, 0.6, 20_000), 0.005, 1.1).astype(np.float32)  # reflectance
@@ -100,6 +100,44 @@ def test_infinite_values_count_nowhere() -> None:
     assert unit_doubt(Unit.DB, np.append(BACKSCATTER, [np.inf, -np.inf])) == ""
 
 
+def mostly(values: np.ndarray, fill: float) -> np.ndarray:
+    """Every tenth value is `fill`."""
+    return np.where(np.arange(len(values)) % 10 == 3, fill, values.astype(np.float64))
+
+
+@pytest.mark.parametrize("unit", [one for one in MADE if one is not Unit.UINT8])
+@pytest.mark.parametrize("fill", [-9999, -32768, -3.4028234663852886e38, 1e20])
+def test_a_number_that_marks_what_is_missing_is_named(unit: Unit, fill: float) -> None:
+    value, what = fill_doubt(unit, mostly(MADE[unit], fill))
+    assert value == fill
+    assert what.startswith(f"10 % of values are {fill:.9g}, which no place has in {unit.value}")
+    with pytest.raises(UsageError, match="State it with --nodata"):
+        refuse_unit(unit, mostly(MADE[unit], fill), "image.tif")
+
+
+@pytest.mark.parametrize("unit", list(MADE))
+def test_measured_values_mark_nothing(unit: Unit) -> None:
+    assert fill_doubt(unit, MADE[unit]) is None
+    assert fill_doubt(unit, np.append(MADE[unit], [np.nan, -np.inf])) is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "values"),
+    [
+        (Unit.DN, np.append(MADE[Unit.DN], [65535] * 900)),  # saturated
+        (Unit.DN, np.append(MADE[Unit.DN], [-9999])),  # once: anything may be wrong with one pixel
+        (Unit.DB, np.append(BACKSCATTER, [-59.5] * 900)),  # a floor
+        (Unit.DB, MADE[Unit.DB_X100]),  # another scale, of which `unit_doubt` speaks
+        (Unit.REFLECTANCE, GROUND * 10_000),
+        (Unit.UINT8, np.full(900, 255)),
+        (Unit.CLASS, np.full(900, -9999)),
+        (Unit.DN, np.empty(0)),
+    ],
+)
+def test_what_a_place_can_have_marks_nothing(unit: Unit, values: np.ndarray) -> None:
+    assert fill_doubt(unit, values) is None
+
+
 def test_no_doubt_about_real_images(samples: Path) -> None:
     """Every raster of Sentinel-1 and -2 among the real samples, alone."""
     seen = 0
@@ -113,6 +151,7 @@ def test_no_doubt_about_real_images(samples: Path) -> None:
         if fill is not None:
             pixels[pixels == fill] = np.nan
         assert unit_doubt(unit, pixels) == "", name
+        assert fill_doubt(unit, pixels) is None, name
         seen += 1
     assert seen > 200
 

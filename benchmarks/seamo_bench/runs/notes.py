@@ -115,14 +115,19 @@ def row_flags(row: Row, scheme: str, protocol: Protocol, budget: Budget) -> tupl
 
 
 def split_flags(wiring: Wiring, store: Samples, trials: Sequence[Split]) -> tuple[Flag, ...]:
-    """What a reader must know about the way samples were split."""
-    if not any(one.statistics.startswith(FROM_STORE) for one in wiring.sensors):
-        return ()
-    share = tested_in_statistics(store, trials)
-    if not share:
-        return ()
-    text = f"inputs are normalised with band statistics (no labels) that {share:.0%} of the test samples are part of"
-    return (Flag(kind="data-check", text=text),)
+    """What a reader must know about the way samples were split, and about what is tested."""
+    flags = []
+    tested = np.unique(np.concatenate([trial.test for trial in trials]))
+    layers = {layer.id for one in wiring.sensors for layer in one.layers}
+    blank = len(tested) - int(np.any([store.are_valid(tested, layer) for layer in sorted(layers)], axis=0).sum())
+    if blank:
+        text = f"{blank:,} of {len(tested):,} test samples hold no measured pixel: what is said of them is a guess"
+        flags.append(Flag(kind="data-check", text=text))
+    rests = any(one.statistics.startswith(FROM_STORE) for one in wiring.sensors)
+    if share := tested_in_statistics(store, trials) if rests else 0.0:
+        of = f"that {share:.0%} of the test samples are part of"
+        flags.append(Flag(kind="data-check", text=f"inputs are normalised with band statistics (no labels) {of}"))
+    return tuple(flags)
 
 
 def left_out_flags(store: Samples, labels: NDArray[Any], task: TaskFacts, scheme: str) -> tuple[Flag, ...]:

@@ -55,7 +55,7 @@ def peek(root: Path, paths: Sequence[str], *, pixels: int) -> tuple[dict[str, Pe
     step = max(1, -(-len(paths) // max(pixels, 1)))
     found: dict[str, Peek] = {}
     broken: list[tuple[str, str]] = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), gdal_settings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         for number, path in enumerate(paths):
             try:
@@ -67,7 +67,7 @@ def peek(root: Path, paths: Sequence[str], *, pixels: int) -> tuple[dict[str, Pe
 
 
 def _look(file: Path, path: str, *, with_pixels: bool) -> Peek:
-    with gdal_settings(), rasterio.open(file, driver="GTiff") as source:
+    with rasterio.open(file, driver="GTiff") as source:
         check_promise(source, file.stat().st_size, str(file))
         facts = raster_facts(source)
         if not with_pixels or any(one.startswith("complex") for one in facts.dtypes):
