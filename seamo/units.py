@@ -4,7 +4,7 @@ The limits are wide: night, cloud, snow, calm sea and desert stay inside. What l
 magnitude, or on the wrong side of zero.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +57,22 @@ def unit_doubt(unit: Unit, values: NDArray[Any]) -> str:
     return f"values from {low:.4g} to {high:.4g} look like {looks}, not {unit.value}" if looks else ""
 
 
-def fill_doubt(unit: Unit, values: NDArray[Any]) -> tuple[float, str] | None:
-    """A number that marks missing pixels without anybody having said so, and that as a sentence; None if there is none.
+class UnsaidFill(NamedTuple):
+    """A number that marks missing pixels without anybody having said so.
+
+    Args:
+        value: The number.
+        text: As one writes it, to the last digit.
+        what: The same as a sentence.
+    """
+
+    value: float
+    text: str
+    what: str
+
+
+def unsaid_fill(unit: Unit, values: NDArray[Any]) -> UnsaidFill | None:
+    """A number that marks missing pixels without anybody having said so; None if there is none.
 
     It is one that no place has in that unit, and that stands again and again.
 
@@ -67,8 +81,8 @@ def fill_doubt(unit: Unit, values: NDArray[Any]) -> tuple[float, str] | None:
         values: As of `unit_doubt`.
 
     Example:
-        >>> fill_doubt(Unit.DB, np.array([-14.5, -9999, -9999, -9.0]))
-        (-9999.0, '50 % of values are -9999, which no place has in db: missing pixels of which nobody said so')
+        >>> unsaid_fill(Unit.DB, np.array([-14.5, -9999, -9999, -9.0])).what
+        '50 % of values are -9999, which no place has in db: missing pixels of which nobody said so'
     """
     if unit not in _POSSIBLE:
         return None
@@ -81,8 +95,9 @@ def fill_doubt(unit: Unit, values: NDArray[Any]) -> tuple[float, str] | None:
     if not times.size or times.max() < 2 or 2 * times.max() < times.sum():
         return None
     value, share = float(found[times.argmax()]), 100 * times.max() / len(flat)
-    what = f"{share:.2g} % of values are {value:.9g}, which no place has in {unit.value}"
-    return value, f"{what}: missing pixels of which nobody said so"
+    text = f"{value:.9g}" if float(f"{value:.9g}") == value else repr(value)
+    what = f"{share:.2g} % of values are {text}, which no place has in {unit.value}"
+    return UnsaidFill(value, text, f"{what}: missing pixels of which nobody said so")
 
 
 def _optical(unit: Unit, values: NDArray[np.float64]) -> str:

@@ -17,7 +17,7 @@ from seamo.bands import SENSORS, Unit, band
 from seamo.manifest import LayerSpec
 from seamo.sample import valid_pixels
 from seamo.store.reader import Store
-from seamo.units import fill_doubt, unit_doubt
+from seamo.units import unit_doubt, unsaid_fill
 
 Floats = NDArray[np.float64]
 
@@ -222,10 +222,10 @@ def doubtful_values(store: Store, rows: NDArray[np.int64], *, most: int = UNIT_R
                 there = pixels.reshape(-1) if valid.all() else pixels[valid]
                 values.append(there[:: -(-there.size // _PIXELS) or 1].copy())
         measured = np.concatenate(values) if values else np.empty(0)
-        if (fill := fill_doubt(layer.unit, measured)) is not None:
-            fix = f"state {fill[0]:.9g} as the layer's fill, or as nodata in the files, and build again"
-            yield layer.id, fill[1], fix
-            measured = measured[measured != fill[0]]
+        if (fill := unsaid_fill(layer.unit, measured)) is not None:
+            fix = f"state {fill.text} as the layer's fill, or as nodata in the files, and build again"
+            yield layer.id, fill.what, fix
+            measured = measured[measured != fill.value]
         if what := unit_doubt(layer.unit, measured):
             yield layer.id, what, "state the right unit and build again"
 

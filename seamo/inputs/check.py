@@ -11,7 +11,7 @@ from seamo.bands import Unit
 from seamo.errors import ProtocolError, UsageError
 from seamo.inputs.normalise import Normalisation, numbers_of
 from seamo.inputs.wiring import SensorWiring, Wiring
-from seamo.units import fill_doubt, unit_doubt
+from seamo.units import unit_doubt, unsaid_fill
 
 RAW_MEAN, RAW_STD, FLAT_STD = 3.0, 10.0, 0.1  # outside: not normalised, not normalised, compressed
 _FAR = 5.0  # standard deviations
@@ -66,8 +66,8 @@ def refuse_unit(unit: Unit, pixels: NDArray[Any], where: str) -> None:
     Raises:
         UsageError: Saying which unit they look like, or which number that is.
     """
-    if (fill := fill_doubt(unit, pixels)) is not None:
-        raise UsageError(fill[1], where, f"State it with --nodata {fill[0]:.9g}.")
+    if (fill := unsaid_fill(unit, pixels)) is not None:
+        raise UsageError(fill.what, where, f"State it with --nodata {fill.text}.")
     if doubt := unit_doubt(unit, pixels):
         raise UsageError(doubt, where, "State the unit that the pixels are in (--unit), or convert them.")
 

@@ -12,7 +12,7 @@ from seamo.bands import Unit
 from seamo.errors import UsageError
 from seamo.inputs.check import refuse_unit
 from seamo.inputs.units import conversion, is_convertible
-from seamo.units import fill_doubt, unit_doubt
+from seamo.units import unit_doubt, unsaid_fill
 
 RNG = np.random.default_rng(0)
 GROUND = np.clip(RNG.lognormal(-2.2, 0.6, 20_000), 0.005, 1.1).astype(np.float32)  # reflectance
@@ -108,17 +108,17 @@ def mostly(values: np.ndarray, fill: float) -> np.ndarray:
 @pytest.mark.parametrize("unit", [one for one in MADE if one is not Unit.UINT8])
 @pytest.mark.parametrize("fill", [-9999, -32768, -3.4028234663852886e38, 1e20])
 def test_a_number_that_marks_what_is_missing_is_named(unit: Unit, fill: float) -> None:
-    value, what = fill_doubt(unit, mostly(MADE[unit], fill))
-    assert value == fill
-    assert what.startswith(f"10 % of values are {fill:.9g}, which no place has in {unit.value}")
+    value, text, what = unsaid_fill(unit, mostly(MADE[unit], fill))
+    assert (value, float(text)) == (fill, fill)  # a layer's fill is taken to the last digit
+    assert what.startswith(f"10 % of values are {text}, which no place has in {unit.value}")
     with pytest.raises(UsageError, match="State it with --nodata"):
         refuse_unit(unit, mostly(MADE[unit], fill), "image.tif")
 
 
 @pytest.mark.parametrize("unit", list(MADE))
 def test_measured_values_mark_nothing(unit: Unit) -> None:
-    assert fill_doubt(unit, MADE[unit]) is None
-    assert fill_doubt(unit, np.append(MADE[unit], [np.nan, -np.inf])) is None
+    assert unsaid_fill(unit, MADE[unit]) is None
+    assert unsaid_fill(unit, np.append(MADE[unit], [np.nan, -np.inf])) is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_measured_values_mark_nothing(unit: Unit) -> None:
     ],
 )
 def test_what_a_place_can_have_marks_nothing(unit: Unit, values: np.ndarray) -> None:
-    assert fill_doubt(unit, values) is None
+    assert unsaid_fill(unit, values) is None
 
 
 def test_no_doubt_about_real_images(samples: Path) -> None:
@@ -151,7 +151,7 @@ def test_no_doubt_about_real_images(samples: Path) -> None:
         if fill is not None:
             pixels[pixels == fill] = np.nan
         assert unit_doubt(unit, pixels) == "", name
-        assert fill_doubt(unit, pixels) is None, name
+        assert unsaid_fill(unit, pixels) is None, name
         seen += 1
     assert seen > 200
 
