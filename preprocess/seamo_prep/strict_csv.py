@@ -169,6 +169,8 @@ def _check_cells(cells: list[str], here: str) -> None:
 
 
 def _check_header(header: list[str], here: str) -> None:
+    if header[0].lower().startswith("sep="):
+        raise ArchiveError(f"{','.join(header)!r} is a spreadsheet's own line, no header", here, "Take the line out.")
     if len(header) == 1:
         for separator, name in _SEPARATORS.items():
             if separator in header[0]:

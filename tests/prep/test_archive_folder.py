@@ -155,6 +155,16 @@ def test_rows_are_held_against_the_yaml(tmp_path: Path, csv: str, message: str) 
     assert message in refused(tmp_path, kind="single-label", csv=csv)
 
 
+def test_names_that_look_alike_are_told_apart(tmp_path: Path) -> None:
+    """Folders of a Mac give names with their accents apart (NFD); what people type has them together (NFC)."""
+    write(tmp_path / "p.tif", scene())
+    space = {"classes": [{"name": "for\u00eat"}, {"name": "eau"}]}
+    said = refused(tmp_path, kind="single-label", space=space, csv="key,s2,label\np,p.tif,fore\u0302t\n")
+    assert "one of the two has its accents apart (NFD): copy the name" in said
+    assert "Did you mean" not in said
+    assert read(tmp_path, kind="single-label", space=space, csv="key,s2,label\np,p.tif,for\u00eat\n").label == 0
+
+
 def test_dates_and_layers_of_a_stack_go_together(tmp_path: Path) -> None:
     head = "key,s2.0,s2.1,s2.date.0,s2.date.1\n"
     for row, message in (

@@ -41,6 +41,8 @@ def test_what_programs_write_is_read(ending: str, mark: str) -> None:
         ("key\ts2\tlabel\na\ta.tif\twater\n", "line 1: separates its columns by tabs"),
         ("key,s2,s2\na,a,a\n", "column 's2' stands twice"),
         ("key,s2,\na,a,a\n", "line 1: column 3 has no name"),
+        ("sep=,\nkey,s2\na,a.tif\n", "line 1: 'sep=,' is a spreadsheet's own line, no header. Take the line out."),
+        ("SEP=;\nkey;s2\na;a.tif\n", "line 1: 'SEP=;' is a spreadsheet's own line"),
         (HEAD + 'a,"a\n.tif",water\n', "line 3: holds a line break inside a cell"),
         (HEAD + 'a,"a.tif,water\n', "is no csv"),
         (HEAD + 'a,"a"b.tif,water\n', "line 2: is no csv"),

@@ -1,6 +1,7 @@
 """`samples.csv` of one's own imagery: which columns it has, and what each cell must be (see `folder`)."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import PurePosixPath, PureWindowsPath
@@ -111,6 +112,8 @@ def class_ids(cell: str, spec: DatasetSpec, where: str) -> tuple[int, ...]:
     if unknown:
         near = get_close_matches(unknown[0], space.names, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
+        if near and unicodedata.normalize("NFC", near[0]) == unicodedata.normalize("NFC", unknown[0]):
+            hint = f"It looks like {near[0]!r}, and one of the two has its accents apart (NFD): copy the name. "
         raise ArchiveError(f"no class {unknown[0]!r}", where, f"{hint}Classes: {', '.join(space.names)}.")
     if spec.task.kind != "multi-label":
         raise ArchiveError(f"{len(names)} labels ({cell}) where one belongs", where, "The task is of one label.")
