@@ -155,6 +155,15 @@ def test_rows_are_held_against_the_yaml(tmp_path: Path, csv: str, message: str) 
     assert message in refused(tmp_path, kind="single-label", csv=csv)
 
 
+def test_an_id_of_published_data_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "p.tif", scene())
+    read(tmp_path)
+    path = tmp_path / folder.SPEC
+    path.write_text(path.read_text().replace("own:", "eurosat:"))
+    with pytest.raises(ManifestError, match="eurosat is the id of a published data set.*such as my-eurosat"):
+        folder.load_spec(tmp_path)
+
+
 def test_names_that_look_alike_are_told_apart(tmp_path: Path) -> None:
     """Folders of a Mac give names with their accents apart (NFD); what people type has them together (NFC)."""
     write(tmp_path / "p.tif", scene())

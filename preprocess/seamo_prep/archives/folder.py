@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from seamo.addresses import disk_path
 from seamo.errors import ManifestError
 from seamo.files import open_files
-from seamo.manifest import DatasetSpec, load_manifest, parse_manifest
+from seamo.manifest import DatasetSpec, load_manifest, parse_manifest, shipped_manifest
 from seamo.sample import Array, GeoRef, Label, Sample
 from seamo.testing.world import World
 from seamo_prep.archives._folder_pixels import PlacedFile, check_one_ground, read_layer, read_mask
@@ -50,7 +50,8 @@ def load_spec(root: str | Path) -> DatasetSpec:
         root: The folder with `seamo.yaml`, or its address.
 
     Raises:
-        ManifestError: If the file is not there, is wrong, or holds another number of entries than one.
+        ManifestError: If the file is not there, is wrong, holds another number of entries than one, or the id of a
+            published data set.
         StoreError: If the address cannot be read.
     """
     path = disk_path(root)
@@ -67,7 +68,11 @@ def load_spec(root: str | Path) -> DatasetSpec:
         specs = parse_manifest(data, where)
     if len(specs) != 1:
         raise ManifestError(f"holds {len(specs)} entries instead of one", where)
-    return next(iter(specs.values()))
+    spec = next(iter(specs.values()))
+    if spec.id in shipped_manifest():  # numbers of its store would stand for those of the published data
+        fix = f"Give it another, such as my-{spec.id}; the published files are built by: seamo-prep build {spec.id}."
+        raise ManifestError(f"{spec.id} is the id of a published data set", where, fix)
+    return spec
 
 
 def _check_filled_in(data: bytes, where: str) -> None:
