@@ -8,6 +8,8 @@ import pytest
 import rasterio
 from rasterio.control import GroundControlPoint
 
+from seamo.errors import ManifestError
+from seamo_prep.archives import folder
 from tests.prep.own_imagery import CLASSES, LAYER, PLACE, read, refused, scene, write
 
 # Where it lies -----------------------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ def test_an_id_of_published_data_is_refused(tmp_path: Path) -> None:
     read(tmp_path)
     path = tmp_path / folder.SPEC
     path.write_text(path.read_text().replace("own:", "eurosat:"))
-    with pytest.raises(ManifestError, match="eurosat is the id of a published data set.*such as my-eurosat"):
+    with pytest.raises(ManifestError, match=r"eurosat is the id of a published data set.*such as my-eurosat"):
         folder.load_spec(tmp_path)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from seamo.errors import ProtocolError
 from seamo.store.spatial import parse_spatial
 from seamo.store.splits import CV_SCHEME
-from seamo_bench.board.compare import Column, cell_sampling, check_comparable, column_of, by_seed, load_runs, row_of
+from seamo_bench.board.compare import Column, by_seed, cell_sampling, check_comparable, column_of, load_runs, row_of
 from seamo_bench.facts import Value, scoring_of
 from seamo_bench.predictions import ClassPredictions, Predictions, Strings, take
 from seamo_bench.records.record import Record
