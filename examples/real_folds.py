@@ -62,8 +62,8 @@ def ridge(features: NDArray[np.float64], labels: NDArray[np.int64], train: NDArr
     """Which samples a ridge classifier gets right that saw the samples of `train`.
 
     One-hot targets on standardised features; of penalties from 1e-6 to 10 times the number of samples, half a decade
-    apart, the one whose squared leave-one-out error is smallest (Golub, Heath and Wahba 1979), which takes no validation
-    split from few tiles. Features of neighbouring bands are nearly the same: the best penalty is often below 1e-3.
+    apart, the one whose squared leave-one-out error is smallest (Golub, Heath and Wahba 1979), which takes no
+    validation split from few tiles. Features of neighbouring bands are nearly the same: small penalties are needed.
     """
     scale = features[train].std(axis=0)
     x = (features - features[train].mean(axis=0)) / np.where(scale > 0, scale, 1)

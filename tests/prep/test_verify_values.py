@@ -148,6 +148,13 @@ def test_pixels_of_another_size_than_the_layer_says(crs: str, transform, size: s
     assert not size or re.search(f"pixels of {size} by what the files say, and gsd_m is 10", said[0])
 
 
+def test_without_rasterio_it_is_said_that_sizes_were_not_looked_at(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("seamo_prep.verify.find_spec", lambda _: None)
+    samples = [one for one in seasons_samples(6) if isinstance(one, Sample)]
+    (said,) = [one for one in wrong(tmp_path, samples, severity="note") if "rasterio" in one]
+    assert "sizes of pixels on the ground are not looked at" in said
+
+
 @pytest.mark.parametrize("names", [("水", "森林", "農地"), ("<1", ">1", "crop"), ("Wald", "Wälder", "see")])
 def test_keys_say_no_class_whose_name_is_not_in_them(names: tuple[str, ...], tmp_path: Path) -> None:
     spec = seasons_spec(label_spaces={"toy": {"classes": [{"name": name} for name in names]}})
