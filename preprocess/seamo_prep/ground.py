@@ -1,43 +1,34 @@
 """How large the pixels of a store are on the ground, by what its files say of their places."""
 
-from collections import defaultdict
-
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import CRSError, RasterioError
-from rasterio.warp import transform as warp_points
 
 from seamo.earth import RADIUS_KM
-from seamo.rasterfacts import gdal_settings
-from seamo.sample import GeoRef
 from seamo.store.reader import Store
 
 
-def pixel_sizes(store: Store, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Side of a square of the area of one pixel, on a sphere.
+def pixel_sizes(store: Store) -> NDArray[np.float64]:
+    """Side of a square of the area of one pixel of the finest layer, on a sphere.
+
+    Computed from the boxes in longitude and latitude that the index keeps, so that it needs no coordinate systems. The
+    box of a turned image is larger than the image: by as much as it is in the image's own system.
 
     Args:
-        store: The store.
-        rows: Of samples.
+        store: Whose samples are all looked at.
 
     Returns:
-        (N,) metres, of the finest layer's grid; NaN where a sample has no place, or one that cannot be understood.
+        (N,) metres of the samples that have a place.
     """
-    groups: dict[str, list[tuple[int, GeoRef]]] = defaultdict(list)
-    for number, row in enumerate(rows.tolist()):
-        if (geo := store.read_geo(row)) is not None:
-            groups[geo.crs].append((number, geo))
-    sizes = np.full(len(rows), np.nan)
-    for crs, members in groups.items():
-        a, b, c, d, e, f = np.array([geo.transform for _, geo in members]).T
-        east, north = np.stack([c, c + a, c + b]), np.stack([f, f + d, f + e])  # of a corner and its two neighbours
-        try:
-            with gdal_settings():
-                told = warp_points(crs, "EPSG:4326", east.ravel(), north.ravel())
-        except (RasterioError, CRSError):
-            continue
-        longitude, latitude = (np.asarray(one).reshape(east.shape) for one in told)
-        x = np.radians((longitude[1:] - longitude[0] + 180) % 360 - 180) * np.cos(np.radians(latitude[0]))
-        y = np.radians(latitude[1:] - latitude[0])
-        sizes[[number for number, _ in members]] = 1000 * RADIUS_KM * np.sqrt(np.abs(x[0] * y[1] - x[1] * y[0]))
-    return sizes
+    table = store.read_columns(["bbox", "transform", "height", "width"])
+    rows = [row for row in table.to_pylist() if row["bbox"] and row["transform"] and row["height"] and row["width"]]
+    box = np.array([[row["bbox"][side] for side in ("xmin", "ymin", "xmax", "ymax")] for row in rows]).reshape(-1, 4)
+    west, south, east, north = box.T
+    height, width = np.array([(row["height"], row["width"]) for row in rows], dtype=np.float64).reshape(-1, 2).T
+    a, b, _, d, e, _ = np.array([row["transform"][:6] for row in rows]).reshape(-1, 6).T
+    image = np.abs(a * e - b * d) * height * width  # in the units of its own system; 0 says no place
+    around = (np.abs(a) * width + np.abs(b) * height) * (np.abs(d) * width + np.abs(e) * height)
+    filled = image / np.where(image > 0, around, 1)
+    degrees = np.where(east > west, east - west, east - west + 360)  # across the antimeridian
+    across = np.radians(degrees) * np.cos(np.radians((south + north) / 2))
+    area = across * np.radians(north - south) * filled / (height * width)
+    return np.asarray(1000 * RADIUS_KM * np.sqrt(area[image > 0]))

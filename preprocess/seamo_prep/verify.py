@@ -8,7 +8,6 @@ few a note, because a scene may be all sea, desert or cloud. `docs/verify.md` ex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from seamo.store.few import FewRows
 from seamo.store.format import TAR_FOLDER, ZARR_NAME, finest_layer, label_kind
 from seamo.store.reader import Store
 from seamo_prep import labels
+from seamo_prep.ground import pixel_sizes
 from seamo_prep.leaks import find_leaks, same_images
 from seamo_prep.physics import doubtful_values, explain, observe, oddities
 
@@ -274,14 +274,8 @@ def _samples(store: Store, rows: Sequence[int], spread: check.Spread = check.her
 def _pixel_sizes(store: Store) -> Iterator[Finding]:
     """Pixels on the ground against the layer's `gsd_m`, by which records are applied to other images."""
     layer = finest_layer(store.spec)
-    if find_spec("rasterio") is None:  # the base installation verifies all the rest
-        what = "sizes of pixels on the ground are not looked at: this needs rasterio (pip install 'seamo[prep]')"
-        yield Finding("samples", "note", layer.id, what)
-        return
-    from seamo_prep.ground import pixel_sizes
-
-    sizes = pixel_sizes(store, np.arange(len(store)))
-    size = float(np.nanmedian(sizes)) if np.isfinite(sizes).any() else layer.gsd_m
+    sizes = pixel_sizes(store)
+    size = float(np.median(sizes)) if len(sizes) else layer.gsd_m
     if not 1 / _FAR_SIZE <= size / layer.gsd_m <= _FAR_SIZE:
         what = f"pixels of {size:.3g} m by what the files say, and gsd_m is {layer.gsd_m:g}: correct it and build again"
         yield Finding("samples", "warning", layer.id, what)
