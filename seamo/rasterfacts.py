@@ -28,6 +28,7 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)  # rasterio's own, and those of GD
 _DEFAULTS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE",
     "GDAL_PAM_ENABLED": "YES",
+    "GDAL_GEOREF_SOURCES": "PAM,INTERNAL,TABFILE,WORLDFILE",  # else places are dropped, or taken from another file
     "GTIFF_POINT_GEO_IGNORE": "FALSE",  # else images lie half a pixel beside
     "GTIFF_IGNORE_READ_ERRORS": "FALSE",  # else what cannot be decoded is 0
 }

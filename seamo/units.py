@@ -30,6 +30,7 @@ _POSSIBLE = {
     Unit.DB_X100: (-9_000, 9_000),
 }
 _CUT = 0.002  # share of pixels at 255 from which on they are cut off there, and not the brightest by chance
+_FILLS, _TWICE, _OFTEN = 4, 2, 10  # numbers that may mark what is missing, and how often they stand
 _MOST = 100_000  # values that are looked at
 
 
@@ -57,47 +58,65 @@ def unit_doubt(unit: Unit, values: NDArray[Any]) -> str:
     return f"values from {low:.4g} to {high:.4g} look like {looks}, not {unit.value}" if looks else ""
 
 
-class UnsaidFill(NamedTuple):
-    """A number that marks missing pixels without anybody having said so.
+class Doubt(NamedTuple):
+    """What is wrong with values.
 
     Args:
-        value: The number.
-        text: As one writes it, to the last digit.
-        what: The same as a sentence.
+        what: A sentence.
+        fills: Numbers, to the last digit, that mark missing pixels without anybody having said so; none where the
+            unit is in doubt.
     """
 
-    value: float
-    text: str
     what: str
+    fills: tuple[str, ...] = ()
 
 
-def unsaid_fill(unit: Unit, values: NDArray[Any]) -> UnsaidFill | None:
-    """A number that marks missing pixels without anybody having said so; None if there is none.
-
-    It is one that no place has in that unit, and that stands again and again.
+def value_doubt(unit: Unit, values: NDArray[Any]) -> Doubt | None:
+    """What is wrong with values: they are of another unit, or some are numbers that mark what is missing.
 
     Args:
         unit: As stated.
-        values: As of `unit_doubt`.
+        values: Measured ones, of any shape; what is not finite counts nowhere.
 
     Example:
-        >>> unsaid_fill(Unit.DB, np.array([-14.5, -9999, -9999, -9.0])).what
+        >>> value_doubt(Unit.DB, np.array([-14.5, -9999, -9999, -9.0])).what
         '50 % of values are -9999, which no place has in db: missing pixels of which nobody said so'
     """
-    if unit not in _POSSIBLE:
-        return None
     flat = np.asarray(values).reshape(-1)
-    flat = flat[:: -(-flat.size // _MOST)] if flat.size else flat
+    fills, times = _unsaid_fills(unit, flat)
+    rest = flat[~np.isin(flat, fills)] if len(fills) else flat
+    if what := unit_doubt(unit, rest):
+        return Doubt(what)
+    if not len(fills):
+        return None
+    texts = tuple(_to_the_last_digit(one) for one in fills)
+    named = texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
+    what = f"{100 * times:.2g} % of values are {named}, which no place has in {unit.value}"
+    return Doubt(f"{what}: missing pixels of which nobody said so", texts)
+
+
+def _unsaid_fills(unit: Unit, values: NDArray[Any]) -> tuple[list[float], float]:
+    """Numbers that no place has in that unit and that stand again and again, the most frequent first; their share."""
+    if unit not in _POSSIBLE or not values.size:
+        return [], 0.0
+    flat = values[:: -(-values.size // _MOST)]
     flat = flat[np.isfinite(flat)].astype(np.float64)
     low, high = _POSSIBLE[unit]
     found, times = np.unique(flat[(flat < low) | (flat > high)], return_counts=True)
-    # Values that differ from each other are a matter of scale, of which `unit_doubt` speaks.
-    if not times.size or times.max() < 2 or 2 * times.max() < times.sum():
-        return None
-    value, share = float(found[times.argmax()]), 100 * times.max() / len(flat)
-    text = f"{value:.9g}" if float(f"{value:.9g}") == value else repr(value)
-    what = f"{share:.2g} % of values are {text}, which no place has in {unit.value}"
-    return UnsaidFill(value, text, f"{what}: missing pixels of which nobody said so")
+    if not times.size:
+        return [], 0.0
+    order = np.argsort(-times, kind="stable")[:_FILLS]
+    # One that is most of them need not stand often; of several each must. Values that differ from each other are a
+    # matter of scale, of which `unit_doubt` speaks.
+    often = order[times[order] >= (_TWICE if 2 * times.max() >= times.sum() else _OFTEN)]
+    if 2 * times[often].sum() < times.sum():
+        return [], 0.0
+    return found[often].tolist(), float(times[often].sum() / len(flat))
+
+
+def _to_the_last_digit(value: float) -> str:
+    text = f"{value:.9g}"
+    return text if float(text) == value else repr(value)
 
 
 def _optical(unit: Unit, values: NDArray[np.float64]) -> str:

@@ -8,7 +8,7 @@ from seamo.store.reader import Store
 
 
 def pixel_sizes(store: Store) -> NDArray[np.float64]:
-    """Side of a square of the area of one pixel of the finest layer, on a sphere.
+    """Sizes of one pixel of the finest layer, on a sphere.
 
     Computed from the boxes in longitude and latitude that the index keeps, so that it needs no coordinate systems. The
     box of a turned image is larger than the image: by as much as it is in the image's own system.
@@ -17,7 +17,8 @@ def pixel_sizes(store: Store) -> NDArray[np.float64]:
         store: Whose samples are all looked at.
 
     Returns:
-        (N,) metres of the samples that have a place.
+        (N, 2) metres, of the samples that have a place: the side of a square of the pixel's area, and from north to
+        south, which is the one that people state of pixels in degrees.
     """
     table = store.read_columns(["bbox", "transform", "height", "width"])
     rows = [row for row in table.to_pylist() if row["bbox"] and row["transform"] and row["height"] and row["width"]]
@@ -30,5 +31,6 @@ def pixel_sizes(store: Store) -> NDArray[np.float64]:
     filled = image / np.where(image > 0, around, 1)
     degrees = np.where(east > west, east - west, east - west + 360)  # across the antimeridian
     across = np.radians(degrees) * np.cos(np.radians((south + north) / 2))
-    area = across * np.radians(north - south) * filled / (height * width)
-    return np.asarray(1000 * RADIUS_KM * np.sqrt(area[image > 0]))
+    tall = np.radians(north - south)
+    sizes = np.stack([np.sqrt(across * tall * filled / (height * width)), tall / height], axis=1)
+    return np.asarray(1000 * RADIUS_KM * sizes[image > 0])

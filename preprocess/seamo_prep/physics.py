@@ -5,6 +5,7 @@ exchange of two bands and keeps the one that makes the numbers right. `docs/veri
 margins of every threshold here.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
@@ -17,7 +18,7 @@ from seamo.bands import SENSORS, Unit, band
 from seamo.manifest import LayerSpec
 from seamo.sample import valid_pixels
 from seamo.store.reader import Store
-from seamo.units import unit_doubt, unsaid_fill
+from seamo.units import value_doubt
 
 Floats = NDArray[np.float64]
 
@@ -203,7 +204,7 @@ def _in_dn(seen: Seen) -> Seen:
 
 
 def doubtful_values(store: Store, rows: NDArray[np.int64], *, most: int = UNIT_ROWS) -> Iterator[tuple[str, str, str]]:
-    """(layer, what, what to do) where values are not in the unit that the store states, or none but an unsaid fill.
+    """(layer, what, what to do) where values are of another unit than the store states, or some an unsaid fill.
 
     Args:
         store: The store.
@@ -222,12 +223,19 @@ def doubtful_values(store: Store, rows: NDArray[np.int64], *, most: int = UNIT_R
                 there = pixels.reshape(-1) if valid.all() else pixels[valid]
                 values.append(there[:: -(-there.size // _PIXELS) or 1].copy())
         measured = np.concatenate(values) if values else np.empty(0)
-        if (fill := unsaid_fill(layer.unit, measured)) is not None:
-            fix = f"state {fill.text} as the layer's fill, or as nodata in the files, and build again"
-            yield layer.id, fill.what, fix
-            measured = measured[measured != fill.value]
-        if what := unit_doubt(layer.unit, measured):
-            yield layer.id, what, "state the right unit and build again"
+        if doubt := value_doubt(layer.unit, measured):
+            fix = _stated(doubt.fills) if doubt.fills else "state the right unit"
+            yield layer.id, doubt.what, f"{fix} and build again"
+
+
+def _stated(fills: Sequence[str]) -> str:
+    """How one says that numbers mark what is missing."""
+    first = fills[0]
+    if len(fills) > 1:
+        return f"write {first} for all of them, state it as nodata in the files (gdal_edit.py -a_nodata {first})"
+    if re.fullmatch(r"-?\d{1,15}", first):  # a layer's fill is a whole number
+        return f"state {first} as the layer's fill, or as nodata in the files,"
+    return f"state {first} as nodata in the files (gdal_edit.py -a_nodata {first})"
 
 
 def explain(seen: Seen, layer: LayerSpec) -> str:

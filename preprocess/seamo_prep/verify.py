@@ -30,7 +30,7 @@ Severity = Literal["error", "warning", "note"]
 ENOUGH = 64  # samples from which on a physical oddity is an error
 VERY_FEW = 16  # samples below which it is a note
 _IGNORED = 0.5  # share of mask pixels
-_FAR_SIZE = 1.5  # pixels in degrees are narrower towards the poles: by as much at 64 degrees
+_FAR_SIZE = 1.5
 _SAMPLED = 256  # samples that are decoded without --deep
 _LOOKED_AT = 2048  # samples that physics and labels look at with --deep
 
@@ -152,7 +152,7 @@ def _keys(store: Store) -> tuple[int, bool]:
         keys = piece.column(0)
         if last is not None and not pc.less(last, keys[0]).as_py():
             is_ascending = False
-        is_ascending &= pc.all(pc.less(keys[:-1], keys[1:])).as_py()
+        is_ascending &= pc.all(pc.less(keys[:-1], keys[1:]), min_count=0).as_py()  # of one row, too
         rows, last = rows + len(keys), keys[-1]
     return rows, is_ascending
 
@@ -275,8 +275,8 @@ def _pixel_sizes(store: Store) -> Iterator[Finding]:
     """Pixels on the ground against the layer's `gsd_m`, by which records are applied to other images."""
     layer = finest_layer(store.spec)
     sizes = pixel_sizes(store)
-    size = float(np.median(sizes)) if len(sizes) else layer.gsd_m
-    if not 1 / _FAR_SIZE <= size / layer.gsd_m <= _FAR_SIZE:
+    size, tall = np.median(sizes, axis=0).tolist() if len(sizes) else (layer.gsd_m, layer.gsd_m)
+    if not any(1 / _FAR_SIZE <= one / layer.gsd_m <= _FAR_SIZE for one in (size, tall)):
         what = f"pixels of {size:.3g} m by what the files say, and gsd_m is {layer.gsd_m:g}: correct it and build again"
         yield Finding("samples", "warning", layer.id, what)
 

@@ -11,7 +11,7 @@ from seamo.bands import Unit
 from seamo.errors import ProtocolError, UsageError
 from seamo.inputs.normalise import Normalisation, numbers_of
 from seamo.inputs.wiring import SensorWiring, Wiring
-from seamo.units import unit_doubt, unsaid_fill
+from seamo.units import unit_doubt, value_doubt
 
 RAW_MEAN, RAW_STD, FLAT_STD = 3.0, 10.0, 0.1  # outside: not normalised, not normalised, compressed
 _FAR = 5.0  # standard deviations
@@ -66,10 +66,13 @@ def refuse_unit(unit: Unit, pixels: NDArray[Any], where: str) -> None:
     Raises:
         UsageError: Saying which unit they look like, or which number that is.
     """
-    if (fill := unsaid_fill(unit, pixels)) is not None:
-        raise UsageError(fill.what, where, f"State it with --nodata {fill.text}.")
-    if doubt := unit_doubt(unit, pixels):
-        raise UsageError(doubt, where, "State the unit that the pixels are in (--unit), or convert them.")
+    if doubt := value_doubt(unit, pixels):
+        fix = "State the unit that the pixels are in (--unit), or convert them."
+        if doubt.fills:
+            first = doubt.fills[0]
+            which = f"--nodata {first} (of another image than the first: --nodata SENSOR={first})"
+            fix = f"State it with {which}." if len(doubt.fills) == 1 else f"Write {first} for all, and state {which}."
+        raise UsageError(doubt.what, where, fix)
 
 
 def far_share(pixels: Tensor, how: Normalisation, *, valid: Tensor | None = None) -> dict[str, float]:

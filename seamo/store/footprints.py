@@ -13,17 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 from rasterio.warp import transform as warp_points
 
 from seamo.errors import StoreError
-from seamo.rasterfacts import gdal_settings
+from seamo.rasterfacts import GDAL_ERRORS, gdal_settings
 
 Box = dict[str, float]
 Ring = NDArray[np.float64]  # (P, 2) longitude and latitude, counter-clockwise, the first point again at the end
 # One WKB polygon of five points: byte order 1, type 3, one ring, five points, 93 bytes.
 _WKB = np.dtype([("order", "u1"), ("type", "<u4"), ("rings", "<u4"), ("points", "<u4"), ("xy", "<f8", (5, 2))])
 _POLYGON, _MULTIPOLYGON = 3, 6
+_PLACE = "Correct its coordinate system and its place (gdal_edit.py -a_srs ... -a_ullr ...), or take them out."
 _PROJ = "PROJ reads the data of another installation: unset PROJ_DATA and PROJ_LIB."
 
 
@@ -54,9 +55,10 @@ def footprints(grids: Sequence[ImageGrid]) -> tuple[list[Box | None], list[bytes
         try:
             with gdal_settings():
                 lon, lat = warp_points(crs, "EPSG:4326", corners[..., 0].ravel(), corners[..., 1].ravel())
-        except (RasterioError, CRSError) as error:
-            what = f"coordinate system {crs!r} is not understood ({error})"
-            raise StoreError(what, grids[members[0]].key, _PROJ if "proj.db" in str(error) else "") from error
+        except (*GDAL_ERRORS, CRSError) as error:
+            key = grids[_first_bad(crs, corners, members)].key
+            what = f"its place cannot be found in coordinate system {crs!r} ({error})"
+            raise StoreError(what, key, _PROJ if "proj.db" in str(error) else _PLACE) from error
         points = np.stack([lon, lat], axis=-1).reshape(len(members), 5, 2)
         wkb = np.zeros(len(members), dtype=_WKB)
         wkb["order"], wkb["type"], wkb["rings"], wkb["points"], wkb["xy"] = 1, _POLYGON, 1, 5, points
@@ -75,6 +77,17 @@ def footprints(grids: Sequence[ImageGrid]) -> tuple[list[Box | None], list[bytes
             boxes[i] = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
             shapes[i] = wkb[place].tobytes()
     return boxes, shapes
+
+
+def _first_bad(crs: str, corners: NDArray[np.float64], members: Sequence[int]) -> int:
+    """Which of some images has no place by itself; the first where none is to blame."""
+    for own, member in zip(corners, members, strict=True):
+        try:
+            with gdal_settings():
+                warp_points(crs, "EPSG:4326", own[:, 0], own[:, 1])
+        except (*GDAL_ERRORS, CRSError):
+            return member
+    return members[0]
 
 
 def _corners(grid: ImageGrid) -> NDArray[np.float64]:

@@ -164,7 +164,7 @@ class Store(SaidByMeta, Faces):
 
     def reading_from(self, files: PixelFiles) -> "Store":
         """The same store, its chunks read through other files; what comes wrong from them is read past them."""
-        other = Store.__new__(Store)  # not `copy`, which opens it again, and reads the index again
+        other = Store.__new__(type(self))  # not `copy`, which opens it again, and reads the index again
         other.__dict__.update(self.__dict__)
         other._pixels = files
         return other

@@ -12,7 +12,7 @@ from seamo.errors import ArchiveError, UsageError
 from seamo.rasterfacts import gdal_settings
 from seamo.use.imagery import open_imagery
 from seamo_prep.initial.peek import peek
-from tests.prep.test_archive_folder import BANDS, PLACE, read, refused, scene, write
+from tests.prep.own_imagery import BANDS, PLACE, read, refused, scene, write
 
 SIDECAR = "<PAMDataset>{}</PAMDataset>"
 NODATA = "<PAMRasterBand band='{}'><NoDataValue>0</NoDataValue></PAMRasterBand>"
@@ -64,6 +64,19 @@ def test_pixels_that_are_points_lie_where_they_do(tmp_path: Path, monkeypatch: p
     assert read(tmp_path).geo == place
 
 
+@pytest.mark.parametrize("sources", ["NONE", "WORLDFILE", "WORLDFILE,INTERNAL"])
+def test_a_place_is_that_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: str) -> None:
+    path = write(tmp_path / "p.tif", scene(), compress="lzw")  # which GDAL decodes
+    (tmp_path / "p.tfw").write_text("20\n0\n0\n-20\n0\n0\n")  # of another place
+    place = read(tmp_path).geo
+    assert place.transform == tuple(PLACE)[:6]
+    monkeypatch.setenv("GDAL_GEOREF_SOURCES", sources)
+    with warnings.catch_warnings(), rasterio.open(path) as source:
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        assert source.transform != PLACE
+    assert read(tmp_path).geo == place
+
+
 def test_what_cannot_be_decoded_is_not_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "p.tif", scene(side=64), compress="lzw", tiled=True, blockxsize=16, blockysize=16)
     data = bytearray(path.read_bytes())
@@ -87,12 +100,12 @@ def test_settings_of_a_caller_are_left_as_they_were() -> None:
         assert rasterio.env.getenv()["GDAL_PAM_ENABLED"] == "NO"
 
 
-def with_pages(path: Path, pages: int) -> Path:
-    write(path, scene())
+def with_pages(path: Path, pages: int, *, count: int = 4, dtype: str = "uint16") -> Path:
+    write(path, scene(count, dtype=dtype))
     for number in range(1, pages):
         options = {"crs": "EPSG:32633", "transform": PLACE, "APPEND_SUBDATASET": "YES"}
-        with rasterio.open(path, "w", driver="GTiff", count=4, height=16, width=16, dtype="uint16", **options) as file:
-            file.write(scene() + number)
+        with rasterio.open(path, "w", driver="GTiff", count=count, height=16, width=16, dtype=dtype, **options) as file:
+            file.write(scene(count, dtype=dtype) + number)
     return path
 
 
@@ -106,8 +119,9 @@ def test_several_pages_are_refused_by_every_door(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message), open_imagery(path, unit=Unit.DN, bands=BANDS):
         pass
     write(tmp_path / "p.tif", scene())
-    with_pages(tmp_path / "m.tif", 2)
-    assert "the mask has 4 bands" in refused(tmp_path, kind="segmentation", csv="key,s2,label\np,p.tif,m.tif\n")
+    with_pages(tmp_path / "m.tif", 2, count=1, dtype="uint8")
+    said = refused(tmp_path, kind="segmentation", csv="key,s2,label\np,p.tif,m.tif\n")
+    assert "holds 2 images (pages)" in said
 
 
 def test_overviews_and_masks_are_no_pages(tmp_path: Path) -> None:

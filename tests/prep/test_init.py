@@ -310,12 +310,19 @@ def test_described_beside_undescribed_is_not_known(tiles, tmp_path: Path) -> Non
     assert any("others do not (" in what for what in of_kind(init(tmp_path), "fill in").values())
 
 
-def test_the_spacing_is_in_metres(tiles, tmp_path: Path) -> None:
-    for crs, step, want in (("EPSG:4326", 8.983e-5, 10.0), ("EPSG:2263", 1.9685, 0.6), ("EPSG:32633", 30.0, 30.0)):
-        tile = Tile("a", "", tiles[0].bands, crs, rasterio.Affine(step, 0, 0, 0, -step, 0))
-        root = some(tmp_path / crs[5:], [tile])
-        init(root)
-        assert layer_of(root)["gsd_m"] == pytest.approx(want, rel=0.005)
+@pytest.mark.parametrize(
+    ("crs", "step", "north", "metres"),
+    [
+        ("EPSG:4326", 8.983e-5, 0, 10.0),
+        ("EPSG:2263", 1.9685, 0, 0.6),  # feet
+        ("EPSG:32633", 30.0, 0, 30.0),
+        ("EPSG:3857", 20.0, 8_399_738, 10.0),  # at 60 degrees a metre of the web's Mercator is half of one
+    ],
+)
+def test_the_spacing_is_in_metres(tiles, tmp_path: Path, crs: str, step: float, north: float, metres: float) -> None:
+    tile = Tile("a", "", tiles[0].bands, crs, rasterio.Affine(step, 0, 0, 0, -step, north))
+    init(some(tmp_path, [tile]))
+    assert layer_of(tmp_path)["gsd_m"] == pytest.approx(metres, rel=0.005)
 
 
 def test_one_image_is_a_folder_too(tiles, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from seamo.store.reader import open_store
 from seamo.store.writer import BuildPlan
 from seamo.testing.stores import tiny_store
 from seamo_prep.labels import _features
-from seamo_prep.physics import _change, _reduce
+from seamo_prep.physics import _change, _reduce, _stated
 from seamo_prep.verify import Finding, verify
 from tests.seamo.store_samples import build, seasons_samples, seasons_spec
 
@@ -100,6 +100,14 @@ def test_features_are_those_of_what_is_there(tmp_path: Path) -> None:
         assert found is None or np.array_equal(found, np.concatenate(want))
 
 
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_batch_of_one_row_is_looked_at(tmp_path: Path, monkeypatch, samples: int) -> None:
+    store = open_store(tiny_store(tmp_path, samples=samples).path)
+    read = store.read_batches
+    monkeypatch.setattr(store, "read_batches", lambda columns: read(columns, 2))
+    assert [one for one in verify(store, deep=False, leaks=False, say=lambda _: None) if one.severity == "error"] == []
+
+
 def test_rows_that_are_not_counted_are_named(tmp_path: Path) -> None:
     store = tiny_store(tmp_path, samples=12)
     facts = json.loads((store.path / "store.json").read_bytes())
@@ -126,6 +134,17 @@ def test_a_fill_of_which_nobody_said_so_is_an_error(tmp_path: Path) -> None:
     (said,) = [one for one in wrong(tmp_path / "wrong", samples) if "s1:" in one]
     assert "25 % of values are -9999, which no place has in db" in said
     assert said.endswith("state -9999 as the layer's fill, or as nodata in the files, and build again")
+
+
+@pytest.mark.parametrize("fill", ["-9999", "-3.4028234663852886e+38", "1e+20", "-9999.900390625"])
+def test_what_is_advised_of_a_fill_can_be_done(fill: str) -> None:
+    advice = _stated((fill,))
+    assert ("the layer's fill" in advice) == (fill == "-9999")
+    assert f"nodata in the files (gdal_edit.py -a_nodata {fill})" in advice or fill == "-9999"
+    facts = SPEC.layer("s1").model_dump() | {"fill": -9999}
+    assert type(SPEC.layer("s1")).model_validate(facts).fill == -9999
+    with pytest.raises(ValueError, match="fill"):
+        type(SPEC.layer("s1")).model_validate(facts | {"fill": -9999.9})
 
 
 @pytest.mark.parametrize(

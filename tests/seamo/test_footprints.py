@@ -116,8 +116,19 @@ def test_a_place_is_found_without_asking_for_a_profile_of_aws():
     assert one(*utm(33, 0))[1].geom_type == "Polygon"
 
 
+@pytest.mark.parametrize("crs", ['LOCAL_CS["drone",UNIT["metre",1]]', "EPSG:32633"])
+def test_a_place_outside_of_its_system_is_named(crs):
+    there, far = (10.0, 0, 5e5, 0, -10.0, 5e6), (10.0, 0, 5e8, 0, -10.0, 5e9)
+    first = "EPSG:32633" if crs.startswith("EPSG") else crs
+    grids = [ImageGrid("a", "EPSG:32633", there, 9, 9), ImageGrid("b", first, far, 9, 9)]
+    with pytest.raises(StoreError, match="its place cannot be found in coordinate system") as caught:
+        footprints(grids)
+    assert caught.value.where == "b"
+    assert "Correct its coordinate system" in caught.value.fix
+
+
 def test_a_system_that_nobody_knows_is_one_message():
-    with pytest.raises(StoreError, match="coordinate system 'EPSG:99999' is not understood"):
+    with pytest.raises(StoreError, match="its place cannot be found in coordinate system 'EPSG:99999'"):
         one("EPSG:99999", utm(33, 0)[1])
 
 
@@ -135,5 +146,5 @@ def test_the_data_of_another_proj_are_named(tmp_path):
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=surroundings, timeout=60)
-    assert done.stdout.startswith("StoreError k: coordinate system 'EPSG:32633' is not understood")
+    assert done.stdout.startswith("StoreError k: its place cannot be found in coordinate system 'EPSG:32633'")
     assert "unset PROJ_DATA and PROJ_LIB" in done.stdout

@@ -12,7 +12,7 @@ from seamo.bands import Unit
 from seamo.errors import UsageError
 from seamo.inputs.check import refuse_unit
 from seamo.inputs.units import conversion, is_convertible
-from seamo.units import unit_doubt, unsaid_fill
+from seamo.units import unit_doubt, value_doubt
 
 RNG = np.random.default_rng(0)
 GROUND = np.clip(RNG.lognormal(-2.2, 0.6, 20_000), 0.005, 1.1).astype(np.float32)  # reflectance
@@ -108,8 +108,8 @@ def mostly(values: np.ndarray, fill: float) -> np.ndarray:
 @pytest.mark.parametrize("unit", [one for one in MADE if one is not Unit.UINT8])
 @pytest.mark.parametrize("fill", [-9999, -32768, -3.4028234663852886e38, 1e20])
 def test_a_number_that_marks_what_is_missing_is_named(unit: Unit, fill: float) -> None:
-    value, text, what = unsaid_fill(unit, mostly(MADE[unit], fill))
-    assert (value, float(text)) == (fill, fill)  # a layer's fill is taken to the last digit
+    what, (text,) = value_doubt(unit, mostly(MADE[unit], fill))
+    assert float(text) == fill  # nodata is taken to the last digit
     assert what.startswith(f"10 % of values are {text}, which no place has in {unit.value}")
     with pytest.raises(UsageError, match="State it with --nodata"):
         refuse_unit(unit, mostly(MADE[unit], fill), "image.tif")
@@ -117,8 +117,8 @@ def test_a_number_that_marks_what_is_missing_is_named(unit: Unit, fill: float) -
 
 @pytest.mark.parametrize("unit", list(MADE))
 def test_measured_values_mark_nothing(unit: Unit) -> None:
-    assert unsaid_fill(unit, MADE[unit]) is None
-    assert unsaid_fill(unit, np.append(MADE[unit], [np.nan, -np.inf])) is None
+    assert value_doubt(unit, MADE[unit]) is None
+    assert value_doubt(unit, np.append(MADE[unit], [np.nan, -np.inf])) is None
 
 
 @pytest.mark.parametrize(
@@ -127,15 +127,38 @@ def test_measured_values_mark_nothing(unit: Unit) -> None:
         (Unit.DN, np.append(MADE[Unit.DN], [65535] * 900)),  # saturated
         (Unit.DN, np.append(MADE[Unit.DN], [-9999])),  # once: anything may be wrong with one pixel
         (Unit.DB, np.append(BACKSCATTER, [-59.5] * 900)),  # a floor
-        (Unit.DB, MADE[Unit.DB_X100]),  # another scale, of which `unit_doubt` speaks
-        (Unit.REFLECTANCE, GROUND * 10_000),
         (Unit.UINT8, np.full(900, 255)),
         (Unit.CLASS, np.full(900, -9999)),
         (Unit.DN, np.empty(0)),
     ],
 )
 def test_what_a_place_can_have_marks_nothing(unit: Unit, values: np.ndarray) -> None:
-    assert unsaid_fill(unit, values) is None
+    assert value_doubt(unit, values) is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "word"),
+    [
+        (Unit.DB, MADE[Unit.DB_X100], "db*100"),
+        (Unit.REFLECTANCE, GROUND * 10_000, "times 10,000"),
+        (Unit.REFLECTANCE, np.append(MADE[Unit.UINT8], [255] * 9000), "8-bit"),  # cut off, and nothing is missing
+        (Unit.DB, np.append(MADE[Unit.UINT8], [255] * 9000), "radar"),
+        (Unit.DN, mostly(GROUND, -9999), "reflectance (0 to 1)"),  # a fill hides no wrong unit
+    ],
+)
+def test_another_unit_is_said_first(unit: Unit, values: np.ndarray, word: str) -> None:
+    what, fills = value_doubt(unit, values)
+    assert (word in what, fills) == (True, ())
+
+
+def test_several_numbers_that_mark_what_is_missing_are_all_named() -> None:
+    several = np.concatenate([BACKSCATTER, np.repeat([-9999, -32768, -3.4e38], [100, 90, 80])])
+    what, fills = value_doubt(Unit.DB, several)
+    assert fills == ("-9999", "-32768", "-3.4e+38")
+    assert "are -9999, -32768 or -3.4e+38, which no place has in db" in what
+    with pytest.raises(UsageError, match="Write -9999 for all, and state --nodata -9999"):
+        refuse_unit(Unit.DB, several, "image.tif")
+    assert value_doubt(Unit.DB, np.append(BACKSCATTER, [-91, -92, -93] * 3)) is None  # a few odd pixels
 
 
 def test_no_doubt_about_real_images(samples: Path) -> None:
@@ -151,7 +174,7 @@ def test_no_doubt_about_real_images(samples: Path) -> None:
         if fill is not None:
             pixels[pixels == fill] = np.nan
         assert unit_doubt(unit, pixels) == "", name
-        assert unsaid_fill(unit, pixels) is None, name
+        assert value_doubt(unit, pixels) is None, name
         seen += 1
     assert seen > 200
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from rasterio.crs import CRS
+from rasterio.errors import CRSError
+from rasterio.warp import transform as warp_points
 
 from seamo.bands import SENSORS, Unit, canonical
+from seamo.earth import nearest_km
 from seamo.errors import ArchiveError
-from seamo.rasterfacts import band_said, bind_bands
+from seamo.rasterfacts import GDAL_ERRORS, band_said, bind_bands, gdal_settings
 from seamo_prep.initial.peek import Peek
 from seamo_prep.initial.text import FILL_IN, Reasoned, flow
 from seamo_prep.initial.values import LIMITS, guess_fill, guess_unit, seen, values_of
@@ -18,6 +21,7 @@ from seamo_prep.initial.values import LIMITS, guess_fill, guess_unit, seen, valu
 _DEGREE_M = 111_320.0  # metres of a degree of latitude
 _ROUND = (10.0, 20.0, 60.0, 30.0)  # grids that a file of nearly that spacing lies on
 _ALIKE = 0.02  # part of it by which a spacing may differ from such a grid
+_FAR = 0.05  # part of it by which a system's metre may differ from one on the ground
 _WHOLE = ("uint8", "uint16", "int16")
 _S2_NAME = re.compile(r"(?i)(?<![a-z0-9])(s2[abc]?|sentinel[-_ ]?2[abc]?)(?![a-z0-9])")
 _ONLY_S2 = {"B8A", "B12"}  # ids that no other widespread sensor has (Landsat 8: B1 to B11)
@@ -251,8 +255,7 @@ def _gsd(peeks: Sequence[Peek]) -> tuple[Reasoned, float]:
     for one in peeks:
         grid = one.facts.grid
         if grid.transform is not None and grid.crs:
-            across = float(np.hypot(grid.transform[1], grid.transform[4]))
-            found.append(across * _metres(grid.crs))
+            found.append(_spacing(grid.crs, grid.transform, grid.height))
     if not found:
         return Reasoned(FILL_IN, "no file says where it lies: metres from one pixel to the next", is_open=True), 0.0
     middle = float(np.median(found))
@@ -266,6 +269,23 @@ def _gsd(peeks: Sequence[Peek]) -> tuple[Reasoned, float]:
     return Reasoned(
         f"{near:g}", f"the files' grids: {middle:.5g} m, {systems} coordinate system{'s' * (systems != 1)}{spread}"
     ), near
+
+
+def _spacing(crs: str, transform: Sequence[float], rows: int) -> float:
+    """Metres from one row of pixels to the next: by the system's unit, or on the ground where that is far from it.
+
+    A metre of the web's Mercator is half of one on the ground at 60 degrees.
+    """
+    _, b, c, _, e, f = transform
+    plain = float(np.hypot(b, e)) * _metres(crs)
+    try:
+        with gdal_settings():
+            x, y = warp_points(crs, "EPSG:4326", [c, c + b * rows], [f, f + e * rows])
+    except (*GDAL_ERRORS, CRSError):
+        return plain
+    km = float(nearest_km(np.array([[x[0], y[0]]]), np.array([[x[1], y[1]]]))[0])
+    ground = 1000 * km / max(rows, 1)
+    return plain if abs(ground - plain) <= _FAR * plain else ground
 
 
 def _metres(crs: str) -> float:
