@@ -14,13 +14,11 @@ from seamo.store.reader import open_store
 from seamo_bench.cli.plan_view import every_cell, overview, totals
 from seamo_bench.facts import run_key
 from seamo_bench.predictions import ClassPredictions
-from seamo_bench.protocol import silent
 from seamo_bench.records.reasons import Because, grouped
 from seamo_bench.records.record import Cost, write_record
 from seamo_bench.runs import estimate as estimating
 from seamo_bench.runs.estimate import Throughput
 from seamo_bench.runs.plan import Cell, Places, make_plan
-from seamo_bench.runs.run import Machine, run_plan
 from seamo_bench.suites.suite import Suite
 from seamo_bench.zoo import catalogue
 from seamo_bench.zoo.catalogue import Found, cards, find_card, weights_path
@@ -245,50 +243,3 @@ def test_a_single_reason_that_is_left_is_told_instead_of_counted():
     three = [Because(text, "one", "toy") for text in ("a", "a", "a", "b", "b", "c")]
     assert grouped(three, most=1) == ["      3  a", "         one | toy", "      3  for 2 other reasons"]
     assert [line.split()[-1] for line in grouped(three, most=2)[::2]] == ["a", "b", "c"]
-
-
-TRAINED_BOTH_WAYS = [
-    {
-        "store": "toy",
-        "protocol": "finetune",
-        "missing": policy,
-        "seeds": 2,
-        "params": {"epochs": 1, "warmup": 0, "batch": 8, "base_lrs": [1e-2]},
-    }
-    for policy in ("new-tokenizer", "select-columns")
-]
-
-
-def both_ways(root: Path, backbone: str, rows: list[dict[str, object]] = TRAINED_BOTH_WAYS) -> list[Cell]:
-    suite = Suite.model_validate({"id": "two", "rows": rows})
-    return make_plan(suite, [backbone], Places(root / "stores", root / "results", root / "weights"))
-
-
-def test_what_needs_no_policy_is_trained_once_for_the_rows_that_ask_for_one(root):
-    (cell,) = both_ways(root, "resnet18")
-    assert cell.row.missing == "new-tokenizer"
-    assert "one run stands for the rows" in cell.flags[-1].text
-    # Random weights have columns to choose or to begin anew: two networks.
-    first, second = both_ways(root, "seamo-random")
-    assert [one.about.way for one in (first, second)] == ["new-tokenizer", "select-columns"]
-    # Rows that differ in anything else stay two, and so does one that names no policy, which is a column of its own.
-    longer = {**TRAINED_BOTH_WAYS[1], "params": {**TRAINED_BOTH_WAYS[1]["params"], "epochs": 2}}
-    assert len(both_ways(root, "resnet18", [TRAINED_BOTH_WAYS[0], longer])) == 2
-    plain = {name: said for name, said in TRAINED_BOTH_WAYS[1].items() if name != "missing"}
-    assert len(both_ways(root, "resnet18", [TRAINED_BOTH_WAYS[0], plain])) == 2
-
-
-def test_the_two_trainings_that_are_planned_once_are_one_to_the_last_bit(root):
-    places = Places(root / "stores", root / "results", root / "weights")
-    cells = [both_ways(root, "resnet18", [{**row, "seeds": 1}]) for row in TRAINED_BOTH_WAYS]
-    made = [run_plan(one, places, machine=Machine(workers=1), progress=silent, inner=silent) for one in cells]
-    (first,), (second,) = map(list, made)
-    assert first.facts != second.facts
-    assert first.predictions.sha256 == second.predictions.sha256
-    # Whichever of the two has been run stands for both.
-    assert [
-        cell.status for cell in both_ways(root, "resnet18", [{**row, "seeds": 1} for row in TRAINED_BOTH_WAYS])
-    ] == ["done"]
-    (root / "results" / f"{run_key(first.facts)}.json").unlink()
-    (cell,) = both_ways(root, "resnet18", [{**row, "seeds": 1} for row in TRAINED_BOTH_WAYS])
-    assert (cell.status, cell.row.missing) == ("done", "select-columns")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from seamo.inputs.wiring import Wiring
 from seamo.store.samples import Samples
-from seamo_bench.facts import Facts, Scalar, SplitFacts, asked_of, run_key
+from seamo_bench.facts import Facts, Scalar, SplitFacts, run_key
 from seamo_bench.protocol import Params, Protocol, Split
 from seamo_bench.records.record import About, Flag
 from seamo_bench.runs.estimate import Estimate
@@ -17,10 +17,6 @@ from seamo_bench.tasks.stores import no_stores
 from seamo_bench.zoo.catalogue import BackboneSource
 
 NO_SCHEME = "of the store"  # split scheme of a cell whose store is not there and that names none
-BOTH_WAYS = Flag(
-    kind="recipe",
-    text="has use neither for a new tokenizer nor for chosen columns: one run stands for the rows that ask for them",
-)
 Hindrance = Literal["missing", "unsuitable"]
 
 
@@ -146,41 +142,10 @@ def told_apart(cells: Sequence[Cell]) -> list[Cell]:
         if isinstance(first, Planned) and isinstance(cell, Planned) and cell.flags != first.flags:
             flags = tuple(dict.fromkeys((*first.flags, *cell.flags)))
             once[run_key(facts[0]), len(facts), cell.status] = replace(first, flags=flags)
-    left = _one_a_computation(list(once.values()))
     of_name: dict[str, list[Params]] = {}
-    for cell in left:
+    for cell in once.values():
         of_name.setdefault(cell.id, []).append(_all_facts(cell)[0].protocol.params)
-    return [_named(cell, of_name[cell.id]) for cell in left]
-
-
-def _one_a_computation(cells: Sequence[Cell]) -> list[Cell]:
-    """One cell of those that name policies which change nothing, and are the same but for these names.
-
-    A network from scratch has as many channels as it is fed: a new tokenizer and chosen columns are one network, and
-    one training. The cell that has most of its records stays, else the first.
-    """
-    alike: dict[tuple[str, int] | int, list[Cell]] = {}
-    for number, cell in enumerate(cells):
-        alike.setdefault(_computation(cell) or number, []).append(cell)
-    chosen = []
-    for same in alike.values():
-        cell = min(same, key=lambda one: len(one.todo) if isinstance(one, Planned) else 0)
-        if len(same) > 1 and isinstance(cell, Planned):
-            cell = replace(cell, flags=(*cell.flags, BOTH_WAYS))
-        chosen.append(cell)
-    return chosen
-
-
-def _computation(cell: Cell) -> tuple[str, int] | None:
-    """The same for cells whose records would differ in the name of a policy alone; None where it changes something."""
-    if isinstance(cell, Impossible) or cell.row.missing is None or cell.about.way != "native":
-        return None
-    facts = _all_facts(cell)
-    adapter = facts[0].adapter and facts[0].adapter.model_copy(update={"missing": "fail"})
-    plain = facts[0].model_copy(
-        update={"inputs": replace(asked_of(facts[0].inputs), anew=False).line, "adapter": adapter}
-    )
-    return run_key(plain), len(facts)
+    return [_named(cell, of_name[cell.id]) for cell in once.values()]
 
 
 def _all_facts(cell: Cell) -> tuple[Facts, ...]:
