@@ -5,18 +5,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import norm, t
 
+from seamo.errors import ProtocolError
 from seamo_bench import facts as f
 from seamo_bench.board import compare as c
+from seamo_bench.board.audit import _in_units, change_without
 from seamo_bench.board.contested import of_record
 from seamo_bench.board.leaderboard import build_table
 from seamo_bench.board.spatial import spatial_gaps
 from seamo_bench.board.tables import to_objects, to_text
+from seamo_bench.facts import scoring_of
 from seamo_bench.predictions import ClassPredictions
+from seamo_bench.protocol import Split
+from seamo_bench.questions.contested import _RULES, _row
 from seamo_bench.records.record import About, load_predictions, read_records, write_record
 from seamo_bench.scores import blocks
 from seamo_bench.scores.blocks import block_names
+from seamo_bench.why.explained import _chance, side_of
 
 SPATIAL, OTHER = "spatial-20km-2km", "hash-60-20-20"
 HOMES = np.random.default_rng(1).uniform([5, 45], [12, 50], (60, 2))
@@ -134,6 +140,53 @@ def test_the_reading_with_the_star_has_the_interval_of_the_table(tmp_path):
     for one in ours:
         assert (one.value, one.low, one.high) == (cell["value"], cell["low"], cell["high"])
         assert "only 12 blocks" in one.note
+
+
+def test_why_has_the_interval_of_compare(tmp_path):
+    for name, right, seed in (("one", 0.75, 0), ("other", 0.7, 5)):
+        put(tmp_path, name, SPATIAL, run_of(right=right, alike=True, seed=seed))
+    records = read_records(tmp_path).records
+    (wanted,) = c.compare(records, tmp_path, "other", "one")
+    sides = {one.facts.backbone.id: side_of(one, tmp_path) for one in records}
+    ends, reason = _chance(sides["one"], sides["other"])
+    assert (ends, reason) == ((wanted.difference.interval.low, wanted.difference.interval.high), "")
+
+
+def test_labels_drawn_otherwise_have_an_interval_over_blocks(tmp_path):
+    run = run_of(right=0.7, alike=True)
+    put(tmp_path, "one", SPATIAL, run)
+    (record,) = read_records(tmp_path).records
+    labels = np.arange(900) % 3
+    split = Split(train=np.arange(300), val=np.arange(0), test=np.arange(300, 900))
+    drawn = _row(record, 0.1, _RULES[0], 0, split=split, predictions=run, labels=labels)
+    (cell,) = to_objects(build_table(read_records(tmp_path), tmp_path))
+    assert drawn.high - drawn.low == pytest.approx(cell["high"] - cell["low"], rel=0.1)
+
+
+def test_what_an_audit_leaves_out_is_weighed_over_blocks(tmp_path):
+    run = run_of(right=0.7, alike=True)
+    put(tmp_path, "one", SPATIAL, run)
+    (record,) = read_records(tmp_path).records
+    whole = c.cell_runs([record], tmp_path, "top1").replicates[0]
+    suspects = run.keys[:: len(HOMES)]  # all of one place
+    change = change_without(_in_units(run, record), suspects, whole, scoring_of(record.facts))
+    assert (change.samples, change.num_units) == (whole.samples, whole.num_units)
+
+
+def test_a_perfect_score_has_an_interval_over_blocks(tmp_path):
+    put(tmp_path, "one", SPATIAL, run_of(right=1.0, alike=True))
+    (cell,) = to_objects(build_table(read_records(tmp_path), tmp_path))
+    blocks_there = cell["num_units"]
+    z = norm.ppf(0.975)
+    assert (cell["value"], cell["high"]) == (1.0, pytest.approx(1.0))
+    assert cell["low"] == pytest.approx(blocks_there / (blocks_there + z**2))  # Wilson's lower end where all are right
+
+
+def test_records_with_and_without_places_are_named(tmp_path):
+    put(tmp_path, "one", SPATIAL, run_of(right=0.7, alike=True))
+    put(tmp_path, "other", SPATIAL, run_of(right=0.6, alike=True, seed=3, placed=False))
+    with pytest.raises(ProtocolError, match="not all predictions hold places"):
+        build_table(read_records(tmp_path), tmp_path)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from seamo_bench.board.tables import is_share
 from seamo_bench.facts import Value
 from seamo_bench.scores.metrics import metrics
 
-KIND, VERSION = "audit", 2
+KIND, VERSION = "audit", 3
 ALPHA = 0.05
 LISTED = 50  # suspects kept for the report; the files of the command have all of them
 FEW_MODELS = 3

@@ -12,7 +12,7 @@ from seamo_bench.records.answers import Answer, read_answers
 from seamo_bench.records.record import Record
 
 KIND = "why"
-VERSION = 1  # of the way in which a difference is divided
+VERSION = 2  # of the way in which a difference is divided
 
 
 def _there(name: str) -> str:

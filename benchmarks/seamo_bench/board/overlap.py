@@ -27,7 +27,7 @@ from seamo_bench.scores.intervals import (
 from seamo_bench.scores.metrics import metrics
 from seamo_bench.scores.replicates import RESAMPLES, Replicates, is_folded, replicate_gap
 
-KIND, VERSION = "overlap", 2
+KIND, VERSION = "overlap", 3
 LEVEL = 0.95
 # Where the footprints come from; `photographs`: no images of the Earth from above; `unknown`: nobody here can say.
 Origin = Literal["list", "store", "photographs", "unknown"]

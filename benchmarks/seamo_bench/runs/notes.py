@@ -118,8 +118,7 @@ def split_flags(wiring: Wiring, store: Samples, trials: Sequence[Split]) -> tupl
     """What a reader must know about the way samples were split, and about what is tested."""
     flags = []
     tested = np.unique(np.concatenate([trial.test for trial in trials]))
-    layers = {layer.id for one in wiring.sensors for layer in one.layers}
-    blank = len(tested) - int(np.any([store.are_valid(tested, layer) for layer in sorted(layers)], axis=0).sum())
+    blank = len(tested) - int(np.any([store.are_valid(tested, layer) for layer in wiring.layers], axis=0).sum())
     if blank:
         text = f"{blank:,} of {len(tested):,} test samples hold no measured pixel: what is said of them is a guess"
         flags.append(Flag(kind="data-check", text=text))

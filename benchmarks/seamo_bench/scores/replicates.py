@@ -296,6 +296,9 @@ def check_paired(runs: list[Replicates]) -> None:
     for run in runs[1:]:
         if (run.unit == "folds") != (first.unit == "folds"):
             raise ProtocolError("has no folds, the other runs have", where="predictions")
+        if run.unit != first.unit and "blocks" in (run.unit, first.unit):
+            units = f"some resample {first.unit} and others {run.unit}: not all predictions hold places"
+            raise ProtocolError(units, "predictions", "Run those without places again, on a store that has them.")
         if run.samples != first.samples:
             what = "the runs' folds do not hold" if run.unit == "folds" else "the runs were not tested on"
             raise ProtocolError(f"{what} the same samples", where="predictions")

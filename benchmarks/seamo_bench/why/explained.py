@@ -8,10 +8,10 @@ from seamo.errors import ProtocolError, SeamoError
 from seamo_bench.board.compare import row_of
 from seamo_bench.facts import Facts, run_key, scoring_of
 from seamo_bench.records.put import whole_record
-from seamo_bench.records.record import Record, load_predictions
+from seamo_bench.records.record import Record
+from seamo_bench.records.replicates import replicates_of
 from seamo_bench.scores.intervals import difference_of, interval
 from seamo_bench.scores.metrics import PRIMARY, metrics_for
-from seamo_bench.scores.replicates import replicate
 from seamo_bench.why.aspects import METRIC, TEST, Aspect, aspects_of, mixed
 from seamo_bench.why.attribution import Attribution, attribute
 from seamo_bench.why.between import Bench, plan_facts
@@ -254,8 +254,7 @@ def _chance(a: Side, b: Side) -> tuple[tuple[float, float] | None, str]:
     for side in (a, b):
         if side.record is None or side.results is None:
             return None, "a published number has no predictions"
-        predictions = load_predictions(side.record, side.results)
-        made.append(replicate(predictions, side.metric, scoring_of(side.facts)))
+        made.append(replicates_of(side.record, side.results, side.metric))
     if (made[0].samples, made[0].truth) != (made[1].samples, made[1].truth):
         return None, "the two were not tested on the same samples with the same labels"
     found = interval(difference_of([made[1]], [made[0]]))
