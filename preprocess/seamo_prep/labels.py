@@ -104,10 +104,10 @@ def differing_names(store: Store, rows: Sequence[int] | NDArray[np.int64]) -> It
     plain = lru_cache(_WORDS)(_plain)  # names of folders and beginnings of file names come again and again
     rows = np.asarray(rows, dtype=np.int64)
     some = rows[:: max(1, len(rows) // _SOME)]  # of a large store it is plain to see whether its keys say classes
-    keys = store.read_columns(["key"], some).column("key").to_pylist()
+    keys = store.read_rows(some, ["key"]).column("key").to_pylist()
     if sum(_named_class(key, by_name, plain) is not None for key in keys) <= _MOST * len(some):
         return
-    table = store.read_columns(["key", "label"], rows)
+    table = store.read_rows(rows, ["key", "label"])
     said = [
         (key, named, label)
         for key, label in zip(table.column("key").to_pylist(), table.column("label").to_pylist(), strict=True)

@@ -75,7 +75,7 @@ def test_few_rows_are_those_of_the_store(task, tmp_path, monkeypatch):
     names = store.index_schema.names
     assert some.read_columns(names).equals(store.read_columns(names).take(rows))
     assert list(some.index["key"]) == list(store.index["key"].iloc[rows])
-    assert some.read_columns(["key"], np.array([1, 4])).equals(store.read_columns(["key"]).take(rows[[1, 4]]))
+    assert some.read_rows(np.array([1, 4]), ["key"]).equals(store.read_columns(["key"]).take(rows[[1, 4]]))
     with pytest.raises(StoreError, match="has no column 'nothing'"):
         some.read_columns(["nothing"])
     with pytest.raises(UsageError, match="do not ascend"):
