@@ -412,13 +412,7 @@ class Store(SaidByMeta, Faces):
             StoreError: If it cannot be read.
         """
         layers = {layer.id: self.read_layer(i, layer.id) for layer in self.spec.layers if self.is_valid(i, layer.id)}
-        return Sample(
-            key=self._columns.text("key", i),
-            layers=layers,
-            time=self.read_times(i),
-            geo=self.read_geo(i),
-            label=self.read_label(i),
-            scene=self._columns.text("scene", i),
-            offset=(int(self._columns.array("y0")[i]), int(self._columns.array("x0")[i])),
-            spec=self.spec,
-        )
+        key, scene = self._columns.text("key", i), self._columns.text("scene", i)
+        offset = int(self._columns.array("y0")[i]), int(self._columns.array("x0")[i])
+        times, geo, label = self.read_times(i), self.read_geo(i), self.read_label(i)
+        return Sample(key, layers, time=times, geo=geo, label=label, scene=scene, offset=offset, spec=self.spec)
