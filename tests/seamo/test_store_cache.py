@@ -88,7 +88,6 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):
 def test_processes_share_it_below_its_limit_and_one_may_be_killed(tmp_path):
     code = """
 import hashlib, random, sys
-from contextlib import suppress
 from pathlib import Path
 from seamo.store.cache import CachedFiles
 
