@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -83,7 +84,7 @@ rows:
 
 
 def left(folder: Path) -> dict[str, object]:
-    """What a results folder holds: records without cost and environment, everything else byte for byte.
+    """What a results folder holds: records without cost and environment, features row by row, all else byte for byte.
 
     What was half written stays under a hidden name until the next checkpoint; nothing reads it.
     """
@@ -95,7 +96,13 @@ def left(folder: Path) -> dict[str, object]:
         if path.suffix == ".json" and path.parent == folder:
             plain = json.loads(path.read_text())
             found[name] = {key: value for key, value in plain.items() if key not in ("cost", "environment")}
-        elif path.suffix in (".npz", ".safetensors", ".npy") or path.parent.name == "studies":
+        elif path.name.endswith(".rows.npy"):  # which rows lie in one part follows from the cell that came first
+            features = np.load(path.with_name(path.name.replace(".rows.npy", ".npy")))
+            for row, own in zip(np.load(path).tolist(), features, strict=True):
+                key = f"{path.parent.name} row {row}"
+                assert key not in found
+                found[key] = own.tobytes()
+        elif path.suffix in (".npz", ".safetensors") or path.parent.name == "studies":
             found[name] = path.read_bytes()
     return found
 
