@@ -220,6 +220,13 @@ def test_cv5x5_is_the_corrected_resampled_t():
     assert (ci.unit, ci.num_units) == ("folds", 25)
 
 
+def test_folds_that_are_all_right_have_no_interval():
+    """They share their training samples: twenty-five of them are no twenty-five draws."""
+    found = iv.interval(iv.sampling([folded(0, edge=50.0)], "top1", SINGLE))
+    assert (found.value, found.unit, found.low, found.high) == (1.0, "folds", None, None)
+    assert "no interval" in found.note
+
+
 def test_paired_folds_and_mismatched_folds():
     a, b = folded(0, edge=0.8), folded(1)
     diff = paired([a], [b], "top1", SINGLE)

@@ -30,7 +30,7 @@ from seamo_bench.predictions import (
 from seamo_bench.protocol import Progress, silent
 from seamo_bench.records.record import Record, load_predictions
 from seamo_bench.scores.ballot import Ballot, chances_of, count_votes, estimated_wrong, questions_of
-from seamo_bench.scores.blocks import in_scheme_units
+from seamo_bench.scores.blocks import in_units, scheme_km
 from seamo_bench.scores.confident import swap_tests
 from seamo_bench.scores.distributions import holm
 from seamo_bench.scores.intervals import Interval, Sampling, difference_of, interval, mean_of, number_of
@@ -277,7 +277,7 @@ def _scores_without(
 
 def _in_units(run: Predictions, record: Record) -> ClassPredictions:
     """With what the replicates of the record's score resample."""
-    return _classes_of(in_scheme_units(run, record.facts.split.scheme)[0])
+    return _classes_of(in_units(run, scheme_km(record.facts.split.scheme))[0])
 
 
 def change_without(run: ClassPredictions, suspects: Strings, whole: Replicates, scoring: Scoring) -> Replicates:

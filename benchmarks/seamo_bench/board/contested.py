@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +22,12 @@ from seamo_bench.facts import Value, scoring_of
 from seamo_bench.predictions import ClassPredictions, Ints, Predictions, Scoring, TilePredictions, take
 from seamo_bench.records.answers import read_answers
 from seamo_bench.records.record import Record, load_predictions
-from seamo_bench.scores.blocks import in_scheme_units
+from seamo_bench.scores.blocks import in_units, land_interval, scheme_km, with_unit
 from seamo_bench.scores.intervals import Interval, finite_or_none, interval, mean_of
 from seamo_bench.scores.metric import Metric
 from seamo_bench.scores.metrics import PRIMARY, compute, metric, micro_ap_per_batch
 from seamo_bench.scores.readings import READINGS
-from seamo_bench.scores.replicates import is_folded, replicate, replicate_by
+from seamo_bench.scores.replicates import is_folded, replicate_by
 
 KIND, VERSION = "contested", 2  # of the answers that hold tenths drawn otherwise
 Question = Literal["average", "test list", "labels", "split"]
@@ -185,15 +186,10 @@ def contests_of(
         resamples: Of the bootstrap.
     """
     kind = record.facts.task.kind
-    predictions, unit = in_scheme_units(predictions, record.facts.split.scheme)
-    averages = [_averages(record, predictions, printed, resamples) for printed in _OWN[kind]]
-    made = tuple(_over(one, unit) for one in (*averages, _lists(record, predictions, resamples)))
+    predictions, unit = in_units(predictions, scheme_km(record.facts.split.scheme))
+    averages = [_averages(record, predictions, unit, printed, resamples) for printed in _OWN[kind]]
+    made = (*averages, _lists(record, predictions, unit, resamples))
     return made if seeds == 1 else tuple(_of_one_seed(one, record, seeds) for one in made)
-
-
-def _over(made: Contest, unit: str) -> Contest:
-    named = (one.model_copy(update={"note": one.note.replace("scenes", unit)}) for one in made.readings)
-    return replace(made, readings=tuple(named))
 
 
 def seeds_of(records: Iterable[Record]) -> dict[str, int]:
@@ -233,7 +229,7 @@ def contest(
 # Which average -------------------------------------------------------------------------------------------
 
 
-def _averages(record: Record, predictions: Predictions, printed: str, resamples: int) -> Contest:
+def _averages(record: Record, predictions: Predictions, unit: str, printed: str, resamples: int) -> Contest:
     scoring = scoring_of(record.facts)
     listed = {one.id: one for one in READINGS}
     readings = []
@@ -247,19 +243,18 @@ def _averages(record: Record, predictions: Predictions, printed: str, resamples:
         named = listed.get(name) or metric(name)
         if (named.needs and getattr(scoring, named.needs) is None) or (is_folded(predictions) and name in listed):
             continue
-        known = _measured(predictions, named, scoring, resamples, is_listed=name not in listed)
+        if name in listed:
+            known = _by_reading(predictions, named, scoring, unit, resamples)
+        else:
+            known = land_interval([predictions], name, scoring, unit=unit, resamples=resamples)
         title = _WORDS.get(name) or (_MICRO_F1.get(name, "") if printed == "F1" else "")
         readings.append(_reading(named, known, title=title, ours=name == PRIMARY[scoring.kind]))
     return contest("average", record, readings, printed=printed)
 
 
-def _measured(
-    predictions: Predictions, named: Metric, scoring: Scoring, resamples: int, *, is_listed: bool
-) -> Interval:
-    if is_listed:
-        return interval(mean_of([replicate(predictions, named.id, scoring, resamples=resamples)]))
+def _by_reading(predictions: Predictions, named: Metric, scoring: Scoring, unit: str, resamples: int) -> Interval:
     made = replicate_by(predictions, lambda part: named.prepare(part, scoring), named.id, resamples=resamples)
-    return interval(mean_of([made], definition=named))
+    return interval(mean_of([with_unit(made, unit)], definition=named))
 
 
 def _reading(named: Metric, known: Interval, *, title: str, ours: bool) -> ReadAs:
@@ -292,16 +287,17 @@ def _per_batch(predictions: ClassPredictions) -> ReadAs:
 # Which test samples --------------------------------------------------------------------------------------
 
 
-def _lists(record: Record, predictions: Predictions, resamples: int) -> Contest:
+def _lists(record: Record, predictions: Predictions, unit: str, resamples: int) -> Contest:
     """The task's own metric on the whole list, on its halves, and on tenths of it. Nothing of folds."""
     name, scoring = PRIMARY[record.facts.task.kind], scoring_of(record.facts)
-    whole = interval(mean_of([replicate(predictions, name, scoring, resamples=resamples)]))
+    measured = partial(land_interval, name=name, scoring=scoring, unit=unit, resamples=resamples)
+    whole = measured([predictions])
     readings = [ReadAs(id="all", title="all test samples", **_numbers(whole), note=whole.note, ours=True)]
     n = len(predictions.keys)
     if not is_folded(predictions) and n >= 2 * DRAWS:
         order = np.argsort(predictions.keys, kind="stable")
         for words, rows in (("first", order[: n // 2]), ("second", order[n // 2 :])):
-            part = interval(mean_of([replicate(take(predictions, rows), name, scoring, resamples=resamples)]))
+            part = measured([take(predictions, rows)])
             title = f"the {words} half of the list in the order of its keys"
             readings.append(ReadAs(id=f"{words} half", title=title, **_numbers(part), note=part.note))
         readings += _tenths(predictions, name, scoring)

@@ -28,8 +28,8 @@ from seamo_bench.records.answers import Answer
 from seamo_bench.records.record import Record
 from seamo_bench.runs.cells import Planned
 from seamo_bench.runs.context import context_of
-from seamo_bench.scores.blocks import in_scheme_units
-from seamo_bench.scores.intervals import finite_or_none, interval, sampling
+from seamo_bench.scores.blocks import in_units, land_interval, scheme_km
+from seamo_bench.scores.intervals import finite_or_none
 from seamo_bench.scores.metrics import PRIMARY
 from seamo_bench.tasks.trials import make_trials
 from seamo_bench.why.between import Bench, plan_facts
@@ -188,8 +188,8 @@ def _row(
     labels: NDArray[Any],
 ) -> DrawnLabels:
     name, scoring = PRIMARY[record.facts.task.kind], scoring_of(record.facts)
-    run, _ = in_scheme_units(predictions, record.facts.split.scheme)
-    known = interval(sampling([run], name, scoring, resamples=RESAMPLES))
+    run, unit = in_units(predictions, scheme_km(record.facts.split.scheme))
+    known = land_interval([run], name, scoring, unit=unit, resamples=RESAMPLES)
     own = labels[split.train]
     held = int((own.sum(axis=0) > 0).sum()) if own.ndim == 2 else len(np.unique(own))
     users, source = CONTESTED.get(rule.cites, ("", "")) if draw == 0 else ("", "")

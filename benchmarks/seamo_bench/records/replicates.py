@@ -18,11 +18,10 @@ import numpy as np
 
 from seamo.errors import ProtocolError
 from seamo.identity import digest
-from seamo.store.spatial import parse_spatial
 from seamo_bench.facts import scoring_of
 from seamo_bench.records.layout import is_shared
 from seamo_bench.records.record import Record, load_predictions, predictions_file
-from seamo_bench.scores.blocks import in_blocks, with_unit
+from seamo_bench.scores.blocks import in_units, scheme_km, with_unit
 from seamo_bench.scores.replicates import RESAMPLES, VERSION, Replicates, replicate
 
 FOLDER = "intervals"
@@ -49,16 +48,11 @@ def replicates_of(
         ProtocolError: If the predictions are missing or changed.
     """
     predictions_file(record, results)  # changed predictions are refused, kept or not
-    scheme = parse_spatial(record.facts.split.scheme)
-    side_km = block_km if block_km is not None else scheme.block_km if scheme else 0
+    side_km = scheme_km(record.facts.split.scheme) if block_km is None else block_km
 
     def make() -> Replicates:
-        run = load_predictions(record, results)
-        unit = ""
-        if side_km and len(run.places):
-            run, unit = in_blocks(run, side_km)
-        made = replicate(run, name, scoring_of(record.facts), resamples=resamples)
-        return with_unit(made, unit) if unit else made
+        run, unit = in_units(load_predictions(record, results), side_km)
+        return with_unit(replicate(run, name, scoring_of(record.facts), resamples=resamples), unit)
 
     parts = replicate_parts(record, name, resamples)
     return kept_replicates(results, [*parts, f"blocks of {side_km} km"] if side_km else parts, make)

@@ -74,14 +74,15 @@ def in_blocks(run: Predictions, side_km: float) -> tuple[Predictions, str]:
     return (run, "scenes") if _scenes_are_fewer([run], [names]) else (replace(run, units=names), "blocks")
 
 
-def in_scheme_units(run: Predictions, scheme: str) -> tuple[Predictions, str]:
-    """The run with what intervals resample under its split scheme, and what it is where it has units at all.
-
-    Under one of whole blocks of land those blocks, or scenes where these are fewer; else, or where predictions hold no
-    places, what the run has.
-    """
+def scheme_km(scheme: str) -> int:
+    """Side of the blocks of land that a split scheme is made of; 0 for a scheme of no blocks."""
     land = parse_spatial(scheme)
-    return in_blocks(run, land.block_km) if land and len(run.places) else (run, "scenes")
+    return land.block_km if land else 0
+
+
+def in_units(run: Predictions, side_km: int) -> tuple[Predictions, str]:
+    """As `in_blocks`; with a side of 0, or where the run holds no places, the run as it is: of scenes, or samples."""
+    return in_blocks(run, side_km) if side_km and len(run.places) else (run, "scenes")
 
 
 def share_units(a: SplitSide, b: SplitSide, side_km: float) -> tuple[SplitSide, SplitSide, str]:

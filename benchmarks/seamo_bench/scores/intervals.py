@@ -127,8 +127,9 @@ def mean_of(runs: Sequence[Replicates], *, parents: Sequence[str] = (), definiti
     """`sampling` from replicates; `definition`: of a metric that is in no list."""
     made = _combine([runs], [1.0], [parents])
     named = definition or metric(runs[0].metric)
-    # Of shares of samples the interval is Wilson's; of other units where all are right, or none: they do not vary then.
-    is_counted = made.unit == "samples" or made.value in (0.0, 1.0)
+    # Shares of samples may have Wilson's interval; so may units that hold samples, where all are right, or none. Folds
+    # share their training samples and are no draws of anything.
+    is_counted = made.unit == "samples" or (made.unit != "folds" and made.value in (0.0, 1.0))
     right = made.value * made.num_units if named.hits and is_counted else None
     return replace(made, bounds=named.bounds, successes=right)
 
