@@ -83,10 +83,12 @@ def ridge(features: NDArray[np.float64], labels: NDArray[np.int64], train: NDArr
 
 
 def interval(per_tile: NDArray[np.float64]) -> list[float]:
-    """Mean and 95 % interval over tiles, by the bootstrap."""
+    """Mean and 95 % interval over tiles, by the bootstrap, and the p of a mean of 0 by the same resamples."""
     rng = np.random.default_rng(0)
     means = per_tile[rng.integers(0, len(per_tile), (4000, len(per_tile)))].mean(axis=1)
-    return [float(per_tile.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))]
+    p = 2 * min((means <= 0).mean(), (means >= 0).mean())
+    ends = np.quantile(means, (0.025, 0.975))
+    return [float(per_tile.mean()), float(ends[0]), float(ends[1]), min(1.0, float(p))]
 
 
 def _call(module: str, *words: object) -> None:
@@ -132,8 +134,9 @@ def main() -> None:
     (args.out / "figures.json").write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
     for title, rows in (("top-1, percent", scores), ("pretrained minus random weights, points", gains)):
         print(title)
-        for name, (middle, low, high) in rows.items():
-            print(f"  {100 * middle:6.1f} [{100 * low:.1f}, {100 * high:.1f}]  {name}")
+        for name, (middle, low, high, p) in rows.items():
+            said = f"  p {p:.3f}" if rows is gains else ""
+            print(f"  {100 * middle:6.1f} [{100 * low:.1f}, {100 * high:.1f}]  {name}{said}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
@@ -38,10 +39,12 @@ def test_the_head_is_ridge_with_leave_one_out(folds):
 
 def test_the_interval_is_that_of_a_mean(folds):
     values = np.random.default_rng(1).normal(0.1, 0.5, 400)
-    middle, low, high = folds.interval(values)
+    middle, low, high, p = folds.interval(values)
     error = values.std() / 20  # of the mean of 400
     assert middle == pytest.approx(values.mean())
     assert (low, high) == pytest.approx((middle - 1.96 * error, middle + 1.96 * error), abs=0.006)
+    assert p == pytest.approx(2 * norm.sf(abs(middle) / error), abs=0.004)
+    assert folds.interval(values - values.mean())[3] > 0.9
 
 
 def test_its_settings_make_a_recipe_of_one_sensor_on_native_pixels(folds):

@@ -64,13 +64,3 @@ def rewrite(path, write):
     told["predictions"]["sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
     path.with_suffix(".npz").write_bytes(buffer.getvalue())
     path.write_text(json.dumps(sealed(told)))
-
-
-def edit(*where, value):
-    def change(document):
-        inside = document
-        for name in where[:-1]:
-            inside = inside[name]
-        inside[where[-1]] = value
-
-    return change

@@ -16,7 +16,8 @@ from seamo_bench.runs.sharing import register_store
 from seamo_bench.zoo.catalogue import card_document, find_card
 from tests.bench.bench_store import toy_store
 from tests.bench.forging import forge, sealed
-from tests.bench.repository.contributions import edit, knn, near, place, refused, resealed
+from tests.bench.referee.kinds import edit
+from tests.bench.repository.contributions import knn, near, place, refused, resealed
 
 torch.set_num_threads(1)
 

@@ -12,7 +12,8 @@ from seamo_bench.predictions import predictions_from_bytes
 from seamo_bench.records.layout import record_name
 from seamo_bench.runs.repository import judge
 from tests.bench.forging import forge, sealed, some
-from tests.bench.repository.contributions import RERUN, edit, knn, place, refused, rewrite
+from tests.bench.referee.kinds import edit
+from tests.bench.repository.contributions import RERUN, knn, place, refused, rewrite
 
 torch.set_num_threads(1)
 

@@ -19,7 +19,8 @@ from seamo_bench.runs.register import read_entry
 from seamo_bench.runs.repository import judge
 from seamo_bench.runs.sharing import init_repository, register_store
 from tests.bench.forging import forge
-from tests.bench.repository.contributions import RERUN, edit, knn, near, place, refused, resealed
+from tests.bench.referee.kinds import edit
+from tests.bench.repository.contributions import RERUN, knn, near, place, refused, resealed
 
 torch.set_num_threads(1)
 
